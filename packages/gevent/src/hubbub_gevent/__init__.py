@@ -1,0 +1,3 @@
+"""Runs code written for gevent on hubbub."""
+
+__all__: list[str] = []

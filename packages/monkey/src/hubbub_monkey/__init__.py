@@ -1,0 +1,3 @@
+"""Makes the standard library cooperative on hubbub."""
+
+__all__: list[str] = []

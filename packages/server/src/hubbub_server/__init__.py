@@ -1,0 +1,3 @@
+"""TCP, TLS, UDP, Unix and HTTP/WSGI servers on hubbub."""
+
+__all__: list[str] = []
