@@ -1,0 +1,441 @@
+"""Sessions of the repository.
+
+Packages are found by their pyproject.toml, never listed: a new one needs no edit here.
+The sessions that run our code share one environment per Python in .nox/, filled step by
+step; a step whose inputs did not change is skipped, so a second run starts at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nox
+from nox.command import CommandFailed
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).resolve().parent
+STATE = ROOT / ".nox"
+REQUIREMENTS = ROOT / "requirements"
+MORE_PYTHONS = ("3.12", "3.13")
+
+
+# -- what there is ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Package:
+    """One folder of packages/."""
+
+    folder: Path
+    settings: dict[str, Any]
+
+    @property
+    def short(self) -> str:
+        """What a session's arguments call it: the name of its folder."""
+        return self.folder.name
+
+    @property
+    def name(self) -> str:
+        """The name of its distribution."""
+        return canonicalize_name(self.settings["project"]["name"])
+
+    @property
+    def native(self) -> bool:
+        """Whether building it takes a compiler."""
+        return (self.folder / "hatch_build.py").exists()
+
+    @property
+    def loops(self) -> list[str]:
+        """The names of the event loops it registers."""
+        entry_points = self.settings["project"].get("entry-points", {})
+        return list(entry_points.get("hubbub.loops", {}))
+
+    @property
+    def runtime(self) -> list[str]:
+        """Its declared dependencies, without extras."""
+        dependencies: list[str] = self.settings["project"].get("dependencies", [])
+        return dependencies
+
+    @property
+    def test(self) -> list[str]:
+        """What its tests need besides."""
+        return list(nox.project.dependency_groups(self.settings, "test"))
+
+    @property
+    def all_requirements(self) -> list[str]:
+        """Everything that building, using (with all extras) and testing it takes."""
+        extras = self.settings["project"].get("optional-dependencies", {})
+        return [
+            *self.settings["build-system"]["requires"],
+            *self.runtime,
+            *(requirement for extra in extras.values() for requirement in extra),
+            *self.test,
+        ]
+
+    def sources(self) -> list[Path]:
+        """The files that a build of it depends on."""
+        found = [self.folder / "pyproject.toml"]
+        if self.native:
+            found.append(self.folder / "hatch_build.py")
+            kinds = {".c", ".h", ".py"}
+            found += sorted(p for p in self.folder.glob("src/**/*") if p.suffix in kinds)
+        return found
+
+
+def find_packages() -> dict[str, Package]:
+    """All packages by short name."""
+    found = {}
+    for path in sorted(ROOT.glob("packages/*/pyproject.toml")):
+        package = Package(path.parent, tomllib.loads(path.read_text()))
+        found[package.short] = package
+    return found
+
+
+PACKAGES = find_packages()
+SIBLINGS = {package.name: package for package in PACKAGES.values()}
+
+
+def split(requirements: list[str]) -> tuple[list[Package], list[str]]:
+    """Parts requirements into packages of this repository and those of others."""
+    ours, others = [], []
+    for requirement in requirements:
+        sibling = SIBLINGS.get(canonicalize_name(Requirement(requirement).name))
+        if sibling:
+            ours.append(sibling)
+        else:
+            others.append(requirement)
+    return ours, others
+
+
+def pythons(session: nox.Session) -> list[str]:
+    """The Python that runs nox, then each of MORE_PYTHONS that this machine has."""
+    found = [sys.executable]
+    ours = "{}.{}".format(*sys.version_info)
+    for version in MORE_PYTHONS:
+        path = shutil.which(f"python{version}")
+        check = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
+        if version == ours:
+            continue
+        # A version manager puts a name on PATH even for what it has not activated.
+        if path and subprocess.run([path, "-c", check], capture_output=True).returncode == 0:
+            found.append(path)
+        else:
+            session.log(f"Python {version} is not on this machine")
+    return found
+
+
+def chosen(session: nox.Session) -> tuple[list[Package], list[str], list[str]]:
+    """Sorts a session's arguments into packages, loops and options for the tool.
+
+    Words are names of packages or loops; all that follows the first option is the tool's.
+    """
+    loops = [loop for package in PACKAGES.values() for loop in package.loops]
+    packages, wanted_loops = [], []
+    words = list(session.posargs)
+    while words and not words[0].startswith("-"):
+        word = words.pop(0)
+        if word in PACKAGES:
+            packages.append(PACKAGES[word])
+        elif word in loops:
+            wanted_loops.append(word)
+        else:
+            session.error(f"{word!r} is neither a package ({', '.join(PACKAGES)}) nor a loop ({', '.join(loops)})")
+    return packages, wanted_loops, words
+
+
+# -- the shared environment ----------------------------------------------------------------
+
+
+def digest(*parts: str | Path) -> str:
+    """A hash of texts and of files, by name and content."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(str(part).encode() + b"\0")
+        if isinstance(part, Path):
+            total.update(part.read_bytes())
+    return total.hexdigest()
+
+
+class Environment:
+    """A virtual environment whose steps are remembered by the hash of their inputs."""
+
+    def __init__(self, session: nox.Session, folder: Path, base: str = sys.executable) -> None:
+        """Makes the environment unless it is there already and of the same Python."""
+        self.session = session
+        self.folder = folder
+        self.bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
+        self.python = str(self.bin / "python")
+        marker = digest(str(folder), base, sys.version)
+        if self._done("made", marker):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run(
+            *(sys.executable, "-m", "virtualenv", "-q", "--python", base, str(folder)),
+            external=True,
+            silent=True,
+        )
+        self._remember("made", marker)
+
+    def _stamp(self, step: str) -> Path:
+        return self.folder / "stamps" / step
+
+    def _done(self, step: str, marker: str) -> bool:
+        stamp = self._stamp(step)
+        return stamp.exists() and stamp.read_text() == marker
+
+    def _remember(self, step: str, marker: str) -> None:
+        stamp = self._stamp(step)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(marker)
+
+    def run(self, *arguments: str | Path, **options: Any) -> Any:
+        """Runs the environment's Python with these arguments."""
+        words = [str(argument) for argument in arguments]
+        return self.session.run(self.python, *words, external=True, **options)
+
+    def pip(self, *arguments: str | Path, **options: Any) -> Any:
+        """Runs pip install; its output is shown when it fails."""
+        return self.run("-m", "pip", "install", *arguments, silent=True, **options)
+
+    def step(self, name: str, marker: str, *arguments: str | Path) -> None:
+        """Runs pip install unless the same was done before."""
+        if not self._done(name, marker):
+            self.pip(*arguments)
+            self._remember(name, marker)
+
+    def requirements(self, *files: Path) -> None:
+        """Installs pinned requirements."""
+        for file in files:
+            name = f"requirements-{file.parent.name}-{file.stem}"
+            self.step(name, digest(file), "-r", file)
+
+    def packages(self) -> dict[str, str]:
+        """Installs all packages of the repository, editable.
+
+        Returns the native packages that could not be built, each with the reason.
+        """
+        everything = [r for package in PACKAGES.values() for r in package.all_requirements]
+        others = sorted(set(split(everything)[1]))
+        self.step("requirements", digest(*others), *others)
+        pure = [package for package in PACKAGES.values() if not package.native]
+        marker = digest(*(path for package in pure for path in package.sources()))
+        editable = [word for package in pure for word in ("-e", str(package.folder))]
+        # Without dependencies: what a sibling lacks must not be looked for in an index.
+        self.step("pure", marker, "--no-deps", "--no-build-isolation", *editable)
+        failures = {}
+        for package in PACKAGES.values():
+            if package.native and (reason := self._build(package)):
+                failures[package.name] = reason
+        return failures
+
+    def _build(self, package: Package) -> str:
+        """Builds a native package in place; returns why it failed, if it did."""
+        name = f"native-{package.short}"
+        if self._done(name, digest(*package.sources())):
+            return ""
+        output = self.pip(
+            *("--no-deps", "--no-build-isolation", "-e", package.folder),
+            success_codes=[0, 1],
+        )
+        if "Successfully installed" in output:
+            self._remember(name, digest(*package.sources()))
+            return ""
+        return build_failure(output)
+
+
+def build_failure(output: str) -> str:
+    """Says in a line what a failed build lacked; the whole output when that is unclear."""
+    header = re.search(r"fatal error: '?([\w./-]+)'?(?:: No such file|\s+file not found)", output)
+    if header:
+        return f"{header[1]} is missing"
+    compiler = re.search(r"command '([^']+)' failed: No such file", output)
+    if compiler:
+        return f"the compiler {compiler[1]} is missing"
+    library = re.search(r"cannot find (-l\w+)|library '?(\w+)'? not found", output)
+    if library:
+        return f"the library {library[1] or library[2]} is missing"
+    return f"the build failed:\n{output}"
+
+
+def development(session: nox.Session, base: str = sys.executable) -> tuple[Environment, str]:
+    """The environment with all packages, and a sentence on those that could not be built."""
+    command = [base, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    environment = Environment(session, STATE / f"python{version}", base)
+    failures = environment.packages()
+    listed = "; ".join(f"{name} ({reason})" for name, reason in failures.items())
+    return environment, f"could not be built: {listed}" if failures else ""
+
+
+# -- sessions --------------------------------------------------------------------------------
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments: packages, loops, then options of pytest."""
+    run_tests(session, [sys.executable])
+
+
+@nox.session(name="tests-all", venv_backend="none")
+def tests_all(session: nox.Session) -> None:
+    """Run the tests on every Python of this machine; arguments as for tests."""
+    run_tests(session, pythons(session))
+
+
+def run_tests(session: nox.Session, bases: list[str]) -> None:
+    """Runs the tests package by package, all of them even when one fails."""
+    packages, loops, options = chosen(session)
+    folders = [package.folder / "tests" for package in packages or PACKAGES.values()]
+    if not packages and not loops:
+        folders.append(ROOT / "tests")
+    problems = []
+    for base in bases:
+        environment, unbuilt = development(session, base)
+        environment.requirements(ROOT / "examples" / "requirements.txt")
+        for folder in folders:
+            try:
+                environment.run("-m", "pytest", folder, *loop_options(loops), *options)
+            except CommandFailed:
+                problems.append(f"{folder.relative_to(ROOT)} failed ({environment.folder.name})")
+        if unbuilt:
+            problems.append(unbuilt)
+    if problems:
+        session.error("\n".join(problems))
+
+
+def loop_options(loops: list[str]) -> list[str]:
+    """Tells testkit's plugin which loops to run on."""
+    return [f"--loop={loop}" for loop in loops]
+
+
+@nox.session(venv_backend="none")
+def wheel(session: nox.Session) -> None:
+    """Build sdists and wheels and run each package's tests on its wheel; arguments: packages."""
+    packages, _, options = chosen(session)
+    builder = Environment(session, STATE / "build")
+    builder.requirements(REQUIREMENTS / "build.txt")
+    everything = [r for p in PACKAGES.values() for r in p.settings["build-system"]["requires"]]
+    builder.step("build-system", digest(*everything), *sorted(set(everything)))
+    with tempfile.TemporaryDirectory() as scratch:
+        wheels = {}
+        for package in closure(packages or list(PACKAGES.values())):
+            out = Path(scratch, package.short)
+            # Without a choice of artefact, build makes the sdist and the wheel from that sdist.
+            builder.run(*("-m", "build", "--no-isolation", "--outdir", out, package.folder), silent=True)
+            (wheels[package.name],) = out.glob("*.whl")
+        for package in packages or PACKAGES.values():
+            try_wheel(session, package, wheels, Path(scratch, f"{package.short}-env"), options)
+
+
+def closure(packages: list[Package]) -> list[Package]:
+    """The packages and all siblings that using and testing them takes."""
+    found: list[Package] = []
+    queue = list(packages)
+    while queue:
+        package = queue.pop()
+        if package not in found:
+            found.append(package)
+            needs = package.runtime + (package.test if package in packages else [])
+            queue += split(needs)[0]
+    return found
+
+
+def try_wheel(
+    session: nox.Session,
+    package: Package,
+    wheels: dict[str, Path],
+    folder: Path,
+    options: list[str],
+) -> None:
+    """Runs the tests on the wheel, in an environment of its declared requirements."""
+    environment = Environment(session, folder)
+    siblings = [wheels[sibling.name] for sibling in closure([package])]
+    environment.pip(*siblings, *split(package.test)[1])
+    for module in extensions(wheels[package.name]):
+        environment.run("-c", f"import {module}")
+    environment.run("-m", "pytest", package.folder / "tests", *options)
+    shutil.rmtree(folder)
+
+
+def extensions(path: Path) -> list[str]:
+    """The names of the extension modules in a wheel."""
+    with zipfile.ZipFile(path) as archive:
+        names = [Path(name) for name in archive.namelist()]
+    found = [name for name in names if name.suffix in {".so", ".pyd"}]
+    return [".".join([*name.parent.parts, name.name.partition(".")[0]]) for name in found]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting; arguments: packages, then options of ruff check."""
+    packages, _, options = chosen(session)
+    folders = [str(package.folder) for package in packages] or ["."]
+    session.install("-r", str(REQUIREMENTS / "lint.txt"))
+    session.run("ruff", "check", *options, *folders)
+    session.run("ruff", "format", "--check", *folders)
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Check types, strictly; arguments: packages, then options of mypy."""
+    packages, _, options = chosen(session)
+    environment, unbuilt = development(session)
+    environment.requirements(REQUIREMENTS / "types.txt")
+    folders = [package.folder / "src" for package in packages or PACKAGES.values()]
+    environment.run("-m", "mypy", "--strict", *options, *folders)
+    if unbuilt:
+        session.warn(unbuilt)
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings being errors, and run its examples."""
+    environment, unbuilt = development(session)
+    environment.requirements(REQUIREMENTS / "docs.txt")
+    sphinx = ["-m", "sphinx", "-W", "--keep-going", "-q"]
+    source, build = ROOT / "docs", ROOT / "docs" / "_build"
+    environment.run(*sphinx, "-b", "html", source, build / "html")
+    environment.run(*sphinx, "-b", "doctest", source, build / "doctest")
+    if unbuilt:
+        session.warn(unbuilt)
+
+
+@nox.session(venv_backend="none", default=False)
+def demo(session: nox.Session) -> None:
+    """Run the demonstration on every loop that can be built; arguments go to it."""
+    environment, unbuilt = development(session)
+    environment.requirements(ROOT / "examples" / "requirements.txt")
+    try:
+        environment.run(ROOT / "examples" / "demo.py", *session.posargs)
+    finally:
+        if unbuilt:
+            session.warn(unbuilt)
+
+
+@nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Compare with gevent from PyPI, in turn; arguments go to benchmarks/run.py."""
+    ours, unbuilt = development(session)
+    theirs = Environment(session, STATE / "gevent")
+    theirs.requirements(REQUIREMENTS / "gevent.txt")
+    ours.run(
+        *(ROOT / "benchmarks" / "run.py", "--hubbub", ours.python, "--gevent", theirs.python),
+        *session.posargs,
+    )
+    if unbuilt:
+        session.warn(unbuilt)
