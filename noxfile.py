@@ -380,14 +380,15 @@ def extensions(path: Path) -> list[str]:
     return [".".join([*name.parent.parts, name.name.partition(".")[0]]) for name in found]
 
 
-@nox.session
+@nox.session(venv_backend="none")
 def lint(session: nox.Session) -> None:
     """Check style and formatting; arguments: packages, then options of ruff check."""
     packages, _, options = chosen(session)
-    folders = [str(package.folder) for package in packages] or ["."]
-    session.install("-r", str(REQUIREMENTS / "lint.txt"))
-    session.run("ruff", "check", *options, *folders)
-    session.run("ruff", "format", "--check", *folders)
+    folders = [package.folder for package in packages] or [ROOT]
+    environment = Environment(session, STATE / "lint")
+    environment.requirements(REQUIREMENTS / "lint.txt")
+    environment.run("-m", "ruff", "check", *options, *folders)
+    environment.run("-m", "ruff", "format", "--check", *folders)
 
 
 @nox.session(venv_backend="none")
