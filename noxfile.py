@@ -399,6 +399,9 @@ def types(session: nox.Session) -> None:
     environment.requirements(REQUIREMENTS / "types.txt")
     folders = [package.folder / "src" for package in packages or PACKAGES.values()]
     environment.run("-m", "mypy", "--strict", *options, *folders)
+    if not packages:
+        for folder in ("tests", "benchmarks"):
+            environment.run("-m", "mypy", "--strict", *options, ROOT / folder)
     if unbuilt:
         session.warn(unbuilt)
 
