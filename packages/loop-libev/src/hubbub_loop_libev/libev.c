@@ -1,0 +1,517 @@
+/*
+ * The table of hb.cdef.h on libev.
+ *
+ * What is treacherous in libev, and what is done about it:
+ *
+ * - Its epoll, poll and aio backends wait in whole milliseconds, and ev_timer counts from the cached
+ *   ev_now().  So deadlines are kept in the heap of hb_shared.h, and a blocking poll is ended by a
+ *   timerfd, which any backend can watch.  Setting it costs a system call, so it is set only when the
+ *   first deadline is earlier than what it is set to: a time-out that is started and stopped again for
+ *   each read never reaches the kernel, at the price of one idle wake-up when the old time comes.
+ *   Without timerfd (kqueue and select are precise) an ev_timer does the same.
+ * - epoll refuses regular files, and libev then pretends that they are always ready.  A coroutine that
+ *   waits for one would spin, so they are refused where they come in (door).
+ * - A descriptor closed behind our back gives EV_ERROR, and libev has stopped the watcher by then.  It is
+ *   reported as every armed event; whoever waits runs into the real error.
+ * - An error that libev does not expect ends the process, through a callback.  Ours lets a failed wait
+ *   return, so that hb_poll reports it (somebody closed the loop's own descriptors, as daemons do).  The
+ *   places that try again until they succeed must not return; room for what they open is tested first.
+ * - ev_io_stop, ev_io_start make no system call: libev compares the sum of changes with what the kernel
+ *   has when it polls.  A new watcher on an old number is always told to the kernel (EV__IOFDSET).
+ * - ev_stat compares whole seconds and does not follow links, but learns of changes at once where there is
+ *   inotify.  So it only makes us look, besides the alarm that makes us look anyway (hb_watch_look).
+ * - After fork, the epoll and inotify instances and the timerfd are still the parent's.  ev_loop_fork only
+ *   takes a note; the turn after it gives the child its own.  Stopping an ev_stat before that would take
+ *   the watch from the parent.
+ */
+#if defined(__has_include)
+#if !__has_include(<ev.h>)
+#error "libev's header is missing. Debian, Ubuntu: apt install libev-dev. Fedora: dnf install libev-devel. macOS: brew install libev."
+#endif
+#endif
+#include <ev.h>
+
+#include <stdio.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
+#if defined(__linux__) && !defined(HB_NO_TIMERFD)
+#define HB_TIMERFD
+#include <sys/timerfd.h>
+#endif
+
+#include "hb.cdef.h"
+#include "hb_shared.h"
+
+struct hb_loop {
+    struct ev_loop *ev;
+    struct hb_ring ring;
+    struct hb_table handles; /* by descriptor: struct handle */
+    struct hb_table timers;  /* by slot: struct hb_alarm */
+    struct hb_table stats;   /* by slot: struct watch */
+    struct hb_heap heap;
+    double now;
+    double set_to; /* when the limiter below goes off, INFINITY: never, -INFINITY: it has */
+    int limit_hit; /* in this turn */
+    int woken;     /* in this turn */
+    ev_async waker;
+#ifdef HB_TIMERFD
+    ev_io limiter;
+#else
+    ev_timer limiter;
+#endif
+};
+
+struct handle {
+    ev_io io;
+    int armed;
+};
+
+struct watch {
+    struct hb_watch shared; /* first: tables and heap hold pointers to it */
+    ev_stat stat;
+};
+
+/* -- callbacks: they write into the ring, no more -------------------------------------------------- */
+
+static void on_io(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct hb_loop *loop = ev_userdata(ev);
+    struct handle *handle = (struct handle *)io;
+    int fired = events & EV_ERROR ? handle->armed : events & handle->armed;
+    if (events & EV_ERROR)
+        handle->armed = 0;
+    if (fired)
+        hb_ring_push(&loop->ring, io->fd, fired);
+}
+
+static void on_stat(struct ev_loop *ev, ev_stat *stat, int events)
+{
+    struct hb_loop *loop = ev_userdata(ev);
+    (void)events;
+    hb_watch_look(stat->data, &loop->ring);
+}
+
+static void on_wake(struct ev_loop *ev, ev_async *async, int events)
+{
+    struct hb_loop *loop = ev_userdata(ev);
+    (void)async, (void)events;
+    loop->woken = 1;
+}
+
+/* -- errors that libev would not survive ------------------------------------------------------------ */
+
+static _Thread_local int wait_error;
+
+/* Process-wide, as libev has it. */
+static void on_syserr(const char *message)
+{
+    static const char *const waits[] = {"epoll_wait", "poll", "select", "kevent", "port_getn", "io_getevents"};
+    const char *what = strrchr(message, ' ');
+    size_t i;
+    for (i = 0; what && i < sizeof waits / sizeof *waits; i++)
+        if (!strcmp(what + 1, waits[i])) {
+            wait_error = errno;
+            return;
+        }
+    perror(message);
+    abort();
+}
+
+/* -- the limiter: ends a wait at the first deadline ------------------------------------------------- */
+
+#ifdef HB_TIMERFD
+
+static void on_limit(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct hb_loop *loop = ev_userdata(ev);
+    (void)io, (void)events;
+    loop->limit_hit = 1;
+    loop->set_to = -INFINITY;
+}
+
+static int limiter_open(hb_loop *loop)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ev_io_init(&loop->limiter, on_limit, fd, EV_READ);
+    ev_io_start(loop->ev, &loop->limiter);
+    loop->set_to = INFINITY;
+    return 0;
+}
+
+static void limiter_close(hb_loop *loop)
+{
+    ev_io_stop(loop->ev, &loop->limiter);
+    close(loop->limiter.fd);
+}
+
+static int limiter_set(hb_loop *loop, double deadline)
+{
+    struct itimerspec spec = {{0, 0}, {0, 0}};
+    if (deadline < INFINITY)
+        spec.it_value = hb_timespec(deadline);
+    if (timerfd_settime(loop->limiter.fd, TFD_TIMER_ABSTIME, &spec, NULL))
+        return -errno;
+    loop->set_to = deadline;
+    return 0;
+}
+
+#else
+
+static void on_limit(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct hb_loop *loop = ev_userdata(ev);
+    (void)timer, (void)events;
+    loop->limit_hit = 1;
+    loop->set_to = -INFINITY;
+}
+
+static int limiter_open(hb_loop *loop)
+{
+    ev_timer_init(&loop->limiter, on_limit, 0., 0.);
+    loop->set_to = INFINITY;
+    return 0;
+}
+
+static void limiter_close(hb_loop *loop)
+{
+    ev_timer_stop(loop->ev, &loop->limiter);
+}
+
+static int limiter_set(hb_loop *loop, double deadline)
+{
+    ev_timer_stop(loop->ev, &loop->limiter);
+    loop->set_to = deadline;
+    if (deadline < INFINITY) {
+        ev_now_update(loop->ev);
+        ev_timer_set(&loop->limiter, deadline > loop->now ? deadline - loop->now : 0., 0.);
+        ev_timer_start(loop->ev, &loop->limiter);
+    }
+    return 0;
+}
+
+#endif
+
+/* Before a wait.  A timerfd that has gone off stays readable until it is set again. */
+static int limit_wait(hb_loop *loop)
+{
+    double first = hb_heap_first(&loop->heap);
+    if (first < loop->set_to || loop->set_to == -INFINITY)
+        return limiter_set(loop, first);
+    return 0;
+}
+
+/* -- making and ending ------------------------------------------------------------------------------ */
+
+static int open_parts(hb_loop *loop, unsigned int flags)
+{
+    int error;
+    if (flags & ~ev_supported_backends())
+        return -EINVAL;
+    ev_set_syserr_cb(on_syserr);
+    errno = 0;
+    loop->ev = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK | flags);
+    if (!loop->ev)
+        return errno ? -errno : -EINVAL;
+    ev_set_userdata(loop->ev, loop);
+    error = limiter_open(loop);
+    if (error)
+        goto fail;
+    error = hb_room_for(2); /* the waker's eventfd or pipe: libev tries for ever */
+    if (error)
+        goto fail_limiter;
+    ev_async_init(&loop->waker, on_wake);
+    ev_async_start(loop->ev, &loop->waker);
+    return 0;
+fail_limiter:
+    limiter_close(loop);
+fail:
+    ev_loop_destroy(loop->ev);
+    return error;
+}
+
+hb_loop *hb_create(unsigned int flags, int *error)
+{
+    hb_loop *loop = calloc(1, sizeof *loop);
+    *error = loop ? -open_parts(loop, flags) : ENOMEM;
+    if (*error) {
+        free(loop);
+        return NULL;
+    }
+    hb_update_now(loop);
+    return loop;
+}
+
+static void drop_handles(hb_loop *loop)
+{
+    int fd;
+    for (fd = 0; fd < loop->handles.room; fd++)
+        hb_forget(loop, fd);
+}
+
+static void drop_stats(hb_loop *loop)
+{
+    int slot;
+    for (slot = 0; slot < loop->stats.room; slot++)
+        hb_stat_stop(loop, slot);
+}
+
+int hb_destroy(hb_loop *loop)
+{
+    drop_handles(loop);
+    hb_timers_drop(&loop->timers, &loop->heap);
+    drop_stats(loop);
+    ev_async_stop(loop->ev, &loop->waker);
+    limiter_close(loop);
+    ev_loop_destroy(loop->ev);
+    free(loop->handles.items);
+    free(loop->timers.items);
+    free(loop->stats.items);
+    free(loop->heap.nodes);
+    free(loop->ring.pairs);
+    free(loop);
+    return 0;
+}
+
+int hb_fork(hb_loop *loop)
+{
+    int error;
+    drop_handles(loop);
+    hb_timers_drop(&loop->timers, &loop->heap);
+    limiter_close(loop);
+    error = limiter_open(loop);
+    if (error)
+        return error;
+    ev_loop_fork(loop->ev);
+    error = hb_poll(loop, 0); /* stats are still there: their inotify instance is made anew now */
+    drop_stats(loop);
+    loop->ring.count = 0;
+    return error < 0 ? error : 0;
+}
+
+/* -- one turn ------------------------------------------------------------------------------------- */
+
+static int run(hb_loop *loop, int block)
+{
+    int error = block ? limit_wait(loop) : 0;
+    if (error)
+        return error;
+    wait_error = 0;
+    loop->limit_hit = 0;
+    ev_run(loop->ev, block ? EVRUN_ONCE : EVRUN_NOWAIT);
+    hb_update_now(loop);
+    return -wait_error;
+}
+
+int hb_poll(hb_loop *loop, int block)
+{
+    int error = hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
+    loop->ring.count = 0;
+    loop->woken = 0;
+    if (error)
+        return error;
+    do {
+        hb_update_now(loop);
+        error = run(loop, block && hb_heap_first(&loop->heap) > loop->now);
+        if (error)
+            return error;
+        hb_collect(&loop->heap, &loop->ring, loop->now);
+    } while (block && loop->limit_hit && !loop->ring.count && !loop->woken);
+    return loop->ring.count;
+}
+
+int *hb_fired(hb_loop *loop)
+{
+    return loop->ring.pairs;
+}
+
+/* -- descriptors ---------------------------------------------------------------------------------- */
+
+#ifdef __linux__
+/* epoll's own word on whether it takes the descriptor, whatever backend libev uses. */
+static int ask_epoll(int fd)
+{
+    struct epoll_event none = {0, {0}};
+    int error, epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll < 0)
+        return -errno;
+    error = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &none) ? -errno : 0;
+    close(epoll);
+    return error;
+}
+#else
+static int ask_epoll(int fd)
+{
+    (void)fd;
+    return 0;
+}
+#endif
+
+/* Whether a descriptor can be waited for. */
+static int door(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return -errno;
+    if (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode))
+        return 0;
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
+        return -EPERM;
+    return ask_epoll(fd);
+}
+
+static struct handle *handle_new(hb_loop *loop, int fd, int *error)
+{
+    struct handle *handle = NULL;
+    *error = door(fd);
+    if (*error)
+        return NULL;
+    handle = calloc(1, sizeof *handle);
+    *error = handle ? hb_table_put(&loop->handles, fd, handle) : -ENOMEM;
+    if (*error) {
+        free(handle);
+        return NULL;
+    }
+    ev_io_init(&handle->io, on_io, fd, 0);
+    return handle;
+}
+
+static void handle_set(hb_loop *loop, struct handle *handle, int events)
+{
+    ev_io_stop(loop->ev, &handle->io);
+#ifdef ev_io_modify
+    ev_io_modify(&handle->io, events);
+#else
+    ev_io_set(&handle->io, handle->io.fd, events);
+#endif
+    if (events)
+        ev_io_start(loop->ev, &handle->io);
+    handle->armed = events;
+}
+
+int hb_arm(hb_loop *loop, int fd, int events)
+{
+    struct handle *handle = hb_table_get(&loop->handles, fd);
+    int error = 0;
+    if (events & ~(HB_READ | HB_WRITE))
+        return -EINVAL;
+    if (handle && handle->armed == events)
+        return 0;
+    if (events && handle && fcntl(fd, F_GETFD) < 0)
+        return -errno;
+    if (!handle)
+        handle = handle_new(loop, fd, &error);
+    if (handle)
+        handle_set(loop, handle, events);
+    return error;
+}
+
+int hb_forget(hb_loop *loop, int fd)
+{
+    struct handle *handle = hb_table_take(&loop->handles, fd);
+    if (!handle)
+        return -ENOENT;
+    ev_io_stop(loop->ev, &handle->io);
+    free(handle);
+    return 0;
+}
+
+/* -- timers and stats ------------------------------------------------------------------------------- */
+
+int hb_timer_start(hb_loop *loop, int slot, double after, double repeat)
+{
+    return hb_timers_start(&loop->timers, &loop->heap, slot, after, repeat);
+}
+
+int hb_timer_stop(hb_loop *loop, int slot)
+{
+    return hb_timers_stop(&loop->timers, &loop->heap, slot);
+}
+
+int hb_stat_start(hb_loop *loop, int slot, const char *path, double interval)
+{
+    struct watch *watch = malloc(sizeof *watch);
+    int error;
+    if (!watch)
+        return -ENOMEM;
+    hb_stat_stop(loop, slot);
+    error = hb_watch_start(&watch->shared, &loop->stats, &loop->heap, slot, path, interval);
+    if (error) {
+        free(watch);
+        return error;
+    }
+    ev_stat_init(&watch->stat, on_stat, watch->shared.path, watch->shared.alarm.repeat);
+    watch->stat.data = watch;
+    ev_stat_start(loop->ev, &watch->stat);
+    return 0;
+}
+
+int hb_stat_stop(hb_loop *loop, int slot)
+{
+    struct watch *watch = hb_table_get(&loop->stats, slot);
+    if (watch) {
+        ev_stat_stop(loop->ev, &watch->stat);
+        free(hb_watch_stop(&loop->stats, &loop->heap, slot));
+    }
+    return 0;
+}
+
+/* -- the rest ------------------------------------------------------------------------------------- */
+
+void hb_wake(hb_loop *loop)
+{
+    ev_async_send(loop->ev, &loop->waker);
+}
+
+double hb_now(hb_loop *loop)
+{
+    return loop->now;
+}
+
+double hb_update_now(hb_loop *loop)
+{
+    return loop->now = hb_clock();
+}
+
+int hb_backend_fd(hb_loop *loop)
+{
+    (void)loop; /* libev has no call for it */
+    return -1;
+}
+
+const char *hb_backend(hb_loop *loop)
+{
+    static const char *const names[] = {"select", "poll", "epoll", "kqueue", "devpoll", "port", "linuxaio", "iouring"};
+    unsigned int bit = ev_backend(loop->ev);
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++)
+        if (bit == 1u << i)
+            return names[i];
+    return "unknown";
+}
+
+const char *hb_version(void)
+{
+    static char text[32];
+    snprintf(text, sizeof text, "%d.%d", ev_version_major(), ev_version_minor());
+    return text;
+}
+
+unsigned int hb_backends(void)
+{
+    return ev_supported_backends();
+}
+
+int hb_verify(hb_loop *loop)
+{
+    int fd;
+    ev_verify(loop->ev); /* asserts */
+    for (fd = 0; fd < loop->handles.room; fd++) {
+        struct handle *handle = hb_table_get(&loop->handles, fd);
+        if (handle && (handle->io.fd != fd || ev_is_active(&handle->io) != (handle->armed != 0)))
+            return -EFAULT;
+    }
+    return hb_heap_verify(&loop->heap);
+}

@@ -1,0 +1,1 @@
+"""The loop contract of hubbub on libuv."""

@@ -1,0 +1,526 @@
+/*
+ * The table of hb.cdef.h on libuv.
+ *
+ * What is treacherous in libuv, and what is done about it:
+ *
+ * - It counts time in whole milliseconds of a coarse clock, starts a wait anew after a signal, and ends
+ *   the process when its wait fails.  So we wait ourselves, on uv_backend_fd and as long as the heap of
+ *   hb_shared.h says, to the nanosecond; uv_run never waits, it only takes what is there.  This is how
+ *   libuv is meant to be embedded.  It holds as long as no timer or other handle of libuv's that is not a
+ *   descriptor is used, and uv_backend_timeout is asked for the rest (handles being closed).
+ * - uv__io_poll ends the process if epoll_ctl refuses what uv_poll_start was asked to watch: a descriptor
+ *   that was closed, or closed and opened anew as a regular file, since, or one too many for the user's
+ *   limit (fs.epoll.max_user_watches).  So hb_arm only looks whether the descriptor is open and notes the
+ *   wish; right before uv_run, settle tells libuv and registers the descriptor itself, which shows every
+ *   such error and costs nothing new: libuv finds the entry (EEXIST), and changing it needs no memory.
+ *   Between the two another thread could still close the descriptor; nobody should close what others
+ *   watch.  Nothing is asked of the kernel again once it is registered, so later closing is harmless.
+ * - On POLLERR libuv stops the handle and reports EBADF.  It is reported as every armed event, and the
+ *   handle is started again before the next poll, for it is level-triggered.
+ * - A batch has 1024 events, and a full one is followed by another in the same uv_run, up to 48: with more
+ *   descriptors ready than that the same one comes several times.  They share one entry in the ring.
+ * - A handle's memory is libuv's until its close callback runs, so they are freed there, and the loop is
+ *   run until uv_loop_close finds none left.
+ * - uv_poll_init makes the descriptor non-blocking, for everybody who has it.  That is undone.
+ * - After fork, the epoll instance is still the parent's: stopping a handle would take the descriptor from
+ *   the parent.  uv_loop_fork comes first, also before hb_destroy in a child.
+ * - uv_fs_poll uses a thread pool that does not live on in a child, where closing the handle would wait
+ *   for ever.  stat(2) is called when its alarm is due instead.
+ */
+#if defined(__has_include)
+#if !__has_include(<uv.h>)
+#error "libuv's header is missing. Debian, Ubuntu: apt install libuv1-dev. Fedora: dnf install libuv-devel. macOS: brew install libuv."
+#endif
+#endif
+#include <uv.h>
+
+#include <poll.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#else
+#include <sys/select.h>
+#endif
+
+#include "hb.cdef.h"
+#include "hb_shared.h"
+
+struct handle {
+    uv_poll_t poll; /* first: libuv's pointer is ours */
+    int fd;
+    int wanted;
+    int armed; /* as libuv knows it */
+    unsigned int turn;
+    int entry; /* in the ring, if turn is the loop's */
+    struct handle *next; /* in the list of those to settle, a circle; NULL: not in it */
+    struct handle *previous;
+};
+
+struct hb_loop {
+    uv_loop_t uv;
+    uv_async_t waker;
+    struct hb_ring ring;
+    struct hb_table handles; /* by descriptor: struct handle */
+    struct hb_table timers;  /* by slot: struct hb_alarm */
+    struct hb_table stats;   /* by slot: struct hb_watch */
+    struct hb_heap heap;     /* of timers and stats */
+    struct handle unsettled; /* head of the list */
+    double now;
+    unsigned int turn;
+    int woken; /* in this turn */
+    pid_t owner;
+};
+
+/* -- the list of handles whose wish libuv does not know yet ------------------------------------------ */
+
+static void list_add(hb_loop *loop, struct handle *handle)
+{
+    struct handle *head = &loop->unsettled;
+    if (handle->next)
+        return;
+    handle->next = head;
+    handle->previous = head->previous;
+    head->previous->next = handle;
+    head->previous = handle;
+}
+
+static void list_remove(struct handle *handle)
+{
+    if (!handle->next)
+        return;
+    handle->next->previous = handle->previous;
+    handle->previous->next = handle->next;
+    handle->next = handle->previous = NULL;
+}
+
+/* -- callbacks: they write into the ring, no more -------------------------------------------------- */
+
+static void fired(hb_loop *loop, struct handle *handle, int events)
+{
+    if (handle->turn == loop->turn) {
+        loop->ring.pairs[2 * handle->entry + 1] |= events;
+        return;
+    }
+    handle->turn = loop->turn;
+    handle->entry = loop->ring.count;
+    hb_ring_push(&loop->ring, handle->fd, events);
+}
+
+static void on_io(uv_poll_t *poll, int status, int events)
+{
+    struct handle *handle = (struct handle *)poll;
+    hb_loop *loop = poll->data;
+    if (status < 0) {
+        fired(loop, handle, handle->armed);
+        handle->armed = 0;
+        list_add(loop, handle);
+    } else if (events & handle->armed) {
+        fired(loop, handle, events & handle->armed);
+    }
+}
+
+static void on_wake(uv_async_t *waker)
+{
+    ((hb_loop *)waker->data)->woken = 1;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* -- telling libuv and the kernel what is wanted ----------------------------------------------------- */
+
+#ifdef __linux__
+
+/* Enters the descriptor into libuv's epoll instance; libuv will find it there. */
+static int enter(hb_loop *loop, struct handle *handle)
+{
+    struct epoll_event event = {0, {0}};
+    event.events = (handle->wanted & HB_READ ? EPOLLIN : 0) | (handle->wanted & HB_WRITE ? EPOLLOUT : 0);
+    event.data.fd = handle->fd;
+    if (epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_ADD, handle->fd, &event) && errno != EEXIST)
+        return -errno;
+    return 0;
+}
+
+#else
+
+static int enter(hb_loop *loop, struct handle *handle)
+{
+    struct pollfd p = {handle->fd, POLLIN, 0};
+    (void)loop;
+    if (poll(&p, 1, 0) < 0)
+        return -errno;
+    return p.revents & POLLNVAL ? -EBADF : 0;
+}
+
+#endif
+
+static int start(hb_loop *loop, struct handle *handle)
+{
+    int events = (handle->wanted & HB_READ ? UV_READABLE : 0) | (handle->wanted & HB_WRITE ? UV_WRITABLE : 0);
+    int error = uv_poll_start(&handle->poll, events, on_io);
+    if (!error)
+        error = enter(loop, handle);
+    return error;
+}
+
+/* A descriptor that cannot be watched any more is reported as ready: whoever waits finds out. */
+static void settle_one(hb_loop *loop, struct handle *handle)
+{
+    int error = 0;
+    if (handle->armed == handle->wanted)
+        return;
+    if (handle->wanted)
+        error = start(loop, handle);
+    if (error)
+        fired(loop, handle, handle->wanted);
+    if (error || !handle->wanted)
+        uv_poll_stop(&handle->poll);
+    if (error)
+        handle->wanted = 0;
+    handle->armed = handle->wanted;
+}
+
+/* Returns whether libuv has something new to tell the kernel. */
+static int settle(hb_loop *loop)
+{
+    struct handle *head = &loop->unsettled;
+    int any = head->next != head;
+    while (head->next != head) {
+        struct handle *handle = head->next;
+        list_remove(handle);
+        settle_one(loop, handle);
+    }
+    return any;
+}
+
+/* -- waiting -------------------------------------------------------------------------------------- */
+
+#ifdef __linux__
+
+/* struct timespec as the kernel's system call takes it on every architecture */
+struct kernel_time {
+    int64_t seconds;
+    int64_t nanoseconds;
+};
+
+static int wait_for_long(int fd, double seconds)
+{
+    struct pollfd p = {fd, POLLIN, 0};
+    struct timespec t = hb_timespec(seconds);
+    return ppoll(&p, 1, &t, NULL);
+}
+
+/* epoll_pwait2 (Linux 5.11) saves the detour through poll; the event stays for libuv. */
+static int wait_for(int fd, double seconds)
+{
+#ifdef SYS_epoll_pwait2
+    static int missing; /* set once, by whatever thread: no harm */
+    struct epoll_event event;
+    struct timespec t = hb_timespec(seconds);
+    struct kernel_time limit = {t.tv_sec, t.tv_nsec};
+    int n;
+    if (!missing) {
+        n = (int)syscall(SYS_epoll_pwait2, fd, &event, 1, seconds < INFINITY ? &limit : NULL, NULL, 0);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n;
+        missing = 1;
+    }
+#endif
+    return wait_for_long(fd, seconds);
+}
+
+#else
+
+static int wait_for(int fd, double seconds)
+{
+    struct timespec t = hb_timespec(seconds);
+    fd_set fds;
+    if (fd >= FD_SETSIZE) {
+        errno = EMFILE;
+        return -1;
+    }
+    FD_ZERO(&fds);
+    FD_SET(fd, &fds);
+    return pselect(fd + 1, &fds, NULL, NULL, &t, NULL);
+}
+
+#endif
+
+/* Waits for the backend or the first deadline.  Above 0: there is work for uv_run; else 0 or -errno. */
+static int wait_backend(hb_loop *loop, int block)
+{
+    double first = block ? hb_heap_first(&loop->heap) : 0;
+    int n = wait_for(uv_backend_fd(&loop->uv), first > loop->now ? first - loop->now : 0);
+    return n < 0 ? -errno : n;
+}
+
+/* -- one turn ------------------------------------------------------------------------------------- */
+
+static int begin_turn(hb_loop *loop)
+{
+    loop->ring.count = 0;
+    loop->woken = 0;
+    loop->turn++;
+    return hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
+}
+
+int hb_poll(hb_loop *loop, int block)
+{
+    int error = begin_turn(loop);
+    int ready;
+    if (error)
+        return error;
+    do {
+        hb_update_now(loop);
+        ready = settle(loop) || uv_backend_timeout(&loop->uv) == 0;
+        if (!ready)
+            ready = wait_backend(loop, block);
+        if (ready > 0)
+            uv_run(&loop->uv, UV_RUN_NOWAIT);
+        else if (ready < 0 && ready != -EINTR)
+            return ready;
+        hb_update_now(loop);
+        hb_collect(&loop->heap, &loop->ring, loop->now);
+    } while (block && !loop->ring.count && !loop->woken && ready != -EINTR);
+    return loop->ring.count;
+}
+
+int *hb_fired(hb_loop *loop)
+{
+    return loop->ring.pairs;
+}
+
+/* -- making and ending ------------------------------------------------------------------------------ */
+
+static int open_parts(hb_loop *loop)
+{
+    int error = hb_room_for(4); /* epoll, eventfd, and once the pipe of a process-wide lock */
+    if (!error)
+        error = uv_loop_init(&loop->uv);
+    if (error)
+        return error;
+    error = uv_async_init(&loop->uv, &loop->waker, on_wake);
+    if (error) {
+        uv_loop_close(&loop->uv);
+        return error;
+    }
+    loop->waker.data = loop;
+    loop->unsettled.next = loop->unsettled.previous = &loop->unsettled;
+    loop->owner = getpid();
+    hb_update_now(loop);
+    uv_run(&loop->uv, UV_RUN_NOWAIT); /* libuv's own descriptors are registered now */
+    return 0;
+}
+
+hb_loop *hb_create(unsigned int flags, int *error)
+{
+    hb_loop *loop;
+    *error = flags ? EINVAL : 0;
+    if (flags)
+        return NULL;
+    loop = calloc(1, sizeof *loop);
+    *error = loop ? -open_parts(loop) : ENOMEM;
+    if (*error) {
+        free(loop);
+        return NULL;
+    }
+    return loop;
+}
+
+static void drop_everything(hb_loop *loop)
+{
+    int i;
+    for (i = 0; i < loop->handles.room; i++)
+        hb_forget(loop, i);
+    for (i = 0; i < loop->stats.room; i++)
+        hb_stat_stop(loop, i);
+    hb_timers_drop(&loop->timers, &loop->heap);
+}
+
+int hb_fork(hb_loop *loop)
+{
+    int error = uv_loop_fork(&loop->uv);
+    if (error)
+        return error;
+    loop->owner = getpid();
+    drop_everything(loop);
+    uv_run(&loop->uv, UV_RUN_NOWAIT); /* finishes closing, registers libuv's own descriptors */
+    loop->ring.count = 0;
+    return 0;
+}
+
+int hb_destroy(hb_loop *loop)
+{
+    int error = loop->owner == getpid() ? 0 : hb_fork(loop);
+    if (error)
+        return error; /* rather a leak than to touch what is the parent's */
+    drop_everything(loop);
+    uv_close((uv_handle_t *)&loop->waker, NULL);
+    while (uv_loop_close(&loop->uv) == UV_EBUSY)
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+    free(loop->handles.items);
+    free(loop->timers.items);
+    free(loop->stats.items);
+    free(loop->heap.nodes);
+    free(loop->ring.pairs);
+    free(loop);
+    return 0;
+}
+
+/* -- descriptors ---------------------------------------------------------------------------------- */
+
+/* uv_poll_init itself finds out whether the descriptor can be waited for. */
+static int open_poll(hb_loop *loop, struct handle *handle, int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    int error;
+    if (flags < 0)
+        return -errno;
+    error = uv_poll_init(&loop->uv, &handle->poll, fd);
+    if (!error && !(flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, flags);
+    return error;
+}
+
+static struct handle *handle_new(hb_loop *loop, int fd, int *error)
+{
+    struct handle *handle = calloc(1, sizeof *handle);
+    if (!handle) {
+        *error = -ENOMEM;
+        return NULL;
+    }
+    *error = open_poll(loop, handle, fd);
+    if (*error) {
+        free(handle);
+        return NULL;
+    }
+    handle->poll.data = loop;
+    handle->fd = fd;
+    handle->turn = loop->turn - 1;
+    *error = hb_table_put(&loop->handles, fd, handle);
+    if (*error) {
+        uv_close((uv_handle_t *)&handle->poll, on_closed);
+        return NULL;
+    }
+    return handle;
+}
+
+int hb_arm(hb_loop *loop, int fd, int events)
+{
+    struct handle *handle = hb_table_get(&loop->handles, fd);
+    int error = 0;
+    if (events & ~(HB_READ | HB_WRITE))
+        return -EINVAL;
+    if (handle && handle->wanted == events)
+        return 0;
+    if (events && handle && fcntl(fd, F_GETFD) < 0)
+        return -errno;
+    if (!handle)
+        handle = handle_new(loop, fd, &error);
+    if (handle) {
+        handle->wanted = events;
+        list_add(loop, handle);
+    }
+    return error;
+}
+
+int hb_forget(hb_loop *loop, int fd)
+{
+    struct handle *handle = hb_table_take(&loop->handles, fd);
+    if (!handle)
+        return -ENOENT;
+    list_remove(handle);
+    uv_close((uv_handle_t *)&handle->poll, on_closed);
+    return 0;
+}
+
+/* -- timers and stats ------------------------------------------------------------------------------- */
+
+int hb_timer_start(hb_loop *loop, int slot, double after, double repeat)
+{
+    return hb_timers_start(&loop->timers, &loop->heap, slot, after, repeat);
+}
+
+int hb_timer_stop(hb_loop *loop, int slot)
+{
+    return hb_timers_stop(&loop->timers, &loop->heap, slot);
+}
+
+int hb_stat_start(hb_loop *loop, int slot, const char *path, double interval)
+{
+    struct hb_watch *watch = malloc(sizeof *watch);
+    int error;
+    if (!watch)
+        return -ENOMEM;
+    hb_stat_stop(loop, slot);
+    error = hb_watch_start(watch, &loop->stats, &loop->heap, slot, path, interval);
+    if (error)
+        free(watch);
+    return error;
+}
+
+int hb_stat_stop(hb_loop *loop, int slot)
+{
+    free(hb_watch_stop(&loop->stats, &loop->heap, slot));
+    return 0;
+}
+
+/* -- the rest ------------------------------------------------------------------------------------- */
+
+void hb_wake(hb_loop *loop)
+{
+    uv_async_send(&loop->waker);
+}
+
+double hb_now(hb_loop *loop)
+{
+    return loop->now;
+}
+
+double hb_update_now(hb_loop *loop)
+{
+    return loop->now = hb_clock();
+}
+
+int hb_backend_fd(hb_loop *loop)
+{
+    return uv_backend_fd(&loop->uv);
+}
+
+const char *hb_backend(hb_loop *loop)
+{
+    (void)loop;
+#if defined(__linux__)
+    return "epoll";
+#elif defined(__sun)
+    return "port";
+#elif defined(_AIX)
+    return "pollset";
+#else
+    return "kqueue";
+#endif
+}
+
+const char *hb_version(void)
+{
+    return uv_version_string();
+}
+
+unsigned int hb_backends(void)
+{
+    return 0;
+}
+
+int hb_verify(hb_loop *loop)
+{
+    int fd;
+    for (fd = 0; fd < loop->handles.room; fd++) {
+        struct handle *handle = hb_table_get(&loop->handles, fd);
+        if (handle && (handle->fd != fd || (handle->armed != handle->wanted && !handle->next)))
+            return -EFAULT;
+    }
+    return hb_heap_verify(&loop->heap);
+}
