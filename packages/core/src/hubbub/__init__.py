@@ -1,0 +1,43 @@
+"""Hubbub: greenlets on a fast event loop, so that plain blocking code serves many at once."""
+
+from greenlet import getcurrent
+
+from hubbub._config import configure
+from hubbub.event import AsyncResult, Event
+from hubbub.exceptions import GreenletExit, LoopExit
+from hubbub.greenlet import Greenlet, iwait, joinall, kill, killall, spawn, spawn_later, wait
+from hubbub.hub import Hub, get_hub, idle, reinit, sleep, spawn_raw
+from hubbub.lock import BoundedSemaphore, RLock, Semaphore
+from hubbub.queue import Queue
+from hubbub.threadpool import to_thread
+from hubbub.timeout import Timeout, with_timeout
+
+__all__ = [
+    "AsyncResult",
+    "BoundedSemaphore",
+    "Event",
+    "Greenlet",
+    "GreenletExit",
+    "Hub",
+    "LoopExit",
+    "Queue",
+    "RLock",
+    "Semaphore",
+    "Timeout",
+    "configure",
+    "get_hub",
+    "getcurrent",
+    "idle",
+    "iwait",
+    "joinall",
+    "kill",
+    "killall",
+    "reinit",
+    "sleep",
+    "spawn",
+    "spawn_later",
+    "spawn_raw",
+    "to_thread",
+    "wait",
+    "with_timeout",
+]

@@ -1,0 +1,87 @@
+"""Process-wide choices: ``configure`` first, the environment second."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any
+
+from hubbub import plugins
+from hubbub.abc import Loop, Resolver
+
+__all__ = ["configure", "loop_class", "resolver_class", "setting"]
+
+LOOP_ORDER = ("libev", "libuv", "stdlib")
+"""The loop that is used when none was chosen: the first of these that is installed."""
+
+
+@dataclass
+class _Settings:
+    loop: str | type[Loop] | None = None
+    resolver: str | type[Resolver] | None = None
+    accelerators: bool | None = None
+    threadpool_size: int | None = None
+
+
+_settings = _Settings()
+
+
+def configure(**settings: Any) -> None:
+    """Choose for hubs that are created from now on. None goes back to the environment's choice.
+
+    :param loop: a name in the entry-point group ``hubbub.loops`` (``HUBBUB_LOOP``), or a Loop class.
+    :param resolver: a name in ``hubbub.resolvers`` (``HUBBUB_RESOLVER``), or a Resolver class.
+    :param accelerators: whether installed accelerators are used (``HUBBUB_ACCELERATORS``, 0 or 1); default yes.
+    :param threadpool_size: how many threads a hub's pool may have (``HUBBUB_THREADPOOL_SIZE``); default 10.
+    :raises TypeError: an unknown setting.
+    :raises PluginError: an unknown name.
+    """
+    known = {field.name for field in fields(_Settings)}
+    for name in settings:
+        if name not in known:
+            raise TypeError(f"no setting is called {name!r}; there are: {', '.join(sorted(known))}")
+    for name, group in (("loop", plugins.LOOPS), ("resolver", plugins.RESOLVERS)):
+        if isinstance(settings.get(name), str):
+            plugins.load(group, settings[name])
+    for name, value in settings.items():
+        setattr(_settings, name, value)
+
+
+def setting(name: str, default: str) -> str:
+    """A setting as text: configured, or from ``HUBBUB_<NAME>``, or the default."""
+    value = getattr(_settings, name)
+    return str(value) if value is not None else os.environ.get(f"HUBBUB_{name.upper()}") or default
+
+
+def loop_class(choice: str | type[Loop] | None = None) -> type[Loop]:
+    """The loop class to use.
+
+    :raises PluginError: the name is not installed.
+    :raises ImportError: the package is installed and broken: there is no silent fall-back.
+    """
+    choice = choice or _settings.loop or os.environ.get("HUBBUB_LOOP") or _first_installed(plugins.LOOPS, LOOP_ORDER)
+    if isinstance(choice, str):
+        loaded: type[Loop] = plugins.load(plugins.LOOPS, choice)
+        return loaded
+    return choice
+
+
+def resolver_class() -> type[Resolver] | None:
+    """The resolver class to use; None when none was chosen and hubbub-dns is not installed."""
+    choice = _settings.resolver or os.environ.get("HUBBUB_RESOLVER")
+    if not choice:
+        if "thread" not in plugins.names(plugins.RESOLVERS):
+            return None
+        choice = "thread"
+    if isinstance(choice, str):
+        loaded: type[Resolver] = plugins.load(plugins.RESOLVERS, choice)
+        return loaded
+    return choice
+
+
+def _first_installed(group: str, order: tuple[str, ...]) -> str:
+    installed = plugins.names(group)
+    for name in order:
+        if name in installed:
+            return name
+    return order[-1]

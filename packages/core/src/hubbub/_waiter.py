@@ -1,0 +1,79 @@
+"""One greenlet's wait for one hand-over, from its own thread or another."""
+
+from __future__ import annotations
+
+from _thread import get_ident
+from functools import partial
+from typing import Any
+
+from greenlet import getcurrent
+
+from hubbub.exceptions import BlockingSwitchOutError
+from hubbub.hub import get_hub
+
+__all__ = ["Waiter"]
+
+
+class Waiter:
+    """A place in somebody's queue of waiters.
+
+    The waker takes the waiter out of its queue and calls :meth:`wake`, from any thread. Whoever takes it out owns the
+    hand-over; a waiter that gives up and is not in the queue any more has been handed something.
+    """
+
+    __slots__ = ("_hub", "_switch", "done", "value")
+
+    def __init__(self) -> None:
+        hub = get_hub()
+        current = getcurrent()
+        if current is hub:
+            raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
+        self._hub = hub
+        self._switch = current.switch
+        self.done = False
+        self.value: Any = None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait to be woken.
+
+        :param timeout: seconds, or None for no limit.
+        :returns: False when the time ran out first.
+        """
+        hub = self._hub
+        if timeout is not None:
+            return self._wait_until(timeout)
+        try:
+            while not self.done:
+                hub.switch()
+        except BaseException:
+            if self.done:
+                hub.loop.unschedule(self._switch)
+            raise
+        return True
+
+    def _wait_until(self, timeout: float) -> bool:
+        loop = self._hub.loop
+        expire = partial(self._switch, self)
+        key = loop.call_later(max(timeout, 0.0), expire)
+        try:
+            while not self.done:
+                if self._hub.switch() is self:
+                    return self.done
+        except BaseException:
+            if self.done:
+                loop.unschedule(self._switch)
+            raise
+        finally:
+            loop.cancel_later(key, expire)
+        return True
+
+    def wake(self, value: Any = None) -> None:
+        """End the wait. From any thread, once."""
+        self.value = value
+        self.done = True
+        hub = self._hub
+        if hub.thread_ident == get_ident():
+            hub.loop.ready.append(self._switch)
+        elif not hub.loop.destroyed:
+            hub.loop.ready.append(self._switch)
+            hub.loop.wake()

@@ -1,0 +1,246 @@
+"""The contracts between core and everything that plugs into it. Read this page first.
+
+A loop backend is thin: readiness of file descriptors, timers, wake-ups from other threads. Everything else (the run
+queue, fairness, watchers, errors, fork, child processes) is policy, and is written once, in
+:class:`hubbub.loop.base.BaseLoop`. A backend subclasses that class and fills in the *backend half* below.
+
+One turn of a loop, in phases:
+
+1. **Run queue.** Callables in ``ready`` are called in order, until the queue is empty or the turn's budget (a count
+   and a time) is spent. All code of the user runs here and in phases 2, 5 and 6; none runs in 3 and 4.
+2. **Prepare** watchers.
+3. **Poll.** ``poll(block)`` waits for events: not at all while there is something to run, else until the next event,
+   timer or wake-up.
+4. **Dispatch.** For each event the callables that wait for it are appended to ``ready``. Nothing is called.
+5. **Check** watchers.
+6. **Idle** watchers, if ``ready`` is empty.
+
+The loop ends when the run queue is empty and nothing that counts (``ref``) is waited for.
+
+**Threads.** A loop belongs to the thread that created it. ``run_callback_threadsafe``, ``wake`` and ``async_`` watchers'
+``send`` may be called from any thread; nothing else.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+__all__ = ["LEVEL", "READ", "WRITE", "Address", "AddressInfo", "Callback", "Loop", "Patch", "Resolver", "Watcher"]
+
+READ = 1
+"""Interest in, or readiness for, reading."""
+WRITE = 2
+"""Interest in, or readiness for, writing."""
+
+LEVEL = 4
+"""Asked of an edge-triggered backend for one descriptor: report its events for as long as they last."""
+
+Address: TypeAlias = Any
+"""A socket address as the :mod:`socket` module has it: its shape depends on the family."""
+AddressInfo: TypeAlias = tuple[int, int, int, str, Address]
+"""One entry of what :func:`socket.getaddrinfo` returns."""
+
+
+class Callback(Protocol):
+    """What ``run_callback`` returns: a call that has not happened yet."""
+
+    @property
+    def pending(self) -> bool:
+        """True until the call has begun or was stopped."""
+
+    def stop(self) -> None:
+        """Never call it; harmless when it was called already."""
+
+    def close(self) -> None:
+        """The same as :meth:`stop`."""
+
+
+class Watcher(Protocol):
+    """One interest in one kind of event. ``start`` calls back on every event until ``stop``."""
+
+    ref: bool
+    """Whether the watcher, while active, keeps the loop from ending."""
+    priority: int
+    """Only kept for idle watchers: the higher go first."""
+
+    @property
+    def active(self) -> bool:
+        """True between ``start`` and ``stop`` (a one-shot timer stops itself)."""
+
+    @property
+    def pending(self) -> bool:
+        """True while an event has happened and the callback has not run yet."""
+
+    def start(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Call ``callback(*args)`` on the hub at each event.
+
+        :raises TypeError: ``callback`` is not callable.
+        :raises LoopDestroyed: the loop is gone.
+        """
+
+    def stop(self) -> None:
+        """No more calls, not even for an event that has happened already."""
+
+    def close(self) -> None:
+        """Stop, and give back what the watcher holds. It cannot be started again."""
+
+
+class Loop(ABC):
+    """An event loop. The first half is what users and core see, the second what a backend provides."""
+
+    name: ClassVar[str]
+    """The entry-point name."""
+    edge_triggered: ClassVar[bool] = False
+    """Whether ``poll`` reports a change once (and not again while it lasts)."""
+    READ_BITS: ClassVar[int] = READ
+    """The bits of an event mask from ``poll`` that mean: a reader should try."""
+    WRITE_BITS: ClassVar[int] = WRITE
+    """The bits of an event mask from ``poll`` that mean: a writer should try."""
+    STICKY_BITS: ClassVar[int] = 0
+    """Edge-triggered backends: bits (hang-up, error, urgent data) after which a short read proves nothing."""
+
+    ready: deque[Callable[[], Any]]
+    """The run queue."""
+    due: Sequence[int]
+    """Keys of the timers that the last ``poll`` found due, in order of their deadlines."""
+    error_handler: Any
+    """Who is told of failures: an object with ``handle_error(context, type, value, traceback)``, or None."""
+
+    @abstractmethod
+    def run(self, nowait: bool = False, once: bool = False) -> None:
+        """Turn until nothing is left, :meth:`break_` is called, or after one turn."""
+
+    @abstractmethod
+    def break_(self) -> None:
+        """End :meth:`run` after the current turn."""
+
+    @abstractmethod
+    def destroy(self) -> None:
+        """Close every descriptor of the loop. Idempotent; everything after it raises LoopDestroyed."""
+
+    @abstractmethod
+    def reinit(self) -> None:
+        """In the child after ``fork``: forget everything of the parent and start clean."""
+
+    @abstractmethod
+    def run_callback(self, callback: Callable[..., Any], *args: Any) -> Callback:
+        """Call ``callback(*args)`` on the hub soon, after what is queued already."""
+
+    @abstractmethod
+    def run_callback_threadsafe(self, callback: Callable[..., Any], *args: Any) -> Callback:
+        """The same from any thread: wakes the loop if it is waiting."""
+
+    @abstractmethod
+    def io(self, fd: int, events: int, ref: bool = True, priority: int = 0) -> Watcher:
+        """Watch a descriptor, level-triggered. ``events``: :data:`READ`, :data:`WRITE` or both."""
+
+    @abstractmethod
+    def timer(self, after: float, repeat: float = 0.0, ref: bool = True, priority: int = 0) -> Watcher:
+        """Call back after ``after`` seconds, then every ``repeat`` seconds if that is not 0."""
+
+    # The backend half -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def poll(self, block: bool) -> Iterable[tuple[int, int]]:
+        """Wait for events once, with the GIL released, and set :attr:`due`.
+
+        :param block: wait until something happens; else only look.
+        :returns: (descriptor, event bits) pairs. Empty after a wake-up, an interruption or for timers alone.
+        """
+
+    @abstractmethod
+    def arm(self, fd: int, events: int) -> None:
+        """Report ``events`` (:data:`READ`, :data:`WRITE`, both, or 0 for none) of ``fd`` from now on.
+
+        An edge-triggered backend also gets :data:`LEVEL` where somebody needs that.
+
+        :raises OSError: EBADF for a closed descriptor, EPERM for one that cannot be polled (a regular file).
+        """
+
+    @abstractmethod
+    def forget(self, fd: int) -> None:
+        """``fd`` is about to be closed, or was: drop all that is known of it. Never raises for an unknown one."""
+
+    @abstractmethod
+    def timer_start(self, key: int, after: float, repeat: float) -> None:
+        """Put ``key`` into :attr:`due` in ``after`` seconds, then every ``repeat`` seconds unless 0."""
+
+    @abstractmethod
+    def timer_stop(self, key: int) -> None:
+        """Stop a running timer."""
+
+    @abstractmethod
+    def wake(self) -> None:
+        """Make a waiting ``poll`` return. From any thread."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The loop's idea of :func:`time.monotonic`, in seconds, as of the last poll or :meth:`update_now`."""
+
+    @abstractmethod
+    def update_now(self) -> float:
+        """Read the clock; returns the new :meth:`now`."""
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Create the kernel state. Called once by the constructor and again in the child after fork."""
+
+    @abstractmethod
+    def _close(self, forked: bool) -> None:
+        """Release the kernel state. ``forked``: in a child, where the parent still uses what is shared."""
+
+
+class Resolver(ABC):
+    """Names to addresses. Results, arguments and errors are exactly those of the :mod:`socket` functions."""
+
+    @abstractmethod
+    def getaddrinfo(
+        self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[AddressInfo]:
+        """:func:`socket.getaddrinfo`."""
+
+    @abstractmethod
+    def gethostbyname(self, hostname: Any) -> str:
+        """:func:`socket.gethostbyname`."""
+
+    @abstractmethod
+    def gethostbyname_ex(self, hostname: Any) -> tuple[str, list[str], list[str]]:
+        """:func:`socket.gethostbyname_ex`."""
+
+    @abstractmethod
+    def gethostbyaddr(self, ip_address: Any) -> tuple[str, list[str], list[str]]:
+        """:func:`socket.gethostbyaddr`."""
+
+    @abstractmethod
+    def getnameinfo(self, sockaddr: Address, flags: int) -> tuple[str, str]:
+        """:func:`socket.getnameinfo`."""
+
+    @abstractmethod
+    def getfqdn(self, name: str = "") -> str:
+        """:func:`socket.getfqdn`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what the resolver holds. It may be used again: it then starts anew."""
+
+    @abstractmethod
+    def reinit(self) -> None:
+        """In the child after ``fork``."""
+
+
+class Patch(Protocol):
+    """How one module of the standard library is made cooperative. Declared by entry point in ``hubbub.patches``."""
+
+    module: str
+    """The module that is patched."""
+    requires: tuple[str, ...]
+    """Patches (by module name) that must be applied before this one, if they are wanted at all."""
+
+    def replacements(self) -> dict[str, dict[str, Any]]:
+        """What to set: ``{module name: {attribute: new value}}``. The originals are kept by the patcher.
+
+        Attributes of a class are named with a dot: ``{"ssl": {"SSLContext.sslsocket_class": ...}}``.
+        """

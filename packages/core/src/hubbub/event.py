@@ -1,0 +1,225 @@
+"""Events and results: one greenlet tells others that something happened."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from hubbub._waiter import Waiter
+from hubbub.hub import get_hub
+from hubbub.timeout import Timeout
+
+__all__ = ["AsyncResult", "Event"]
+
+T = TypeVar("T")
+
+
+class _Linkable:
+    """Waiters and links. Waking takes each waiter out of the queue: one wake-up each, from any thread."""
+
+    def __init__(self) -> None:
+        self._waiters: deque[Waiter] = deque()
+        self._links: list[Callable[[Any], Any]] = []
+
+    def ready(self) -> bool:
+        """Whether a wait would return at once."""
+        raise NotImplementedError
+
+    def _wake_all(self) -> None:
+        waiters = self._waiters
+        while waiters:
+            try:
+                waiter = waiters.popleft()
+            except IndexError:
+                break
+            waiter.wake()
+        if self._links:
+            get_hub().loop.run_callback(self._notify_links)
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for a wake-up. False when the time ran out first."""
+        waiter = Waiter()
+        self._waiters.append(waiter)
+        if self.ready() and self._withdraw(waiter):  # set by another thread meanwhile
+            return True
+        try:
+            if waiter.wait(timeout):
+                return True
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+        return not self._withdraw(waiter)
+
+    def _withdraw(self, waiter: Waiter) -> bool:
+        """Leave the queue. False when a wake-up was on its way."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return False
+        return True
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on the hub once this is ready. The callback must not wait.
+
+        :raises TypeError: ``callback`` is not callable.
+        """
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        self._links.append(callback)
+        if self.ready():
+            get_hub().loop.run_callback(self._notify_links)
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`rawlink`, if it has not been called."""
+        if callback in self._links:
+            self._links.remove(callback)
+
+    def _notify_links(self) -> None:
+        if not self.ready():
+            return
+        links, self._links = self._links, []
+        for link in links:
+            try:
+                link(self)
+            except BaseException:
+                get_hub().handle_error((link, self), *sys.exc_info())
+
+
+class Event(_Linkable):
+    """A flag to wait for, as :class:`threading.Event`. Waiters wake in the order they came.
+
+    ``set`` then ``clear`` still wakes those that waited before. May be used from several threads.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._flag = False
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'set' if self._flag else 'clear'} waiters={len(self._waiters)}>"
+
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
+        return self._flag
+
+    isSet = ready = is_set
+
+    def set(self) -> None:
+        """Set the flag and wake all that wait."""
+        self._flag = True
+        if self._waiters or self._links:
+            self._wake_all()
+
+    def clear(self) -> None:
+        """Unset the flag."""
+        self._flag = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the flag is set.
+
+        :param timeout: seconds, or None for no limit.
+        :returns: False when the time ran out first.
+        """
+        if self._flag:
+            return True
+        return self._wait(timeout)
+
+
+class AsyncResult(_Linkable, Generic[T]):
+    """A value or an error that will be there later, as :class:`concurrent.futures.Future`. The last one set counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ready = False
+        self.value: T | None = None
+        self._exc_info: tuple[Any, Any, Any] | tuple[()] = ()
+
+    def __repr__(self) -> str:
+        state = "failed" if self._exc_info else "ready" if self._ready else "pending"
+        return f"<{type(self).__name__} {state} waiters={len(self._waiters)}>"
+
+    def ready(self) -> bool:
+        """Whether there is a value or an error."""
+        return self._ready
+
+    done = ready
+
+    def successful(self) -> bool:
+        """Whether there is a value."""
+        return self._ready and not self._exc_info
+
+    @property
+    def exc_info(self) -> tuple[Any, Any, Any] | tuple[()]:
+        """(type, error, traceback), or an empty tuple."""
+        return self._exc_info
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The error, or None."""
+        return self._exc_info[1] if self._exc_info else None
+
+    def set(self, value: Any = None) -> None:
+        """Store a value and wake all that wait."""
+        self.value = value
+        self._exc_info = ()
+        self._ready = True
+        self._wake_all()
+
+    set_result = set
+
+    def set_exception(self, exception: BaseException, exc_info: Any = None) -> None:
+        """Store an error and wake all that wait."""
+        self.value = None
+        self._exc_info = exc_info or (type(exception), exception, exception.__traceback__)
+        self._ready = True
+        self._wake_all()
+
+    def wait(self, timeout: float | None = None) -> T | None:
+        """The value; None when there is an error instead, or nothing after ``timeout`` seconds."""
+        if not self._ready:
+            self._wait(timeout)
+        return self.value
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """The value; raises the stored error.
+
+        :raises Timeout: nothing was stored in ``timeout`` seconds, or not yet and ``block`` is false.
+        """
+        if not self._ready:
+            if not block:
+                raise Timeout()
+            limit = Timeout.start_new(timeout)
+            try:
+                self._wait(None)
+            finally:
+                limit.cancel()
+        if self._exc_info:
+            _, error, traceback = self._exc_info
+            raise error.with_traceback(traceback)
+        value: Any = self.value
+        return value  # type: ignore[no-any-return]  # set() stored a T
+
+    def get_nowait(self) -> T:
+        """:meth:`get` without waiting."""
+        return self.get(block=False)
+
+    def result(self, timeout: float | None = None) -> T:
+        """:meth:`get` under the name of :class:`concurrent.futures.Future`."""
+        return self.get(timeout=timeout)
+
+    def cancel(self) -> bool:
+        """Cannot be cancelled."""
+        return False
+
+    def cancelled(self) -> bool:
+        """Never."""
+        return False
+
+    def __call__(self, source: Any) -> None:
+        """Take over the result of ``source``: use as a link of a greenlet."""
+        if source.successful():
+            self.set(source.value)
+        else:
+            self.set_exception(source.exception, getattr(source, "exc_info", None))

@@ -1,0 +1,59 @@
+"""Errors by cause. This module imports nothing of hubbub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from greenlet import GreenletExit
+
+__all__ = [
+    "BlockingSwitchOutError",
+    "ConcurrentObjectUseError",
+    "GreenletExit",
+    "HubDestroyed",
+    "InvalidSwitchError",
+    "InvalidThreadUseError",
+    "LoopDestroyed",
+    "LoopExit",
+    "PluginError",
+]
+
+
+class LoopExit(Exception):
+    """The loop has nothing left to wait for while somebody still waits.
+
+    Raised in the main greenlet of the thread. ``hub`` is the hub that ran dry.
+    """
+
+    @property
+    def hub(self) -> Any:
+        """The hub that ended, or None."""
+        return self.args[1] if len(self.args) > 1 else None
+
+
+class BlockingSwitchOutError(AssertionError):
+    """Something that waits was called from the hub, in a loop callback, where nothing may wait."""
+
+
+class InvalidSwitchError(AssertionError):
+    """A waiting greenlet was switched to by somebody who may not."""
+
+
+class ConcurrentObjectUseError(AssertionError):
+    """A second greenlet uses an object that serves one at a time."""
+
+
+class InvalidThreadUseError(RuntimeError):
+    """An object that belongs to one native thread was used from another."""
+
+
+class LoopDestroyed(RuntimeError):
+    """The loop was destroyed; it cannot watch anything any more."""
+
+
+class HubDestroyed(GreenletExit):
+    """Thrown into a hub that is being destroyed."""
+
+
+class PluginError(LookupError):
+    """A loop, resolver, patch or accelerator of that name is not installed, or is installed twice."""

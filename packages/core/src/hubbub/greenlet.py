@@ -1,0 +1,502 @@
+"""Greenlets: functions that run beside others and wait like plain blocking code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from hubbub.exceptions import BlockingSwitchOutError
+from hubbub.hub import Hub, get_hub
+from hubbub.timeout import Timeout
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_later", "wait"]
+
+_NEW, _SCHEDULED, _RUNNING, _DONE = range(4)
+_names = iter(range(1, sys.maxsize))
+
+
+class Greenlet(greenlet):
+    """A light unit of execution. Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, when the hub gets to it.
+
+    It belongs to the thread that created it. Failures are reported once through :meth:`hubbub.hub.Hub.handle_error`.
+
+    :param context: the context variables to run in; by default a copy of the creator's.
+    """
+
+    __slots__ = (
+        "_error",
+        "_exc_info",
+        "_key",
+        "_links",
+        "_name",
+        "_notifying",
+        "_run",
+        "_state",
+        "args",
+        "kwargs",
+        "value",
+    )
+
+    def __init__(
+        self, run: Callable[..., Any] | None = None, *args: Any, context: Context | None = None, **kwargs: Any
+    ) -> None:
+        hub = get_hub()
+        greenlet.__init__(self, None, hub)
+        self.gr_context = context if context is not None else copy_context()
+        if run is not None:
+            if not callable(run):
+                raise TypeError(f"the function to run must be callable, not {run!r}")
+            self._run = run
+        self.args = args
+        self.kwargs = kwargs
+        self.value: Any = None
+        self._error: BaseException | None = None
+        self._state = _NEW
+        self._links: list[Callable[[Any], Any]] | None = None
+        self._notifying = False
+
+    @property
+    def hub(self) -> Hub:
+        """The hub it runs on."""
+        parent = self.parent
+        if not isinstance(parent, Hub):
+            raise RuntimeError(f"{self!r} has no hub: its parent is {parent!r}")
+        return parent
+
+    @property
+    def loop(self) -> Any:
+        """The loop it runs on."""
+        return self.hub.loop
+
+    # Making and starting --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def spawn(cls, *args: Any, **kwargs: Any) -> Self:
+        """Create one and start it. The arguments are those of the class."""
+        new = cls(*args, **kwargs)
+        new.start()
+        return new
+
+    @classmethod
+    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Self:
+        """Create one and start it after ``seconds``."""
+        new = cls(*args, **kwargs)
+        new.start_later(seconds)
+        return new
+
+    def start(self) -> None:
+        """Run soon. A second start does nothing."""
+        if self._state == _NEW:
+            self._state = _SCHEDULED
+            self._key = -1
+            self.parent.loop.ready.append(self.switch)  # type: ignore[union-attr]  # the parent is a hub
+
+    def start_later(self, seconds: float) -> None:
+        """Run after ``seconds``. Does nothing once started."""
+        if self._state == _NEW:
+            self._state = _SCHEDULED
+            self._exc_info = start = self.switch
+            self._key = self.hub.loop.call_later(max(seconds, 0.0), start)
+
+    def _cancel_start(self) -> None:
+        if self._state == _SCHEDULED:
+            loop = self.hub.loop
+            if self._key >= 0:
+                loop.cancel_later(self._key, self._exc_info)
+            loop.unschedule(self.switch)
+
+    def run(self) -> None:
+        """The body of the greenlet; override ``_run`` instead."""
+        self._state = _RUNNING
+        self._exc_info = None
+        try:
+            self.value = self._run(*self.args, **self.kwargs)
+        except BaseException as error:
+            self._failed(error)
+        self._finish()
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, GreenletExit):
+            self.value = error
+            return
+        self._error = error
+        self._exc_info = (type(error), error, error.__traceback__)
+        self.hub.handle_error(self, *self._exc_info)
+
+    def _finish(self) -> None:
+        self._state = _DONE
+        self.args = ()
+        self.kwargs = {}
+        if self._links:
+            self._schedule_links()
+
+    # State ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def dead(self) -> bool:
+        """True when it has ended, or never will start."""
+        return self._state == _DONE or greenlet.dead.__get__(self)
+
+    def ready(self) -> bool:
+        """True when it has ended."""
+        return self.dead
+
+    def successful(self) -> bool:
+        """True when it has ended without an error; being killed by GreenletExit is no error."""
+        return self._state == _DONE and self._error is None
+
+    @property
+    def started(self) -> bool:
+        """True from ``start`` until the end."""
+        return self._state in (_SCHEDULED, _RUNNING)
+
+    def __bool__(self) -> bool:
+        return self.started
+
+    @property
+    def exception(self) -> BaseException | None:
+        """The error it ended with, or None."""
+        return self._error
+
+    @property
+    def exc_info(self) -> tuple[Any, Any, Any] | tuple[()]:
+        """(type, error, traceback) of the error it ended with, or an empty tuple."""
+        return self._exc_info if self._error is not None else ()
+
+    @property
+    def name(self) -> str:
+        """A name for people; assign another if you like."""
+        try:
+            name: str = self._name
+        except AttributeError:
+            name = self._name = f"Greenlet-{next(_names)}"
+        return name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        function = getattr(self, "_run", None)
+        what = getattr(function, "__qualname__", None) or repr(function)
+        return f"<{type(self).__name__} {self.name!r} at {id(self):#x}: {what}>"
+
+    # Waiting for it -------------------------------------------------------------------------------------------------
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended. Never raises its error, nor for the time-out.
+
+        :param timeout: seconds, or None for no limit.
+        """
+        if self.dead:
+            return
+        current = getcurrent()
+        hub = get_hub()
+        if current is hub:
+            raise BlockingSwitchOutError("cannot join a greenlet in a loop callback; use link()")
+        if current is self:
+            raise RuntimeError("a greenlet cannot join itself")
+        if timeout is not None:
+            self._join_until(timeout)
+            return
+        switch = current.switch
+        self.rawlink(switch)
+        try:
+            hub.switch()
+            while not self.dead:
+                hub.switch()
+        except BaseException:
+            self.unlink(switch)
+            raise
+
+    def _join_until(self, timeout: float) -> None:
+        limit = Timeout.start_new(timeout)
+        try:
+            self.join()
+        except Timeout as error:
+            if error is not limit:
+                raise
+        finally:
+            limit.cancel()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """What it returned; raises what it raised.
+
+        :raises Timeout: it has not ended in ``timeout`` seconds, or not yet and ``block`` is false.
+        """
+        if not self.dead:
+            if not block:
+                raise Timeout()
+            limit = Timeout.start_new(timeout)
+            try:
+                self.join()
+            finally:
+                limit.cancel()
+        if self._error is not None:
+            raise self._error.with_traceback(self._exc_info[2])
+        return self.value
+
+    # Ending it ------------------------------------------------------------------------------------------------------
+
+    def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: float | None = None) -> None:
+        """Raise ``exception`` in it, in the hub's next callback. One that has not run yet never will.
+
+        :param block: wait until it has ended, at most ``timeout`` seconds.
+        """
+        if self.dead:
+            return
+        if self._state != _RUNNING:
+            self._end_unstarted(exception)
+            return
+        if self is getcurrent():
+            raise exception if not isinstance(exception, type) else exception()
+        self.hub.loop.run_callback_threadsafe(self._throw_if_alive, exception)
+        if block:
+            self.join(timeout)
+
+    def _throw_if_alive(self, exception: Any) -> None:
+        if not self.dead:
+            greenlet.throw(self, exception)
+
+    def _end_unstarted(self, exception: Any) -> None:
+        self._cancel_start()
+        error = exception() if isinstance(exception, type) else exception
+        if isinstance(error, GreenletExit):
+            self.value = error
+        else:
+            self._error = error
+            self._exc_info = (type(error), error, error.__traceback__)
+        self._finish()
+
+    def throw(self, *exc_info: Any) -> Any:
+        """Raise an exception in it now. One that has not run yet ends without running."""
+        if self._state in (_NEW, _SCHEDULED):
+            error = exc_info[0] if exc_info else GreenletExit
+            if len(exc_info) > 1 and exc_info[1] is not None:
+                error = exc_info[1]
+            self._end_unstarted(error)
+            return None
+        return greenlet.throw(self, *exc_info)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                self.join()
+        finally:
+            self.kill(error if error is not None else GreenletExit)
+
+    # Links ----------------------------------------------------------------------------------------------------------
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on the hub when it has ended. The callback must not wait.
+
+        :raises TypeError: ``callback`` is not callable.
+        """
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        if self._links is None:
+            self._links = [callback]
+        else:
+            self._links.append(callback)
+        if self._state == _DONE:
+            self._schedule_links()
+
+    def link(self, callback: Callable[[Any], Any], SpawnedLink: Any = None) -> None:
+        """Call ``callback(self)`` in a greenlet of its own when it has ended."""
+        self.rawlink(_Link(callback, None))
+
+    def link_value(self, callback: Callable[[Any], Any], SpawnedLink: Any = None) -> None:
+        """The same, only if it ended without an error."""
+        self.rawlink(_Link(callback, True))
+
+    def link_exception(self, callback: Callable[[Any], Any], SpawnedLink: Any = None) -> None:
+        """The same, only if it ended with an error."""
+        self.rawlink(_Link(callback, False))
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one link or rawlink of ``callback``, if there is one and it has not been called."""
+        links = self._links or []
+        for index, link in enumerate(links):
+            if link == callback or getattr(link, "callback", None) == callback:
+                del links[index]
+                return
+
+    def unlink_all(self) -> None:
+        """Undo every link."""
+        self._links = None
+
+    def has_links(self) -> int:
+        """How many links wait to be called."""
+        return len(self._links or ())
+
+    def _schedule_links(self) -> None:
+        if not self._notifying:
+            self._notifying = True
+            self.parent.loop.ready.append(self._notify_links)  # type: ignore[union-attr]  # the parent is a hub
+
+    def _notify_links(self) -> None:
+        self._notifying = False
+        while self._links:
+            link = self._links.pop(0)
+            try:
+                link(self)
+            except BaseException:
+                self.hub.handle_error((link, self), *sys.exc_info())
+
+
+class _Link:
+    """A link that runs in a greenlet of its own: always, or only after success (True) or failure (False)."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, callback: Callable[[Any], Any], when: bool | None) -> None:
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        self.callback = callback
+        self.when = when
+
+    def __call__(self, source: Any) -> None:
+        if self.when is None or self.when == source.successful():
+            greenlet(self.callback, get_hub()).switch(source)
+
+
+spawn = Greenlet.spawn
+spawn_later = Greenlet.spawn_later
+
+
+def kill(target: greenlet, exception: Any = GreenletExit) -> None:
+    """Raise ``exception`` in ``target`` soon, without waiting."""
+    if isinstance(target, Greenlet):
+        target.kill(exception, block=False)
+    elif not target.dead:
+        get_hub().loop.run_callback(_throw_raw, target, exception)
+
+
+def _throw_raw(target: greenlet, exception: Any) -> None:
+    if not target.dead:
+        target.throw(exception)
+
+
+class _Ready:
+    """Collects what becomes ready, for one waiter."""
+
+    def __init__(self, objects: Iterable[Any]) -> None:
+        from hubbub.queue import SimpleQueue
+
+        self.objects = list(objects)
+        self.arrived: SimpleQueue[Any] = SimpleQueue()
+        self._put = self.arrived.put_nowait
+        for item in self.objects:
+            item.rawlink(self._put)
+
+    def unlink(self) -> None:
+        for item in self.objects:
+            unlink = getattr(item, "unlink", None)
+            if unlink is not None:
+                unlink(self._put)
+
+
+class _IWait:
+    """The iterator of :func:`iwait`; as a context manager it takes its links back at the end of the block."""
+
+    def __init__(self, objects: Iterable[Any], timeout: float | None, count: int | None) -> None:
+        self._ready = _Ready(objects)
+        total = len(self._ready.objects)
+        self._left = total if count is None else min(count, total)
+        self._limit = Timeout.start_new(timeout) if timeout is not None and self._left else None
+
+    def __iter__(self) -> _IWait:
+        return self
+
+    def __enter__(self) -> _IWait:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        self._left = 0
+        if self._limit is not None:
+            self._limit.cancel()
+        self._ready.unlink()
+
+    def __next__(self) -> Any:
+        if self._left <= 0:
+            self._close()
+            raise StopIteration
+        try:
+            item = self._ready.arrived.get()
+        except BaseException as error:
+            self._close()
+            if error is self._limit:
+                raise StopIteration from None
+            raise
+        self._left -= 1
+        return item
+
+
+def iwait(objects: Iterable[Any], timeout: float | None = None, count: int | None = None) -> _IWait:
+    """Yield ``objects`` (greenlets, events ...: anything with ``rawlink``) as they become ready.
+
+    :param timeout: stop after so many seconds.
+    :param count: stop after so many objects.
+    """
+    return _IWait(objects, timeout, count)
+
+
+def wait(objects: Iterable[Any] | None = None, timeout: float | None = None, count: int | None = None) -> Any:
+    """The list of ``objects`` that became ready, in that order; without objects, :meth:`hubbub.hub.Hub.join`."""
+    if objects is None:
+        return get_hub().join(timeout=timeout)
+    with iwait(objects, timeout, count) as ready:
+        return list(ready)
+
+
+def joinall(
+    greenlets: Iterable[Any], timeout: float | None = None, raise_error: bool = False, count: int | None = None
+) -> list[Any]:
+    """Wait for ``greenlets`` to end; the list of those that did, in that order.
+
+    :param raise_error: raise the error of the first that fails.
+    """
+    if not raise_error:
+        finished: list[Any] = wait(greenlets, timeout, count)
+        return finished
+    done = []
+    with iwait(greenlets, timeout, count) as ready:
+        for item in ready:
+            if not item.successful():
+                item.get()
+            done.append(item)
+    return done
+
+
+def killall(
+    greenlets: Iterable[Any], exception: Any = GreenletExit, block: bool = True, timeout: float | None = None
+) -> None:
+    """Kill all of ``greenlets``.
+
+    :raises Timeout: ``block`` is true and not all have ended in ``timeout`` seconds.
+    """
+    victims = [victim for victim in greenlets if not victim.dead]
+    for victim in victims:
+        kill(victim, exception)
+    if block and victims:
+        limit = Timeout.start_new(timeout)
+        try:
+            joinall([victim for victim in victims if isinstance(victim, Greenlet)])
+        finally:
+            limit.cancel()

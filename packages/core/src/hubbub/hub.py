@@ -1,0 +1,423 @@
+"""The hub: the greenlet of a thread that runs the loop, and to which every waiting greenlet switches."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import weakref
+from _thread import get_ident
+from collections.abc import Callable
+from datetime import UTC, datetime
+from threading import local
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from hubbub import _config, plugins
+from hubbub.abc import Loop, Resolver
+from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopExit
+from hubbub.loop.base import BaseLoop
+
+if TYPE_CHECKING:
+    from hubbub.threadpool import ThreadPool
+
+__all__ = ["Hub", "get_hub", "get_hub_if_exists", "hubs", "idle", "reinit", "set_hub_class", "sleep", "spawn_raw"]
+
+
+class _ThreadState(local):
+    hub: Hub
+    guard: _ThreadGuard
+
+
+_state = _ThreadState()
+_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
+_accelerated: list[str] = []
+
+
+class Hub(greenlet):
+    """Runs the event loop of its thread. One per thread, made on first use by :func:`get_hub`.
+
+    ``NOT_ERROR`` and ``SYSTEM_ERROR`` are tuples of exception classes and may be assigned: the first are not reported,
+    the second are raised in the main greenlet.
+    """
+
+    NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
+    SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
+
+    loop: BaseLoop
+
+    def __init__(self, loop: str | type[Loop] | BaseLoop | None = None) -> None:
+        """:param loop: a loop, its class, or its entry-point name; see :func:`hubbub.configure`."""
+        super().__init__()
+        main = getcurrent()
+        while main.parent is not None:
+            main = main.parent
+        self.parent = main
+        self.thread_ident = get_ident()
+        self.name = ""
+        self._destroyed = False
+        self._resolver: Resolver | None = None
+        self._threadpool: ThreadPool | None = None
+        if isinstance(loop, BaseLoop):
+            self.loop = loop
+        else:
+            self.loop = _config.loop_class(loop)()  # type: ignore[assignment]  # plug-ins derive from BaseLoop
+        self.loop.hub = self
+        self.loop.error_handler = self
+        _hubs.add(self)
+
+    def __repr__(self) -> str:
+        state = "destroyed" if self._destroyed else repr(self.loop)
+        name = f" {self.name}" if self.name else ""
+        return f"<{type(self).__name__}{name} at {id(self):#x} thread={self.thread_ident:#x} {state}>"
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Turn the loop; when it ends while somebody waits, raise LoopExit in the main greenlet."""
+        while not self._destroyed:
+            try:
+                self.loop.run()
+            except HubDestroyed:
+                break
+            if self._destroyed:
+                break
+            parent = self.parent
+            if parent is None:
+                break
+            parent.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Run until nothing is left to wait for. Only from the main greenlet of the thread.
+
+        :param timeout: seconds, or None for no limit.
+        :returns: True when nothing was left, False when the time ran out first.
+        """
+        current = getcurrent()
+        if current is self:
+            raise BlockingSwitchOutError("the hub cannot wait for itself")
+        if current is not self.parent:
+            raise RuntimeError("hub.join() is for the main greenlet of the thread")
+        if self._destroyed or self.dead:
+            return True
+        expired = object()
+        loop = self.loop
+        expire: Callable[[], Any] | None = None
+        key = -1
+        if timeout is not None:
+
+            def expire() -> None:
+                current.switch(expired)
+
+            key = loop.call_later(max(timeout, 0.0), expire)
+            loop.ref_timer(key, False)
+        try:
+            while True:
+                if self.switch() is expired:
+                    return False
+        except LoopExit:
+            return True
+        finally:
+            if expire is not None:
+                loop.cancel_later(key, expire)
+
+    def wait(self, watcher: Any) -> None:
+        """Wait for one event of ``watcher``, which must be stopped."""
+        current = getcurrent()
+        if current is self:
+            raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
+        fired = object()
+        watcher.start(current.switch, fired)
+        try:
+            while self.switch() is not fired:
+                pass
+        finally:
+            watcher.stop()
+
+    def destroy(self, destroy_loop: bool | None = None) -> None:
+        """End the hub: its resolver, thread pool and (unless ``destroy_loop`` is False) its loop.
+
+        Greenlets that wait are left where they are and never run again. Idempotent. The thread's next
+        :func:`get_hub` makes a new hub.
+        """
+        if self._destroyed:
+            return
+        self._destroyed = True
+        if self._resolver is not None:
+            self._resolver.close()
+            self._resolver = None
+        if self._threadpool is not None:
+            self._threadpool.kill()
+            self._threadpool = None
+        if destroy_loop is not False:
+            self.loop.destroy()
+        if getattr(_state, "hub", None) is self:
+            del _state.hub
+            _state.guard.forget()
+            if self and getcurrent() is self.parent:
+                self.throw(HubDestroyed())
+        _hubs.discard(self)
+
+    # Errors ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def exception_stream(self) -> Any:
+        """Where failures are printed: ``sys.stderr`` unless assigned; None prints nothing."""
+        return self.__dict__.get("_exception_stream", sys.stderr)
+
+    @exception_stream.setter
+    def exception_stream(self, stream: Any) -> None:
+        self.__dict__["_exception_stream"] = stream
+
+    def handle_error(
+        self,
+        context: object,
+        type: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """A greenlet or callback (``context``) failed. May be replaced, on the instance too; must not raise.
+
+        What is not in ``NOT_ERROR`` is printed. ``SYSTEM_ERROR``, and anything without a context, is raised in the
+        main greenlet.
+        """
+        if type is not None and issubclass(type, HubDestroyed) and self._destroyed:
+            raise value or type()
+        if type is None or not issubclass(type, self.NOT_ERROR):
+            self.print_exception(context, type, value, tb)
+        if context is None or (type is not None and issubclass(type, self.SYSTEM_ERROR)):
+            self.handle_system_error(type, value, tb)
+
+    def handle_system_error(
+        self, type: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None = None
+    ) -> None:
+        """Raise the error in the main greenlet."""
+        current = getcurrent()
+        main = self.parent
+        if current is main or main is None or main.dead:
+            raise (value if value is not None else RuntimeError(f"{type} without a value"))
+        error = value if value is not None else (type() if type is not None else RuntimeError("unknown failure"))
+        if current is not self:
+            self.loop.ready.append(current.switch)
+        main.throw(error)
+
+    def print_exception(
+        self,
+        context: object,
+        type: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Print a traceback, the time and what failed to :attr:`exception_stream`."""
+        stream = self.exception_stream
+        if stream is None:
+            return
+        lines = traceback.format_exception(type, value, tb) if value is not None else []
+        if context is not None:
+            stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            what = context if isinstance(context, str) else _shown(context)
+            lines.append(f"{stamp} {what} failed with {getattr(type, '__name__', 'an exception')}\n\n")
+        try:
+            stream.write("".join(lines))
+        except (OSError, ValueError):
+            pass  # nobody is there to be told that there is nobody to tell
+
+    # What hangs on a hub --------------------------------------------------------------------------------------------
+
+    @property
+    def resolver(self) -> Resolver:
+        """Names to addresses. Made on first use, see :func:`hubbub.configure`; may be assigned and deleted."""
+        if self._resolver is None:
+            cls = _config.resolver_class()
+            if cls is None:
+                from hubbub._resolver import PoolResolver
+
+                cls = PoolResolver
+            self._resolver = cls()
+        return self._resolver
+
+    @resolver.setter
+    def resolver(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    @resolver.deleter
+    def resolver(self) -> None:
+        self._resolver = None
+
+    @property
+    def threadpool(self) -> ThreadPool:
+        """The user's thread pool. Made on first use; may be assigned and deleted."""
+        if self._threadpool is None:
+            from hubbub.threadpool import ThreadPool
+
+            self._threadpool = ThreadPool(int(_config.setting("threadpool_size", "10")), hub=self)
+        return self._threadpool
+
+    @threadpool.setter
+    def threadpool(self, pool: ThreadPool) -> None:
+        self._threadpool = pool
+
+    @threadpool.deleter
+    def threadpool(self) -> None:
+        self._threadpool = None
+
+
+class _ThreadGuard:
+    """Lives in the thread's local storage, which the interpreter empties when the thread ends: so ends the hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub: Hub | None = hub
+        self._pid = os.getpid()
+
+    def forget(self) -> None:
+        self._hub = None
+
+    def __del__(self) -> None:
+        hub, self._hub = self._hub, None
+        if hub is not None and self._pid == os.getpid() and not sys.is_finalizing():
+            hub.destroy()
+
+
+_hub_class: list[type[Hub]] = [Hub]
+
+
+def set_hub_class(cls: type[Hub]) -> None:
+    """Use ``cls`` for hubs that are made from now on."""
+    if not (isinstance(cls, type) and issubclass(cls, Hub)):
+        raise TypeError(f"a hub class derives from hubbub.hub.Hub; {cls!r} does not")
+    _hub_class[0] = cls
+
+
+def get_hub() -> Hub:
+    """The hub of this thread; made if there is none yet."""
+    try:
+        return _state.hub
+    except AttributeError:
+        return _make_hub()
+
+
+def get_hub_if_exists() -> Hub | None:
+    """The hub of this thread, or None."""
+    return getattr(_state, "hub", None)
+
+
+def set_hub(hub: Hub) -> None:
+    """Make ``hub`` the hub of this thread."""
+    _state.hub = hub
+    _state.guard = _ThreadGuard(hub)
+
+
+def hubs() -> list[Hub]:
+    """The hubs of all threads."""
+    return list(_hubs)
+
+
+def _make_hub() -> Hub:
+    if not _accelerated and _config.setting("accelerators", "1") not in ("0", "False"):
+        for name in plugins.names(plugins.ACCELERATORS):
+            plugins.load(plugins.ACCELERATORS, name)()
+            _accelerated.append(name)
+    hub = _hub_class[0]()
+    set_hub(hub)
+    return hub
+
+
+def _shown(context: object) -> str:
+    try:
+        return repr(context)
+    except Exception as error:
+        return f"<{type(context).__name__} whose repr failed with {type(error).__name__}>"
+
+
+def sleep(seconds: float = 0, ref: bool = True) -> None:
+    """Let others run for at least ``seconds``; 0 or less yields once.
+
+    :param ref: whether the wait counts as a reason for the loop to go on.
+    :raises BlockingSwitchOutError: called from the hub.
+    """
+    hub = get_hub()
+    loop = hub.loop
+    current = getcurrent()
+    if current is hub:
+        raise BlockingSwitchOutError("cannot sleep in a loop callback; spawn a greenlet")
+    switch = current.switch
+    if seconds <= 0:
+        loop.ready.append(switch)
+        try:
+            hub.switch()
+        except BaseException:
+            loop.unschedule(switch)
+            raise
+        return
+    key = loop.call_later(seconds, switch)
+    if not ref:
+        loop.ref_timer(key, False)
+    try:
+        hub.switch()
+        while loop.timer_runs(key, switch):
+            hub.switch()
+    except BaseException:
+        loop.cancel_later(key, switch)
+        raise
+
+
+def idle(priority: int = 0) -> None:
+    """Wait until the loop has nothing else to do at this priority or above."""
+    hub = get_hub()
+    watcher = hub.loop.idle(priority=priority)
+    try:
+        hub.wait(watcher)
+    finally:
+        watcher.close()
+
+
+def spawn_raw(function: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
+    """A bare greenlet, started soon. It cannot be joined; its failure is reported.
+
+    :raises TypeError: ``function`` is not callable.
+    """
+    if not callable(function):
+        raise TypeError(f"function must be callable, not {function!r}")
+    hub = get_hub()
+    if kwargs:
+        inner, given = function, kwargs
+
+        def function(*args: Any) -> Any:
+            return inner(*args, **given)
+
+    new = greenlet(function, hub)
+    if args:
+        hub.loop.run_callback(new.switch, *args)
+    else:
+        hub.loop.ready.append(new.switch)
+    return new
+
+
+def reinit(hub: Hub | None = None) -> None:
+    """In the child after a fork: make the thread's hub, if there is one, work there. Nothing of the parent goes on."""
+    hub = hub if hub is not None else get_hub_if_exists()
+    if hub is None:
+        return
+    hub.thread_ident = get_ident()
+    hub.loop.reinit()
+    hub.loop.hub = hub
+    if hub._resolver is not None:
+        hub._resolver.reinit()
+    if hub._threadpool is not None:
+        hub._threadpool.reinit()
+    for other in hubs():
+        if other is not hub:
+            _hubs.discard(other)
+
+
+def _after_fork_in_child() -> None:
+    hub = get_hub_if_exists()
+    if hub is not None:
+        _state.guard = _ThreadGuard(hub)
+        reinit(hub)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

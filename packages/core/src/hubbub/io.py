@@ -1,0 +1,434 @@
+"""Cooperative sockets with numeric addresses, and waiting for the readiness of any descriptor.
+
+:class:`Socket` is a :class:`socket.socket`: non-blocking inside, waiting like a blocking one outside. It knows no
+names: addresses are numeric, or ``hubbub_net.socket`` is used, which adds names and the rest of the module.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from _thread import get_ident
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hubbub.abc import Address
+from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
+from hubbub.loop.base import BaseLoop
+from hubbub.loop.readiness import Direction
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = ["Socket", "closing", "wait_readable", "wait_writable"]
+
+T = TypeVar("T")
+_Base = socket.socket
+_recv = _Base.recv
+_recv_into = _Base.recv_into
+_send = _Base.send
+_IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR})
+
+
+class Socket(socket.socket):
+    """A socket whose calls let other greenlets run while they wait. Arguments, results and errors are those of
+    :class:`socket.socket`.
+
+    Several greenlets may wait on one socket; ``close`` wakes all of them with EBADF. It may be used from the threads
+    of several hubs.
+
+    After a stream has returned less than was asked for, its receive buffer is empty, so the next ``recv`` waits first
+    and reads then. That is not so when a hang-up or urgent data was seen, nor for datagrams or UNIX sockets (which stop
+    at ancillary data).
+    """
+
+    __slots__ = ("_limit", "_read", "_shared", "_shortens", "_write")
+
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        self._read: Direction | None = None
+        self._write: Direction | None = None
+        self._shared = False
+        super().__init__(family, type, proto, fileno)
+        self._limit: float | None = socket.getdefaulttimeout()
+        super().setblocking(False)
+        self._shortens = _kind(self) == socket.SOCK_STREAM and _family(self) in (socket.AF_INET, socket.AF_INET6)
+
+    # Time limits ----------------------------------------------------------------------------------------------------
+
+    def settimeout(self, value: float | None) -> None:
+        """:meth:`socket.socket.settimeout`: None waits for ever, 0 never waits.
+
+        :raises ValueError: ``value`` is negative.
+        """
+        if value is not None:
+            try:
+                value = float(value)
+            except (TypeError, ValueError):
+                raise TypeError(f"a timeout is a number of seconds or None, not {value!r}") from None
+            if not value >= 0.0:
+                raise ValueError(f"Timeout value out of range: {value!r} seconds")
+        self._limit = value
+
+    def gettimeout(self) -> float | None:
+        """Seconds, or None for no limit."""
+        return self._limit
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds, or None for no limit."""
+        return self._limit
+
+    def setblocking(self, flag: bool) -> None:
+        """:meth:`socket.socket.setblocking`: whether calls wait."""
+        self._limit = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Whether calls wait."""
+        return self._limit != 0.0
+
+    # Waiting --------------------------------------------------------------------------------------------------------
+
+    def wait_readable(self) -> None:
+        """Wait until an attempt to read is worth while.
+
+        :raises TimeoutError: the socket's time limit has passed.
+        :raises OSError: EBADF, the socket was closed.
+        """
+        direction = self._read
+        loop = get_hub().loop
+        if direction is None or direction.loop is not loop:
+            direction = self._open(loop).read
+            if self._read is None or self._read.loop.destroyed:
+                self._read = direction
+        if not direction.wait(self._limit):
+            raise TimeoutError("timed out")
+
+    def wait_writable(self) -> None:
+        """Wait until an attempt to write is worth while; raises as :meth:`wait_readable`."""
+        self._wait_writable(self._limit)
+
+    def _wait_writable(self, limit: float | None) -> None:
+        direction = self._write
+        loop = get_hub().loop
+        if direction is None or direction.loop is not loop:
+            direction = self._open(loop).write
+            if self._write is None or self._write.loop.destroyed:
+                self._write = direction
+        if not direction.wait(limit):
+            raise TimeoutError("timed out")
+
+    def _open(self, loop: BaseLoop) -> Any:
+        fd = self.fileno()
+        if fd < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        for mine in (self._read, self._write):
+            if mine is not None and mine.loop is not loop:
+                self._shared = True
+        return loop.handle(fd)
+
+    def _reading(self, call: Callable[..., T], *args: Any) -> T:
+        """Make ``call`` as often as it takes."""
+        while True:
+            try:
+                return call(self, *args)
+            except BlockingIOError:
+                if self._limit == 0.0:
+                    raise
+            self.wait_readable()
+
+    def _writing(self, call: Callable[..., T], *args: Any) -> T:
+        while True:
+            try:
+                return call(self, *args)
+            except BlockingIOError:
+                if self._limit == 0.0:
+                    raise
+            self.wait_writable()
+
+    # Receiving ------------------------------------------------------------------------------------------------------
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """:meth:`socket.socket.recv`."""
+        read = self._read
+        if read is not None and not read.ready and self._limit != 0.0:
+            self.wait_readable()
+        while True:
+            try:
+                data = _recv(self, bufsize, flags)
+            except BlockingIOError:
+                if self._limit == 0.0:
+                    raise
+                self.wait_readable()
+                read = self._read
+                continue
+            if read is not None:
+                read.ready = not (self._shortens and 0 < len(data) < bufsize and not flags) or read.handle.sticky
+            return data
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
+        """:meth:`socket.socket.recv_into`."""
+        read = self._read
+        if read is not None and not read.ready and self._limit != 0.0:
+            self.wait_readable()
+        while True:
+            try:
+                count = _recv_into(self, buffer, nbytes, flags)
+            except BlockingIOError:
+                if self._limit == 0.0:
+                    raise
+                self.wait_readable()
+                read = self._read
+                continue
+            if read is not None:
+                asked = nbytes or memoryview(buffer).nbytes
+                read.ready = not (self._shortens and 0 < count < asked and not flags) or read.handle.sticky
+            return count
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
+        """:meth:`socket.socket.recvfrom`."""
+        return self._reading(_Base.recvfrom, bufsize, flags)
+
+    def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Address]:
+        """:meth:`socket.socket.recvfrom_into`."""
+        return self._reading(_Base.recvfrom_into, buffer, nbytes, flags)
+
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        """:meth:`socket.socket.recvmsg`."""
+        return self._reading(_Base.recvmsg, bufsize, ancbufsize, flags)
+
+    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+        """:meth:`socket.socket.recvmsg_into`."""
+        return self._reading(_Base.recvmsg_into, buffers, ancbufsize, flags)
+
+    # Sending --------------------------------------------------------------------------------------------------------
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """:meth:`socket.socket.send`."""
+        try:
+            return _send(self, data, flags)
+        except BlockingIOError:
+            if self._limit == 0.0:
+                raise
+        self.wait_writable()
+        return self._writing(_send, data, flags)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """:meth:`socket.socket.sendall`; the time limit is for the whole."""
+        view = memoryview(data).cast("B") if not isinstance(data, bytes) else data
+        size = len(view)
+        sent = 0
+        try:
+            sent = _send(self, view, flags)
+            if sent == size:
+                return
+        except BlockingIOError:
+            if self._limit == 0.0:
+                raise
+        self._send_rest(memoryview(view), sent, flags)
+
+    def _send_rest(self, view: memoryview, sent: int, flags: int) -> None:
+        limit = self._limit
+        deadline = None if limit is None else monotonic() + limit
+        while True:
+            try:
+                sent += _send(self, view[sent:], flags)
+            except BlockingIOError:
+                if limit == 0.0:
+                    raise
+                self._wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
+                continue
+            if sent >= len(view):
+                return
+
+    def sendto(self, *args: Any) -> int:
+        """:meth:`socket.socket.sendto`."""
+        return self._writing(_Base.sendto, *args)
+
+    def sendmsg(self, *args: Any) -> int:
+        """:meth:`socket.socket.sendmsg`."""
+        return self._writing(_Base.sendmsg, *args)
+
+    # Connecting -----------------------------------------------------------------------------------------------------
+
+    def accept(self) -> tuple[Self, Address]:
+        """:meth:`socket.socket.accept`. The new socket is of the same class."""
+        fd, address = self._reading(_Base._accept)  # type: ignore[attr-defined]  # as the standard library does
+        new = self._adopt(fd)
+        return new, address
+
+    def _adopt(self, fd: int) -> Self:
+        try:
+            return type(self)(_family(self), _kind(self), self.proto, fileno=fd)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def connect(self, address: Address, /) -> None:
+        """:meth:`socket.socket.connect`; ``address`` is numeric."""
+        error = self._connect(address)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def connect_ex(self, address: Address, /) -> int:
+        """:meth:`socket.socket.connect_ex`: the error's number, or 0."""
+        try:
+            return self._connect(address)
+        except TimeoutError:
+            return errno.EAGAIN
+        except OSError as error:
+            if error.errno is None:
+                raise
+            return error.errno
+
+    def _connect(self, address: Address) -> int:
+        limit = self._limit
+        deadline = None if limit is None else monotonic() + limit
+        error = _Base.connect_ex(self, address)
+        pause = 0.001
+        while error == errno.EAGAIN and _family(self) == getattr(socket, "AF_UNIX", None) and limit != 0.0:
+            # The listener's queue is full, and no event will tell when it is not (connect(2)).
+            if deadline is not None and monotonic() + pause > deadline:
+                raise TimeoutError("timed out")
+            sleep(pause)
+            pause = min(pause * 2, 0.1)
+            error = _Base.connect_ex(self, address)
+        if error not in _IN_PROGRESS or limit == 0.0:
+            return error
+        self._wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
+        return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def dup(self) -> Self:
+        """:meth:`socket.socket.dup`."""
+        new = self._adopt(os.dup(self.fileno()))
+        new._limit = self._limit
+        return new
+
+    # The end --------------------------------------------------------------------------------------------------------
+
+    def _real_close(self, _close: Callable[[Any], None] = _Base._real_close) -> None:  # type: ignore[attr-defined]
+        # Called by close() when no file made by makefile() is left.
+        if not self._forget():
+            super().detach()
+            return
+        _close(self)
+
+    def detach(self) -> int:
+        """:meth:`socket.socket.detach`. Greenlets that wait get EBADF."""
+        fd = self.fileno()
+        if fd >= 0 and (self._read is not None or self._write is not None):
+            closing(fd)
+            self._read = self._write = None
+        return super().detach()
+
+    def _forget(self) -> bool:
+        """Tell the loops. False: the descriptor is in use in another thread, which closes it in its next turn."""
+        direction = self._read or self._write
+        fd = self.fileno()
+        if direction is None or fd < 0:
+            return True
+        loop = direction.loop
+        self._read = self._write = None
+        if not self._shared and (loop.destroyed or loop.hub is get_hub_if_exists()):
+            loop.descriptor_closing(fd)
+            return True
+        return not _close_elsewhere(fd)
+
+    def __del__(self) -> None:
+        try:
+            direction = self._read or self._write
+            if direction is not None and not direction.handle.closed:
+                self._forget()
+        except AttributeError:
+            pass  # the constructor failed
+        super().__del__()  # type: ignore[misc]  # closes, with a ResourceWarning
+
+
+_family: Callable[[Any], int] = _Base.__mro__[1].__dict__["family"].__get__
+_kind: Callable[[Any], int] = _Base.__mro__[1].__dict__["type"].__get__
+
+
+def _close_elsewhere(fd: int) -> bool:
+    """Wake the waiters of ``fd`` on all loops. True: the loop of another thread will close it."""
+    mine = get_hub_if_exists()
+    deferred = False
+    for hub in hubs():
+        loop = hub.loop
+        if loop.destroyed or fd not in loop.handles:
+            continue
+        if hub is mine or hub.thread_ident == get_ident():
+            loop.descriptor_closing(fd)
+        elif not deferred:
+            deferred = True
+            loop.run_callback_threadsafe(_close_here, loop, fd, True)
+        else:
+            loop.run_callback_threadsafe(_close_here, loop, fd, False)
+    return deferred
+
+
+def _close_here(loop: BaseLoop, fd: int, last: bool) -> None:
+    loop.descriptor_closing(fd)
+    if last:
+        os.close(fd)
+
+
+def closing(fd: int) -> None:
+    """Call before a descriptor that may be waited for is closed: its waiters get EBADF at once."""
+    for hub in hubs():
+        loop = hub.loop
+        if loop.destroyed or fd not in loop.handles:
+            continue
+        if hub.thread_ident == get_ident():
+            loop.descriptor_closing(fd)
+        else:
+            loop.run_callback_threadsafe(loop.descriptor_closing, fd)
+
+
+def _is_ready(fd: int, events: int) -> bool:
+    poller = select.poll()
+    poller.register(fd, events)
+    return bool(poller.poll(0))
+
+
+def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
+    loop = get_hub().loop
+    known = loop.handles.get(fd)
+    handle = known if known is not None else loop.handle(fd)
+    direction = handle.write if writing else handle.read
+    try:
+        if loop.edge_triggered:
+            loop.arm_direction(direction)
+            if _is_ready(fd, select.POLLOUT if writing else select.POLLIN):
+                return True
+        return direction.wait(timeout)
+    finally:
+        # Nobody tells when a foreign descriptor is closed, so it does not stay registered.
+        if known is None and not (handle.read.waiting or handle.write.waiting or handle.watchers):
+            handle.close()
+
+
+def wait_readable(fd: int, timeout: float | None = None) -> bool:
+    """Wait until ``fd`` can be read without blocking.
+
+    :param fd: any descriptor that can be polled.
+    :param timeout: seconds, or None for no limit.
+    :returns: False when the time ran out first.
+    :raises OSError: EBADF: it is closed, or was closed meanwhile; EPERM: it cannot be polled (a regular file).
+    """
+    return _wait(_number(fd), False, timeout)
+
+
+def wait_writable(fd: int, timeout: float | None = None) -> bool:
+    """Wait until ``fd`` can be written without blocking; otherwise as :func:`wait_readable`."""
+    return _wait(_number(fd), True, timeout)
+
+
+def _number(fd: Any) -> int:
+    number = fd if isinstance(fd, int) else fd.fileno()
+    if number < 0:
+        raise ValueError(f"a file descriptor is 0 or more, not {number}")
+    return int(number)

@@ -1,0 +1,291 @@
+"""Semaphores and locks for greenlets, fair and usable from several threads.
+
+A permit is a token in a deque; taking and giving one are single operations of C code, so no lock is needed around them.
+``release`` hands its permit to the greenlet that has waited longest; it is never put back where somebody who just
+released could take it again before those who wait.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import repeat
+from operator import length_hint
+from types import TracebackType
+from typing import Any
+
+from greenlet import getcurrent
+
+from hubbub._waiter import Waiter
+from hubbub.hub import get_hub
+
+__all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
+
+
+class Semaphore:
+    """A counter of permits, as :class:`threading.Semaphore`: ``acquire`` takes one or waits, ``release`` gives one.
+
+    :param value: how many permits there are at the start.
+    :raises ValueError: ``value`` is negative.
+    """
+
+    def __init__(self, value: int = 1) -> None:
+        if value < 0:
+            raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")
+        self._permits: deque[None] = deque()
+        self._reserve = repeat(None, value)  # so that a large value costs no memory
+        self._waiters: deque[Waiter] = deque()
+        self._links: list[Callable[[Any], Any]] = []
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} counter={self.counter} waiters={len(self._waiters)}>"
+
+    @property
+    def counter(self) -> int:
+        """How many permits are free. May be assigned; permits that this frees go to those who wait."""
+        return len(self._permits) + length_hint(self._reserve)
+
+    @counter.setter
+    def counter(self, value: int) -> None:
+        self._permits.clear()
+        self._reserve = repeat(None, max(value, 0))
+        self._hand_over()
+
+    def locked(self) -> bool:
+        """Whether ``acquire`` would wait."""
+        return not self.counter
+
+    def ready(self) -> bool:
+        """Whether a permit is free."""
+        return self.counter > 0
+
+    def _take(self) -> bool:
+        try:
+            self._permits.pop()
+        except IndexError:
+            for _ in self._reserve:
+                return True
+            return False
+        return True
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Take a permit, waiting for one if need be.
+
+        :param blocking: false: do not wait.
+        :param timeout: seconds; None for no limit.
+        :returns: whether a permit was taken.
+        """
+        if not self._waiters and self._take():
+            return True
+        if not blocking or (timeout is not None and timeout <= 0):
+            return self._acquire_at_once()
+        waiter = Waiter()
+        self._waiters.append(waiter)
+        if self.counter:
+            self._hand_over()
+        try:
+            if waiter.wait(timeout):
+                return True
+        except BaseException:
+            if not self._withdraw(waiter):
+                self.release()
+            raise
+        return not self._withdraw(waiter)
+
+    def _acquire_at_once(self) -> bool:
+        # Permits that are free while somebody waits are on their way to him, unless he is about to give up.
+        return not self._waiters and self._take()
+
+    def _withdraw(self, waiter: Waiter) -> bool:
+        """Leave the queue. False when a permit was handed over already."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return False
+        return True
+
+    def release(self) -> int:
+        """Give a permit, to the one who has waited longest if somebody waits. From any thread.
+
+        :returns: how many permits are free then.
+        """
+        try:
+            waiter = self._waiters.popleft()
+        except IndexError:
+            self._permits.append(None)
+            if self._waiters:
+                self._hand_over()
+            if self._links:
+                self._schedule_links()
+            return self.counter
+        waiter.wake()
+        return 0
+
+    def _hand_over(self) -> None:
+        while self._waiters and self._take():
+            try:
+                waiter = self._waiters.popleft()
+            except IndexError:
+                self._permits.append(None)
+                continue
+            waiter.wake()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until a permit is free, without taking it.
+
+        :returns: how many are free then; 0 when ``timeout`` seconds have passed.
+        """
+        if self.counter:
+            return self.counter
+        if self.acquire(timeout=timeout):
+            self.release()
+        return self.counter
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on the hub once a permit is free."""
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        self._links.append(callback)
+        if self.ready():
+            self._schedule_links()
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`rawlink`."""
+        if callback in self._links:
+            self._links.remove(callback)
+
+    def _schedule_links(self) -> None:
+        get_hub().loop.run_callback(self._notify_links)
+
+    def _notify_links(self) -> None:
+        while self._links and self.ready():
+            self._links.pop(0)(self)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class BoundedSemaphore(Semaphore):
+    """A semaphore that refuses more releases than acquires."""
+
+    def __init__(self, value: int = 1) -> None:
+        super().__init__(value)
+        self._initial_value = value
+
+    def release(self) -> int:
+        """As :meth:`Semaphore.release`.
+
+        :raises ValueError: released more often than acquired.
+        """
+        if self.counter >= self._initial_value:
+            raise ValueError("Semaphore released too many times")
+        return super().release()
+
+
+class DummySemaphore:
+    """A semaphore with endless permits: it never waits."""
+
+    def __init__(self, value: int | None = None) -> None:
+        """:param value: ignored."""
+
+    def locked(self) -> bool:
+        """Never."""
+        return False
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """At once."""
+        return True
+
+    def release(self) -> None:
+        """Nothing to give back."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """At once."""
+        return 1
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Never called: there is nothing to wait for."""
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Nothing to undo."""
+
+    def __enter__(self) -> None:
+        """At once."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to give back."""
+
+
+class RLock:
+    """A lock that its owner, a greenlet, may take again: as :func:`threading.RLock`."""
+
+    def __init__(self) -> None:
+        self._block = Semaphore(1)
+        self._owner: Any = None
+        self._count = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} owner={self._owner!r} count={self._count}>"
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        """Take the lock once more, waiting until it is free or mine.
+
+        :returns: whether it was taken.
+        """
+        current = getcurrent()
+        if self._owner is current:
+            self._count += 1
+            return True
+        if timeout is not None and timeout < 0:
+            timeout = None
+        if not self._block.acquire(blocking, timeout):
+            return False
+        self._owner = current
+        self._count = 1
+        return True
+
+    def release(self) -> None:
+        """Give it back once.
+
+        :raises RuntimeError: the current greenlet does not own it.
+        """
+        if self._owner is not getcurrent():
+            raise RuntimeError("cannot release un-acquired lock")
+        self._count -= 1
+        if not self._count:
+            self._owner = None
+            self._block.release()
+
+    def locked(self) -> bool:
+        """Whether somebody owns it."""
+        return self._count > 0
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    # What threading.Condition asks of a lock ------------------------------------------------------------------------
+
+    def _is_owned(self) -> bool:
+        return self._owner is getcurrent()
+
+    def _release_save(self) -> tuple[int, Any]:
+        state = (self._count, self._owner)
+        self._count, self._owner = 0, None
+        self._block.release()
+        return state
+
+    def _acquire_restore(self, state: tuple[int, Any]) -> None:
+        self._block.acquire()
+        self._count, self._owner = state

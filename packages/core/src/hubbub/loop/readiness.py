@@ -1,0 +1,189 @@
+"""Readiness of one file descriptor, and who waits for it.
+
+A descriptor is registered with the loop at the first wait and stays registered until it is closed. Each direction
+remembers whether an attempt is worth while (``ready``): an event that finds nobody waiting sets it, an attempt that
+empties the kernel's buffer clears it. So a wait costs no system call, and EAGAIN is hardly ever seen.
+
+A wake-up is a place in the run queue. A greenlet that is thrown into between its wake-up and its turn takes itself out
+of the queue and marks the direction ready again, so that the event is not lost to the next reader.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from greenlet import getcurrent
+
+from hubbub.abc import LEVEL, READ, WRITE
+from hubbub.exceptions import BlockingSwitchOutError
+
+if TYPE_CHECKING:
+    from hubbub.loop.base import BaseLoop
+    from hubbub.loop.watchers import IO
+
+__all__ = ["Direction", "Readiness"]
+
+_EXPIRED: Any = object()
+
+
+class Direction:
+    """Reading or writing of one descriptor on one loop. Belongs to the loop's thread."""
+
+    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "waiter")
+
+    def __init__(self, handle: Readiness, bit: int) -> None:
+        self.handle = handle
+        self.loop: BaseLoop = handle.loop
+        self.bit = bit
+        self.armed = False
+        self.ready = True
+        self.waiter: Callable[..., Any] | None = None
+        self.others: list[Callable[..., Any]] | None = None
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the next event, or return at once if one was remembered.
+
+        :param timeout: seconds, or None for no limit.
+        :returns: False when the time ran out first.
+        :raises OSError: EBADF, the descriptor was closed while waiting (or before).
+        :raises BlockingSwitchOutError: called from the hub.
+        """
+        loop = self.loop
+        handle = self.handle
+        if handle.closed:
+            raise _closed()
+        if not self.armed:
+            loop.arm_direction(self)
+        current = getcurrent()
+        hub = loop.hub
+        if current is hub:
+            raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a loop callback; spawn a greenlet")
+        switch = current.switch
+        if self.waiter is None:
+            self.waiter = switch
+        elif self.others is None:
+            self.others = [switch]
+        else:
+            self.others.append(switch)
+        if timeout is not None:
+            return self._wait_until(switch, timeout)
+        try:
+            hub.switch()
+            while self.waiter is switch or (self.others is not None and switch in self.others):
+                hub.switch()
+        except BaseException:
+            self._abandon(switch)
+            raise
+        if handle.closed:
+            raise _closed()
+        return True
+
+    def _wait_until(self, switch: Callable[..., Any], timeout: float) -> bool:
+        loop = self.loop
+        expire = partial(switch, _EXPIRED)
+        key = loop.call_later(timeout, expire)
+        try:
+            while True:
+                result = loop.hub.switch()
+                if not (self.waiter is switch or (self.others is not None and switch in self.others)):
+                    break
+                if result is _EXPIRED:
+                    self._abandon(switch)
+                    return False
+        except BaseException:
+            self._abandon(switch)
+            raise
+        finally:
+            loop.cancel_later(key, expire)
+        if self.handle.closed:
+            raise _closed()
+        return True
+
+    def _abandon(self, switch: Callable[..., Any]) -> None:
+        """The waiter was thrown into, or its time is up: leave no trace, and lose no event."""
+        if self.waiter is switch:
+            self.waiter = self.others.pop(0) if self.others else None
+        elif self.others is not None and switch in self.others:
+            self.others.remove(switch)
+        else:
+            self.loop.unschedule(switch)
+            self.ready = True
+
+    def fire(self) -> None:
+        """An event: wake every waiter, or remember it (and, if level-triggered, stop the reports)."""
+        waiter = self.waiter
+        if waiter is None:
+            self.ready = True
+            if self.armed and self.handle.level:
+                self.armed = False
+                self.handle.update()
+            return
+        self.waiter = None
+        ready = self.loop.ready
+        ready.append(waiter)
+        if self.others is not None:
+            ready.extend(self.others)
+            self.others = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits."""
+        return self.waiter is not None
+
+
+class Readiness:
+    """One descriptor on one loop."""
+
+    __slots__ = ("closed", "fd", "level", "loop", "read", "registered", "sticky", "watchers", "write")
+
+    def __init__(self, loop: BaseLoop, fd: int) -> None:
+        self.loop = loop
+        self.fd = fd
+        self.closed = False
+        self.level = not loop.edge_triggered
+        """Events are reported for as long as they last."""
+        self.sticky = False
+        """Hang-up, error or urgent data was seen: a short read does not mean that the buffer is empty."""
+        self.registered = 0
+        self.watchers: list[IO] | None = None
+        self.read = Direction(self, READ)
+        self.write = Direction(self, WRITE)
+
+    def update(self) -> None:
+        """Bring the backend's registration in line with what is wanted."""
+        events = (READ if self.read.armed else 0) | (WRITE if self.write.armed else 0)
+        if self.watchers:
+            for watcher in self.watchers:
+                events |= watcher.events
+        if self.loop.edge_triggered:
+            self.level = bool(self.watchers)
+            if self.level:
+                events |= LEVEL
+        if events != self.registered:
+            self.loop.arm(self.fd, events)
+            self.registered = events
+
+    def close(self) -> None:
+        """The descriptor is about to be closed: unregister, and wake every waiter (they get EBADF)."""
+        if self.closed:
+            return
+        self.closed = True
+        loop = self.loop
+        loop.handles.pop(self.fd, None)
+        if self.registered:
+            self.registered = 0
+            loop.forget(self.fd)
+        for watcher in self.watchers or ():
+            watcher.descriptor_closed()
+        self.watchers = None
+        for direction in (self.read, self.write):
+            if direction.waiter is not None:
+                direction.fire()
+            direction.ready = True
+
+
+def _closed() -> OSError:
+    return OSError(errno.EBADF, "File descriptor was closed in another greenlet")

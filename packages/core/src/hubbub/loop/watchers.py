@@ -1,0 +1,501 @@
+"""The watcher objects that ``loop.io()``, ``loop.timer()`` ... return. See :class:`hubbub.abc.Watcher`.
+
+An event queues the watcher on the run queue; its callback runs from there. ``stop`` and ``close`` are therefore safe
+everywhere, also in the watcher's own callback, and no callback follows them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal as _signal
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from hubbub.abc import READ, WRITE
+
+if TYPE_CHECKING:
+    from hubbub.loop.base import BaseLoop
+    from hubbub.loop.readiness import Readiness
+
+__all__ = ["IO", "Async", "BaseWatcher", "Check", "Child", "Fork", "Idle", "Prepare", "Signal", "Stat", "Timer"]
+
+
+class BaseWatcher:
+    """What all watchers share: the callback, the flags and the way to the run queue."""
+
+    def __init__(self, loop: BaseLoop, ref: bool = True, priority: int = 0) -> None:
+        loop.check_alive()
+        self.loop = loop
+        self.callback: Callable[..., Any] | None = None
+        self.args: tuple[Any, ...] = ()
+        self.priority = priority
+        self._ref = bool(ref)
+        self._active = False
+        self._queued = False
+        self._closed = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "active" if self._active else "stopped"
+        pending = " pending" if self._queued else ""
+        return f"<{type(self).__name__}{self._details()} {state}{pending} callback={self.callback!r}>"
+
+    def _details(self) -> str:
+        return ""
+
+    def __enter__(self) -> BaseWatcher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def active(self) -> bool:
+        """True between ``start`` and ``stop``."""
+        return self._active
+
+    @property
+    def pending(self) -> bool:
+        """True while an event has happened and the callback has not run yet."""
+        return self._queued
+
+    @property
+    def ref(self) -> bool:
+        """Whether the watcher, while active, keeps the loop from ending."""
+        return self._ref
+
+    @ref.setter
+    def ref(self, value: bool) -> None:
+        value = bool(value)
+        if value != self._ref:
+            if self._active:
+                self._count(1 if value else -1)
+            self._ref = value
+
+    def _count(self, change: int) -> None:
+        self.loop.refs += change
+
+    def start(self, callback: Callable[..., Any], *args: Any) -> None:
+        """Call ``callback(*args)`` at each event.
+
+        :raises TypeError: ``callback`` is not callable.
+        :raises ValueError: the watcher was closed.
+        """
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        if self._closed:
+            raise ValueError(f"{self!r} was closed and cannot be started again")
+        self.loop.check_alive()
+        self.callback = callback
+        self.args = args
+        if not self._active:
+            self._activate()
+            self._active = True
+            if self._ref:
+                self._count(1)
+
+    def stop(self) -> None:
+        """No more calls, not even for an event that has happened already."""
+        if self._active:
+            self._active = False
+            if self._ref:
+                self._count(-1)
+            if not self.loop.destroyed:
+                self._deactivate()
+        self._unqueue()
+        self.callback = None
+        self.args = ()
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+        self._closed = True
+
+    def _activate(self) -> None:
+        raise TypeError(f"{type(self).__name__} cannot be started")
+
+    def _deactivate(self) -> None:
+        """Undo ``_activate``."""
+
+    def feed(self, *_: Any) -> None:
+        """Queue the callback as if an event had happened."""
+        if not self._queued:
+            self._queued = True
+            self.loop.ready.append(self._run)
+
+    def _unqueue(self) -> None:
+        if self._queued:
+            self._queued = False
+            self.loop.unschedule(self._run)
+
+    def _run(self) -> None:
+        self._queued = False
+        callback = self.callback
+        if callback is not None:
+            try:
+                callback(*self.args)
+            except BaseException:
+                self.loop.handle_error(self, *sys.exc_info())
+
+
+class IO(BaseWatcher):
+    """Readiness of a file descriptor, level-triggered."""
+
+    def __init__(self, loop: BaseLoop, fd: int, events: int, ref: bool = True, priority: int = 0) -> None:
+        super().__init__(loop, ref, priority)
+        if fd < 0:
+            raise ValueError(f"a file descriptor is 0 or more, not {fd}")
+        if not events or events & ~(READ | WRITE):
+            raise ValueError(f"events must be READ ({READ}), WRITE ({WRITE}) or both, not {events!r}")
+        self._fd = fd
+        self._events = events
+        self._handle: Readiness | None = None
+        self._pass_events = False
+        self._seen = 0
+
+    def _details(self) -> str:
+        return f" fd={self._fd} events={self.events_str}"
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; can be set while the watcher is stopped."""
+        return self._fd
+
+    @fd.setter
+    def fd(self, value: int) -> None:
+        self._must_be_stopped("fd")
+        self._fd = value
+
+    @property
+    def events(self) -> int:
+        """:data:`READ`, :data:`WRITE` or both; can be set while the watcher is stopped."""
+        return self._events
+
+    @events.setter
+    def events(self, value: int) -> None:
+        self._must_be_stopped("events")
+        self._events = value
+
+    @property
+    def events_str(self) -> str:
+        """The events in words."""
+        return "|".join(word for bit, word in ((READ, "READ"), (WRITE, "WRITE")) if self._events & bit)
+
+    def _must_be_stopped(self, name: str) -> None:
+        if self._active:
+            raise AttributeError(f"{name} of an active io watcher cannot be changed; stop it first")
+
+    def start(self, callback: Callable[..., Any], *args: Any, pass_events: bool = False) -> None:
+        """As :meth:`BaseWatcher.start`; with ``pass_events`` the event mask becomes the first argument."""
+        self._pass_events = pass_events
+        super().start(callback, *args)
+
+    def _activate(self) -> None:
+        handle = self.loop.handle(self._fd)
+        if handle.watchers is None:
+            handle.watchers = []
+        handle.watchers.append(self)
+        self._handle = handle
+        try:
+            handle.update()
+        except BaseException:
+            self._deactivate()
+            raise
+
+    def _deactivate(self) -> None:
+        handle, self._handle = self._handle, None
+        if handle is None or handle.watchers is None:
+            return
+        handle.watchers.remove(self)
+        if not handle.watchers:
+            handle.watchers = None
+        if not handle.closed:
+            handle.update()
+
+    def descriptor_closed(self) -> None:
+        """The descriptor is going away: one last call, so that the callback meets the error itself."""
+        self._handle = None
+        self.fired(self._events)
+
+    def fired(self, events: int) -> None:
+        """The backend reported ``events``."""
+        self._seen |= events & self._events
+        self.feed()
+
+    def _run(self) -> None:
+        if self._pass_events and self.callback is not None:
+            args, seen = self.args, self._seen
+            self._seen = 0
+            self.args = (seen, *args)
+            try:
+                super()._run()
+            finally:
+                if self.callback is not None:
+                    self.args = args
+        else:
+            self._seen = 0
+            super()._run()
+
+
+class Timer(BaseWatcher):
+    """A point in time, once or again and again. A one-shot timer stops itself when it fires."""
+
+    def __init__(
+        self, loop: BaseLoop, after: float = 0.0, repeat: float = 0.0, ref: bool = True, priority: int = 0
+    ) -> None:
+        if after != after or repeat != repeat:
+            raise ValueError("a time in seconds cannot be NaN")
+        if repeat < 0:
+            raise ValueError(f"repeat must be 0 or more seconds, not {repeat!r}")
+        super().__init__(loop, ref, priority)
+        self.after = after
+        self.repeat = repeat
+        self.at = 0.0
+        """When it fires next: seconds on the loop's clock."""
+        self._key = -1
+        self._fire: Callable[[], None] = self._fired
+
+    def _details(self) -> str:
+        return f" after={self.after} repeat={self.repeat}"
+
+    @property
+    def pending(self) -> bool:
+        """True while the time has come and the callback has not run yet."""
+        return self._active and not self.loop.timer_runs(self._key, self._fire)
+
+    def _count(self, change: int) -> None:
+        """A running timer counts by itself; only the exceptions are noted."""
+        if self._key >= 0:
+            self.loop.ref_timer(self._key, change > 0)
+
+    def start(self, callback: Callable[..., Any], *args: Any, update: bool | None = None) -> None:
+        """As :meth:`BaseWatcher.start`; a running timer starts over. ``update`` is accepted: the clock is always read."""
+        if self._active:
+            self.stop()
+        super().start(callback, *args)
+
+    def again(self, callback: Callable[..., Any], *args: Any, update: bool | None = None) -> None:
+        """Start over with ``repeat`` seconds as the first delay too; a timer that does not repeat just stops."""
+        self.stop()
+        if self.repeat:
+            after, self.after = self.after, self.repeat
+            try:
+                super().start(callback, *args)
+            finally:
+                self.after = after
+
+    def _activate(self) -> None:
+        after = max(self.after, 0.0)
+        self._key = self.loop.call_later(after, self._fire, self.repeat)
+        self.at = self.loop.now() + after
+        if not self._ref:
+            self.loop.ref_timer(self._key, False)
+
+    def _deactivate(self) -> None:
+        key, self._key = self._key, -1
+        self.loop.cancel_later(key, self._fire)
+
+    def _fired(self) -> None:
+        callback, args = self.callback, self.args
+        if self.repeat:
+            self.at += self.repeat
+        else:
+            self._active = False
+            self._key = -1
+            self.callback, self.args = None, ()
+        if callback is not None:
+            try:
+                callback(*args)
+            except BaseException:
+                self.loop.handle_error(self, *sys.exc_info())
+
+
+class Async(BaseWatcher):
+    """A wake-up that any thread may send. Several sends before the callback runs count as one."""
+
+    def _activate(self) -> None:
+        """Nothing to do: ``send`` is all there is."""
+
+    def send(self) -> None:
+        """Run the callback on the loop's own thread, soon. From any thread."""
+        if self._active and not self._queued:
+            self._queued = True
+            self.loop.ready.append(self._run)
+            self.loop.wake()
+
+    def send_ignoring_arg(self, _ignored: Any) -> None:
+        """:meth:`send`, as a link target."""
+        self.send()
+
+
+class _Phase(BaseWatcher):
+    """A watcher that is called in a phase of every turn."""
+
+    def _members(self) -> list[Any]:
+        raise NotImplementedError(f"{type(self).__name__} must say which list of the loop it joins")
+
+    def _activate(self) -> None:
+        members = self._members()
+        members.append(self)
+        members.sort(key=lambda watcher: -watcher.priority)
+
+    def _deactivate(self) -> None:
+        self._members().remove(self)
+
+    def feed(self, *_: Any) -> None:
+        """Call back now: the phases call user code directly."""
+        self._run()
+
+
+class Prepare(_Phase):
+    """Called before the loop polls."""
+
+    def _members(self) -> list[Any]:
+        return self.loop.prepares
+
+
+class Check(_Phase):
+    """Called after the loop polled."""
+
+    def _members(self) -> list[Any]:
+        return self.loop.checks
+
+
+class Idle(_Phase):
+    """Called in turns that found nothing else to do; of several, only those of the highest priority."""
+
+    def _members(self) -> list[Any]:
+        return self.loop.idles
+
+
+class Fork(_Phase):
+    """Called in the child after a fork."""
+
+    def _members(self) -> list[Any]:
+        return self.loop.forks
+
+
+class Signal(BaseWatcher):
+    """A signal (:manpage:`signal(7)`), through Python's own handlers. Only on a loop of the main thread."""
+
+    def __init__(self, loop: BaseLoop, signalnum: int, ref: bool = True, priority: int = 0) -> None:
+        super().__init__(loop, ref, priority)
+        if not 1 <= signalnum < _signal.NSIG:
+            raise ValueError(f"a signal number is from 1 to {_signal.NSIG - 1}, not {signalnum!r}")
+        self.signalnum = signalnum
+
+    def _details(self) -> str:
+        return f" signal={self.signalnum}"
+
+    def _activate(self) -> None:
+        self.loop.signals.add(self.signalnum, self)
+
+    def _deactivate(self) -> None:
+        self.loop.signals.remove(self.signalnum, self)
+
+
+class Child(BaseWatcher):
+    """The end of a child process. ``rpid`` and ``rstatus`` are what :func:`os.waitpid` returned.
+
+    By a process descriptor where there is one (Linux 5.3), on any thread and loop; else by SIGCHLD, main thread only.
+    A child that somebody else has reaped counts as ended, with status 255 << 8.
+    """
+
+    def __init__(self, loop: BaseLoop, pid: int, trace: int = 0, ref: bool = True) -> None:
+        super().__init__(loop, ref)
+        if pid <= 0:
+            raise ValueError(f"a process id is 1 or more, not {pid!r}")
+        self.pid = pid
+        self.rpid = 0
+        self.rstatus = 0
+        self._watcher: BaseWatcher | None = None
+        self._pidfd = -1
+
+    def _details(self) -> str:
+        return f" pid={self.pid}"
+
+    def _activate(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            try:
+                self._pidfd = os.pidfd_open(self.pid)
+            except ProcessLookupError:
+                self._ended(self.pid, 255 << 8)
+                return
+            self._watcher = IO(self.loop, self._pidfd, READ, ref=False)
+        else:  # untested here: every machine tried has pidfd_open
+            self._watcher = Signal(self.loop, _signal.SIGCHLD, ref=False)
+            self.loop.run_callback(self._look)
+        self._watcher.start(self._look)
+
+    def _deactivate(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close()
+        pidfd, self._pidfd = self._pidfd, -1
+        if pidfd >= 0:
+            self.loop.descriptor_closing(pidfd)
+            os.close(pidfd)
+
+    def _look(self) -> None:
+        if self._watcher is None:
+            return
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            pid, status = self.pid, 255 << 8
+        if pid:
+            self._ended(pid, status)
+
+    def _ended(self, pid: int, status: int) -> None:
+        self.rpid, self.rstatus = pid, status
+        self._deactivate()
+        self.feed()
+
+
+class Stat(BaseWatcher):
+    """Changes of a path's status, by looking every ``interval`` seconds. ``attr`` and ``prev``: os.stat_result or None."""
+
+    def __init__(
+        self, loop: BaseLoop, path: str | bytes, interval: float = 0.0, ref: bool = True, priority: int = 0
+    ) -> None:
+        super().__init__(loop, ref, priority)
+        self.path = os.fspath(path)
+        self.interval = interval if interval > 0 else 5.0
+        self.attr: os.stat_result | None = None
+        self.prev: os.stat_result | None = None
+        self._timer: Timer | None = None
+
+    def _details(self) -> str:
+        return f" path={self.path!r}"
+
+    def _status(self) -> os.stat_result | None:
+        try:
+            return os.stat(self.path)
+        except OSError:
+            return None
+
+    def _activate(self) -> None:
+        self.attr = self.prev = self._status()
+        self._timer = Timer(self.loop, self.interval, self.interval, ref=False)
+        self._timer.start(self._look)
+
+    def _deactivate(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+
+    def _look(self) -> None:
+        status = self._status()
+        if _identity(status) != _identity(self.attr):
+            self.prev, self.attr = self.attr, status
+            self.feed()
+
+
+def _identity(status: os.stat_result | None) -> tuple[float, ...] | None:
+    """What makes a change: all but the time of the last access."""
+    if status is None:
+        return None
+    return (status.st_ino, status.st_dev, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,0 +1,50 @@
+"""The door for authors of packages that build on core: waiting and waking. Users of hubbub do not need it.
+
+The pattern for something new that greenlets wait for: make a :class:`Waiter` per wait, put it where the waker finds it,
+call ``wait``. The waker takes it out and calls ``wake``. A waiter that is thrown into looks whether it is still there:
+if not, something was handed to it, and it must hand that on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from greenlet import getcurrent
+
+from hubbub._waiter import Waiter
+from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
+from hubbub.io import closing, wait_readable, wait_writable
+from hubbub.loop.base import BaseLoop, ScheduledCall
+from hubbub.loop.readiness import Direction, Readiness
+
+__all__ = [
+    "BaseLoop",
+    "Direction",
+    "Hub",
+    "Readiness",
+    "ScheduledCall",
+    "Waiter",
+    "closing",
+    "get_hub",
+    "get_hub_if_exists",
+    "getcurrent",
+    "hubs",
+    "run_callback",
+    "run_callback_threadsafe",
+    "set_hub",
+    "set_hub_class",
+    "spawn_raw",
+    "wait_readable",
+    "wait_writable",
+]
+
+
+def run_callback(callback: Callable[..., Any], *args: Any) -> ScheduledCall:
+    """Call ``callback(*args)`` on this thread's hub soon. It must not wait."""
+    return get_hub().loop.run_callback(callback, *args)
+
+
+def run_callback_threadsafe(hub: Hub, callback: Callable[..., Any], *args: Any) -> ScheduledCall:
+    """Call ``callback(*args)`` on ``hub``, from any thread."""
+    return hub.loop.run_callback_threadsafe(callback, *args)

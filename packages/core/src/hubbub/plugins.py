@@ -1,0 +1,81 @@
+"""Discovery of loops, resolvers, patches and accelerators by entry point. Nothing is loaded before it is asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from hubbub.exceptions import PluginError
+
+__all__ = ["ACCELERATORS", "LOOPS", "PATCHES", "RESOLVERS", "forget", "load", "names", "provider"]
+
+LOOPS = "hubbub.loops"
+RESOLVERS = "hubbub.resolvers"
+PATCHES = "hubbub.patches"
+ACCELERATORS = "hubbub.accelerators"
+
+_DISTRIBUTIONS = {
+    (LOOPS, "stdlib"): "hubbub",
+    (LOOPS, "libev"): "hubbub-loop-libev",
+    (LOOPS, "libuv"): "hubbub-loop-libuv",
+    (RESOLVERS, "thread"): "hubbub-dns",
+    (RESOLVERS, "block"): "hubbub-dns",
+    (RESOLVERS, "dnspython"): "hubbub-dns[dnspython]",
+    (RESOLVERS, "ares"): "hubbub-dns[ares]",
+    (PATCHES, "socket"): "hubbub-net",
+    (PATCHES, "ssl"): "hubbub-net",
+    (PATCHES, "select"): "hubbub-net",
+    (PATCHES, "selectors"): "hubbub-net",
+    (ACCELERATORS, "stack_chunks"): "hubbub-speed",
+}
+
+
+@cache
+def _group(group: str) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        other = found.setdefault(entry.name, entry)
+        if other.value != entry.value:
+            raise PluginError(
+                f"two packages provide {entry.name!r} in {group}: "
+                f"{_origin(other)} and {_origin(entry)}; uninstall one of them"
+            )
+    return found
+
+
+def _origin(entry: EntryPoint) -> str:
+    return f"{entry.dist.name if entry.dist else 'an unnamed package'} ({entry.value})"
+
+
+def forget() -> None:
+    """Drop what discovery has cached: after packages were installed or removed while running."""
+    _group.cache_clear()
+
+
+def names(group: str) -> tuple[str, ...]:
+    """The names installed in an entry-point group, sorted.
+
+    :param group: for instance :data:`LOOPS`.
+    """
+    return tuple(sorted(_group(group)))
+
+
+def provider(group: str, name: str) -> str:
+    """The distribution to install for a well-known name, or an empty string."""
+    return _DISTRIBUTIONS.get((group, name), "")
+
+
+def load(group: str, name: str) -> Any:
+    """The object behind ``name`` in ``group``. An ImportError of the plugin itself reaches the caller.
+
+    :raises PluginError: nothing installed has that name; the message lists what is there and what to install.
+    """
+    entry = _group(group).get(name)
+    if entry is None:
+        kind = group.rpartition(".")[2]
+        have = ", ".join(names(group)) or "none"
+        package = provider(group, name)
+        advice = f"; install it with: pip install '{package}'" if package else ""
+        raise PluginError(f"no {name!r} among the installed {kind} ({have}){advice}")
+    return entry.load()

@@ -1,0 +1,465 @@
+"""Queues, as in :mod:`queue`: first come first served on both sides, and usable from several threads.
+
+An item goes straight from ``put`` to the greenlet that has waited longest in ``get``. One that is killed, or whose time
+runs out, after an item was handed to it gives the item back to the front of the queue.
+
+The mutex is re-entrant because a destructor may call ``put`` in the middle of any operation of its own thread. Every
+operation is written so that this is harmless: a waiter that has joined a queue looks again whether it need wait.
+"""
+
+from __future__ import annotations
+
+from _queue import Empty
+from collections import deque
+from collections.abc import Iterable, Iterator
+from heapq import heapify, heappop, heappush
+from queue import Full
+from threading import RLock
+from typing import Any, Generic, TypeVar
+
+from hubbub._waiter import Waiter
+from hubbub.event import Event
+
+__all__ = [
+    "Channel",
+    "Empty",
+    "Full",
+    "JoinableQueue",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ShutDown",
+    "SimpleQueue",
+]
+
+T = TypeVar("T")
+
+try:
+    from queue import ShutDown  # type: ignore[attr-defined,unused-ignore]  # Python 3.13
+except ImportError:
+
+    class ShutDown(Exception):  # type: ignore[no-redef]  # the same name as in 3.13
+        """Raised by put and get when the queue was shut down."""
+
+
+class SimpleQueue(Generic[T]):
+    """A first-in first-out queue.
+
+    Subclasses may override ``_init``, ``_qsize``, ``_put`` and ``_get``, as with :class:`queue.Queue`.
+
+    :param maxsize: how many items fit; None or 0: any number.
+    :param items: what is in it at the start.
+    """
+
+    def __init__(self, maxsize: int | None = None, items: Iterable[T] = ()) -> None:
+        if maxsize is not None and maxsize < 0:
+            raise ValueError(f"maxsize must be 0 or more, or None for no limit, not {maxsize!r}")
+        self._maxsize = maxsize or None
+        self._mutex = RLock()
+        self._getters: deque[Waiter] = deque()
+        self._putters: deque[Waiter] = deque()
+        self._peekers: deque[Waiter] = deque()
+        self._shut_down = False
+        self.queue: Any = None
+        self._init(maxsize)
+        for item in items:
+            self._put(item)
+
+    # What a subclass may override -----------------------------------------------------------------------------------
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = deque()
+
+    def _qsize(self) -> int:
+        return len(self.queue)
+
+    def _put(self, item: T) -> None:
+        self.queue.append(item)
+
+    def _get(self) -> T:
+        item: T = self.queue.popleft()
+        return item
+
+    def _peek(self) -> T:
+        item: T = self.queue[0]
+        return item
+
+    def _unget(self, item: T) -> None:
+        self.queue.appendleft(item)
+
+    # State ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def maxsize(self) -> int | None:
+        """How many items fit; None: any number. May be assigned."""
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, value: int | None) -> None:
+        with self._mutex:
+            self._maxsize = value or None
+            self._settle()
+
+    def qsize(self) -> int:
+        """How many items are there."""
+        return self._qsize()
+
+    def __len__(self) -> int:
+        return self._qsize()
+
+    def __bool__(self) -> bool:
+        """Always true: an empty queue is a queue."""
+        return True
+
+    def empty(self) -> bool:
+        """Whether ``get`` would wait."""
+        return not self._qsize()
+
+    def full(self) -> bool:
+        """Whether ``put`` would wait."""
+        return self._maxsize is not None and self._qsize() >= self._maxsize
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether :meth:`shutdown` was called."""
+        return self._shut_down
+
+    def __repr__(self) -> str:
+        limit = f" maxsize={self._maxsize}" if self._maxsize is not None else ""
+        waiting = f" getters={len(self._getters)} putters={len(self._putters)}"
+        return f"<{type(self).__name__} at {id(self):#x} items={self._qsize()}{limit}{waiting}>"
+
+    # Putting and getting --------------------------------------------------------------------------------------------
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Add an item, waiting for room if need be.
+
+        :param timeout: seconds, or None for no limit.
+        :raises Full: there is no room in ``timeout`` seconds, or now and ``block`` is false.
+        :raises ShutDown: the queue was shut down.
+        """
+        with self._mutex:
+            self._check_open()
+            if self._getters or self._maxsize is None or self._qsize() < self._maxsize:
+                self._add(item)
+                return
+            self._check_wait(block, timeout, Full)
+            waiter = Waiter()
+            waiter.value = item
+            self._putters.append(waiter)
+            self._settle()
+        try:
+            if not waiter.wait(timeout) and self._leave(self._putters, waiter):
+                raise Full
+        except Full:
+            raise
+        except BaseException:
+            self._leave(self._putters, waiter)
+            raise
+        if waiter.value is ShutDown:
+            raise ShutDown
+
+    def put_nowait(self, item: T) -> None:
+        """:meth:`put` without waiting."""
+        self.put(item, block=False)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Remove and return the next item, waiting for one if need be.
+
+        :param timeout: seconds, or None for no limit.
+        :raises Empty: nothing came in ``timeout`` seconds, or is there now and ``block`` is false.
+        :raises ShutDown: the queue was shut down and is empty.
+        """
+        with self._mutex:
+            if self._qsize():
+                item = self._get()
+                if self._putters:
+                    self._settle()
+                return item
+            self._check_open()
+            self._check_wait(block, timeout, Empty)
+            waiter = Waiter()
+            self._getters.append(waiter)
+            self._settle()
+        return self._received(self._getters, waiter, timeout, self._give_back)
+
+    def get_nowait(self) -> T:
+        """:meth:`get` without waiting."""
+        return self.get(block=False)
+
+    def peek(self, block: bool = True, timeout: float | None = None) -> T:
+        """:meth:`get` without removing the item."""
+        with self._mutex:
+            if self._qsize():
+                return self._peek()
+            self._check_open()
+            self._check_wait(block, timeout, Empty)
+            waiter = Waiter()
+            self._peekers.append(waiter)
+            self._settle()
+        return self._received(self._peekers, waiter, timeout, None)
+
+    def peek_nowait(self) -> T:
+        """:meth:`peek` without waiting."""
+        return self.peek(block=False)
+
+    def __iter__(self) -> Iterator[T]:
+        return self
+
+    def __next__(self) -> T:
+        """The next item; the class StopIteration as an item ends the iteration."""
+        item = self.get()
+        if item is StopIteration:
+            raise StopIteration
+        return item
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """No more puts; gets go on until the queue is empty (:meth:`queue.Queue.shutdown` of Python 3.13).
+
+        :param immediate: drop the items too.
+        """
+        with self._mutex:
+            self._shut_down = True
+            if immediate:
+                self._drop_all()
+            for waiters in (self._getters, self._putters, self._peekers):
+                while waiters:
+                    waiters.popleft().wake(ShutDown)
+
+    def _drop_all(self) -> None:
+        while self._qsize():
+            self._get()
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._shut_down:
+            raise ShutDown
+
+    @staticmethod
+    def _check_wait(block: bool, timeout: float | None, error: type[Exception]) -> None:
+        if not block:
+            raise error
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+
+    def _insert(self, item: T) -> None:
+        """Everything that enters the queue by ``put`` comes through here."""
+        self._put(item)
+
+    def _add(self, item: T) -> None:
+        self._insert(item)
+        if self._getters or self._peekers:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Bring together what can come together. The mutex is held."""
+        while self._qsize() and self._peekers:
+            self._peekers.popleft().wake(self._peek())
+        while True:
+            if self._getters and self._qsize():
+                self._getters.popleft().wake(self._get())
+            elif self._putters and not self.full():
+                waiter = self._putters.popleft()
+                self._insert(waiter.value)
+                waiter.wake()
+            else:
+                return
+
+    def _received(self, queue: deque[Waiter], waiter: Waiter, timeout: float | None, give_back: Any) -> T:
+        try:
+            if not waiter.wait(timeout) and self._leave(queue, waiter):
+                raise Empty
+        except Empty:
+            raise
+        except BaseException:
+            if not self._leave(queue, waiter) and give_back is not None:
+                give_back(waiter.value)
+            raise
+        if waiter.value is ShutDown:
+            raise ShutDown
+        item: T = waiter.value
+        return item
+
+    def _give_back(self, item: Any) -> None:
+        if item is ShutDown:
+            return
+        with self._mutex:
+            self._unget(item)
+            self._settle()
+
+    def _leave(self, queue: deque[Waiter], waiter: Waiter) -> bool:
+        """Leave the queue of waiters. False when something was handed over already."""
+        with self._mutex:
+            try:
+                queue.remove(waiter)
+            except ValueError:
+                return False
+            return True
+
+
+class Queue(SimpleQueue[T]):
+    """A first-in first-out queue that counts unfinished tasks, as :class:`queue.Queue`."""
+
+    def __init__(
+        self, maxsize: int | None = None, items: Iterable[T] = (), unfinished_tasks: int | None = None
+    ) -> None:
+        super().__init__(maxsize, items)
+        self.unfinished_tasks = unfinished_tasks if unfinished_tasks is not None else self._qsize()
+        self._all_done = Event()
+        if not self.unfinished_tasks:
+            self._all_done.set()
+
+    def _insert(self, item: T) -> None:
+        self._put(item)
+        self.unfinished_tasks += 1
+        self._all_done.clear()
+
+    def task_done(self) -> None:
+        """One task that was got is finished.
+
+        :raises ValueError: called more often than ``put``.
+        """
+        with self._mutex:
+            if self.unfinished_tasks <= 0:
+                raise ValueError("task_done() called too many times")
+            self.unfinished_tasks -= 1
+            if not self.unfinished_tasks:
+                self._all_done.set()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until every task is finished.
+
+        :param timeout: seconds, or None for no limit.
+        :returns: False when the time ran out first.
+        """
+        return self._all_done.wait(timeout)
+
+    def _drop_all(self) -> None:
+        while self._qsize():
+            self._get()
+            if self.unfinished_tasks > 0:
+                self.unfinished_tasks -= 1
+        if not self.unfinished_tasks:
+            self._all_done.set()
+
+
+JoinableQueue = Queue
+
+
+class PriorityQueue(Queue[T]):
+    """The smallest item first, as :class:`queue.PriorityQueue`."""
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = []
+
+    def __init__(
+        self, maxsize: int | None = None, items: Iterable[T] = (), unfinished_tasks: int | None = None
+    ) -> None:
+        super().__init__(maxsize, items, unfinished_tasks)
+        heapify(self.queue)
+
+    def _put(self, item: T) -> None:
+        heappush(self.queue, item)  # type: ignore[type-var]  # items must be comparable, as in the standard library
+
+    def _get(self) -> T:
+        item: T = heappop(self.queue)
+        return item
+
+    def _unget(self, item: T) -> None:
+        self._put(item)
+
+
+class LifoQueue(Queue[T]):
+    """The newest item first, as :class:`queue.LifoQueue`."""
+
+    def _init(self, maxsize: int | None) -> None:
+        self.queue = []
+
+    def _get(self) -> T:
+        item: T = self.queue.pop()
+        return item
+
+    def _peek(self) -> T:
+        item: T = self.queue[-1]
+        return item
+
+    def _unget(self, item: T) -> None:
+        self.queue.append(item)
+
+
+class Channel(SimpleQueue[T]):
+    """A meeting place: ``put`` waits until somebody has got the item."""
+
+    def __init__(self, maxsize: int = 1) -> None:
+        """:param maxsize: only 1, for the sake of the interface."""
+        if maxsize != 1:
+            raise ValueError("a channel holds no items: maxsize can only be 1")
+        super().__init__()
+
+    @property
+    def balance(self) -> int:
+        """How many wait to put, less how many wait to get."""
+        return len(self._putters) - len(self._getters)
+
+    def full(self) -> bool:
+        """Whether nobody is there to take an item."""
+        return not self._getters
+
+    def empty(self) -> bool:
+        """Whether nobody is there to give an item."""
+        return not self._putters
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Hand an item over.
+
+        :raises Full: nobody took it in ``timeout`` seconds, or is there now and ``block`` is false.
+        """
+        with self._mutex:
+            self._check_open()
+            if self._getters:
+                self._getters.popleft().wake(item)
+                return
+            self._check_wait(block, timeout, Full)
+            waiter = Waiter()
+            waiter.value = item
+            self._putters.append(waiter)
+        try:
+            if not waiter.wait(timeout) and self._leave(self._putters, waiter):
+                raise Full
+        except Full:
+            raise
+        except BaseException:
+            self._leave(self._putters, waiter)
+            raise
+        if waiter.value is ShutDown:
+            raise ShutDown
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take an item.
+
+        :raises Empty: nobody gave one in ``timeout`` seconds, or is there now and ``block`` is false.
+        """
+        with self._mutex:
+            if self._putters:
+                putter = self._putters.popleft()
+                item: T = putter.value
+                putter.wake()
+                return item
+            self._check_open()
+            self._check_wait(block, timeout, Empty)
+            waiter = Waiter()
+            self._getters.append(waiter)
+        return self._received(self._getters, waiter, timeout, self._pass_on)
+
+    def _pass_on(self, item: T) -> None:
+        """The getter is gone: the next one gets the item; if there is none it waits in front."""
+        with self._mutex:
+            if self._getters:
+                self._getters.popleft().wake(item)
+            else:
+                self.queue.append(item)
+
+    def qsize(self) -> int:
+        """Always 0, but for an item whose getter was killed."""
+        return self._qsize()

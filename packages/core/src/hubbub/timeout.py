@@ -1,0 +1,150 @@
+"""Time limits: :class:`Timeout`, raised in the greenlet that started it, and :func:`with_timeout`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, TypeVar
+
+from greenlet import getcurrent
+
+from hubbub.hub import get_hub
+
+__all__ = ["Timeout", "with_timeout"]
+
+T = TypeVar("T")
+_UNSET: Any = object()
+
+
+class Timeout(BaseException):
+    """Raise ``exception`` (or the timeout itself) in the current greenlet after ``seconds``.
+
+    As a context manager it runs for the length of the block. ``exception=False`` makes the block end quietly.
+    Derived from BaseException, so that ``except Exception`` does not swallow it.
+
+    :param seconds: None never fires; 0 or less fires in the next turn of the loop.
+    :param exception: None or True: the timeout itself; False: itself, swallowed by its own ``with``; a text for its
+        message; or an exception (class or instance) to raise instead.
+    :param ref: whether the timeout counts as a reason for the loop to go on.
+    """
+
+    def __init__(
+        self, seconds: float | None = None, exception: Any = None, ref: bool = True, priority: int = -1
+    ) -> None:
+        super().__init__()
+        if seconds is not None and seconds != seconds:
+            raise ValueError("a time in seconds cannot be NaN")
+        self.seconds = seconds
+        self.exception = exception
+        self._ref = ref
+        self._key = -1
+        self._loop: Any = None
+        self._greenlet: Any = None
+        self._fire: Callable[[], None] | None = None
+
+    @classmethod
+    def start_new(cls, timeout: Any = None, exception: Any = None, ref: bool = True) -> Timeout:
+        """A started timeout. An existing one, given as ``timeout``, is started unless it runs and is returned."""
+        if isinstance(timeout, Timeout):
+            if not timeout.pending:
+                timeout.start()
+            return timeout
+        new = cls(timeout, exception, ref=ref)
+        new.start()
+        return new
+
+    def start(self) -> None:
+        """Let the time run, from now.
+
+        :raises ValueError: it is running already.
+        """
+        if self.pending:
+            raise ValueError(f"{self!r} is already started; to restart it, cancel it first")
+        if self.seconds is None:
+            return
+        hub = get_hub()
+        self._greenlet = getcurrent()
+        self._loop = hub.loop
+        self._fire = self._expired
+        self._key = hub.loop.call_later(max(self.seconds, 0.0), self._fire)
+        if not self._ref:
+            hub.loop.ref_timer(self._key, False)
+
+    def _expired(self) -> None:
+        self._fire = None
+        victim, self._greenlet = self._greenlet, None
+        if not victim.dead:
+            victim.throw(self._to_raise())
+
+    def _to_raise(self) -> Any:
+        if self.exception is None or isinstance(self.exception, (bool, str)):
+            return self
+        return self.exception
+
+    @property
+    def pending(self) -> bool:
+        """True while the time is running."""
+        return self._fire is not None
+
+    def cancel(self) -> None:
+        """Stop. It can be started again."""
+        fire, self._fire = self._fire, None
+        if fire is not None:
+            self._greenlet = None
+            self._loop.cancel_later(self._key, fire)
+
+    def close(self) -> None:
+        """Stop."""
+        self.cancel()
+
+    def __enter__(self) -> Timeout:
+        if not self.pending:
+            self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self.close()
+        return error is self and self.exception is False
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return ""
+        unit = "second" if self.seconds == 1 else "seconds"
+        if self.exception is None or self.exception is True:
+            return f"{self.seconds} {unit}"
+        if self.exception is False:
+            return f"{self.seconds} {unit} (silent)"
+        return f"{self.seconds} {unit}: {self.exception}"
+
+    def __repr__(self) -> str:
+        state = " pending" if self.pending else ""
+        exception = "" if self.exception is None else f" exception={self.exception!r}"
+        return f"<{type(self).__name__} at {id(self):#x} seconds={self.seconds}{exception}{state}>"
+
+    def __lt__(self, other: Any) -> bool:
+        if not isinstance(other, Timeout):
+            return NotImplemented
+        mine = float("inf") if self.seconds is None else self.seconds
+        theirs = float("inf") if other.seconds is None else other.seconds
+        return mine < theirs
+
+
+def with_timeout(
+    seconds: float | None, function: Callable[..., T], *args: Any, timeout_value: Any = _UNSET, **kwargs: Any
+) -> T:
+    """``function(*args, **kwargs)``, at most ``seconds`` long.
+
+    :param timeout_value: what to return when the time runs out; without it the Timeout is raised.
+    """
+    timeout = Timeout.start_new(seconds)
+    try:
+        return function(*args, **kwargs)
+    except Timeout as error:
+        if error is timeout and timeout_value is not _UNSET:
+            value: T = timeout_value
+            return value
+        raise
+    finally:
+        timeout.cancel()
