@@ -1,3 +1,5 @@
 """Conformance suite, virtual clock and pytest plugin for hubbub."""
 
-__all__: list[str] = []
+from hubbub_testkit.clock import VirtualClock, VirtualClockLoop
+
+__all__ = ["VirtualClock", "VirtualClockLoop"]
