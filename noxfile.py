@@ -257,11 +257,14 @@ class Environment:
         if "Successfully installed" in output:
             self._remember(name, digest(*package.sources()))
             return ""
-        return build_failure(output)
+        reason = build_failure(output)
+        if not reason:
+            self.session.log(output)
+        return reason or "see its output above"
 
 
 def build_failure(output: str) -> str:
-    """Says in a line what a failed build lacked; the whole output when that is unclear."""
+    """Says in a line what a failed build lacked; nothing when that is unclear."""
     header = re.search(r"fatal error: '?([\w./-]+)'?(?:: No such file|\s+file not found)", output)
     if header:
         return f"{header[1]} is missing"
@@ -271,7 +274,7 @@ def build_failure(output: str) -> str:
     library = re.search(r"cannot find (-l\w+)|library '?(\w+)'? not found", output)
     if library:
         return f"the library {library[1] or library[2]} is missing"
-    return f"the build failed:\n{output}"
+    return ""
 
 
 def development(session: nox.Session, base: str = sys.executable) -> tuple[Environment, str]:
@@ -322,7 +325,7 @@ def run_tests(session: nox.Session, bases: list[str]) -> None:
 
 def loop_options(loops: list[str]) -> list[str]:
     """Tells testkit's plugin which loops to run on."""
-    return [f"--loop={loop}" for loop in loops]
+    return [f"--hubbub-loop={loop}" for loop in loops]
 
 
 @nox.session(venv_backend="none")
