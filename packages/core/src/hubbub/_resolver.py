@@ -12,7 +12,7 @@ from hubbub.threadpool import ThreadPool
 __all__ = ["PoolResolver"]
 
 T = TypeVar("T")
-_getaddrinfo = socket.getaddrinfo
+_getaddrinfo: Callable[..., Any] = socket.getaddrinfo
 _gethostbyname = socket.gethostbyname
 _gethostbyname_ex = socket.gethostbyname_ex
 _gethostbyaddr = socket.gethostbyaddr
@@ -35,7 +35,8 @@ class PoolResolver(Resolver):
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[AddressInfo]:
         """:func:`socket.getaddrinfo`."""
-        return self._run(_getaddrinfo, host, port, family, type, proto, flags)
+        found: list[AddressInfo] = self._run(_getaddrinfo, host, port, family, type, proto, flags)
+        return found
 
     def gethostbyname(self, hostname: Any) -> str:
         """:func:`socket.gethostbyname`."""

@@ -9,23 +9,23 @@ One turn of a loop, in phases:
 1. **Run queue.** Callables in ``ready`` are called in order, until the queue is empty or the turn's budget (a count
    and a time) is spent. All code of the user runs here and in phases 2, 5 and 6; none runs in 3 and 4.
 2. **Prepare** watchers.
-3. **Poll.** ``poll(block)`` waits for events: not at all while there is something to run, else until the next event,
-   timer or wake-up.
+3. **Poll.** ``poll(timeout)`` waits for events: not at all while there is something to run, else until the next
+   event, timer or wake-up.
 4. **Dispatch.** For each event the callables that wait for it are appended to ``ready``. Nothing is called.
 5. **Check** watchers.
 6. **Idle** watchers, if ``ready`` is empty.
 
 The loop ends when the run queue is empty and nothing that counts (``ref``) is waited for.
 
-**Threads.** A loop belongs to the thread that created it. ``run_callback_threadsafe``, ``wake`` and ``async_`` watchers'
-``send`` may be called from any thread; nothing else.
+**Threads.** A loop belongs to the thread that created it. ``run_callback_threadsafe``, ``wake`` and the ``send`` of
+``async_`` watchers may be called from any thread; nothing else.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 __all__ = ["LEVEL", "READ", "WRITE", "Address", "AddressInfo", "Callback", "Loop", "Patch", "Resolver", "Watcher"]
@@ -104,8 +104,6 @@ class Loop(ABC):
 
     ready: deque[Callable[[], Any]]
     """The run queue."""
-    due: Sequence[int]
-    """Keys of the timers that the last ``poll`` found due, in order of their deadlines."""
     error_handler: Any
     """Who is told of failures: an object with ``handle_error(context, type, value, traceback)``, or None."""
 
@@ -144,11 +142,13 @@ class Loop(ABC):
     # The backend half -----------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def poll(self, block: bool) -> Iterable[tuple[int, int]]:
-        """Wait for events once, with the GIL released, and set :attr:`due`.
+    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
+        """Wait for events once, with the GIL released. Return early, with nothing, after :meth:`wake` or a signal.
 
-        :param block: wait until something happens; else only look.
-        :returns: (descriptor, event bits) pairs. Empty after a wake-up, an interruption or for timers alone.
+        A backend with timers of its own appends the callbacks that are due to :attr:`ready`; it calls nothing.
+
+        :param timeout: seconds; 0 only looks, a negative number waits without limit.
+        :returns: (descriptor, event bits) pairs.
         """
 
     @abstractmethod
@@ -163,14 +163,6 @@ class Loop(ABC):
     @abstractmethod
     def forget(self, fd: int) -> None:
         """``fd`` is about to be closed, or was: drop all that is known of it. Never raises for an unknown one."""
-
-    @abstractmethod
-    def timer_start(self, key: int, after: float, repeat: float) -> None:
-        """Put ``key`` into :attr:`due` in ``after`` seconds, then every ``repeat`` seconds unless 0."""
-
-    @abstractmethod
-    def timer_stop(self, key: int) -> None:
-        """Stop a running timer."""
 
     @abstractmethod
     def wake(self) -> None:

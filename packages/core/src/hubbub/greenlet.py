@@ -33,13 +33,14 @@ class Greenlet(greenlet):
 
     __slots__ = (
         "_error",
-        "_exc_info",
         "_key",
         "_links",
         "_name",
         "_notifying",
         "_run",
+        "_start",
         "_state",
+        "_traceback",
         "args",
         "kwargs",
         "value",
@@ -48,8 +49,7 @@ class Greenlet(greenlet):
     def __init__(
         self, run: Callable[..., Any] | None = None, *args: Any, context: Context | None = None, **kwargs: Any
     ) -> None:
-        hub = get_hub()
-        greenlet.__init__(self, None, hub)
+        greenlet.__init__(self, None, get_hub())
         self.gr_context = context if context is not None else copy_context()
         if run is not None:
             if not callable(run):
@@ -59,9 +59,13 @@ class Greenlet(greenlet):
         self.kwargs = kwargs
         self.value: Any = None
         self._error: BaseException | None = None
+        self._traceback: TracebackType | None = None
+        self._key: Any = None
+        self._start: Callable[[], Any] | None = None
         self._state = _NEW
         self._links: list[Callable[[Any], Any]] | None = None
         self._notifying = False
+        self._name: str | None = None
 
     @property
     def hub(self) -> Hub:
@@ -96,27 +100,25 @@ class Greenlet(greenlet):
         """Run soon. A second start does nothing."""
         if self._state == _NEW:
             self._state = _SCHEDULED
-            self._key = -1
             self.parent.loop.ready.append(self.switch)  # type: ignore[union-attr]  # the parent is a hub
 
     def start_later(self, seconds: float) -> None:
         """Run after ``seconds``. Does nothing once started."""
         if self._state == _NEW:
             self._state = _SCHEDULED
-            self._exc_info = start = self.switch
-            self._key = self.hub.loop.call_later(max(seconds, 0.0), start)
+            self._start = self.switch
+            self._key = self.hub.loop.call_later(max(seconds, 0.0), self._start)
 
     def _cancel_start(self) -> None:
         if self._state == _SCHEDULED:
             loop = self.hub.loop
-            if self._key >= 0:
-                loop.cancel_later(self._key, self._exc_info)
+            if self._start is not None:
+                loop.cancel_later(self._key, self._start)
             loop.unschedule(self.switch)
 
     def run(self) -> None:
         """The body of the greenlet; override ``_run`` instead."""
         self._state = _RUNNING
-        self._exc_info = None
         try:
             self.value = self._run(*self.args, **self.kwargs)
         except BaseException as error:
@@ -128,8 +130,8 @@ class Greenlet(greenlet):
             self.value = error
             return
         self._error = error
-        self._exc_info = (type(error), error, error.__traceback__)
-        self.hub.handle_error(self, *self._exc_info)
+        self._traceback = error.__traceback__
+        self.hub.handle_error(self, type(error), error, error.__traceback__)
 
     def _finish(self) -> None:
         self._state = _DONE
@@ -169,16 +171,14 @@ class Greenlet(greenlet):
     @property
     def exc_info(self) -> tuple[Any, Any, Any] | tuple[()]:
         """(type, error, traceback) of the error it ended with, or an empty tuple."""
-        return self._exc_info if self._error is not None else ()
+        return (type(self._error), self._error, self._traceback) if self._error is not None else ()
 
     @property
     def name(self) -> str:
         """A name for people; assign another if you like."""
-        try:
-            name: str = self._name
-        except AttributeError:
-            name = self._name = f"Greenlet-{next(_names)}"
-        return name
+        if self._name is None:
+            self._name = f"Greenlet-{next(_names)}"
+        return self._name
 
     @name.setter
     def name(self, name: str) -> None:
@@ -241,7 +241,7 @@ class Greenlet(greenlet):
             finally:
                 limit.cancel()
         if self._error is not None:
-            raise self._error.with_traceback(self._exc_info[2])
+            raise self._error.with_traceback(self._traceback)
         return self.value
 
     # Ending it ------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ class Greenlet(greenlet):
             self.value = error
         else:
             self._error = error
-            self._exc_info = (type(error), error, error.__traceback__)
+            self._traceback = error.__traceback__
         self._finish()
 
     def throw(self, *exc_info: Any) -> Any:

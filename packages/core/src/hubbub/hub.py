@@ -51,10 +51,9 @@ class Hub(greenlet):
     def __init__(self, loop: str | type[Loop] | BaseLoop | None = None) -> None:
         """:param loop: a loop, its class, or its entry-point name; see :func:`hubbub.configure`."""
         super().__init__()
-        main = getcurrent()
-        while main.parent is not None:
-            main = main.parent
-        self.parent = main
+        self.main = _main_greenlet()
+        """The main greenlet of the thread."""
+        self.parent = self.main
         self.thread_ident = get_ident()
         self.name = ""
         self._destroyed = False
@@ -77,17 +76,14 @@ class Hub(greenlet):
 
     def run(self) -> None:
         """Turn the loop; when it ends while somebody waits, raise LoopExit in the main greenlet."""
-        while not self._destroyed:
+        while True:
             try:
                 self.loop.run()
             except HubDestroyed:
-                break
-            if self._destroyed:
-                break
-            parent = self.parent
-            if parent is None:
-                break
-            parent.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
+                return
+            if self.destroyed:
+                return
+            self.main.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
 
     def join(self, timeout: float | None = None) -> bool:
         """Run until nothing is left to wait for. Only from the main greenlet of the thread.
@@ -98,21 +94,20 @@ class Hub(greenlet):
         current = getcurrent()
         if current is self:
             raise BlockingSwitchOutError("the hub cannot wait for itself")
-        if current is not self.parent:
+        if current is not self.main:
             raise RuntimeError("hub.join() is for the main greenlet of the thread")
         if self._destroyed or self.dead:
             return True
         expired = object()
         loop = self.loop
         expire: Callable[[], Any] | None = None
-        key = -1
+        key: Any = None
         if timeout is not None:
 
             def expire() -> None:
                 current.switch(expired)
 
-            key = loop.call_later(max(timeout, 0.0), expire)
-            loop.ref_timer(key, False)
+            key = loop.call_later(max(timeout, 0.0), expire, ref=False)
         try:
             while True:
                 if self.switch() is expired:
@@ -136,6 +131,11 @@ class Hub(greenlet):
         finally:
             watcher.stop()
 
+    @property
+    def destroyed(self) -> bool:
+        """Whether :meth:`destroy` was called."""
+        return self._destroyed
+
     def destroy(self, destroy_loop: bool | None = None) -> None:
         """End the hub: its resolver, thread pool and (unless ``destroy_loop`` is False) its loop.
 
@@ -156,7 +156,7 @@ class Hub(greenlet):
         if getattr(_state, "hub", None) is self:
             del _state.hub
             _state.guard.forget()
-            if self and getcurrent() is self.parent:
+            if not self.dead and getcurrent() is self.main:
                 self.throw(HubDestroyed())
         _hubs.discard(self)
 
@@ -195,8 +195,8 @@ class Hub(greenlet):
     ) -> None:
         """Raise the error in the main greenlet."""
         current = getcurrent()
-        main = self.parent
-        if current is main or main is None or main.dead:
+        main = self.main
+        if current is main or main.dead:
             raise (value if value is not None else RuntimeError(f"{type} without a value"))
         error = value if value is not None else (type() if type is not None else RuntimeError("unknown failure"))
         if current is not self:
@@ -276,15 +276,20 @@ class _ThreadGuard:
 
     def __del__(self) -> None:
         hub, self._hub = self._hub, None
-        if hub is not None and self._pid == os.getpid() and not sys.is_finalizing():
+        if hub is None or sys.is_finalizing():
+            return
+        if self._pid == os.getpid():
             hub.destroy()
 
 
 _hub_class: list[type[Hub]] = [Hub]
 
 
-def set_hub_class(cls: type[Hub]) -> None:
-    """Use ``cls`` for hubs that are made from now on."""
+def set_hub_class(cls: Any) -> None:
+    """Use ``cls``, a subclass of :class:`Hub`, for hubs that are made from now on.
+
+    :raises TypeError: it is no such class.
+    """
     if not (isinstance(cls, type) and issubclass(cls, Hub)):
         raise TypeError(f"a hub class derives from hubbub.hub.Hub; {cls!r} does not")
     _hub_class[0] = cls
@@ -312,6 +317,13 @@ def set_hub(hub: Hub) -> None:
 def hubs() -> list[Hub]:
     """The hubs of all threads."""
     return list(_hubs)
+
+
+def _main_greenlet() -> greenlet:
+    main: greenlet | None = getcurrent()
+    while main is not None and main.parent is not None:
+        main = main.parent
+    return main or getcurrent()
 
 
 def _make_hub() -> Hub:
@@ -351,9 +363,7 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
             loop.unschedule(switch)
             raise
         return
-    key = loop.call_later(seconds, switch)
-    if not ref:
-        loop.ref_timer(key, False)
+    key = loop.call_later(seconds, switch, 0.0, ref)
     try:
         hub.switch()
         while loop.timer_runs(key, switch):

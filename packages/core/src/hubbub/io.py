@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hubbub.abc import Address
 from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
 from hubbub.loop.base import BaseLoop
-from hubbub.loop.readiness import Direction
+from hubbub.loop.readiness import Direction, Readiness
 
 if TYPE_CHECKING:
     from typing import Self
@@ -32,6 +32,7 @@ _Base = socket.socket
 _recv = _Base.recv
 _recv_into = _Base.recv_into
 _send = _Base.send
+_INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR})
 
 
@@ -43,20 +44,19 @@ class Socket(socket.socket):
     of several hubs.
 
     After a stream has returned less than was asked for, its receive buffer is empty, so the next ``recv`` waits first
-    and reads then. That is not so when a hang-up or urgent data was seen, nor for datagrams or UNIX sockets (which stop
-    at ancillary data).
+    and reads then. That is not so for datagrams, nor when a hang-up or urgent data was seen. A UNIX socket also returns
+    less where ancillary data begins, so it is always watched level-triggered.
     """
 
-    __slots__ = ("_limit", "_read", "_shared", "_shortens", "_write")
+    __slots__ = ("_limit", "_read", "_shortens", "_write")
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         self._read: Direction | None = None
         self._write: Direction | None = None
-        self._shared = False
         super().__init__(family, type, proto, fileno)
         self._limit: float | None = socket.getdefaulttimeout()
         super().setblocking(False)
-        self._shortens = _kind(self) == socket.SOCK_STREAM and _family(self) in (socket.AF_INET, socket.AF_INET6)
+        self._shortens = _kind(self) == socket.SOCK_STREAM
 
     # Time limits ----------------------------------------------------------------------------------------------------
 
@@ -99,12 +99,7 @@ class Socket(socket.socket):
         :raises TimeoutError: the socket's time limit has passed.
         :raises OSError: EBADF, the socket was closed.
         """
-        direction = self._read
-        loop = get_hub().loop
-        if direction is None or direction.loop is not loop:
-            direction = self._open(loop).read
-            if self._read is None or self._read.loop.destroyed:
-                self._read = direction
+        direction = self._read or self._open().read
         if not direction.wait(self._limit):
             raise TimeoutError("timed out")
 
@@ -113,23 +108,20 @@ class Socket(socket.socket):
         self._wait_writable(self._limit)
 
     def _wait_writable(self, limit: float | None) -> None:
-        direction = self._write
-        loop = get_hub().loop
-        if direction is None or direction.loop is not loop:
-            direction = self._open(loop).write
-            if self._write is None or self._write.loop.destroyed:
-                self._write = direction
+        direction = self._write or self._open().write
         if not direction.wait(limit):
             raise TimeoutError("timed out")
 
-    def _open(self, loop: BaseLoop) -> Any:
+    def _open(self) -> Readiness:
+        """Get to know the loop, at the first wait."""
         fd = self.fileno()
         if fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        for mine in (self._read, self._write):
-            if mine is not None and mine.loop is not loop:
-                self._shared = True
-        return loop.handle(fd)
+        handle = get_hub().loop.handle(fd)
+        if _family(self) not in _INTERNET:
+            handle.always_level = True
+        self._read, self._write = handle.read, handle.write
+        return handle
 
     def _reading(self, call: Callable[..., T], *args: Any) -> T:
         """Make ``call`` as often as it takes."""
@@ -155,8 +147,8 @@ class Socket(socket.socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """:meth:`socket.socket.recv`."""
         read = self._read
-        if read is not None and not read.ready and self._limit != 0.0:
-            self.wait_readable()
+        if read is not None and not read.ready and self._limit != 0.0 and not read.wait(self._limit):
+            raise TimeoutError("timed out")
         while True:
             try:
                 data = _recv(self, bufsize, flags)
@@ -173,8 +165,8 @@ class Socket(socket.socket):
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """:meth:`socket.socket.recv_into`."""
         read = self._read
-        if read is not None and not read.ready and self._limit != 0.0:
-            self.wait_readable()
+        if read is not None and not read.ready and self._limit != 0.0 and not read.wait(self._limit):
+            raise TimeoutError("timed out")
         while True:
             try:
                 count = _recv_into(self, buffer, nbytes, flags)
@@ -320,27 +312,27 @@ class Socket(socket.socket):
     def detach(self) -> int:
         """:meth:`socket.socket.detach`. Greenlets that wait get EBADF."""
         fd = self.fileno()
-        if fd >= 0 and (self._read is not None or self._write is not None):
+        if fd >= 0 and self._read is not None:
             closing(fd)
             self._read = self._write = None
         return super().detach()
 
     def _forget(self) -> bool:
         """Tell the loops. False: the descriptor is in use in another thread, which closes it in its next turn."""
-        direction = self._read or self._write
+        direction = self._read
         fd = self.fileno()
         if direction is None or fd < 0:
             return True
         loop = direction.loop
         self._read = self._write = None
-        if not self._shared and (loop.destroyed or loop.hub is get_hub_if_exists()):
-            loop.descriptor_closing(fd)
+        if not direction.handle.shared and (loop.destroyed or loop.hub is get_hub_if_exists()):
+            direction.handle.close()
             return True
         return not _close_elsewhere(fd)
 
     def __del__(self) -> None:
         try:
-            direction = self._read or self._write
+            direction = self._read
             if direction is not None and not direction.handle.closed:
                 self._forget()
         except AttributeError:

@@ -16,6 +16,7 @@ class local:
     __slots__ = ("__weakref__", "_local__arguments", "_local__dicts")
 
     def __new__(cls, *args: Any, **kwargs: Any) -> local:
+        """Remember the arguments for the greenlets to come."""
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
         self = object.__new__(cls)

@@ -360,7 +360,7 @@ class PriorityQueue(Queue[T]):
         heapify(self.queue)
 
     def _put(self, item: T) -> None:
-        heappush(self.queue, item)  # type: ignore[type-var]  # items must be comparable, as in the standard library
+        heappush(self.queue, item)
 
     def _get(self) -> T:
         item: T = heappop(self.queue)

@@ -168,5 +168,6 @@ class ThreadPool:
 
 
 def to_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-    """Run ``function(*args, **kwargs)`` in a thread of the hub's pool, with the caller's context variables; wait for it."""
-    return get_hub().threadpool.apply(copy_context().run, (function, *args), kwargs)
+    """``function(*args, **kwargs)`` in a thread of the hub's pool, with the caller's context variables."""
+    result: T = get_hub().threadpool.apply(copy_context().run, (function, *args), kwargs)
+    return result

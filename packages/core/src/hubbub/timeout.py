@@ -37,7 +37,7 @@ class Timeout(BaseException):
         self.seconds = seconds
         self.exception = exception
         self._ref = ref
-        self._key = -1
+        self._key: Any = None
         self._loop: Any = None
         self._greenlet: Any = None
         self._fire: Callable[[], None] | None = None
@@ -66,9 +66,7 @@ class Timeout(BaseException):
         self._greenlet = getcurrent()
         self._loop = hub.loop
         self._fire = self._expired
-        self._key = hub.loop.call_later(max(self.seconds, 0.0), self._fire)
-        if not self._ref:
-            hub.loop.ref_timer(self._key, False)
+        self._key = hub.loop.call_later(max(self.seconds, 0.0), self._fire, 0.0, self._ref)
 
     def _expired(self) -> None:
         self._fire = None

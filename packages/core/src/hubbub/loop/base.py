@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heapify, heappop, heappush
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -21,8 +22,8 @@ from hubbub.loop.readiness import Direction, Readiness
 
 __all__ = ["BaseLoop", "ScheduledCall"]
 
-_SLICE = 16
-_SLICES = 8
+_SLICE = range(16)
+_SLICES = range(8)
 
 
 class ScheduledCall:
@@ -36,6 +37,7 @@ class ScheduledCall:
         self.args: tuple[Any, ...] | None = args
 
     def __call__(self) -> None:
+        """Make the call, once."""
         callback, args = self.callback, self.args
         self.callback = self.args = None
         if callback is not None and args is not None:
@@ -85,7 +87,6 @@ class BaseLoop(Loop):
 
     def _reset(self) -> None:
         self.ready: deque[Callable[[], Any]] = deque()
-        self.due: Sequence[int] = ()
         self.handles: dict[int, Readiness] = {}
         self.refs = 0
         """How many active watchers, timers apart, keep the loop from ending."""
@@ -94,10 +95,12 @@ class BaseLoop(Loop):
         self.idles: list[watchers.Idle] = []
         self.forks: list[watchers.Fork] = []
         self.signals = SignalTable()
-        self._timers: list[Callable[[], Any] | None] = []
-        self._repeating: set[int] = set()
-        self._unref: set[int] = set()
-        self._free: list[int] = []
+        self._heap: list[list[Any]] = []
+        self._sequence = 0
+        self._stopped = 0
+        self._unref = 0
+        self._now = monotonic()
+        self._waiting = False
         self._witness: Direction | None = None
 
     def _open_signals(self) -> None:
@@ -131,7 +134,9 @@ class BaseLoop(Loop):
     # The turn -------------------------------------------------------------------------------------------------------
 
     def run(self, nowait: bool = False, once: bool = False) -> None:
-        """Turn until nothing is left to wait for.
+        """Turn, through the phases described in :mod:`hubbub.abc`, until nothing is left to wait for.
+
+        One function, with what it needs in local variables: it is the hottest of all.
 
         :param nowait: one turn that does not wait.
         :param once: one turn, that may wait.
@@ -140,10 +145,84 @@ class BaseLoop(Loop):
         self.check_alive()
         self._break = False
         self._running += 1
+        ready, handles, heap = self.ready, self.handles, self._heap
+        pop = ready.popleft
+        poll = self.poll
+        prepares, checks, idles = self.prepares, self.checks, self.idles
+        read_bits, write_bits, sticky_bits = self.READ_BITS, self.WRITE_BITS, self.STICKY_BITS
         try:
-            while not self._break:
-                if not self._turn(nowait) or nowait or once:
-                    break
+            while True:
+                self.iteration += 1
+                # 1: the run queue. A slice is run unchecked; the budget is looked at between slices.
+                limit = 0.0
+                for _ in _SLICES:
+                    try:
+                        for _ in _SLICE:
+                            if not ready:
+                                break
+                            callback = pop()
+                            callback()
+                    except BaseException:
+                        self.handle_error(callback, *sys.exc_info())
+                    if not ready or self._break:
+                        break
+                    time = monotonic()
+                    if not limit:
+                        limit = time + self.turn_seconds
+                    elif time > limit:
+                        break
+                if self._break or self.destroyed:
+                    return
+                # 2: prepare.
+                if prepares:
+                    self._call_phase(prepares)
+                # 3: poll.
+                if ready or nowait or idles:
+                    timeout = 0.0
+                else:
+                    witness = self._witness
+                    if (witness is None or witness.waiter is None) and not self._alive():
+                        return
+                    self._waiting = True
+                    timeout = 0.0 if ready else self._time_left() if heap else -1.0
+                try:
+                    events = poll(timeout)
+                except OSError:
+                    raise
+                except BaseException:  # from one of Python's signal handlers
+                    self.handle_error(None, *sys.exc_info())
+                    events = ()
+                self._waiting = False
+                # 4: dispatch.
+                for fd, bits in events:
+                    handle = handles.get(fd)
+                    if handle is None:
+                        self.forget(fd)
+                        continue
+                    if bits & sticky_bits:
+                        handle.sticky = True
+                    if handle.watchers is not None:
+                        self._fire_watchers(handle, bits)
+                    if bits & read_bits:
+                        direction = handle.read
+                        waiter = direction.waiter
+                        if waiter is None or direction.others is not None:
+                            direction.fire()
+                        else:
+                            direction.waiter = None
+                            ready.append(waiter)
+                    if bits & write_bits:
+                        handle.write.fire()
+                if heap:
+                    self._expire()
+                # 5 and 6: check, idle.
+                if checks:
+                    self._call_phase(checks)
+                if idles and not ready:
+                    highest = idles[0].priority
+                    self._call_phase([idle for idle in idles if idle.priority == highest])
+                if nowait or once:
+                    return
         finally:
             self._running -= 1
 
@@ -152,80 +231,19 @@ class BaseLoop(Loop):
         self._break = True
         self.wake()
 
-    def _turn(self, nowait: bool = False) -> bool:
-        """The phases described in :mod:`hubbub.abc`. False when nothing is left. One function: it is the hottest."""
-        ready = self.ready
-        self.iteration += 1
-        if ready:
-            self._run_ready(ready)
-            if self.destroyed or self._break:
-                return False
-        if self.prepares:
-            self._call_phase(self.prepares)
-        block = not (ready or nowait or self.idles)
-        if block and not self._alive():
-            return False
-        handles = self.handles
-        read_bits, write_bits, sticky_bits = self.READ_BITS, self.WRITE_BITS, self.STICKY_BITS
-        try:
-            events = self.poll(block)
-        except OSError:
-            raise
-        except BaseException:  # from a signal handler of Python
-            self.handle_error(None, *sys.exc_info())
-            return True
-        for fd, bits in events:
-            handle = handles.get(fd)
-            if handle is None:
-                self.forget(fd)
-                continue
-            if bits & sticky_bits:
-                handle.sticky = True
-            if handle.watchers is not None:
-                self._fire_watchers(handle, bits)
-            if bits & read_bits:
-                direction = handle.read
-                waiter = direction.waiter
-                if waiter is None or direction.others is not None:
-                    direction.fire()
-                else:
-                    direction.waiter = None
-                    ready.append(waiter)
-            if bits & write_bits:
-                handle.write.fire()
-        if self.due:
-            self._fire_timers(ready)
-        if self.checks:
-            self._call_phase(self.checks)
-        if self.idles and not ready:
-            highest = self.idles[0].priority
-            self._call_phase([idle for idle in self.idles if idle.priority == highest])
-        return True
-
-    def _run_ready(self, ready: deque[Callable[[], Any]]) -> None:
-        """Phase 1. The count and the time keep a chatty greenlet from starving I/O."""
-        pop = ready.popleft
-        limit = 0.0
-        for _ in range(_SLICES):
+    def wake(self) -> None:
+        """End a waiting poll. From any thread."""
+        if self._waiting:
+            self._waiting = False
             try:
-                for _ in range(_SLICE):
-                    if not ready:
-                        return
-                    callback = pop()
-                    callback()
-            except BaseException:
-                self.handle_error(callback, *sys.exc_info())
-            if self._break or self.destroyed:
-                return
-            time = monotonic()
-            if not limit:
-                limit = time + self.turn_seconds
-            elif time > limit:
-                return
+                self._signal_writer.send(b"\0")
+            except OSError:
+                pass  # full: the poll ends anyway; closed: the loop is gone
 
     def _call_phase(self, members: Sequence[watchers.BaseWatcher]) -> None:
         for watcher in list(members):
-            watcher.feed()
+            if watcher.active:
+                watcher.feed()
 
     def _fire_watchers(self, handle: Readiness, bits: int) -> None:
         events = (READ if bits & self.READ_BITS else 0) | (WRITE if bits & self.WRITE_BITS else 0)
@@ -233,30 +251,13 @@ class BaseLoop(Loop):
             if watcher.events & events:
                 watcher.fired(events)
 
-    def _fire_timers(self, ready: deque[Callable[[], Any]]) -> None:
-        timers, free = self._timers, self._free
-        for key in self.due:
-            callback = timers[key]
-            if callback is None:
-                continue
-            ready.append(callback)
-            if key not in self._repeating:
-                timers[key] = None
-                free.append(key)
-                if self._unref:
-                    self._unref.discard(key)
-        self.due = ()
-
     def _alive(self) -> bool:
         """Whether anything that counts is waited for.
 
         Descriptors stay registered when nobody waits, so they are asked; the last one found waiting is asked first,
         which makes it one look in nearly every turn.
         """
-        if self.refs > 0 or self._timer_count() > len(self._unref):
-            return True
-        witness = self._witness
-        if witness is not None and witness.waiter is not None:
+        if self.refs > 0 or self._timers_alive():
             return True
         for handle in self.handles.values():
             for direction in (handle.read, handle.write):
@@ -311,55 +312,99 @@ class BaseLoop(Loop):
             traceback.print_exception(kind, error, tb)
 
     # Timers ---------------------------------------------------------------------------------------------------------
+    # A heap of [deadline, sequence, callback, repeat, ref]. A stopped timer stays there with None for a callback until
+    # it comes up or too many of them do.
 
-    def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0) -> int:
-        """Queue ``callback`` in ``after`` seconds. The cheap form of :meth:`timer`, for those who wait.
+    def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
+        """Queue ``callback`` in ``after`` seconds, then every ``repeat`` seconds unless 0.
+
+        The cheap form of :meth:`timer`, for those who wait.
 
         :returns: a key for :meth:`cancel_later`.
         """
-        free = self._free
-        if free:
-            key = free.pop()
-            self._timers[key] = callback
-        else:
-            key = len(self._timers)
-            self._timers.append(callback)
-        try:
-            self.timer_start(key, after, repeat)
-        except BaseException:
-            self._timers[key] = None
-            free.append(key)
-            raise
-        if repeat:
-            self._repeating.add(key)
-        return key
+        self._sequence += 1
+        entry = [monotonic() + after, self._sequence, callback, repeat, ref]
+        heappush(self._heap, entry)
+        if not ref:
+            self._unref += 1
+        return entry
 
-    def cancel_later(self, key: int, callback: Callable[[], Any]) -> None:
+    def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
         """Stop a timer; if it has fired already, take its callback (the same object) out of the run queue."""
-        if self.timer_runs(key, callback):
-            self._timers[key] = None
-            self.timer_stop(key)
-            self._free.append(key)
-            if self._repeating:
-                self._repeating.discard(key)
-            if self._unref:
-                self._unref.discard(key)
+        if key[2] is callback:
+            key[2] = None
+            if not key[4]:
+                self._unref -= 1
+            self._stopped += 1
+            if self._stopped > 64 and self._stopped * 2 > len(self._heap):
+                self._sweep()
         elif self.ready:
             self.unschedule(callback)
 
-    def timer_runs(self, key: int, callback: Callable[[], Any]) -> bool:
+    def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
         """Whether the timer that was started with ``callback`` is still running."""
-        return 0 <= key < len(self._timers) and self._timers[key] is callback
+        return key[2] is callback
 
-    def ref_timer(self, key: int, ref: bool) -> None:
+    def ref_timer(self, key: Any, ref: bool) -> None:
         """Let a running timer count, or not, as a reason to go on."""
-        if ref:
-            self._unref.discard(key)
-        else:
-            self._unref.add(key)
+        if key[4] != ref:
+            key[4] = ref
+            self._unref += -1 if ref else 1
 
     def _timer_count(self) -> int:
-        return len(self._timers) - len(self._free)
+        return len(self._heap) - self._stopped
+
+    def _timers_alive(self) -> bool:
+        return self._timer_count() > self._unref
+
+    def _sweep(self) -> None:
+        self._heap[:] = [entry for entry in self._heap if entry[2] is not None]
+        heapify(self._heap)
+        self._stopped = 0
+
+    def _time_left(self) -> float:
+        """Seconds until the next timer; negative: there is none."""
+        heap = self._heap
+        while heap:
+            if heap[0][2] is None:
+                heappop(heap)
+                self._stopped -= 1
+                continue
+            left: float = heap[0][0] - monotonic()
+            return left if left > 0.0 else 0.0
+        return -1.0
+
+    def _expire(self) -> None:
+        """Queue the callbacks of the timers that are due."""
+        heap, ready = self._heap, self.ready
+        self._now = now = monotonic()
+        while heap and heap[0][0] <= now:
+            entry = heappop(heap)
+            callback = entry[2]
+            if callback is None:
+                self._stopped -= 1
+                continue
+            ready.append(callback)
+            if entry[3]:
+                entry[0] = max(entry[0] + entry[3], now)
+                self._sequence += 1
+                entry[1] = self._sequence
+                heappush(heap, entry)
+                if entry[0] <= now:  # it lags behind: once a turn
+                    return
+            else:
+                entry[2] = None
+                if not entry[4]:
+                    self._unref -= 1
+
+    def now(self) -> float:
+        """The time of the last timer or :meth:`update_now`, in seconds of :func:`time.monotonic`."""
+        return self._now
+
+    def update_now(self) -> float:
+        """Read the clock."""
+        self._now = monotonic()
+        return self._now
 
     # Descriptors ----------------------------------------------------------------------------------------------------
 

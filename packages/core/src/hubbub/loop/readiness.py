@@ -21,12 +21,20 @@ from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.exceptions import BlockingSwitchOutError
 
 if TYPE_CHECKING:
+    from hubbub.hub import Hub
     from hubbub.loop.base import BaseLoop
     from hubbub.loop.watchers import IO
 
 __all__ = ["Direction", "Readiness"]
 
 _EXPIRED: Any = object()
+
+
+def current_hub() -> Hub:
+    """The hub of this thread."""
+    from hubbub.hub import get_hub  # hub imports loops
+
+    return get_hub()
 
 
 class Direction:
@@ -51,16 +59,20 @@ class Direction:
         :raises OSError: EBADF, the descriptor was closed while waiting (or before).
         :raises BlockingSwitchOutError: called from the hub.
         """
-        loop = self.loop
         handle = self.handle
         if handle.closed:
             raise _closed()
         if not self.armed:
-            loop.arm_direction(self)
+            self.loop.arm_direction(self)
         current = getcurrent()
-        hub = loop.hub
-        if current is hub:
-            raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a loop callback; spawn a greenlet")
+        hub = self.loop.hub
+        if current.parent is not hub:
+            # The main greenlet, the hub itself, a bare greenlet of somebody's, or another thread.
+            mine = current_hub()
+            if mine is not hub:
+                return self._on(mine.loop).wait(timeout)
+            if current is hub:
+                raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a callback; spawn a greenlet")
         switch = current.switch
         if self.waiter is None:
             self.waiter = switch
@@ -102,6 +114,13 @@ class Direction:
             raise _closed()
         return True
 
+    def _on(self, loop: BaseLoop) -> Direction:
+        """The same direction of the same descriptor on the loop of another thread."""
+        self.handle.shared = True
+        handle = loop.handle(self.handle.fd)
+        handle.shared = True
+        return handle.read if self.bit == READ else handle.write
+
     def _abandon(self, switch: Callable[..., Any]) -> None:
         """The waiter was thrown into, or its time is up: leave no trace, and lose no event."""
         if self.waiter is switch:
@@ -137,7 +156,19 @@ class Direction:
 class Readiness:
     """One descriptor on one loop."""
 
-    __slots__ = ("closed", "fd", "level", "loop", "read", "registered", "sticky", "watchers", "write")
+    __slots__ = (
+        "always_level",
+        "closed",
+        "fd",
+        "level",
+        "loop",
+        "read",
+        "registered",
+        "shared",
+        "sticky",
+        "watchers",
+        "write",
+    )
 
     def __init__(self, loop: BaseLoop, fd: int) -> None:
         self.loop = loop
@@ -145,9 +176,13 @@ class Readiness:
         self.closed = False
         self.level = not loop.edge_triggered
         """Events are reported for as long as they last."""
+        self.always_level = self.level
+        """Somebody asked for that on an edge-triggered loop; set before the first wait."""
         self.sticky = False
         """Hang-up, error or urgent data was seen: a short read does not mean that the buffer is empty."""
         self.registered = 0
+        self.shared = False
+        """The descriptor is watched by the loop of another thread too."""
         self.watchers: list[IO] | None = None
         self.read = Direction(self, READ)
         self.write = Direction(self, WRITE)
@@ -159,7 +194,7 @@ class Readiness:
             for watcher in self.watchers:
                 events |= watcher.events
         if self.loop.edge_triggered:
-            self.level = bool(self.watchers)
+            self.level = self.always_level or bool(self.watchers)
             if self.level:
                 events |= LEVEL
         if events != self.registered:

@@ -7,7 +7,7 @@ ring over when the call has returned: one crossing a turn, however many events t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from hubbub.loop.base import BaseLoop
@@ -15,7 +15,6 @@ from hubbub.loop.base import BaseLoop
 __all__ = ["RingLoop"]
 
 _TIMER = 4
-_STAT = 8
 
 
 class RingLoop(BaseLoop):
@@ -37,7 +36,12 @@ class RingLoop(BaseLoop):
         self._hb_poll = self.lib.hb_poll
         self._hb_fired = self.lib.hb_fired
         self._unpack = self.ffi.unpack
-        self._waiting = False
+        self._hb_timer_start = self.lib.hb_timer_start
+        self._hb_timer_stop = self.lib.hb_timer_stop
+        self._callbacks: list[Callable[[], Any] | None] = []
+        self._free: list[int] = []
+        self._repeating: set[int] = set()
+        self._unref_slots: set[int] = set()
 
     def _close(self, forked: bool) -> None:
         loop, self._loop = self._loop, self.ffi.NULL
@@ -49,32 +53,86 @@ class RingLoop(BaseLoop):
         if result < 0:
             raise OSError(-result, os.strerror(-result))
 
-    def poll(self, block: bool) -> Iterable[tuple[int, int]]:
-        """See :meth:`hubbub.abc.Loop.poll`."""
-        if block:
-            self._waiting = True
-            if self.ready:
-                block = False
-        count = self._hb_poll(self._loop, block)
-        self._waiting = False
+    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
+        """See :meth:`hubbub.abc.Loop.poll`. The library knows its timers: it waits for them, or not at all."""
+        count = self._hb_poll(self._loop, timeout != 0.0)
         if not count:
             return ()
         if count < 0:
             self._check(count)
         ring = self._unpack(self._hb_fired(self._loop), 2 * count)
         numbers = iter(ring)
-        pairs = zip(numbers, numbers, strict=True)
-        if max(ring[1::2]) < _TIMER:
+        pairs = zip(numbers, numbers)  # noqa: B905  # strict costs, and the ring holds pairs
+        if not self._callbacks:
             return pairs
         events = []
-        due = []
         for key, bits in pairs:
             if bits == _TIMER:
-                due.append(key)
+                self._timer_fired(key)
             else:
                 events.append((key, bits))
-        self.due = due
         return events
+
+    # Timers: the keys are slots of the C table, their callbacks are kept here ---------------------------------------
+
+    def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
+        """See :meth:`hubbub.loop.base.BaseLoop.call_later`."""
+        free = self._free
+        slot = free.pop() if free else len(self._callbacks)
+        result = self._hb_timer_start(self._loop, slot, after, repeat)
+        if result < 0:
+            if slot < len(self._callbacks):
+                free.append(slot)
+            self._check(result)
+        if slot == len(self._callbacks):
+            self._callbacks.append(callback)
+        else:
+            self._callbacks[slot] = callback
+        if repeat:
+            self._repeating.add(slot)
+        if not ref:
+            self._unref_slots.add(slot)
+        return slot
+
+    def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
+        """See :meth:`hubbub.loop.base.BaseLoop.cancel_later`."""
+        if self._callbacks[key] is callback:
+            self._hb_timer_stop(self._loop, key)
+            self._release(key)
+        elif self.ready:
+            self.unschedule(callback)
+
+    def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
+        """Whether the timer that was started with ``callback`` is still running."""
+        return self._callbacks[key] is callback
+
+    def ref_timer(self, key: Any, ref: bool) -> None:
+        """Let a running timer count, or not, as a reason to go on."""
+        if ref:
+            self._unref_slots.discard(key)
+        else:
+            self._unref_slots.add(key)
+
+    def _timer_fired(self, slot: int) -> None:
+        callback = self._callbacks[slot]
+        if callback is not None:
+            self.ready.append(callback)
+            if slot not in self._repeating:
+                self._release(slot)
+
+    def _release(self, slot: int) -> None:
+        self._callbacks[slot] = None
+        self._free.append(slot)
+        if self._repeating:
+            self._repeating.discard(slot)
+        if self._unref_slots:
+            self._unref_slots.discard(slot)
+
+    def _timer_count(self) -> int:
+        return len(self._callbacks) - len(self._free)
+
+    def _timers_alive(self) -> bool:
+        return self._timer_count() > len(self._unref_slots)
 
     def arm(self, fd: int, events: int) -> None:
         """See :meth:`hubbub.abc.Loop.arm`."""
@@ -85,16 +143,6 @@ class RingLoop(BaseLoop):
     def forget(self, fd: int) -> None:
         """See :meth:`hubbub.abc.Loop.forget`."""
         self.lib.hb_forget(self._loop, fd)
-
-    def timer_start(self, key: int, after: float, repeat: float) -> None:
-        """See :meth:`hubbub.abc.Loop.timer_start`."""
-        result = self.lib.hb_timer_start(self._loop, key, after, repeat)
-        if result < 0:
-            self._check(result)
-
-    def timer_stop(self, key: int) -> None:
-        """See :meth:`hubbub.abc.Loop.timer_stop`."""
-        self.lib.hb_timer_stop(self._loop, key)
 
     def wake(self) -> None:
         """End a waiting poll. From any thread."""

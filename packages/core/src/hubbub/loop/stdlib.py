@@ -9,10 +9,7 @@ from __future__ import annotations
 import errno
 import select
 import selectors
-import socket
 from collections.abc import Iterable
-from heapq import heapify, heappop, heappush
-from time import monotonic
 
 from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.loop.base import BaseLoop
@@ -23,141 +20,35 @@ _FAR = 86400.0
 """The longest single wait, in seconds: system calls overflow before floats do."""
 
 
-class _HeapLoop(BaseLoop):
-    """Timers in a heap, wake-ups through a pair of sockets."""
-
-    name = "stdlib"
-
-    def _open(self) -> None:
-        self._now = monotonic()
-        self._heap: list[list[float]] = []  # [deadline, sequence, key]; a stopped one has key -1
-        self._entries: dict[int, list[float]] = {}
-        self._sequence = 0
-        self._waiting = False
-        self._waker_reader, self._waker_writer = socket.socketpair()
-        self._waker_reader.setblocking(False)
-        self._waker_writer.setblocking(False)
-
-    def _close(self, forked: bool) -> None:
-        self._waker_reader.close()
-        self._waker_writer.close()
-        self._heap.clear()
-        self._entries.clear()
-
-    def now(self) -> float:
-        """The time of the last poll or :meth:`update_now`, in seconds of :func:`time.monotonic`."""
-        return self._now
-
-    def update_now(self) -> float:
-        """Read the clock."""
-        self._now = monotonic()
-        return self._now
-
-    def wake(self) -> None:
-        """End a waiting poll. From any thread."""
-        if self._waiting:
-            self._waiting = False
-            try:
-                self._waker_writer.send(b"\0")
-            except (BlockingIOError, OSError):
-                pass  # full: the poll ends anyway; closed: the loop is gone
-
-    def _woken(self) -> None:
-        try:
-            self._waker_reader.recv(4096)
-        except BlockingIOError:
-            pass
-
-    def timer_start(self, key: int, after: float, repeat: float) -> None:
-        """See :meth:`hubbub.abc.Loop.timer_start`."""
-        self._sequence += 1
-        self._now = now = monotonic()
-        entry = [now + after, self._sequence, key, repeat]
-        self._entries[key] = entry
-        heappush(self._heap, entry)
-
-    def timer_stop(self, key: int) -> None:
-        """See :meth:`hubbub.abc.Loop.timer_stop`."""
-        self._entries.pop(key)[2] = -1
-        heap = self._heap
-        if len(heap) > 64 and len(heap) > 2 * len(self._entries):
-            self._heap = list(self._entries.values())
-            heapify(self._heap)
-
-    def _expire(self) -> None:
-        """Move the keys of the timers that are due to :attr:`due`."""
-        heap, entries = self._heap, self._entries
-        now = self._now = monotonic()
-        due = []
-        while heap and heap[0][0] <= now:
-            entry = heappop(heap)
-            key = int(entry[2])
-            if key < 0:
-                continue
-            due.append(key)
-            if entry[3]:
-                self._sequence += 1
-                entry[0] = max(entry[0] + entry[3], now)
-                entry[1] = self._sequence
-                heappush(heap, entry)
-                if entry[0] <= now:
-                    break
-            else:
-                del entries[key]
-        self.due = due
-
-    def _timeout(self, block: bool) -> float:
-        """How long to wait, in seconds; -1 for no limit. Announces the wait, so that ``wake`` is not missed."""
-        if not block:
-            return 0.0
-        self._waiting = True
-        if self.ready:
-            return 0.0
-        heap = self._heap
-        while heap and heap[0][2] < 0:
-            heappop(heap)
-        if not heap:
-            return -1.0
-        return min(max(heap[0][0] - monotonic(), 0.0), _FAR)
+def _whole_milliseconds(timeout: float) -> float:
+    """What epoll_wait(2) can count; the rest of the time comes in the next turn."""
+    return int(min(timeout, _FAR) * 1000.0) / 1000.0
 
 
 if hasattr(select, "epoll"):
 
-    class EpollLoop(_HeapLoop):
+    class EpollLoop(BaseLoop):
         """Edge-triggered :manpage:`epoll(7)`."""
 
+        name = "stdlib"
         edge_triggered = True
         READ_BITS = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         WRITE_BITS = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
         STICKY_BITS = select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
         def _open(self) -> None:
-            super()._open()
             self._epoll = select.epoll()
-            self._epoll.register(self._waker_reader.fileno(), select.EPOLLIN)
+            self._epoll_poll = self._epoll.poll
             self._registered: set[int] = set()
 
         def _close(self, forked: bool) -> None:
-            super()._close(forked)
             self._epoll.close()
 
-        def poll(self, block: bool) -> Iterable[tuple[int, int]]:
+        def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
             """See :meth:`hubbub.abc.Loop.poll`."""
-            timeout = self._timeout(block)
-            if 0.0 < timeout < 0.002:
-                timeout = self._wait_briefly(timeout)
-            elif timeout > 0.0:
-                timeout = int(timeout * 1000.0) / 1000.0  # epoll_wait counts whole milliseconds; the rest comes next
-            events = self._epoll.poll(timeout)
-            self._waiting = False
-            if self._heap:
-                self._expire()
-            waker = self._waker_reader.fileno()
-            for event in events:
-                if event[0] == waker:
-                    self._woken()
-                    return [event for event in events if event[0] != waker]
-            return events
+            if timeout > 0.0:
+                timeout = self._wait_briefly(timeout) if timeout < 0.002 else _whole_milliseconds(timeout)
+            return self._epoll_poll(timeout)
 
         def _wait_briefly(self, timeout: float) -> float:
             """select(2) counts microseconds where epoll_wait(2) counts milliseconds."""
@@ -196,34 +87,24 @@ if hasattr(select, "epoll"):
                     if error.errno not in (errno.ENOENT, errno.EBADF):
                         raise
 
-    StdlibLoop: type[_HeapLoop] = EpollLoop
+    StdlibLoop: type[BaseLoop] = EpollLoop
 
 
-class SelectorLoop(_HeapLoop):
+class SelectorLoop(BaseLoop):
     """Whatever :class:`selectors.DefaultSelector` is (kqueue, poll, select), level-triggered."""
 
+    name = "stdlib"
+
     def _open(self) -> None:
-        super()._open()
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._waker_reader, selectors.EVENT_READ)
 
     def _close(self, forked: bool) -> None:
-        super()._close(forked)
         self._selector.close()
 
-    def poll(self, block: bool) -> Iterable[tuple[int, int]]:
+    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
         """See :meth:`hubbub.abc.Loop.poll`."""
-        timeout = self._timeout(block)
-        events = self._selector.select(None if timeout < 0.0 else timeout)
-        self._waiting = False
-        if self._heap:
-            self._expire()
-        waker = self._waker_reader.fileno()
-        found = [(key.fd, bits) for key, bits in events]
-        if any(fd == waker for fd, _ in found):
-            self._woken()
-            found = [pair for pair in found if pair[0] != waker]
-        return found
+        events = self._selector.select(None if timeout < 0.0 else min(timeout, _FAR))
+        return [(key.fd, bits) for key, bits in events]
 
     def arm(self, fd: int, events: int) -> None:
         """See :meth:`hubbub.abc.Loop.arm`."""

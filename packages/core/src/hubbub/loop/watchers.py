@@ -255,7 +255,7 @@ class Timer(BaseWatcher):
         self.repeat = repeat
         self.at = 0.0
         """When it fires next: seconds on the loop's clock."""
-        self._key = -1
+        self._key: Any = None
         self._fire: Callable[[], None] = self._fired
 
     def _details(self) -> str:
@@ -268,11 +268,11 @@ class Timer(BaseWatcher):
 
     def _count(self, change: int) -> None:
         """A running timer counts by itself; only the exceptions are noted."""
-        if self._key >= 0:
+        if self._key is not None:
             self.loop.ref_timer(self._key, change > 0)
 
     def start(self, callback: Callable[..., Any], *args: Any, update: bool | None = None) -> None:
-        """As :meth:`BaseWatcher.start`; a running timer starts over. ``update`` is accepted: the clock is always read."""
+        """As :meth:`BaseWatcher.start`; a running timer starts over. ``update`` is ignored: it always is."""
         if self._active:
             self.stop()
         super().start(callback, *args)
@@ -289,13 +289,11 @@ class Timer(BaseWatcher):
 
     def _activate(self) -> None:
         after = max(self.after, 0.0)
-        self._key = self.loop.call_later(after, self._fire, self.repeat)
-        self.at = self.loop.now() + after
-        if not self._ref:
-            self.loop.ref_timer(self._key, False)
+        self._key = self.loop.call_later(after, self._fire, self.repeat, self._ref)
+        self.at = self.loop.update_now() + after
 
     def _deactivate(self) -> None:
-        key, self._key = self._key, -1
+        key, self._key = self._key, None
         self.loop.cancel_later(key, self._fire)
 
     def _fired(self) -> None:
@@ -304,7 +302,7 @@ class Timer(BaseWatcher):
             self.at += self.repeat
         else:
             self._active = False
-            self._key = -1
+            self._key = None
             self.callback, self.args = None, ()
         if callback is not None:
             try:
@@ -456,7 +454,7 @@ class Child(BaseWatcher):
 
 
 class Stat(BaseWatcher):
-    """Changes of a path's status, by looking every ``interval`` seconds. ``attr`` and ``prev``: os.stat_result or None."""
+    """Changes of a path's status, seen every ``interval`` seconds. ``attr`` and ``prev``: os.stat_result or None."""
 
     def __init__(
         self, loop: BaseLoop, path: str | bytes, interval: float = 0.0, ref: bool = True, priority: int = 0
