@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Socket", "closing", "wait_readable", "wait_writable"]
 
 T = TypeVar("T")
+_OWN: Any = object()
+# The originals: patching replaces them in their modules.
 _Base = socket.socket
+_poll = select.poll if hasattr(select, "poll") else None
 _recv = _Base.recv
 _recv_into = _Base.recv_into
 _send = _Base.send
@@ -93,23 +96,21 @@ class Socket(socket.socket):
 
     # Waiting --------------------------------------------------------------------------------------------------------
 
-    def wait_readable(self) -> None:
+    def wait_readable(self, timeout: float | None = _OWN) -> None:
         """Wait until an attempt to read is worth while.
 
-        :raises TimeoutError: the socket's time limit has passed.
+        :param timeout: seconds, or None for no limit; the socket's own limit if not given.
+        :raises TimeoutError: the time has run out.
         :raises OSError: EBADF, the socket was closed.
         """
         direction = self._read or self._open().read
-        if not direction.wait(self._limit):
+        if not direction.wait(self._limit if timeout is _OWN else timeout):
             raise TimeoutError("timed out")
 
-    def wait_writable(self) -> None:
-        """Wait until an attempt to write is worth while; raises as :meth:`wait_readable`."""
-        self._wait_writable(self._limit)
-
-    def _wait_writable(self, limit: float | None) -> None:
+    def wait_writable(self, timeout: float | None = _OWN) -> None:
+        """Wait until an attempt to write is worth while; as :meth:`wait_readable`."""
         direction = self._write or self._open().write
-        if not direction.wait(limit):
+        if not direction.wait(self._limit if timeout is _OWN else timeout):
             raise TimeoutError("timed out")
 
     def _open(self) -> Readiness:
@@ -232,7 +233,7 @@ class Socket(socket.socket):
             except BlockingIOError:
                 if limit == 0.0:
                     raise
-                self._wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
+                self.wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
                 continue
             if sent >= len(view):
                 return
@@ -291,7 +292,7 @@ class Socket(socket.socket):
             error = _Base.connect_ex(self, address)
         if error not in _IN_PROGRESS or limit == 0.0:
             return error
-        self._wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
+        self.wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
         return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def dup(self) -> Self:
@@ -380,9 +381,12 @@ def closing(fd: int) -> None:
             loop.run_callback_threadsafe(loop.descriptor_closing, fd)
 
 
-def _is_ready(fd: int, events: int) -> bool:
-    poller = select.poll()
-    poller.register(fd, events)
+def _is_ready(fd: int, writing: bool) -> bool:
+    """Look once; only edge-triggered loops ask, and where epoll is there is poll."""
+    if _poll is None:
+        return False
+    poller = _poll()
+    poller.register(fd, select.POLLOUT if writing else select.POLLIN)
     return bool(poller.poll(0))
 
 
@@ -394,7 +398,7 @@ def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
     try:
         if loop.edge_triggered:
             loop.arm_direction(direction)
-            if _is_ready(fd, select.POLLOUT if writing else select.POLLIN):
+            if _is_ready(fd, writing):
                 return True
         return direction.wait(timeout)
     finally:

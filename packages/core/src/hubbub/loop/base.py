@@ -22,6 +22,7 @@ from hubbub.loop.readiness import Direction, Readiness
 
 __all__ = ["BaseLoop", "ScheduledCall"]
 
+_socketpair = socket.socketpair  # the original: patching replaces it in its module
 _SLICE = range(16)
 _SLICES = range(8)
 
@@ -104,7 +105,7 @@ class BaseLoop(Loop):
         self._witness: Direction | None = None
 
     def _open_signals(self) -> None:
-        self._signal_reader, self._signal_writer = socket.socketpair()
+        self._signal_reader, self._signal_writer = _socketpair()
         self._signal_reader.setblocking(False)
         self._signal_writer.setblocking(False)
         self._wakeup = WakeupDescriptor(self._signal_writer.fileno())

@@ -10,12 +10,17 @@ import errno
 import select
 import selectors
 from collections.abc import Iterable
+from typing import Any
 
 from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.loop.base import BaseLoop
 
 __all__ = ["EpollLoop", "SelectorLoop", "StdlibLoop"]
 
+# The originals: patching replaces them in their modules.
+_epoll: Any = getattr(select, "epoll", None)
+_select = select.select
+_DefaultSelector = selectors.DefaultSelector
 _FAR = 86400.0
 """The longest single wait, in seconds: system calls overflow before floats do."""
 
@@ -37,7 +42,7 @@ if hasattr(select, "epoll"):
         STICKY_BITS = select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
         def _open(self) -> None:
-            self._epoll = select.epoll()
+            self._epoll = _epoll()
             self._epoll_poll = self._epoll.poll
             self._registered: set[int] = set()
 
@@ -54,7 +59,7 @@ if hasattr(select, "epoll"):
             """select(2) counts microseconds where epoll_wait(2) counts milliseconds."""
             fd = self._epoll.fileno()
             if fd < 1024:
-                select.select((fd,), (), (), timeout)
+                _select((fd,), (), (), timeout)
                 return 0.0
             return timeout
 
@@ -96,7 +101,7 @@ class SelectorLoop(BaseLoop):
     name = "stdlib"
 
     def _open(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._selector = _DefaultSelector()
 
     def _close(self, forked: bool) -> None:
         self._selector.close()
