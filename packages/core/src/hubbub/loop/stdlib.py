@@ -53,7 +53,8 @@ if hasattr(select, "epoll"):
             """See :meth:`hubbub.abc.Loop.poll`."""
             if timeout > 0.0:
                 timeout = self._wait_briefly(timeout) if timeout < 0.002 else _whole_milliseconds(timeout)
-            return self._epoll_poll(timeout)
+            events: list[tuple[int, int]] = self._epoll_poll(timeout)
+            return events
 
         def _wait_briefly(self, timeout: float) -> float:
             """select(2) counts microseconds where epoll_wait(2) counts milliseconds."""
