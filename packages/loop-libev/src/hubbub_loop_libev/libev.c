@@ -11,8 +11,11 @@
  *   Without timerfd (kqueue and select are precise) an ev_timer does the same.
  * - epoll refuses regular files, and libev then pretends that they are always ready.  A coroutine that
  *   waits for one would spin, so they are refused where they come in (door).
- * - A descriptor closed behind our back gives EV_ERROR, and libev has stopped the watcher by then.  It is
- *   reported as every armed event; whoever waits runs into the real error.
+ * - A descriptor closed behind our back, between arming and polling (with poll as the backend: ever), ends
+ *   the process: libev asserts that there are none, and distributions build it with assertions.  So those
+ *   newly armed are looked at right before the poll (settle); a closed one is reported as every armed
+ *   event, and whoever waits runs into the real error.  Where libev notices (EV_ERROR), it is the same;
+ *   libev has stopped the watcher by then.  To watch the loop's own epoll instance fails the same assertion.
  * - An error that libev does not expect ends the process, through a callback.  Ours lets a failed wait
  *   return, so that hb_poll reports it (somebody closed the loop's own descriptors, as daemons do).  The
  *   places that try again until they succeed must not return; room for what they open is tested first.
@@ -32,11 +35,9 @@
 #include <ev.h>
 
 #include <stdio.h>
-#ifdef __linux__
-#include <sys/epoll.h>
-#endif
 #if defined(__linux__) && !defined(HB_NO_TIMERFD)
 #define HB_TIMERFD
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #endif
 
@@ -50,6 +51,7 @@ struct hb_loop {
     struct hb_table timers;  /* by slot: struct hb_alarm */
     struct hb_table stats;   /* by slot: struct watch */
     struct hb_heap heap;
+    struct hb_list unsettled; /* descriptors armed since the last poll */
     double now;
     double set_to; /* when the limiter below goes off, INFINITY: never, -INFINITY: it has */
     int limit_hit; /* in this turn */
@@ -65,6 +67,7 @@ struct hb_loop {
 struct handle {
     ev_io io;
     int armed;
+    int unsettled; /* it is in the loop's list of those */
 };
 
 struct watch {
@@ -74,15 +77,23 @@ struct watch {
 
 /* -- callbacks: they write into the ring, no more -------------------------------------------------- */
 
+/* A descriptor that cannot be watched any more is reported as ready: whoever waits finds out. */
+static void failed(hb_loop *loop, struct handle *handle)
+{
+    ev_io_stop(loop->ev, &handle->io);
+    if (handle->armed)
+        hb_ring_push(&loop->ring, handle->io.fd, handle->armed);
+    handle->armed = 0;
+}
+
 static void on_io(struct ev_loop *ev, ev_io *io, int events)
 {
     struct hb_loop *loop = ev_userdata(ev);
     struct handle *handle = (struct handle *)io;
-    int fired = events & EV_ERROR ? handle->armed : events & handle->armed;
     if (events & EV_ERROR)
-        handle->armed = 0;
-    if (fired)
-        hb_ring_push(&loop->ring, io->fd, fired);
+        failed(loop, handle);
+    else if (events & handle->armed)
+        hb_ring_push(&loop->ring, io->fd, events & handle->armed);
 }
 
 static void on_stat(struct ev_loop *ev, ev_stat *stat, int events)
@@ -106,7 +117,7 @@ static _Thread_local int wait_error;
 /* Process-wide, as libev has it. */
 static void on_syserr(const char *message)
 {
-    static const char *const waits[] = {"epoll_wait", "poll", "select", "kevent", "port_getn", "io_getevents"};
+    static const char *const waits[] = {"epoll_wait", "poll", "select", "kevent", "port_getn"};
     const char *what = strrchr(message, ' ');
     size_t i;
     for (i = 0; what && i < sizeof waits / sizeof *waits; i++)
@@ -147,6 +158,11 @@ static void limiter_close(hb_loop *loop)
     close(loop->limiter.fd);
 }
 
+static int limiter_check(const hb_loop *loop)
+{
+    return fcntl(loop->limiter.fd, F_GETFD) < 0 ? -errno : 0;
+}
+
 static int limiter_set(hb_loop *loop, double deadline)
 {
     struct itimerspec spec = {{0, 0}, {0, 0}};
@@ -180,6 +196,12 @@ static void limiter_close(hb_loop *loop)
     ev_timer_stop(loop->ev, &loop->limiter);
 }
 
+static int limiter_check(const hb_loop *loop)
+{
+    (void)loop; /* it has no descriptor */
+    return 0;
+}
+
 static int limiter_set(hb_loop *loop, double deadline)
 {
     ev_timer_stop(loop->ev, &loop->limiter);
@@ -208,7 +230,7 @@ static int limit_wait(hb_loop *loop)
 static int open_parts(hb_loop *loop, unsigned int flags)
 {
     int error;
-    if (flags & ~ev_supported_backends())
+    if (flags & ~hb_backends())
         return -EINVAL;
     ev_set_syserr_cb(on_syserr);
     errno = 0;
@@ -240,7 +262,7 @@ hb_loop *hb_create(unsigned int flags, int *error)
         free(loop);
         return NULL;
     }
-    hb_update_now(loop);
+    hb_poll(loop, 0); /* libev's own descriptors and the limiter are registered now */
     return loop;
 }
 
@@ -269,6 +291,7 @@ int hb_destroy(hb_loop *loop)
     free(loop->handles.items);
     free(loop->timers.items);
     free(loop->stats.items);
+    free(loop->unsettled.items);
     free(loop->heap.nodes);
     free(loop->ring.pairs);
     free(loop);
@@ -293,6 +316,29 @@ int hb_fork(hb_loop *loop)
 
 /* -- one turn ------------------------------------------------------------------------------------- */
 
+static void settle_one(hb_loop *loop, int fd)
+{
+    struct handle *handle = hb_table_get(&loop->handles, fd);
+    if (handle && handle->armed && fcntl(fd, F_GETFD) < 0)
+        failed(loop, handle);
+    if (handle)
+        handle->unsettled = 0;
+}
+
+/* 0, or -errno if the loop's own descriptors are gone. */
+static int settle(hb_loop *loop)
+{
+    int i;
+    for (i = 0; i < loop->unsettled.count; i++)
+        settle_one(loop, loop->unsettled.items[i]);
+    loop->unsettled.count = 0;
+    if (ev_backend(loop->ev) != EVBACKEND_POLL)
+        return 0;
+    for (i = 0; i < loop->handles.room; i++)
+        settle_one(loop, i);
+    return limiter_check(loop);
+}
+
 static int run(hb_loop *loop, int block)
 {
     int error = block ? limit_wait(loop) : 0;
@@ -313,8 +359,11 @@ int hb_poll(hb_loop *loop, int block)
     if (error)
         return error;
     do {
+        error = settle(loop);
+        if (error)
+            return error;
         hb_update_now(loop);
-        error = run(loop, block && hb_heap_first(&loop->heap) > loop->now);
+        error = run(loop, block && !loop->ring.count && hb_heap_first(&loop->heap) > loop->now);
         if (error)
             return error;
         hb_collect(&loop->heap, &loop->ring, loop->now);
@@ -329,9 +378,20 @@ int *hb_fired(hb_loop *loop)
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
 
-#ifdef __linux__
+#ifdef HB_TIMERFD
+
+/* Whether it is an epoll instance that watches our limiter already: the loop's own. */
+static int is_own_epoll(hb_loop *loop, int fd)
+{
+    struct epoll_event none = {0, {0}};
+    if (epoll_ctl(fd, EPOLL_CTL_ADD, loop->limiter.fd, &none))
+        return errno == EEXIST;
+    epoll_ctl(fd, EPOLL_CTL_DEL, loop->limiter.fd, &none);
+    return 0;
+}
+
 /* epoll's own word on whether it takes the descriptor, whatever backend libev uses. */
-static int ask_epoll(int fd)
+static int ask_epoll(hb_loop *loop, int fd)
 {
     struct epoll_event none = {0, {0}};
     int error, epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -339,18 +399,21 @@ static int ask_epoll(int fd)
         return -errno;
     error = epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &none) ? -errno : 0;
     close(epoll);
-    return error;
+    return !error && is_own_epoll(loop, fd) ? -EINVAL : error;
 }
+
 #else
-static int ask_epoll(int fd)
+
+static int ask_epoll(hb_loop *loop, int fd)
 {
-    (void)fd;
+    (void)loop, (void)fd;
     return 0;
 }
+
 #endif
 
 /* Whether a descriptor can be waited for. */
-static int door(int fd)
+static int door(hb_loop *loop, int fd)
 {
     struct stat st;
     if (fstat(fd, &st))
@@ -359,13 +422,13 @@ static int door(int fd)
         return 0;
     if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
         return -EPERM;
-    return ask_epoll(fd);
+    return ask_epoll(loop, fd);
 }
 
 static struct handle *handle_new(hb_loop *loop, int fd, int *error)
 {
     struct handle *handle = NULL;
-    *error = door(fd);
+    *error = door(loop, fd);
     if (*error)
         return NULL;
     handle = calloc(1, sizeof *handle);
@@ -403,7 +466,11 @@ int hb_arm(hb_loop *loop, int fd, int events)
         return -errno;
     if (!handle)
         handle = handle_new(loop, fd, &error);
-    if (handle)
+    if (!error && !handle->unsettled) {
+        error = hb_list_add(&loop->unsettled, fd);
+        handle->unsettled = !error;
+    }
+    if (!error)
         handle_set(loop, handle, events);
     return error;
 }
@@ -483,7 +550,7 @@ int hb_backend_fd(hb_loop *loop)
 
 const char *hb_backend(hb_loop *loop)
 {
-    static const char *const names[] = {"select", "poll", "epoll", "kqueue", "devpoll", "port", "linuxaio", "iouring"};
+    static const char *const names[] = {"select", "poll", "epoll", "kqueue", "devpoll", "port"};
     unsigned int bit = ev_backend(loop->ev);
     size_t i;
     for (i = 0; i < sizeof names / sizeof *names; i++)
@@ -499,9 +566,10 @@ const char *hb_version(void)
     return text;
 }
 
+/* Without linuxaio and iouring, which libev calls experimental: 4.33 aborts in the tests of this table. */
 unsigned int hb_backends(void)
 {
-    return ev_supported_backends();
+    return ev_supported_backends() & 0x3f;
 }
 
 int hb_verify(hb_loop *loop)

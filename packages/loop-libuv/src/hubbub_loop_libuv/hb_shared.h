@@ -105,6 +105,29 @@ static inline void hb_ring_push(struct hb_ring *ring, int key, int events)
     }
 }
 
+/* -- a list of numbers ---------------------------------------------------------------------------- */
+
+struct hb_list {
+    int *items;
+    int count;
+    int room;
+};
+
+static inline int hb_list_add(struct hb_list *list, int item)
+{
+    int room = list->room ? 2 * list->room : 64;
+    int *grown;
+    if (list->count == list->room) {
+        grown = realloc(list->items, (size_t)room * sizeof *grown);
+        if (!grown)
+            return -ENOMEM;
+        list->items = grown;
+        list->room = room;
+    }
+    list->items[list->count++] = item;
+    return 0;
+}
+
 /* -- tables: small number -> pointer -------------------------------------------------------------- */
 
 struct hb_table {

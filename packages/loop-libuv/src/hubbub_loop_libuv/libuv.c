@@ -52,8 +52,7 @@ struct handle {
     int armed; /* as libuv knows it */
     unsigned int turn;
     int entry; /* in the ring, if turn is the loop's */
-    struct handle *next; /* in the list of those to settle, a circle; NULL: not in it */
-    struct handle *previous;
+    int unsettled; /* it is in the loop's list of those */
 };
 
 struct hb_loop {
@@ -64,34 +63,12 @@ struct hb_loop {
     struct hb_table timers;  /* by slot: struct hb_alarm */
     struct hb_table stats;   /* by slot: struct hb_watch */
     struct hb_heap heap;     /* of timers and stats */
-    struct handle unsettled; /* head of the list */
+    struct hb_list unsettled; /* descriptors whose wish libuv does not know yet */
     double now;
     unsigned int turn;
     int woken; /* in this turn */
     pid_t owner;
 };
-
-/* -- the list of handles whose wish libuv does not know yet ------------------------------------------ */
-
-static void list_add(hb_loop *loop, struct handle *handle)
-{
-    struct handle *head = &loop->unsettled;
-    if (handle->next)
-        return;
-    handle->next = head;
-    handle->previous = head->previous;
-    head->previous->next = handle;
-    head->previous = handle;
-}
-
-static void list_remove(struct handle *handle)
-{
-    if (!handle->next)
-        return;
-    handle->next->previous = handle->previous;
-    handle->previous->next = handle->next;
-    handle->next = handle->previous = NULL;
-}
 
 /* -- callbacks: they write into the ring, no more -------------------------------------------------- */
 
@@ -106,6 +83,14 @@ static void fired(hb_loop *loop, struct handle *handle, int events)
     hb_ring_push(&loop->ring, handle->fd, events);
 }
 
+static int unsettle(hb_loop *loop, struct handle *handle)
+{
+    int error = handle->unsettled ? 0 : hb_list_add(&loop->unsettled, handle->fd);
+    if (!error)
+        handle->unsettled = 1;
+    return error;
+}
+
 static void on_io(uv_poll_t *poll, int status, int events)
 {
     struct handle *handle = (struct handle *)poll;
@@ -113,7 +98,8 @@ static void on_io(uv_poll_t *poll, int status, int events)
     if (status < 0) {
         fired(loop, handle, handle->armed);
         handle->armed = 0;
-        list_add(loop, handle);
+        if (unsettle(loop, handle))
+            handle->wanted = 0; /* no memory: whoever wants more must ask again */
     } else if (events & handle->armed) {
         fired(loop, handle, events & handle->armed);
     }
@@ -186,13 +172,15 @@ static void settle_one(hb_loop *loop, struct handle *handle)
 /* Returns whether libuv has something new to tell the kernel. */
 static int settle(hb_loop *loop)
 {
-    struct handle *head = &loop->unsettled;
-    int any = head->next != head;
-    while (head->next != head) {
-        struct handle *handle = head->next;
-        list_remove(handle);
-        settle_one(loop, handle);
+    int i, any = loop->unsettled.count > 0;
+    for (i = 0; i < loop->unsettled.count; i++) {
+        struct handle *handle = hb_table_get(&loop->handles, loop->unsettled.items[i]);
+        if (handle && handle->unsettled) {
+            handle->unsettled = 0;
+            settle_one(loop, handle);
+        }
     }
+    loop->unsettled.count = 0;
     return any;
 }
 
@@ -308,7 +296,6 @@ static int open_parts(hb_loop *loop)
         return error;
     }
     loop->waker.data = loop;
-    loop->unsettled.next = loop->unsettled.previous = &loop->unsettled;
     loop->owner = getpid();
     hb_update_now(loop);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* libuv's own descriptors are registered now */
@@ -364,6 +351,7 @@ int hb_destroy(hb_loop *loop)
     free(loop->handles.items);
     free(loop->timers.items);
     free(loop->stats.items);
+    free(loop->unsettled.items);
     free(loop->heap.nodes);
     free(loop->ring.pairs);
     free(loop);
@@ -420,10 +408,10 @@ int hb_arm(hb_loop *loop, int fd, int events)
         return -errno;
     if (!handle)
         handle = handle_new(loop, fd, &error);
-    if (handle) {
+    if (handle)
+        error = unsettle(loop, handle);
+    if (!error)
         handle->wanted = events;
-        list_add(loop, handle);
-    }
     return error;
 }
 
@@ -432,7 +420,6 @@ int hb_forget(hb_loop *loop, int fd)
     struct handle *handle = hb_table_take(&loop->handles, fd);
     if (!handle)
         return -ENOENT;
-    list_remove(handle);
     uv_close((uv_handle_t *)&handle->poll, on_closed);
     return 0;
 }
@@ -519,7 +506,7 @@ int hb_verify(hb_loop *loop)
     int fd;
     for (fd = 0; fd < loop->handles.room; fd++) {
         struct handle *handle = hb_table_get(&loop->handles, fd);
-        if (handle && (handle->fd != fd || (handle->armed != handle->wanted && !handle->next)))
+        if (handle && (handle->fd != fd || (handle->armed != handle->wanted && !handle->unsettled)))
             return -EFAULT;
     }
     return hb_heap_verify(&loop->heap);
