@@ -22,6 +22,9 @@ int hb_destroy(hb_loop *loop);
    for nothing.  Returns the number of entries in the ring, which may be 0, or -errno. */
 int hb_poll(hb_loop *loop, int block);
 
+/* The same, waiting at most so many seconds: 0 never waits, below 0 there is no limit. */
+int hb_poll_for(hb_loop *loop, double seconds);
+
 /* The ring: pairs (key, events), valid until the next hb_poll; nothing else moves or changes it.
    io: (fd, READ 1 | WRITE 2), an error or a hang-up sets every bit that is armed;
    timer: (slot, 4), in order of their deadlines; stat: (slot, 8).

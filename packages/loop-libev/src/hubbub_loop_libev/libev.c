@@ -217,11 +217,10 @@ static int limiter_set(hb_loop *loop, double deadline)
 #endif
 
 /* Before a wait.  A timerfd that has gone off stays readable until it is set again. */
-static int limit_wait(hb_loop *loop)
+static int limit_wait(hb_loop *loop, double until)
 {
-    double first = hb_heap_first(&loop->heap);
-    if (first < loop->set_to || loop->set_to == -INFINITY)
-        return limiter_set(loop, first);
+    if (until < loop->set_to || loop->set_to == -INFINITY)
+        return limiter_set(loop, until);
     return 0;
 }
 
@@ -339,9 +338,11 @@ static int settle(hb_loop *loop)
     return limiter_check(loop);
 }
 
-static int run(hb_loop *loop, int block)
+/* One turn of libev that waits until a moment, or not at all if that has come. */
+static int run(hb_loop *loop, double until)
 {
-    int error = block ? limit_wait(loop) : 0;
+    int block = until > loop->now;
+    int error = block ? limit_wait(loop, until) : 0;
     if (error)
         return error;
     wait_error = 0;
@@ -351,24 +352,33 @@ static int run(hb_loop *loop, int block)
     return -wait_error;
 }
 
-int hb_poll(hb_loop *loop, int block)
+static int begin_turn(hb_loop *loop)
 {
-    int error = hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
     loop->ring.count = 0;
     loop->woken = 0;
-    if (error)
-        return error;
+    hb_update_now(loop);
+    return hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
+}
+
+int hb_poll_for(hb_loop *loop, double seconds)
+{
+    int error = begin_turn(loop);
+    double limit = seconds < 0 ? INFINITY : loop->now + seconds;
     do {
-        error = settle(loop);
-        if (error)
-            return error;
-        hb_update_now(loop);
-        error = run(loop, block && !loop->ring.count && hb_heap_first(&loop->heap) > loop->now);
+        if (!error)
+            error = settle(loop);
+        if (!error)
+            error = run(loop, loop->ring.count ? 0 : fmin(limit, hb_heap_first(&loop->heap)));
         if (error)
             return error;
         hb_collect(&loop->heap, &loop->ring, loop->now);
-    } while (block && loop->limit_hit && !loop->ring.count && !loop->woken);
+    } while (loop->limit_hit && limit > loop->now && !loop->ring.count && !loop->woken);
     return loop->ring.count;
+}
+
+int hb_poll(hb_loop *loop, int block)
+{
+    return hb_poll_for(loop, block ? -1 : 0);
 }
 
 int *hb_fired(hb_loop *loop)

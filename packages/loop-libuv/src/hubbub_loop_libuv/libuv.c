@@ -237,11 +237,10 @@ static int wait_for(int fd, double seconds)
 
 #endif
 
-/* Waits for the backend or the first deadline.  Above 0: there is work for uv_run; else 0 or -errno. */
-static int wait_backend(hb_loop *loop, int block)
+/* Waits for the backend until a moment.  Above 0: there is work for uv_run; else 0 or -errno. */
+static int wait_backend(hb_loop *loop, double until)
 {
-    double first = block ? hb_heap_first(&loop->heap) : 0;
-    int n = wait_for(uv_backend_fd(&loop->uv), first > loop->now ? first - loop->now : 0);
+    int n = wait_for(uv_backend_fd(&loop->uv), until > loop->now ? until - loop->now : 0);
     return n < 0 ? -errno : n;
 }
 
@@ -252,28 +251,34 @@ static int begin_turn(hb_loop *loop)
     loop->ring.count = 0;
     loop->woken = 0;
     loop->turn++;
+    hb_update_now(loop);
     return hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
 }
 
-int hb_poll(hb_loop *loop, int block)
+int hb_poll_for(hb_loop *loop, double seconds)
 {
     int error = begin_turn(loop);
+    double limit = seconds < 0 ? INFINITY : loop->now + seconds;
     int ready;
     if (error)
         return error;
     do {
-        hb_update_now(loop);
         ready = settle(loop) || uv_backend_timeout(&loop->uv) == 0;
         if (!ready)
-            ready = wait_backend(loop, block);
+            ready = wait_backend(loop, fmin(limit, hb_heap_first(&loop->heap)));
         if (ready > 0)
             uv_run(&loop->uv, UV_RUN_NOWAIT);
         else if (ready < 0 && ready != -EINTR)
             return ready;
         hb_update_now(loop);
         hb_collect(&loop->heap, &loop->ring, loop->now);
-    } while (block && !loop->ring.count && !loop->woken && ready != -EINTR);
+    } while (limit > loop->now && !loop->ring.count && !loop->woken && ready != -EINTR);
     return loop->ring.count;
+}
+
+int hb_poll(hb_loop *loop, int block)
+{
+    return hb_poll_for(loop, block ? -1 : 0);
 }
 
 int *hb_fired(hb_loop *loop)

@@ -60,9 +60,15 @@ class NativeLoop:
 
     def poll(self, block: bool = False) -> list[tuple[int, int]]:
         """One turn; returns the ring's entries (key, events)."""
-        count = self._check(self.lib.hb_poll(self.pointer, block))
+        return self._entries(self._check(self.lib.hb_poll(self.pointer, block)))
+
+    def _entries(self, count: int) -> list[tuple[int, int]]:
         flat = self.ffi.unpack(self.lib.hb_fired(self.pointer), 2 * count) if count else []
         return list(zip(flat[::2], flat[1::2], strict=True))
+
+    def poll_for(self, seconds: float) -> list[tuple[int, int]]:
+        """One turn of at most so many seconds; returns the ring's entries."""
+        return self._entries(self._check(self.lib.hb_poll_for(self.pointer, seconds)))
 
     def wait(self, seconds: float = PATIENCE) -> list[tuple[int, int]]:
         """Polls until there is an entry; fails if none comes in time."""
@@ -790,6 +796,29 @@ class TableSuite:
             thread.start()
             assert loop.wait() == [(r, READ)]
             thread.join()
+
+    def test_limited_wait(self, loop: NativeLoop) -> None:
+        """A wait with a limit ends then and not before, precisely, or earlier with what fires."""
+        late = []
+        for seconds in [0.0003, 0.0025] * 10:
+            start = time.monotonic()
+            assert loop.poll_for(seconds) == []
+            late.append(time.monotonic() - start - seconds)
+        assert min(late) >= 0
+        assert min(late) < 0.00025
+        with pipe() as (r, w):
+            loop.arm(r, READ)
+            os.write(w, b"x")
+            assert loop.poll_for(PATIENCE) == [(r, READ)]
+            loop.forget(r)
+        loop.start_timer(0, 0.005)
+        assert loop.poll_for(0) == []
+        assert loop.poll_for(1e-9) == []
+        assert loop.poll_for(PATIENCE) == [(0, TIMER)]
+        loop.start_timer(0, 0.001)
+        assert loop.poll_for(-1) == [(0, TIMER)]
+        loop.wake()
+        assert loop.poll_for(PATIENCE) == []
 
     def test_clock(self, loop: NativeLoop) -> None:
         """The loop's time is that of time.monotonic(), read at update_now and at each poll."""
