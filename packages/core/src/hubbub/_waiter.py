@@ -9,7 +9,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from hubbub.exceptions import BlockingSwitchOutError
-from hubbub.hub import get_hub
+from hubbub.hub import Hub, get_hub
 
 __all__ = ["Waiter"]
 
@@ -24,11 +24,13 @@ class Waiter:
     __slots__ = ("_hub", "_switch", "done", "value")
 
     def __init__(self) -> None:
-        hub = get_hub()
         current = getcurrent()
-        if current is hub:
-            raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
-        self._hub = hub
+        hub = current.parent
+        if not isinstance(hub, Hub):
+            hub = get_hub()
+            if current is hub:
+                raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
+        self._hub: Hub = hub
         self._switch = current.switch
         self.done = False
         self.value: Any = None

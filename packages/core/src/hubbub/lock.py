@@ -22,6 +22,9 @@ from hubbub.hub import get_hub
 __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
 
 
+_SMALL = 1024
+
+
 class Semaphore:
     """A counter of permits, as :class:`threading.Semaphore`: ``acquire`` takes one or waits, ``release`` gives one.
 
@@ -32,10 +35,15 @@ class Semaphore:
     def __init__(self, value: int = 1) -> None:
         if value < 0:
             raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")
-        self._permits: deque[None] = deque()
-        self._reserve = repeat(None, value)  # so that a large value costs no memory
+        self._set_permits(value)
         self._waiters: deque[Waiter] = deque()
         self._links: list[Callable[[Any], Any]] = []
+
+    def _set_permits(self, value: int) -> None:
+        small = min(value, _SMALL)
+        self._permits: deque[None] = deque(repeat(None, small))
+        # A large value costs no memory.
+        self._reserve: repeat[None] | None = repeat(None, value - small) if value > small else None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} counter={self.counter} waiters={len(self._waiters)}>"
@@ -43,12 +51,12 @@ class Semaphore:
     @property
     def counter(self) -> int:
         """How many permits are free. May be assigned; permits that this frees go to those who wait."""
-        return len(self._permits) + length_hint(self._reserve)
+        count = len(self._permits)
+        return count if self._reserve is None else count + length_hint(self._reserve)
 
     @counter.setter
     def counter(self, value: int) -> None:
-        self._permits.clear()
-        self._reserve = repeat(None, max(value, 0))
+        self._set_permits(max(value, 0))
         self._hand_over()
 
     def locked(self) -> bool:
@@ -63,7 +71,7 @@ class Semaphore:
         try:
             self._permits.pop()
         except IndexError:
-            for _ in self._reserve:
+            for _ in self._reserve or ():
                 return True
             return False
         return True
@@ -75,8 +83,15 @@ class Semaphore:
         :param timeout: seconds; None for no limit.
         :returns: whether a permit was taken.
         """
-        if not self._waiters and self._take():
-            return True
+        if not self._waiters:
+            if self._permits:
+                try:
+                    self._permits.pop()
+                    return True
+                except IndexError:
+                    pass  # another thread was quicker
+            if self._reserve is not None and self._take():
+                return True
         if not blocking or (timeout is not None and timeout <= 0):
             return self._acquire_at_once()
         waiter = Waiter()
@@ -109,17 +124,21 @@ class Semaphore:
 
         :returns: how many permits are free then.
         """
-        try:
-            waiter = self._waiters.popleft()
-        except IndexError:
-            self._permits.append(None)
-            if self._waiters:
-                self._hand_over()
-            if self._links:
-                self._schedule_links()
-            return self.counter
-        waiter.wake()
-        return 0
+        if self._waiters:
+            try:
+                waiter = self._waiters.popleft()
+            except IndexError:
+                pass  # the waiter has just given up, in another thread
+            else:
+                waiter.wake()
+                return 0
+        permits = self._permits
+        permits.append(None)
+        if self._waiters:
+            self._hand_over()
+        if self._links:
+            self._schedule_links()
+        return len(permits) if self._reserve is None else self.counter
 
     def _hand_over(self) -> None:
         while self._waiters and self._take():

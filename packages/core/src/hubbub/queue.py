@@ -3,22 +3,24 @@
 An item goes straight from ``put`` to the greenlet that has waited longest in ``get``. One that is killed, or whose time
 runs out, after an item was handed to it gives the item back to the front of the queue.
 
-The mutex is re-entrant because a destructor may call ``put`` in the middle of any operation of its own thread. Every
-operation is written so that this is harmless: a waiter that has joined a queue looks again whether it need wait.
+Unbounded queues put and get without a lock: each is one operation of C code on a deque or list, and whoever has put
+looks for those who wait, as whoever begins to wait looks for items. All else holds a mutex. It is re-entrant because a
+destructor may call ``put`` in the middle of any operation of its own thread. Every operation is written so that this is
+harmless: a waiter that has joined a queue looks again whether it need wait.
 """
 
 from __future__ import annotations
 
 from _queue import Empty
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import count
 from queue import Full
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
 from hubbub._waiter import Waiter
-from hubbub.event import Event
 
 __all__ = [
     "Channel",
@@ -64,6 +66,25 @@ class SimpleQueue(Generic[T]):
         self._init(maxsize)
         for item in items:
             self._put(item)
+        self._pop: Callable[[], T] | None = self._plain_pop()
+        self._append: Callable[[T], None] | None = None
+        self._choose_append()
+
+    _puts: Iterator[int] | None = None
+    """Counts the items that were put; only queues with ``task_done`` do."""
+
+    def _plain_pop(self) -> Callable[[], T] | None:
+        """The C function that takes the next item, unless a subclass has its own idea."""
+        if type(self)._get is SimpleQueue._get and type(self)._qsize is SimpleQueue._qsize:
+            pop: Callable[[], T] = self.queue.popleft
+            return pop
+        return None
+
+    def _choose_append(self) -> None:
+        """Let ``put`` use the C function that stores an item while that is all there is to do."""
+        plain = self._pop is not None and type(self)._put is SimpleQueue._put
+        usable = plain and self._maxsize is None and not self._shut_down
+        self._append = self.queue.append if usable else None
 
     # What a subclass may override -----------------------------------------------------------------------------------
 
@@ -98,6 +119,7 @@ class SimpleQueue(Generic[T]):
     def maxsize(self, value: int | None) -> None:
         with self._mutex:
             self._maxsize = value or None
+            self._choose_append()
             self._settle()
 
     def qsize(self) -> int:
@@ -138,10 +160,20 @@ class SimpleQueue(Generic[T]):
         :raises Full: there is no room in ``timeout`` seconds, or now and ``block`` is false.
         :raises ShutDown: the queue was shut down.
         """
+        append = self._append
+        if append is not None:
+            if self._puts is not None:
+                next(self._puts)
+            append(item)
+            if self._getters or self._peekers:
+                with self._mutex:
+                    self._settle()
+            return
         with self._mutex:
             self._check_open()
-            if self._getters or self._maxsize is None or self._qsize() < self._maxsize:
-                self._add(item)
+            if self._maxsize is None or self._getters or self._qsize() < self._maxsize:
+                self._insert(item)
+                self._settle()
                 return
             self._check_wait(block, timeout, Full)
             waiter = Waiter()
@@ -170,6 +202,16 @@ class SimpleQueue(Generic[T]):
         :raises Empty: nothing came in ``timeout`` seconds, or is there now and ``block`` is false.
         :raises ShutDown: the queue was shut down and is empty.
         """
+        if self._pop is not None and self.queue:
+            try:
+                item = self._pop()
+            except IndexError:
+                pass  # another thread was quicker
+            else:
+                if self._putters:
+                    with self._mutex:
+                        self._settle()
+                return item
         with self._mutex:
             if self._qsize():
                 item = self._get()
@@ -220,6 +262,7 @@ class SimpleQueue(Generic[T]):
         """
         with self._mutex:
             self._shut_down = True
+            self._choose_append()
             if immediate:
                 self._drop_all()
             for waiters in (self._getters, self._putters, self._peekers):
@@ -244,13 +287,9 @@ class SimpleQueue(Generic[T]):
             raise ValueError("'timeout' must be a non-negative number")
 
     def _insert(self, item: T) -> None:
-        """Everything that enters the queue by ``put`` comes through here."""
+        if self._puts is not None:
+            next(self._puts)
         self._put(item)
-
-    def _add(self, item: T) -> None:
-        self._insert(item)
-        if self._getters or self._peekers:
-            self._settle()
 
     def _settle(self) -> None:
         """Bring together what can come together. The mutex is held."""
@@ -305,15 +344,23 @@ class Queue(SimpleQueue[T]):
         self, maxsize: int | None = None, items: Iterable[T] = (), unfinished_tasks: int | None = None
     ) -> None:
         super().__init__(maxsize, items)
-        self.unfinished_tasks = unfinished_tasks if unfinished_tasks is not None else self._qsize()
-        self._all_done = Event()
-        if not self.unfinished_tasks:
-            self._all_done.set()
+        first = unfinished_tasks if unfinished_tasks is not None else self._qsize()
+        self._puts = count(first)
+        self._looks = 0
+        self._done = 0
+        self._joiners: list[Waiter] = []
 
-    def _insert(self, item: T) -> None:
-        self._put(item)
-        self.unfinished_tasks += 1
-        self._all_done.clear()
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items were put and not yet reported by :meth:`task_done`."""
+        with self._mutex:
+            return self._unfinished()
+
+    def _unfinished(self) -> int:
+        # Looking at the counter counts too. The mutex is held.
+        puts = next(self._puts) - self._looks if self._puts is not None else 0
+        self._looks += 1
+        return puts - self._done
 
     def task_done(self) -> None:
         """One task that was got is finished.
@@ -321,11 +368,17 @@ class Queue(SimpleQueue[T]):
         :raises ValueError: called more often than ``put``.
         """
         with self._mutex:
-            if self.unfinished_tasks <= 0:
+            unfinished = self._unfinished()
+            if unfinished <= 0:
                 raise ValueError("task_done() called too many times")
-            self.unfinished_tasks -= 1
-            if not self.unfinished_tasks:
-                self._all_done.set()
+            self._done += 1
+            if unfinished == 1:
+                self._wake_joiners()
+
+    def _wake_joiners(self) -> None:
+        joiners, self._joiners = self._joiners, []
+        for waiter in joiners:
+            waiter.wake()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every task is finished.
@@ -333,15 +386,25 @@ class Queue(SimpleQueue[T]):
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
         """
-        return self._all_done.wait(timeout)
+        with self._mutex:
+            if not self._unfinished():
+                return True
+            waiter = Waiter()
+            self._joiners.append(waiter)
+        try:
+            return waiter.wait(timeout)
+        finally:
+            with self._mutex:
+                if waiter in self._joiners:
+                    self._joiners.remove(waiter)
 
     def _drop_all(self) -> None:
         while self._qsize():
             self._get()
-            if self.unfinished_tasks > 0:
-                self.unfinished_tasks -= 1
-        if not self.unfinished_tasks:
-            self._all_done.set()
+            if self._unfinished() > 0:
+                self._done += 1
+        if not self._unfinished():
+            self._wake_joiners()
 
 
 JoinableQueue = Queue
@@ -375,6 +438,12 @@ class LifoQueue(Queue[T]):
 
     def _init(self, maxsize: int | None) -> None:
         self.queue = []
+
+    def _plain_pop(self) -> Callable[[], T] | None:
+        if type(self)._get is LifoQueue._get and type(self)._qsize is LifoQueue._qsize:
+            pop: Callable[[], T] = self.queue.pop
+            return pop
+        return None
 
     def _get(self) -> T:
         item: T = self.queue.pop()

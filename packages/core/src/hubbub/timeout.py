@@ -28,10 +28,12 @@ class Timeout(BaseException):
     :param ref: whether the timeout counts as a reason for the loop to go on.
     """
 
+    # Without slots, making one takes three times as long.
+    __slots__ = ("_fire", "_greenlet", "_key", "_loop", "_ref", "exception", "seconds")
+
     def __init__(
         self, seconds: float | None = None, exception: Any = None, ref: bool = True, priority: int = -1
     ) -> None:
-        super().__init__()
         if seconds is not None and seconds != seconds:
             raise ValueError("a time in seconds cannot be NaN")
         self.seconds = seconds
@@ -58,15 +60,14 @@ class Timeout(BaseException):
 
         :raises ValueError: it is running already.
         """
-        if self.pending:
+        if self._fire is not None:
             raise ValueError(f"{self!r} is already started; to restart it, cancel it first")
         if self.seconds is None:
             return
-        hub = get_hub()
         self._greenlet = getcurrent()
-        self._loop = hub.loop
-        self._fire = self._expired
-        self._key = hub.loop.call_later(max(self.seconds, 0.0), self._fire, 0.0, self._ref)
+        self._loop = loop = get_hub().loop
+        self._fire = fire = self._expired
+        self._key = loop.call_later(self.seconds if self.seconds > 0 else 0.0, fire, 0.0, self._ref)
 
     def _expired(self) -> None:
         self._fire = None
@@ -96,7 +97,7 @@ class Timeout(BaseException):
         self.cancel()
 
     def __enter__(self) -> Timeout:
-        if not self.pending:
+        if self._fire is None:
             self.start()
         return self
 
