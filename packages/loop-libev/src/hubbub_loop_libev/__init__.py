@@ -1,1 +1,5 @@
-"""The loop contract of hubbub on libev."""
+"""The event loop of hubbub on libev."""
+
+from hubbub_loop_libev.loop import LibevLoop
+
+__all__ = ["LibevLoop"]

@@ -1,1 +1,5 @@
-"""The loop contract of hubbub on libuv."""
+"""The event loop of hubbub on libuv."""
+
+from hubbub_loop_libuv.loop import LibuvLoop
+
+__all__ = ["LibuvLoop"]

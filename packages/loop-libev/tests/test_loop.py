@@ -1,0 +1,97 @@
+"""LibevLoop: what it adds to the table and to core's RingLoop."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import hubbub
+import pytest
+from hubbub.exceptions import LoopDestroyed
+from hubbub.plugins import LOOPS, load
+from hubbub_loop_libev import LibevLoop
+
+
+@contextmanager
+def opened(backend: str | None = None) -> Iterator[LibevLoop]:
+    """A loop that is destroyed in the end."""
+    loop = LibevLoop(backend=backend)
+    try:
+        yield loop
+    finally:
+        loop.destroy()
+
+
+def test_entry_point() -> None:
+    """The loop is found by the name of its library."""
+    assert load(LOOPS, "libev") is LibevLoop
+
+
+@pytest.mark.parametrize("backend", LibevLoop.backends())
+def test_backend_by_argument(backend: str) -> None:
+    """A loop uses the backend that its argument names."""
+    with opened(backend) as loop:
+        assert loop.backend == backend
+
+
+def test_backend_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument HUBBUB_LIBEV_BACKEND names the backend; with one it does not."""
+    monkeypatch.setenv("HUBBUB_LIBEV_BACKEND", "poll")
+    with opened() as loop:
+        assert loop.backend == "poll"
+    with opened("select") as loop:
+        assert loop.backend == "select"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is best differs between systems")
+def test_default_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a choice, or among several, libev takes the best it has."""
+    monkeypatch.delenv("HUBBUB_LIBEV_BACKEND", raising=False)
+    for choice in (None, "", "select,poll,epoll"):
+        with opened(choice) as loop:
+            assert loop.backend == "epoll"
+
+
+def test_unknown_backend() -> None:
+    """An unknown backend is a ValueError that names those there are."""
+    with pytest.raises(ValueError, match=r"no backend 'carrier pigeon'.*select, poll"):
+        LibevLoop(backend="select, carrier pigeon")
+
+
+def test_version() -> None:
+    """The version of libev is known."""
+    major, minor = LibevLoop.version().split(".")
+    assert int(major) >= 4
+    assert minor.isdigit()
+
+
+def test_verify() -> None:
+    """A sound loop passes its check, and a destroyed one cannot be checked."""
+    with opened() as loop:
+        loop.verify()
+    with pytest.raises(LoopDestroyed):
+        loop.verify()
+
+
+def test_sleep() -> None:
+    """A program that asks for this loop sleeps on it."""
+    hubbub.configure(loop="libev")
+    try:
+        start = time.monotonic()
+        hubbub.sleep(0.01)
+        assert time.monotonic() - start >= 0.01
+        assert type(hubbub.get_hub().loop) is LibevLoop
+    finally:
+        hubbub.configure(loop=None)
+        hubbub.get_hub().destroy()
+
+
+def test_missing_extension() -> None:
+    """Without its compiled module the package says how to build it again."""
+    code = "import sys; sys.modules['hubbub_loop_libev._libev'] = None; import hubbub_loop_libev"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert answer.returncode == 1
+    assert "pip install --force-reinstall" in answer.stderr

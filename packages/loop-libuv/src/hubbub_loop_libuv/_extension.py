@@ -1,0 +1,14 @@
+"""Imports the compiled module, or says what to do."""
+
+from __future__ import annotations
+
+try:
+    from hubbub_loop_libuv import _libuv as extension
+except ImportError as error:
+    raise ImportError(
+        f"the compiled part of hubbub-loop-libuv cannot be loaded ({error}); build it for this Python again with: "
+        "pip install --force-reinstall --no-binary hubbub-loop-libuv hubbub-loop-libuv "
+        "(in a checkout: pip install -e packages/loop-libuv)"
+    ) from error
+
+__all__ = ["extension"]
