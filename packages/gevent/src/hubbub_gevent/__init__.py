@@ -1,3 +1,5 @@
 """Runs code written for gevent on hubbub."""
 
-__all__: list[str] = []
+from hubbub_gevent.installing import RealGeventImported, install, is_installed
+
+__all__ = ["RealGeventImported", "install", "is_installed"]

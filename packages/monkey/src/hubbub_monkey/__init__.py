@@ -1,3 +1,54 @@
 """Makes the standard library cooperative on hubbub."""
 
-__all__: list[str] = []
+from hubbub_monkey.exceptions import PatchError, PatchWarning, Veto
+from hubbub_monkey.patching import (
+    get_original,
+    is_anything_patched,
+    is_module_patched,
+    is_object_patched,
+    patch_all,
+    patch_dns,
+    patch_module,
+    patch_os,
+    patch_queue,
+    patch_select,
+    patch_selectors,
+    patch_signal,
+    patch_socket,
+    patch_ssl,
+    patch_subprocess,
+    patch_thread,
+    patch_time,
+    patched,
+    unpatch_all,
+)
+from hubbub_monkey.report import Left, Replacement, Report, Stale
+
+__all__ = [
+    "Left",
+    "PatchError",
+    "PatchWarning",
+    "Replacement",
+    "Report",
+    "Stale",
+    "Veto",
+    "get_original",
+    "is_anything_patched",
+    "is_module_patched",
+    "is_object_patched",
+    "patch_all",
+    "patch_dns",
+    "patch_module",
+    "patch_os",
+    "patch_queue",
+    "patch_select",
+    "patch_selectors",
+    "patch_signal",
+    "patch_socket",
+    "patch_ssl",
+    "patch_subprocess",
+    "patch_thread",
+    "patch_time",
+    "patched",
+    "unpatch_all",
+]

@@ -1,0 +1,7 @@
+"""gevent.event on hubbub."""
+
+from __future__ import annotations
+
+from hubbub.event import AsyncResult, Event
+
+__all__ = ["AsyncResult", "Event"]

@@ -1,0 +1,165 @@
+"""Making ``import gevent`` mean hubbub.
+
+A finder in :data:`sys.meta_path` loads this package's files under gevent's names, as ordinary modules: their
+``__name__`` is ``gevent.event``, and ``importlib``, ``runpy``, ``mock.patch`` and import hooks see nothing unusual.
+Each is one object under two names: ``hubbub_gevent.event`` is the same module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+__all__ = ["RealGeventImported", "install", "is_installed"]
+
+_HERE = Path(__file__).parent
+_FACADE = "gevent"
+_SELF = "hubbub_gevent"
+_TOP = "_gevent"
+_OWN = frozenset({"installing", "pytest_plugin"})
+
+
+class RealGeventImported(ImportError):
+    """The real gevent is in use in this process; hubbub cannot take its place any more."""
+
+
+def install() -> None:
+    """From now on ``import gevent``, and every public submodule, means hubbub, even where gevent is installed too.
+
+    A second call does nothing.
+
+    :raises RealGeventImported: gevent itself was imported before.
+    """
+    if is_installed():
+        return
+    found = sys.modules.get(_FACADE)
+    if found is not None:
+        raise RealGeventImported(
+            f"gevent was imported already, from {getattr(found, '__file__', None) or repr(found)}; "
+            "call hubbub_gevent.install() before anything imports gevent",
+            name=_FACADE,
+        )
+    sys.meta_path.insert(0, _Finder())
+    sys.meta_path.append(_LastWord())
+
+
+def is_installed() -> bool:
+    """Whether ``import gevent`` means hubbub."""
+    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
+
+
+def _file_of(relative: str) -> Path | None:
+    """The source of a facade module, ``"event"`` or ``"resolver.thread"``; None if there is none."""
+    parts = relative.split(".")
+    if parts[0] in _OWN or parts[0] in ("__init__", "__main__") or parts[0] == _TOP:
+        return None
+    path = _HERE.joinpath(*parts)
+    if (path / "__init__.py").is_file():
+        return path / "__init__.py"
+    path = path.with_suffix(".py")
+    return path if path.is_file() else None
+
+
+class _Finder(MetaPathFinder):
+    """Answers for ``gevent``, ``gevent.X`` and, so that there is one object each, ``hubbub_gevent.X``."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a facade module, or None."""
+        if fullname == _FACADE:
+            return _spec(fullname, _HERE / f"{_TOP}.py", _TOP, [str(_HERE)])
+        top, _, relative = fullname.partition(".")
+        if top not in (_FACADE, _SELF) or not relative:
+            return None
+        file = _file_of(relative)
+        if file is None:
+            return None
+        other = f"{_SELF if top == _FACADE else _FACADE}.{relative}"
+        if top == _SELF or other in sys.modules:
+            return ModuleSpec(fullname, _Alias(other))
+        return _spec(fullname, file, relative, [str(file.parent)] if file.name == "__init__.py" else None)
+
+
+def _spec(name: str, file: Path, relative: str, locations: list[str] | None) -> ModuleSpec | None:
+    loader = _FacadeLoader(name, str(file), relative)
+    return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=locations)
+
+
+class _FacadeLoader(SourceFileLoader):
+    """Loads a file of this package under gevent's name, and enters it under its own name too."""
+
+    def __init__(self, fullname: str, path: str, relative: str) -> None:
+        super().__init__(fullname, path)
+        self._own = f"{_SELF}.{relative}"
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the file."""
+        sys.modules[self._own] = module
+        try:
+            super().exec_module(module)
+        except BaseException:
+            sys.modules.pop(self._own, None)
+            raise
+        if "__getattr__" not in vars(module):
+            module.__getattr__ = _unknown_in(module.__name__)  # type: ignore[method-assign]  # PEP 562
+        parent, _, child = self._own.rpartition(".")
+        setattr(importlib.import_module(parent), child, module)
+
+
+def _unknown_in(module: str):  # type: ignore[no-untyped-def]  # a callable of PEP 562
+    def __getattr__(name: str) -> object:
+        raise AttributeError(
+            f"module {module!r}, which is hubbub's, has no attribute {name!r}; "
+            "if gevent 26.9.0 has it, please report that to hubbub",
+            name=name,
+        )
+
+    return __getattr__
+
+
+class _Alias(Loader):
+    """Gives an existing module a second name."""
+
+    def __init__(self, other: str) -> None:
+        self._other = other
+        self._spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module that the other name means."""
+        module = importlib.import_module(self._other)
+        self._spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing to run; the module keeps its first name."""
+        module.__spec__ = self._spec
+
+
+class _LastWord(MetaPathFinder):
+    """Says whose gevent has no such module, when no other finder knows it either."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What a finder that came later finds.
+
+        :raises ModuleNotFoundError: nothing.
+        """
+        if fullname.partition(".")[0] != _FACADE:
+            return None
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                return spec
+        raise ModuleNotFoundError(
+            f"No module named {fullname!r} in hubbub, which takes gevent's place; "
+            "if gevent 26.9.0 has it, please report that to hubbub",
+            name=fullname,
+        )

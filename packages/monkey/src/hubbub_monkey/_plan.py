@@ -1,0 +1,107 @@
+"""Which patches there are, which are wanted, and in which order they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from importlib.metadata import entry_points
+from typing import Any
+
+from hubbub import plugins
+from hubbub.abc import Patch
+
+from hubbub_monkey import _journal
+from hubbub_monkey.exceptions import PatchError
+from hubbub_monkey.report import Left, Replacement
+
+__all__ = ["ALIASES", "KNOWN", "Step", "choose", "plan"]
+
+ALIASES = {"thread": "threading"}
+"""Other names for patches."""
+
+KNOWN = ("dns", "os", "queue", "select", "selectors", "signal", "socket", "ssl", "subprocess", "threading", "time")
+"""The patches of hubbub's own packages, installed or not."""
+
+_PROVIDERS = {"select": "hubbub-net", "selectors": "hubbub-net", "socket": "hubbub-net", "ssl": "hubbub-net"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One patch that is about to be applied, with everything it will set."""
+
+    name: str
+    replacements: tuple[Replacement, ...]
+    installed: Callable[[], Callable[[], None] | None] | None
+
+
+def choose(asked: Mapping[str, bool | None]) -> tuple[list[str], list[Left]]:
+    """The names of the patches to apply, and of those left out.
+
+    :param asked: by name: True it must be applied, False it must not, None or absent it is applied if installed.
+    :raises PatchError: a name that nobody knows, or one that is asked for and not installed.
+    """
+    installed = plugins.names(plugins.PATCHES)
+    wishes = {ALIASES.get(name, name): wish for name, wish in asked.items()}
+    wanted: list[str] = []
+    left: list[Left] = []
+    for name in sorted({*installed, *KNOWN, *wishes}):
+        wish = wishes.get(name)
+        if name not in installed:
+            if wish or name not in KNOWN:
+                raise PatchError(_not_installed(name, installed))
+            left.append(Left(name, _not_there(name)))
+        elif wish is False:
+            left.append(Left(name, "not asked for"))
+        else:
+            wanted.append(name)
+    return wanted, left
+
+
+def _not_there(name: str) -> str:
+    package = plugins.provider(plugins.PATCHES, name) or _PROVIDERS.get(name, "")
+    return f"{package} is not installed" if package else "no installed package brings it"
+
+
+def _not_installed(name: str, installed: Iterable[str]) -> str:
+    text = f"no patch {name!r}: {_not_there(name)}" if name in KNOWN else f"no patch is called {name!r}"
+    return f"{text}; installed are: {', '.join(sorted(installed))}"
+
+
+def plan(names: Iterable[str]) -> list[Step]:
+    """Load the patches and see what they would set, without setting anything.
+
+    :raises PatchError: patches that require one another in a circle, or one that cannot be loaded.
+    """
+    loaded: dict[str, Patch] = {name: plugins.load(plugins.PATCHES, name) for name in names}
+    seen: dict[tuple[str, str], Any] = {}
+    return [_step(name, loaded[name], seen) for name in _ordered(loaded)]
+
+
+def _ordered(patches: Mapping[str, Patch]) -> list[str]:
+    graph = {name: sorted(set(patches[name].requires) & patches.keys()) for name in sorted(patches)}
+    try:
+        return list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        raise PatchError(f"patches require one another: {' -> '.join(error.args[1])}") from error
+
+
+def _step(name: str, patch: Patch, seen: dict[tuple[str, str], Any]) -> Step:
+    provider = _distribution(name)
+    found = []
+    for module, values in patch.replacements().items():
+        for attribute, new in values.items():
+            key = module, attribute
+            old = seen[key] if key in seen else _journal.current(module, attribute)
+            if old is new:
+                continue
+            seen[key] = new
+            found.append(Replacement(module, attribute, old, new, name, provider))
+    return Step(name, tuple(found), getattr(patch, "installed", None))
+
+
+def _distribution(name: str) -> str:
+    for entry in entry_points(group=plugins.PATCHES, name=name):
+        if entry.dist is not None:
+            return entry.dist.name
+    return ""

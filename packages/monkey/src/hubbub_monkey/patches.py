@@ -1,0 +1,90 @@
+"""Patches that belong to no other package: entry points of the group ``hubbub.patches``.
+
+Beside what :class:`hubbub.abc.Patch` asks for, a patch may have a method ``installed()``. It is called after the
+replacements are set, and returns a function that undoes what it did, or None.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from _thread import get_ident
+from typing import Any
+
+from hubbub import plugins
+from hubbub.abc import Resolver
+from hubbub.hub import get_hub, get_hub_if_exists
+from hubbub.patches import ModulePatch
+
+__all__ = ["dns"]
+
+_main_thread = threading.main_thread
+
+
+class _System:
+    """The system's own functions, for native threads that run no hub: there is nobody to let run meanwhile."""
+
+    getaddrinfo = staticmethod(socket.getaddrinfo)
+    gethostbyname = staticmethod(socket.gethostbyname)
+    gethostbyname_ex = staticmethod(socket.gethostbyname_ex)
+    gethostbyaddr = staticmethod(socket.gethostbyaddr)
+    getnameinfo = staticmethod(socket.getnameinfo)
+    getfqdn = staticmethod(socket.getfqdn)
+
+
+def _resolver() -> Resolver | type[_System]:
+    hub = get_hub_if_exists()
+    if hub is None and get_ident() != _main_thread().ident:
+        return _System
+    return get_hub().resolver
+
+
+def _getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+    """:func:`socket.getaddrinfo` by the hub's resolver."""
+    return _resolver().getaddrinfo(host, port, family, type, proto, flags)
+
+
+def _gethostbyname(hostname: Any) -> str:
+    """:func:`socket.gethostbyname` by the hub's resolver."""
+    return _resolver().gethostbyname(hostname)
+
+
+def _gethostbyname_ex(hostname: Any) -> tuple[str, list[str], list[str]]:
+    """:func:`socket.gethostbyname_ex` by the hub's resolver."""
+    return _resolver().gethostbyname_ex(hostname)
+
+
+def _gethostbyaddr(ip_address: Any) -> tuple[str, list[str], list[str]]:
+    """:func:`socket.gethostbyaddr` by the hub's resolver."""
+    return _resolver().gethostbyaddr(ip_address)
+
+
+def _getnameinfo(sockaddr: Any, flags: int) -> tuple[str, str]:
+    """:func:`socket.getnameinfo` by the hub's resolver."""
+    return _resolver().getnameinfo(sockaddr, flags)
+
+
+def _getfqdn(name: str = "") -> str:
+    """:func:`socket.getfqdn` by the hub's resolver."""
+    return _resolver().getfqdn(name)
+
+
+def _dns() -> dict[str, dict[str, Any]]:
+    # Resolvers that use the system's functions take them when they are imported: that must be now.
+    for name in {"block", "thread", os.environ.get("HUBBUB_RESOLVER")} & set(plugins.names(plugins.RESOLVERS)):
+        plugins.load(plugins.RESOLVERS, str(name))
+    return {
+        "socket": {
+            "getaddrinfo": _getaddrinfo,
+            "gethostbyname": _gethostbyname,
+            "gethostbyname_ex": _gethostbyname_ex,
+            "gethostbyaddr": _gethostbyaddr,
+            "getnameinfo": _getnameinfo,
+            "getfqdn": _getfqdn,
+        }
+    }
+
+
+dns = ModulePatch("socket", _dns, requires=("socket",))
+"""Names to addresses through the hub's resolver."""
