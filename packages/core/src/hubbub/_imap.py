@@ -1,0 +1,241 @@
+"""Applying a function to many items at once: what greenlet pools and thread pools have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from hubbub.greenlet import Greenlet
+from hubbub.lock import Semaphore
+from hubbub.queue import SimpleQueue
+
+__all__ = ["IMap", "IMapUnordered", "Mapping"]
+
+_END: Any = object()
+
+
+class IMapUnordered(Greenlet):
+    """Spawns a task for each item, and iterates over the results as they come.
+
+    A task's failure is raised where its result would stand; the iteration may then go on. A failure of the iterable
+    ends it.
+
+    :param maxsize: how many results may wait to be read before no more tasks are spawned; None: any number.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        iterable: Iterable[Any],
+        spawn: Callable[..., Any],
+        maxsize: int | None = None,
+    ) -> None:
+        super().__init__()
+        if maxsize is not None and maxsize < 1:
+            raise ValueError(f"maxsize must be at least 1, or None for no limit, not {maxsize!r}")
+        self._function = function
+        self._iterable = iterable
+        self._spawn = spawn
+        self._room = Semaphore(maxsize) if maxsize is not None else None
+        self._results: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self._count = 0
+        self._finished = 0
+        self._exhausted = False
+        self._ended = False
+        self.rawlink(self._fed)
+
+    def _run(self) -> None:
+        for item in self._iterable:
+            if self._room is not None:
+                self._room.acquire()
+            index = self._count
+            self._count += 1
+            task = self._spawn(self._function, item)
+            task.rawlink(_Arrival(self, index))
+
+    def _failed(self, error: BaseException) -> None:
+        # Told to the reader, not printed.
+        self._error = error
+        self._traceback = error.__traceback__
+
+    def _fed(self, _: Any) -> None:
+        self._exhausted = True
+        if self._error is not None:
+            self._results.put_nowait((self._count, _Failure(self._error)))
+            self._count += 1
+            self._finished += 1
+        self._end_if_all_came()
+
+    def arrived(self, index: int, task: Any) -> None:
+        """Called on the hub when a task has ended."""
+        self._finished += 1
+        self._results.put_nowait((index, task.value if task.successful() else _Failure(task.exception)))
+        self._end_if_all_came()
+
+    def _end_if_all_came(self) -> None:
+        if self._exhausted and self._finished == self._count and not self._ended:
+            self._ended = True
+            self._results.put_nowait((self._count, _END))
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        result = self._next_result()
+        if result is _END:
+            self._results.put_nowait((self._count, _END))
+            raise StopIteration
+        if self._room is not None:
+            self._room.release()
+        if isinstance(result, _Failure):
+            raise result.error
+        return result
+
+    next = __next__
+
+    def _next_result(self) -> Any:
+        return self._results.get()[1]
+
+
+class IMap(IMapUnordered):
+    """The same in the order of the items."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._early: dict[int, Any] = {}
+        self._index = 0
+
+    def _next_result(self) -> Any:
+        while self._index not in self._early:
+            index, result = self._results.get()
+            self._early[index] = result
+        result = self._early.pop(self._index)
+        if result is not _END:
+            self._index += 1
+        return result
+
+
+class _Failure:
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Arrival:
+    """The link from a task to its place in the results."""
+
+    __slots__ = ("index", "target")
+
+    def __init__(self, target: IMapUnordered, index: int) -> None:
+        self.target = target
+        self.index = index
+
+    def __call__(self, task: Any) -> None:
+        self.target.arrived(self.index, task)
+
+
+class _OnValue:
+    """A link that passes a successful result to a callback."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[Any], Any]) -> None:
+        self.callback = callback
+
+    def __call__(self, task: Any) -> None:
+        if task.successful():
+            Greenlet.spawn(self.callback, task.value)
+
+
+class Mapping:
+    """``apply``, ``map`` and their kin, over ``spawn``; named as in :class:`multiprocessing.pool.Pool`."""
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Start ``function(*args, **kwargs)``; returns something with ``get`` and ``rawlink``."""
+        raise NotImplementedError(f"{type(self).__name__} must say how it starts a task")
+
+    def _runs_inline(self) -> bool:
+        """Whether ``apply`` should call at once, because waiting for a place could never end."""
+        return False
+
+    def _would_wait(self) -> bool:
+        """Whether ``spawn`` would wait now."""
+        return False
+
+    def apply(
+        self, func: Callable[..., Any], args: Iterable[Any] | None = None, kwds: dict[str, Any] | None = None
+    ) -> Any:
+        """``func(*args, **kwds)`` as a task; waits for what it returns or raises."""
+        args, kwds = tuple(args or ()), kwds or {}
+        if self._runs_inline():
+            return func(*args, **kwds)
+        return self.spawn(func, *args, **kwds).get()
+
+    def apply_cb(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwds: dict[str, Any] | None = None,
+        callback: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """:meth:`apply`, then ``callback(result)`` in a greenlet."""
+        result = self.apply(func, args, kwds)
+        if callback is not None:
+            Greenlet.spawn(callback, result)
+        return result
+
+    def apply_async(
+        self,
+        func: Callable[..., Any],
+        args: Iterable[Any] | None = None,
+        kwds: dict[str, Any] | None = None,
+        callback: Callable[[Any], Any] | None = None,
+    ) -> Any:
+        """:meth:`apply` without waiting; returns something with ``get``."""
+        if self._would_wait():
+            return Greenlet.spawn(self.apply_cb, func, args, kwds, callback)
+        task = self.spawn(func, *tuple(args or ()), **(kwds or {}))
+        if callback is not None:
+            task.rawlink(_OnValue(callback))
+        return task
+
+    def map(self, func: Callable[..., Any], iterable: Iterable[Any]) -> list[Any]:
+        """``func`` of each item, at once; the results in order. Raises the first failure."""
+        return list(self.imap(func, iterable))
+
+    def map_cb(
+        self, func: Callable[..., Any], iterable: Iterable[Any], callback: Callable[[Any], Any] | None = None
+    ) -> list[Any]:
+        """:meth:`map`, then ``callback(results)``."""
+        results = self.map(func, iterable)
+        if callback is not None:
+            callback(results)
+        return results
+
+    def map_async(
+        self, func: Callable[..., Any], iterable: Iterable[Any], callback: Callable[[Any], Any] | None = None
+    ) -> Greenlet:
+        """:meth:`map` without waiting: a greenlet whose value is the list."""
+        return Greenlet.spawn(self.map_cb, func, iterable, callback)
+
+    def imap(self, func: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None) -> IMap:
+        """Iterate over ``func`` of the items, in order, computed ahead as the pool allows.
+
+        :param maxsize: how many results may wait to be read; None: any number.
+        """
+        return IMap.spawn(func, *self._items(iterables), maxsize=maxsize)
+
+    def imap_unordered(
+        self, func: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
+    ) -> IMapUnordered:
+        """The same in the order in which the results come."""
+        return IMapUnordered.spawn(func, *self._items(iterables), maxsize=maxsize)
+
+    def _items(self, iterables: tuple[Iterable[Any], ...]) -> tuple[Iterable[Any], Callable[..., Any]]:
+        if not iterables:
+            raise TypeError("at least one iterable is needed")
+        return zip(*iterables, strict=False), self._spawn_unpacked
+
+    def _spawn_unpacked(self, function: Callable[..., Any], items: tuple[Any, ...]) -> Any:
+        return self.spawn(function, *items)

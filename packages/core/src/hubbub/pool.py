@@ -1,0 +1,213 @@
+"""Groups of greenlets, and groups of limited size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from queue import Full
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent
+
+from hubbub._imap import IMap, IMapUnordered, Mapping
+from hubbub.event import Event
+from hubbub.greenlet import Greenlet, joinall
+from hubbub.lock import DummySemaphore, Semaphore
+from hubbub.timeout import Timeout
+
+__all__ = ["Group", "IMap", "IMapUnordered", "Pool", "PoolFull"]
+
+
+class PoolFull(Full):
+    """A pool has no free place, and waiting was not allowed or took too long."""
+
+
+class Group(Mapping):
+    """Greenlets that are joined or killed together. Each leaves the group when it ends."""
+
+    greenlet_class: type[Greenlet] = Greenlet
+
+    def __init__(self, *greenlets: Greenlet) -> None:
+        self.greenlets: set[Greenlet] = set()
+        self.dying: set[Greenlet] = set()
+        self._empty = Event()
+        self._empty.set()
+        for member in greenlets:
+            self.add(member)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x} greenlets={len(self.greenlets)}>"
+
+    def __len__(self) -> int:
+        return len(self.greenlets)
+
+    def __bool__(self) -> bool:
+        """Always true: an empty group is a group."""
+        return True
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.greenlets
+
+    def __iter__(self) -> Iterator[Greenlet]:
+        return iter(set(self.greenlets))
+
+    def add(self, greenlet: Greenlet) -> None:
+        """Take ``greenlet`` in; one that has ended is left out."""
+        if greenlet.dead:
+            return
+        greenlet.rawlink(self._ended)
+        self.greenlets.add(greenlet)
+        self._empty.clear()
+
+    def _ended(self, greenlet: Greenlet) -> None:
+        self._forget(greenlet)
+
+    def _forget(self, greenlet: Greenlet) -> bool:
+        """Let go of a member. False when it was none."""
+        if greenlet not in self.greenlets and greenlet not in self.dying:
+            return False
+        self.greenlets.discard(greenlet)
+        self.dying.discard(greenlet)
+        if not self.greenlets and not self.dying:
+            self._empty.set()
+        return True
+
+    def discard(self, greenlet: Greenlet) -> None:
+        """Let go of ``greenlet``, which goes on; harmless if it is no member."""
+        if self._forget(greenlet):
+            greenlet.unlink(self._ended)
+
+    def start(self, greenlet: Greenlet) -> None:
+        """Take in and start an unstarted greenlet."""
+        self.add(greenlet)
+        greenlet.start()
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Start ``function(*args, **kwargs)`` in a new member."""
+        new = self.greenlet_class(function, *args, **kwargs)
+        self.start(new)
+        return new
+
+    def join(self, timeout: float | None = None, raise_error: bool = False) -> bool:
+        """Wait until the group is empty, if only for a moment.
+
+        :param timeout: seconds, or None for no limit.
+        :param raise_error: raise the error of the first member that failed.
+        :returns: whether the group is empty.
+        """
+        members = list(self.greenlets) if raise_error else []
+        empty = self._empty.wait(timeout)
+        for member in members:
+            if member.ready() and not member.successful():
+                member.get()
+        return empty
+
+    def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: float | None = None) -> None:
+        """Kill all members, those too that join while this waits.
+
+        :param block: wait until they have ended, at most ``timeout`` seconds.
+        """
+        limit = Timeout.start_new(timeout)
+        try:
+            while self.greenlets:
+                victims = list(self.greenlets)
+                for victim in victims:
+                    self._mark_dying(victim)
+                    victim.kill(exception, block=False)
+                if not block:
+                    return
+                joinall(victims)
+            if block:
+                self._empty.wait()
+        except Timeout as error:
+            if error is not limit:
+                raise
+        finally:
+            limit.cancel()
+
+    def killone(
+        self, greenlet: Greenlet, exception: Any = GreenletExit, block: bool = True, timeout: float | None = None
+    ) -> None:
+        """Kill one member; harmless if it is none."""
+        if greenlet not in self.greenlets:
+            return
+        self._mark_dying(greenlet)
+        greenlet.kill(exception, block=block, timeout=timeout)
+
+    def _mark_dying(self, greenlet: Greenlet) -> None:
+        self.greenlets.discard(greenlet)
+        if not greenlet.dead:
+            self.dying.add(greenlet)
+
+    def full(self) -> bool:
+        """Never: a group has no size."""
+        return False
+
+    def wait_available(self, timeout: float | None = None) -> int | None:
+        """At once: there is always a place."""
+        return None
+
+    def _runs_inline(self) -> bool:
+        return getcurrent() in self.greenlets
+
+    def _would_wait(self) -> bool:
+        return self.full()
+
+
+class Pool(Group):
+    """A group with at most ``size`` members: ``spawn`` waits for a place.
+
+    :param size: None: no limit; 0: always full.
+    :raises ValueError: ``size`` is negative.
+    """
+
+    def __init__(self, size: int | None = None, greenlet_class: type[Greenlet] | None = None) -> None:
+        if size is not None and size < 0:
+            raise ValueError(f"size must not be negative: {size!r}")
+        super().__init__()
+        self.size = size
+        if greenlet_class is not None:
+            self.greenlet_class = greenlet_class
+        self._semaphore: Semaphore | DummySemaphore = DummySemaphore() if size is None else Semaphore(size)
+
+    def add(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
+        """Take ``greenlet`` in, waiting for a place.
+
+        :raises PoolFull: there was none in ``timeout`` seconds, or now and ``blocking`` is false.
+        """
+        if not self._semaphore.acquire(blocking, timeout):
+            raise PoolFull(f"all {self.size} places of the pool are taken")
+        try:
+            super().add(greenlet)
+        except BaseException:
+            self._semaphore.release()
+            raise
+        if greenlet not in self.greenlets:
+            self._semaphore.release()
+
+    def start(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
+        """Take in and start an unstarted greenlet; raises as :meth:`add`."""
+        self.add(greenlet, blocking, timeout)
+        greenlet.start()
+
+    def _forget(self, greenlet: Greenlet) -> bool:
+        known = super()._forget(greenlet)
+        if known:
+            self._semaphore.release()
+        return known
+
+    def full(self) -> bool:
+        """Whether every place is taken."""
+        return self.free_count() <= 0
+
+    def free_count(self) -> int:
+        """How many places are free; 1 for a pool without limit."""
+        if self.size is None or isinstance(self._semaphore, DummySemaphore):
+            return 1
+        return self._semaphore.counter
+
+    def wait_available(self, timeout: float | None = None) -> int | None:
+        """Wait until a place is free, without taking it.
+
+        :returns: how many are free; 0 when ``timeout`` seconds have passed.
+        """
+        return self._semaphore.wait(timeout)
