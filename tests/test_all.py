@@ -26,13 +26,18 @@ def is_type_checking(node: ast.If) -> bool:
     return ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
 
+def is_type_variable(node: ast.expr) -> bool:
+    """Whether a value is a type variable, which its module has for annotations only."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in {"TypeVar", "ParamSpec", "TypeVarTuple"}
+
+
 def bound(body: list[ast.stmt], with_imports: bool) -> Iterator[str]:
     """The names that the statements of a module bind when it is imported."""
     for node in body:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.name
-            case ast.Assign():
+            case ast.Assign() if not is_type_variable(node.value):
                 for target in node.targets:
                     yield from targets(target)
             case ast.AnnAssign() if node.value:
@@ -65,6 +70,7 @@ def public(source: str, with_imports: bool) -> set[str]:
         ("import os\nfrom os import path", set()),
         ("if os.name == 'nt':\n    a = 1\nelse:\n    b = 1", {"a", "b"}),
         ("if TYPE_CHECKING:\n    a = 1", set()),
+        ("T = TypeVar('T')", set()),
         ("try:\n    a = 1\nexcept OSError:\n    b = 1", {"a", "b"}),
     ],
 )
@@ -77,16 +83,18 @@ def test_listed_names_exist(module: tuple[str, Path]) -> None:
     """Every name in ``__all__`` exists, once."""
     name, _ = module
     loaded = importlib.import_module(name)
-    missing = [listed for listed in loaded.__all__ if not hasattr(loaded, listed)]
-    assert not missing
-    assert len(set(loaded.__all__)) == len(loaded.__all__)
+    listed = getattr(loaded, "__all__", [])
+    assert [name for name in listed if not hasattr(loaded, name)] == []
+    assert len(set(listed)) == len(listed)
 
 
 def test_public_names_are_listed(module: tuple[str, Path]) -> None:
     """Every public name that a module defines is in ``__all__``; of a package, every name it re-exports."""
     name, path = module
+    loaded = importlib.import_module(name)
     names = public(path.read_text(), with_imports=path.name == "__init__.py")
-    assert names - set(importlib.import_module(name).__all__) == set()
+    here = {name for name in names if hasattr(loaded, name)}  # not what other platforms have
+    assert here - set(getattr(loaded, "__all__", [])) == set()
 
 
 def test_packages_only_re_export(module: tuple[str, Path]) -> None:
