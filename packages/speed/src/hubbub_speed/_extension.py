@@ -1,0 +1,14 @@
+"""Imports the compiled module, or says what to do."""
+
+from __future__ import annotations
+
+try:
+    from hubbub_speed import _stack_chunks as extension
+except ImportError as error:
+    raise ImportError(
+        f"the compiled part of hubbub-speed cannot be loaded ({error}); build it for this Python again with: "
+        "pip install --force-reinstall --no-binary hubbub-speed hubbub-speed "
+        "(in a checkout: pip install -e packages/speed), or go without: HUBBUB_ACCELERATORS=0"
+    ) from error
+
+__all__ = ["extension"]
