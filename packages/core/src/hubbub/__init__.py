@@ -9,12 +9,17 @@ from hubbub.greenlet import Greenlet, iwait, joinall, kill, killall, spawn, spaw
 from hubbub.hub import Hub, get_hub, idle, reinit, sleep, spawn_raw
 from hubbub.lock import BoundedSemaphore, RLock, Semaphore
 from hubbub.queue import Queue
+from hubbub.scope import Cancelled, CancelScope, fail_after, move_on_after, shield
+from hubbub.taskgroup import TaskGroup
 from hubbub.threadpool import to_thread
 from hubbub.timeout import Timeout, with_timeout
+from hubbub.waitany import wait_any
 
 __all__ = [
     "AsyncResult",
     "BoundedSemaphore",
+    "CancelScope",
+    "Cancelled",
     "Event",
     "Greenlet",
     "GreenletExit",
@@ -23,8 +28,10 @@ __all__ = [
     "Queue",
     "RLock",
     "Semaphore",
+    "TaskGroup",
     "Timeout",
     "configure",
+    "fail_after",
     "get_hub",
     "getcurrent",
     "idle",
@@ -32,12 +39,15 @@ __all__ = [
     "joinall",
     "kill",
     "killall",
+    "move_on_after",
     "reinit",
+    "shield",
     "sleep",
     "spawn",
     "spawn_later",
     "spawn_raw",
     "to_thread",
     "wait",
+    "wait_any",
     "with_timeout",
 ]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+from hubbub._links import Links
 from hubbub._waiter import Waiter
-from hubbub.hub import get_hub
 from hubbub.timeout import Timeout
 
 __all__ = ["AsyncResult", "Event"]
@@ -21,7 +20,7 @@ class _Linkable:
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
-        self._links: list[Callable[[Any], Any]] = []
+        self._links = Links(self)
 
     def ready(self) -> bool:
         """Whether a wait would return at once."""
@@ -36,7 +35,7 @@ class _Linkable:
                 break
             waiter.wake()
         if self._links:
-            get_hub().loop.run_callback(self._notify_links)
+            self._links.fire()
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait for a wake-up. False when the time ran out first."""
@@ -65,26 +64,13 @@ class _Linkable:
 
         :raises TypeError: ``callback`` is not callable.
         """
-        if not callable(callback):
-            raise TypeError(f"the callback must be callable, not {callback!r}")
-        self._links.append(callback)
+        self._links.add(callback)
         if self.ready():
-            get_hub().loop.run_callback(self._notify_links)
+            self._links.fire()
 
     def unlink(self, callback: Callable[[Any], Any]) -> None:
         """Undo one :meth:`rawlink`, if it has not been called."""
-        if callback in self._links:
-            self._links.remove(callback)
-
-    def _notify_links(self) -> None:
-        if not self.ready():
-            return
-        links, self._links = self._links, []
-        for link in links:
-            try:
-                link(self)
-            except BaseException:
-                get_hub().handle_error((link, self), *sys.exc_info())
+        self._links.remove(callback)
 
 
 class Event(_Linkable):

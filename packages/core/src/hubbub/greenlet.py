@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
+from hubbub.scope import shielded
 from hubbub.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -263,7 +265,12 @@ class Greenlet(greenlet):
             self.join(timeout)
 
     def _throw_if_alive(self, exception: Any) -> None:
-        if not self.dead:
+        if self.dead:
+            return
+        guard = shielded(self)
+        if guard is not None:
+            guard.keep(partial(self._throw_if_alive, exception))
+        else:
             greenlet.throw(self, exception)
 
     def _end_unstarted(self, exception: Any) -> None:

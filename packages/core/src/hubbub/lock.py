@@ -16,8 +16,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._links import Links
 from hubbub._waiter import Waiter
-from hubbub.hub import get_hub
 
 __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
 
@@ -37,7 +37,7 @@ class Semaphore:
             raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")
         self._set_permits(value)
         self._waiters: deque[Waiter] = deque()
-        self._links: list[Callable[[Any], Any]] = []
+        self._links = Links(self)
 
     def _set_permits(self, value: int) -> None:
         small = min(value, _SMALL)
@@ -137,7 +137,7 @@ class Semaphore:
         if self._waiters:
             self._hand_over()
         if self._links:
-            self._schedule_links()
+            self._links.fire()
         return len(permits) if self._reserve is None else self.counter
 
     def _hand_over(self) -> None:
@@ -162,23 +162,13 @@ class Semaphore:
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
         """Call ``callback(self)`` on the hub once a permit is free."""
-        if not callable(callback):
-            raise TypeError(f"the callback must be callable, not {callback!r}")
-        self._links.append(callback)
+        self._links.add(callback)
         if self.ready():
-            self._schedule_links()
+            self._links.fire()
 
     def unlink(self, callback: Callable[[Any], Any]) -> None:
         """Undo one :meth:`rawlink`."""
-        if callback in self._links:
-            self._links.remove(callback)
-
-    def _schedule_links(self) -> None:
-        get_hub().loop.run_callback(self._notify_links)
-
-    def _notify_links(self) -> None:
-        while self._links and self.ready():
-            self._links.pop(0)(self)
+        self._links.remove(callback)
 
     def __enter__(self) -> None:
         self.acquire()

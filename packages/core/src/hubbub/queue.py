@@ -20,6 +20,7 @@ from queue import Full
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
+from hubbub._links import Links
 from hubbub._waiter import Waiter
 
 __all__ = [
@@ -61,6 +62,7 @@ class SimpleQueue(Generic[T]):
         self._getters: deque[Waiter] = deque()
         self._putters: deque[Waiter] = deque()
         self._peekers: deque[Waiter] = deque()
+        self._links = Links(self)
         self._shut_down = False
         self.queue: Any = None
         self._init(maxsize)
@@ -168,12 +170,16 @@ class SimpleQueue(Generic[T]):
             if self._getters or self._peekers:
                 with self._mutex:
                     self._settle()
+            if self._links:
+                self._links.fire()
             return
         with self._mutex:
             self._check_open()
             if self._maxsize is None or self._getters or self._qsize() < self._maxsize:
                 self._insert(item)
                 self._settle()
+                if self._links:
+                    self._links.fire()
                 return
             self._check_wait(block, timeout, Full)
             waiter = Waiter()
@@ -268,12 +274,27 @@ class SimpleQueue(Generic[T]):
             for waiters in (self._getters, self._putters, self._peekers):
                 while waiters:
                     waiters.popleft().wake(ShutDown)
+        self._links.fire()
 
     def _drop_all(self) -> None:
         while self._qsize():
             self._get()
 
     # Inside ---------------------------------------------------------------------------------------------------------
+
+    def ready(self) -> bool:
+        """Whether ``get`` would not wait."""
+        return bool(self._qsize() or self._shut_down)
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on the hub once there is something to get. Nothing is taken."""
+        self._links.add(callback)
+        if self.ready():
+            self._links.fire()
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`rawlink`."""
+        self._links.remove(callback)
 
     def _check_open(self) -> None:
         if self._shut_down:
@@ -479,6 +500,10 @@ class Channel(SimpleQueue[T]):
         """Whether nobody is there to give an item."""
         return not self._putters
 
+    def ready(self) -> bool:
+        """Whether ``get`` would not wait."""
+        return bool(self._putters or self._shut_down)
+
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Hand an item over.
 
@@ -493,6 +518,8 @@ class Channel(SimpleQueue[T]):
             waiter = Waiter()
             waiter.value = item
             self._putters.append(waiter)
+        if self._links:
+            self._links.fire()
         try:
             if not waiter.wait(timeout) and self._leave(self._putters, waiter):
                 raise Full

@@ -1,0 +1,68 @@
+"""Callbacks that are called once, on the hub that registered them, when something becomes ready."""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hubbub.hub import Hub, get_hub
+
+__all__ = ["Links"]
+
+
+class Links:
+    """The links of one object. May be fired from any thread, with or without a hub."""
+
+    __slots__ = ("_entries", "_source")
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._entries: deque[tuple[Hub, Callable[[Any], Any]]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(source)`` on this thread's hub at the next :meth:`fire`.
+
+        :raises TypeError: ``callback`` is not callable.
+        """
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        self._entries.append((get_hub(), callback))
+
+    def remove(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`add`, if it has not been called."""
+        for entry in list(self._entries):
+            if entry[1] == callback:
+                try:
+                    self._entries.remove(entry)
+                except ValueError:
+                    pass  # another thread is calling it
+                return
+
+    def fire(self) -> None:
+        """Have each link called by its hub, soon, if the source is still ready then."""
+        for hub in {id(hub): hub for hub, _ in list(self._entries)}.values():
+            if hub.thread_ident == get_ident():
+                hub.loop.run_callback(self._call, hub)
+            elif not hub.loop.destroyed:
+                hub.loop.run_callback_threadsafe(self._call, hub)
+
+    def _call(self, hub: Hub) -> None:
+        for entry in list(self._entries):
+            if entry[0] is not hub:
+                continue
+            if not self._source.ready():
+                return
+            try:
+                self._entries.remove(entry)
+            except ValueError:
+                continue  # unlinked by the one before
+            try:
+                entry[1](self._source)
+            except BaseException:
+                hub.handle_error((entry[1], self._source), *sys.exc_info())

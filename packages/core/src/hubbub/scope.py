@@ -1,0 +1,156 @@
+"""Cancel scopes: blocks of code that can be told to end, with deadlines and shields.
+
+Cancellation is level-triggered: while its scope is cancelled, a greenlet gets :class:`Cancelled` at every wait, so
+code that swallows it cannot hang on. A scope swallows its own ``Cancelled`` at its end and nobody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from hubbub.hub import get_hub
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["CancelScope", "Cancelled", "fail_after", "move_on_after", "shield", "shielded"]
+
+
+class Cancelled(GreenletExit):
+    """Raised in a greenlet whose scope was cancelled. Let it pass: the scope stops it."""
+
+    def __init__(self, scope: CancelScope) -> None:
+        super().__init__("cancelled")
+        self.scope = scope
+
+
+class CancelScope:
+    """A block that can be cancelled from anywhere in its thread.
+
+    :param deadline: seconds after entering at which it is cancelled; None: never.
+    :param shield: inside, cancellation of the scopes around it (and :meth:`Greenlet.kill`) waits for its end.
+    """
+
+    def __init__(self, deadline: float | None = None, shield: bool = False) -> None:
+        if deadline is not None and deadline != deadline:
+            raise ValueError("a time in seconds cannot be NaN")
+        self.deadline = deadline
+        self.shield = shield
+        self.cancel_called = False
+        """Whether :meth:`cancel` was called, or the deadline has passed."""
+        self.cancelled_caught = False
+        """Whether the block ended by its own cancellation."""
+        self._greenlet: greenlet | None = None
+        self._timer: tuple[Any, Callable[[], None]] | None = None
+        self._delivering = False
+        self._kept: list[Any] = []
+
+    def __repr__(self) -> str:
+        state = "cancelled" if self.cancel_called else "active" if self._greenlet is not None else "idle"
+        return f"<{type(self).__name__} {state} deadline={self.deadline} shield={self.shield}>"
+
+    def __enter__(self) -> Self:
+        if self._greenlet is not None:
+            raise RuntimeError("a cancel scope cannot be entered twice")
+        self._greenlet = current = getcurrent()
+        _scopes_of(current).append(self)
+        if self.deadline is not None:
+            expire = self.cancel
+            key = get_hub().loop.call_later(max(self.deadline, 0.0), expire)
+            self._timer = (key, expire)
+        if self.cancel_called:
+            self._deliver_soon()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        current, self._greenlet = self._greenlet, None
+        if current is None or current is not getcurrent():
+            raise RuntimeError("a cancel scope must be left in the greenlet that entered it")
+        scopes = _scopes_of(current)
+        scopes.remove(self)
+        if self._timer is not None:
+            get_hub().loop.cancel_later(*self._timer)
+            self._timer = None
+        kept, self._kept = self._kept, []
+        for deliver in kept:
+            get_hub().loop.run_callback(deliver)
+        if isinstance(error, Cancelled) and error.scope is self:
+            self.cancelled_caught = True
+            return True
+        return False
+
+    def cancel(self) -> None:
+        """End the block: raise :class:`Cancelled` in it at this wait and every further one. Idempotent."""
+        self.cancel_called = True
+        if self._greenlet is not None:
+            self._deliver_soon()
+
+    def _deliver_soon(self) -> None:
+        if not self._delivering:
+            self._delivering = True
+            get_hub().loop.ready.append(self._deliver)
+
+    def _deliver(self) -> None:
+        """On the hub: throw, and come again next turn for as long as the block goes on."""
+        self._delivering = False
+        victim = self._greenlet
+        if victim is None or victim.dead:
+            return
+        scopes = _scopes_of(victim)
+        for inner in scopes[scopes.index(self) + 1 :]:
+            if inner.shield:
+                inner.keep(self._deliver_soon)
+                return
+        victim.throw(Cancelled(self))
+        if self._greenlet is victim and not victim.dead:
+            self._deliver_soon()
+
+    def keep(self, deliver: Callable[[], Any]) -> None:
+        """Of a shield: call ``deliver`` when it has ended."""
+        if deliver not in self._kept:
+            self._kept.append(deliver)
+
+
+def _scopes_of(target: greenlet) -> list[CancelScope]:
+    """The scopes that a greenlet is in, the outermost first."""
+    scopes: list[CancelScope] = target.__dict__.setdefault("_hubbub_scopes", [])
+    return scopes
+
+
+def shielded(target: greenlet) -> CancelScope | None:
+    """The outermost shield that ``target`` is in, if any."""
+    for scope in target.__dict__.get("_hubbub_scopes", ()):
+        if scope.shield:
+            found: CancelScope = scope
+            return found
+    return None
+
+
+def shield() -> CancelScope:
+    """``with shield():`` a section that cancellation and kill do not interrupt; they come after it."""
+    return CancelScope(shield=True)
+
+
+def move_on_after(seconds: float | None) -> CancelScope:
+    """A scope that ends quietly after ``seconds``; ``cancelled_caught`` tells."""
+    return CancelScope(seconds)
+
+
+class _FailAfter(CancelScope):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if super().__exit__(kind, error, traceback):
+            raise TimeoutError(f"not finished in {self.deadline} seconds") from error
+        return self.cancelled_caught
+
+
+def fail_after(seconds: float | None) -> CancelScope:
+    """A scope that raises the builtin TimeoutError if it has not ended after ``seconds``."""
+    return _FailAfter(seconds)

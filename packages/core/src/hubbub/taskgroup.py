@@ -1,0 +1,152 @@
+"""Structured concurrency: a block that no greenlet started in it outlives (after :class:`asyncio.TaskGroup`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from greenlet import GreenletExit
+
+from hubbub.greenlet import Greenlet
+from hubbub.lowlevel import Waiter
+from hubbub.scope import Cancelled, CancelScope, shield
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["TaskGroup"]
+
+
+class _Task(Greenlet):
+    """A member: its failure is the group's business, not the hub's."""
+
+    def __init__(self, group: TaskGroup, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(function, *args, **kwargs)
+        self._group = group
+        self.scope = CancelScope()
+
+    def run(self) -> None:
+        """The body, in a scope that the group can cancel."""
+        with self.scope:
+            super().run()
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            super()._failed(error)
+            self._group.cancel()
+        elif isinstance(error, GreenletExit):
+            self.value = error
+        else:
+            self._error = error
+            self._traceback = error.__traceback__
+            self._group.failed(error)
+
+
+class TaskGroup:
+    """``with TaskGroup() as tg: tg.spawn(function, *args)``: the block ends when all its greenlets have ended.
+
+    The first failure, in a greenlet or in the block itself, cancels the rest; an ExceptionGroup of all that failed is
+    raised at the end of the block. The group belongs to one thread.
+    """
+
+    def __init__(self) -> None:
+        self.scope = CancelScope()
+        self._tasks: set[_Task] = set()
+        self._errors: list[BaseException] = []
+        self._waiter: Waiter | None = None
+        self._entered = False
+        self._ended = False
+
+    def __repr__(self) -> str:
+        state = "ended" if self._ended else "cancelled" if self.scope.cancel_called else "active"
+        return f"<{type(self).__name__} {state} greenlets={len(self._tasks)} errors={len(self._errors)}>"
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+        """Start ``function(*args, **kwargs)`` in a greenlet of the group. Also its own greenlets may call this.
+
+        :raises RuntimeError: the block has not begun, or has ended.
+        """
+        if not self._entered or self._ended:
+            raise RuntimeError(f"{self!r} is not in its block: no greenlet can be started in it")
+        task = _Task(self, function, *args, **kwargs)
+        self._tasks.add(task)
+        task.rawlink(self._task_ended)
+        if self.scope.cancel_called:
+            task.scope.cancel()
+        task.start()
+        return task
+
+    def cancel(self) -> None:
+        """End the block and every greenlet of the group. The block then ends quietly unless something failed."""
+        self.scope.cancel()
+        for task in list(self._tasks):
+            task.scope.cancel()
+
+    def failed(self, error: BaseException) -> None:
+        """A member has failed."""
+        self._errors.append(error)
+        self.cancel()
+
+    def _task_ended(self, task: Any) -> None:
+        self._tasks.discard(task)
+        if not self._tasks and self._waiter is not None and not self._waiter.done:
+            self._waiter.wake()
+
+    def __enter__(self) -> Self:
+        if self._entered:
+            raise RuntimeError("a task group cannot be entered twice")
+        self._entered = True
+        self.scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        if error is not None:
+            self.cancel()
+        interruption = self._wait_for_all()
+        self._ended = True
+        mine = isinstance(error, Cancelled) and error.scope is self.scope
+        self.scope.__exit__(kind, error, traceback)
+        if error is not None and not mine:
+            if not isinstance(error, Exception) and not self._errors:
+                return False  # a time-out, a kill, Ctrl-C: they belong to somebody outside
+            if isinstance(error, Exception):
+                self._errors.append(error)
+        if self._errors:
+            errors, self._errors = self._errors, []
+            raise BaseExceptionGroup("failures in a task group", errors)
+        if interruption is not None and not (isinstance(interruption, Cancelled) and interruption.scope is self.scope):
+            raise interruption
+        return mine
+
+    def _wait_for_all(self) -> BaseException | None:
+        """Wait until every greenlet has ended. What interrupts the wait cancels them, and is returned."""
+        interruption: BaseException | None = None
+        try:
+            self._wait()
+        except BaseException as error:
+            interruption = error
+            self.cancel()
+        while self._tasks:
+            try:
+                with shield():
+                    self._wait()
+            except BaseException as error:
+                interruption = interruption or error
+        return interruption
+
+    def _wait(self) -> None:
+        while self._tasks:
+            self._waiter = Waiter()
+            try:
+                self._waiter.wait()
+            finally:
+                self._waiter = None
