@@ -1,0 +1,112 @@
+"""Waiting for any of several descriptors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from collections.abc import Mapping
+from contextlib import ExitStack
+from time import monotonic
+from typing import Any
+
+from hubbub.abc import READ, WRITE
+from hubbub.hub import get_hub, sleep
+from hubbub.lowlevel import Waiter, getcurrent
+
+__all__ = ["Deadline", "give_way", "ready_now", "wait_any", "wait_nested"]
+
+_epoll: Any = getattr(select, "epoll", None)
+_poll: Any = getattr(select, "poll", None)
+_select = select.select
+
+
+class Deadline:
+    """A time limit over several waits."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, seconds: float | None) -> None:
+        """:param seconds: from now; None for no limit."""
+        self._end = None if seconds is None else monotonic() + seconds
+
+    def left(self) -> float | None:
+        """Seconds, 0 when the time is up, or None for no limit."""
+        return None if self._end is None else max(self._end - monotonic(), 0.0)
+
+
+def give_way() -> None:
+    """Let other greenlets run before an answer that needed no wait, so that a polling loop does not starve them."""
+    if getcurrent() is not get_hub():
+        sleep(0)
+
+
+def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mapping[int, int] | None = None) -> bool:
+    """Wait for an event of any descriptor, or for one of them to be closed. It may be a false alarm: look again.
+
+    :param interests: for each descriptor :data:`~hubbub.abc.READ`, :data:`~hubbub.abc.WRITE` or both.
+    :param others: for each descriptor bits of :manpage:`poll(2)` that the loop does not know, such as urgent data.
+        Ignored where there is no :manpage:`epoll(7)`.
+    :param timeout: seconds, or None for no limit.
+    :returns: False when the time ran out first.
+    """
+    loop = get_hub().loop
+    waiter = Waiter()
+
+    def happened() -> None:
+        if not waiter.done:
+            waiter.wake()
+
+    with ExitStack() as stack:
+        watched = dict(interests)
+        if others and _epoll is not None:
+            watched[stack.enter_context(_exceptional(others)).fileno()] = READ
+        for fd, events in watched.items():
+            watcher = loop.io(fd, events & (READ | WRITE))
+            stack.callback(watcher.close)
+            watcher.start(happened)
+        return waiter.wait(timeout)
+
+
+def _exceptional(others: Mapping[int, int]) -> Any:
+    """A descriptor that is readable when one of ``others`` has an event."""
+    poller = _epoll()
+    try:
+        for fd, bits in others.items():
+            try:
+                poller.register(fd, bits)
+            except PermissionError:
+                pass  # a regular file: nothing exceptional ever happens to it
+    except BaseException:
+        poller.close()
+        raise
+    return poller
+
+
+def wait_nested(fd: int, timeout: float | None) -> bool:
+    """Wait until the kernel's poller ``fd``, which was just found empty, has an event.
+
+    It stays registered with the loop; whoever closes it calls :func:`hubbub.lowlevel.closing` first.
+
+    :returns: False when the time ran out first.
+    """
+    return get_hub().loop.handle(fd).read.wait(timeout)
+
+
+def ready_now(fd: int, events: int) -> int:
+    """Which of ``events`` (:data:`~hubbub.abc.READ`, :data:`~hubbub.abc.WRITE`) of ``fd`` an attempt would meet.
+
+    :raises OSError: EBADF, it is closed.
+    """
+    if _poll is None:
+        readable, writable, _ = _select([fd] if events & READ else [], [fd] if events & WRITE else [], [], 0)
+        return (READ if readable else 0) | (WRITE if writable else 0)
+    poller = _poll()
+    poller.register(fd, (select.POLLIN if events & READ else 0) | (select.POLLOUT if events & WRITE else 0))
+    found = poller.poll(0)
+    bits: int = found[0][1] if found else 0
+    if bits & select.POLLNVAL:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    broken = bits & (select.POLLHUP | select.POLLERR)
+    ready = (READ if broken or bits & select.POLLIN else 0) | (WRITE if broken or bits & select.POLLOUT else 0)
+    return ready & events

@@ -1,0 +1,257 @@
+"""The standard library's :mod:`select`, with waits that let other greenlets run.
+
+``select``, ``poll``, and ``epoll`` or ``kqueue`` where the system has them. Every other public name is the standard
+library's own.
+"""
+
+from __future__ import annotations
+
+import select as _stdlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from hubbub.abc import READ, WRITE
+from hubbub.lowlevel import closing
+
+from hubbub_net._names import public_names
+from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
+
+if TYPE_CHECKING:
+    from typing import Self
+
+_select = _stdlib.select
+_poll: Any = getattr(_stdlib, "poll", None)
+_epoll: Any = getattr(_stdlib, "epoll", None)
+_kqueue: Any = getattr(_stdlib, "kqueue", None)
+_POLLIN: int = getattr(_stdlib, "POLLIN", 0)
+_POLLOUT: int = getattr(_stdlib, "POLLOUT", 0)
+_POLLPRI: int = getattr(_stdlib, "POLLPRI", 0)
+
+__all__ = ["select", *(name for name in public_names(_stdlib) if name != "select")]
+
+
+def __getattr__(name: str) -> Any:
+    """What is not defined here is the standard library's."""
+    return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def _number(fd: Any) -> int:
+    return int(fd if isinstance(fd, int) else fd.fileno())
+
+
+def select(
+    rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None, /
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """:func:`select.select`: which of the descriptors are readable, writable, or have urgent data.
+
+    :param timeout: seconds; None waits for ever, 0 only looks.
+    :raises ValueError: the timeout is negative, a descriptor is negative, or too great for :manpage:`select(2)`.
+    :raises OSError: EBADF, a descriptor is closed or was closed meanwhile.
+    """
+    if timeout is not None and timeout < 0:
+        raise ValueError("timeout must be non-negative")
+    reading, writing, urgent = list(rlist), list(wlist), list(xlist)
+    found = _select(reading, writing, urgent, 0)
+    if timeout == 0 and not any(found):
+        give_way()
+        return _select(reading, writing, urgent, 0)
+    if any(found):
+        return found
+    interests: dict[int, int] = {}
+    for members, bit in ((reading, READ), (writing, WRITE)):
+        for member in members:
+            fd = _number(member)
+            interests[fd] = interests.get(fd, 0) | bit
+    others = {_number(member): _POLLPRI for member in urgent}
+    deadline = Deadline(timeout)
+    while True:
+        in_time = wait_any(interests, deadline.left(), others)
+        found = _select(reading, writing, urgent, 0)
+        if not in_time or any(found):
+            return found
+
+
+if _poll is not None:
+
+    class poll:
+        """:func:`select.poll`: level-triggered events of any number of descriptors."""
+
+        def __init__(self) -> None:
+            self._poll = _poll()
+            self._masks: dict[int, int] = {}
+
+        def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT, /) -> None:
+            """Add a descriptor, or change what is wanted of it."""
+            self._poll.register(fd, eventmask)
+            self._masks[_number(fd)] = eventmask
+
+        def modify(self, fd: Any, eventmask: int, /) -> None:
+            """Change what is wanted of a descriptor.
+
+            :raises FileNotFoundError: it was not registered.
+            """
+            self._poll.modify(fd, eventmask)
+            self._masks[_number(fd)] = eventmask
+
+        def unregister(self, fd: Any, /) -> None:
+            """Remove a descriptor.
+
+            :raises KeyError: it was not registered.
+            """
+            self._poll.unregister(fd)
+            del self._masks[_number(fd)]
+
+        def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+            """(descriptor, events) pairs.
+
+            :param timeout: milliseconds; None or a negative number waits for ever, 0 only looks.
+            """
+            found: list[tuple[int, int]] = self._poll.poll(0)
+            if found:
+                return found
+            if timeout is not None and timeout >= 0:
+                timeout /= 1000.0
+            else:
+                timeout = None
+            if timeout == 0.0:
+                give_way()
+                return list(self._poll.poll(0))
+            deadline = Deadline(timeout)
+            while True:
+                in_time = wait_any(*self._wanted(deadline.left()))
+                found = self._poll.poll(0)
+                if not in_time or found:
+                    return found
+
+        def _wanted(self, timeout: float | None) -> tuple[dict[int, int], float | None, dict[int, int]]:
+            interests = {}
+            others = {}
+            for fd, mask in self._masks.items():
+                bits = (READ if mask & _POLLIN else 0) | (WRITE if mask & _POLLOUT else 0)
+                if bits:
+                    interests[fd] = bits
+                if mask & ~(_POLLIN | _POLLOUT) or not bits:
+                    others[fd] = mask & ~(_POLLIN | _POLLOUT)
+            return interests, timeout, others
+
+
+class _Nested:
+    """A poller of the kernel's that is a descriptor itself, and readable when it has events."""
+
+    _poller: Any
+
+    def close(self) -> None:
+        """Close it. Greenlets that wait get EBADF."""
+        if not self._poller.closed:
+            closing(self._poller.fileno())
+            self._poller.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_poller"):
+            self.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return bool(self._poller.closed)
+
+    def fileno(self) -> int:
+        """The poller's own descriptor."""
+        return int(self._poller.fileno())
+
+
+if _epoll is not None:
+
+    class epoll(_Nested):
+        """:class:`select.epoll`."""
+
+        def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
+            self._poller = _epoll(sizehint, flags)
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> Self:
+            """An object for the descriptor ``fd``, which it then owns."""
+            new = cls.__new__(cls)
+            new._poller = _epoll.fromfd(fd)
+            return new
+
+        def __enter__(self) -> Self:
+            self._poller.__enter__()
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.close()
+
+        def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT) -> None:
+            """Add a descriptor.
+
+            :raises FileExistsError: it is registered already.
+            """
+            self._poller.register(fd, eventmask)
+
+        def modify(self, fd: Any, eventmask: int) -> None:
+            """Change what is wanted of a descriptor."""
+            self._poller.modify(fd, eventmask)
+
+        def unregister(self, fd: Any) -> None:
+            """Remove a descriptor."""
+            self._poller.unregister(fd)
+
+        def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+            """(descriptor, events) pairs.
+
+            :param timeout: seconds; None or a negative number waits for ever, 0 only looks.
+            :param maxevents: at most so many pairs; -1 for no limit.
+            """
+            found: list[tuple[int, int]] = self._poller.poll(0, maxevents)
+            if found:
+                return found
+            if timeout == 0:
+                give_way()
+                return list(self._poller.poll(0, maxevents))
+            deadline = Deadline(None if timeout is None or timeout < 0 else timeout)
+            while True:
+                in_time = wait_nested(self.fileno(), deadline.left())
+                found = self._poller.poll(0, maxevents)
+                if not in_time or found:
+                    return found
+
+
+if _kqueue is not None:
+
+    class kqueue(_Nested):
+        """:class:`select.kqueue`."""
+
+        def __init__(self) -> None:
+            self._poller = _kqueue()
+
+        @classmethod
+        def fromfd(cls, fd: int, /) -> Self:
+            """An object for the descriptor ``fd``, which it then owns."""
+            new = cls.__new__(cls)
+            new._poller = _kqueue.fromfd(fd)
+            return new
+
+        def control(
+            self, changelist: Iterable[Any] | None, maxevents: int, timeout: float | None = None, /
+        ) -> list[Any]:
+            """Register ``changelist``, then wait for events.
+
+            :param timeout: seconds; None waits for ever, 0 only looks.
+            """
+            found: list[Any] = self._poller.control(changelist, maxevents, 0)
+            if found or not maxevents:
+                return found
+            if timeout == 0:
+                give_way()
+                return list(self._poller.control(None, maxevents, 0))
+            deadline = Deadline(timeout)
+            while True:
+                in_time = wait_nested(self.fileno(), deadline.left())
+                found = self._poller.control(None, maxevents, 0)
+                if not in_time or found:
+                    return found

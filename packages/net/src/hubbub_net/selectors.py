@@ -1,0 +1,130 @@
+"""The standard library's :mod:`selectors`, with waits that let other greenlets run.
+
+Every class that the system has, and :class:`DefaultSelector`. A selector that always finds events gives way to other
+greenlets too: once for every call of ``select`` between which the loop did not turn.
+"""
+
+from __future__ import annotations
+
+import selectors as _stdlib
+from typing import Any
+
+from hubbub.abc import READ, WRITE
+from hubbub.hub import get_hub
+from hubbub.lowlevel import closing
+
+from hubbub_net._names import public_names
+from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
+
+_OWN = ["DefaultSelector", "SelectSelector"]
+__all__ = [*_OWN, *(name for name in public_names(_stdlib) if name not in _OWN)]
+
+_Events = list[tuple[_stdlib.SelectorKey, int]]
+
+
+def __getattr__(name: str) -> Any:
+    """What is not defined here is the standard library's."""
+    return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Cooperative(_stdlib.BaseSelector):
+    """Asks the kernel only for what is there; waiting is the loop's."""
+
+    _turn = -1
+
+    def select(self, timeout: float | None = None) -> _Events:
+        """(key, events) pairs.
+
+        :param timeout: seconds; None waits for ever, 0 or less only looks.
+        """
+        loop = get_hub().loop
+        if loop.iteration == self._turn:
+            give_way()
+        self._turn = loop.iteration
+        found = super().select(0)
+        if found or (timeout is not None and timeout <= 0):
+            return found
+        deadline = Deadline(timeout)
+        while True:
+            in_time = self._wait(deadline.left())
+            found = super().select(0)
+            if not in_time or found:
+                self._turn = loop.iteration
+                return found
+
+    def _wait(self, timeout: float | None) -> bool:
+        interests = {}
+        for key in self.get_map().values():
+            interests[key.fd] = (READ if key.events & _stdlib.EVENT_READ else 0) | (
+                WRITE if key.events & _stdlib.EVENT_WRITE else 0
+            )
+        return wait_any(interests, timeout)
+
+
+class _Nested(_Cooperative):
+    """The selector is a descriptor itself, and readable when it has events."""
+
+    def fileno(self) -> int:
+        """The selector's own descriptor."""
+        raise NotImplementedError
+
+    def _wait(self, timeout: float | None) -> bool:
+        return wait_nested(self.fileno(), timeout)
+
+    def close(self) -> None:
+        """Close it. A greenlet that waits gets EBADF."""
+        try:
+            fd = self.fileno()
+        except ValueError:
+            return  # closed already
+        closing(fd)
+        super().close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_selector"):
+            self.close()
+
+
+class SelectSelector(_Cooperative, _stdlib.SelectSelector):
+    """:class:`selectors.SelectSelector`."""
+
+
+_CLASSES: dict[str, Any] = {"SelectSelector": SelectSelector}
+
+if hasattr(_stdlib, "PollSelector"):
+
+    class PollSelector(_Cooperative, _stdlib.PollSelector):
+        """:class:`selectors.PollSelector`."""
+
+    _CLASSES["PollSelector"] = PollSelector
+
+if hasattr(_stdlib, "DevpollSelector"):
+
+    class DevpollSelector(_Cooperative, _stdlib.DevpollSelector):  # type: ignore[name-defined,misc]  # Solaris only
+        """:class:`selectors.DevpollSelector`."""
+
+    _CLASSES["DevpollSelector"] = DevpollSelector
+
+if hasattr(_stdlib, "EpollSelector"):
+
+    class EpollSelector(_Nested, _stdlib.EpollSelector):
+        """:class:`selectors.EpollSelector`."""
+
+        fileno = _stdlib.EpollSelector.fileno
+
+    _CLASSES["EpollSelector"] = EpollSelector
+
+if hasattr(_stdlib, "KqueueSelector"):
+
+    class KqueueSelector(_Nested, _stdlib.KqueueSelector):  # type: ignore[name-defined,misc]  # BSD only
+        """:class:`selectors.KqueueSelector`."""
+
+        fileno = _stdlib.KqueueSelector.fileno  # type: ignore[attr-defined]  # BSD only
+
+    _CLASSES["KqueueSelector"] = KqueueSelector
+
+DefaultSelector: Any = _CLASSES[_stdlib.DefaultSelector.__name__]

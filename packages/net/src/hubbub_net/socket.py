@@ -1,0 +1,326 @@
+"""The standard library's :mod:`socket`, with calls that let other greenlets run while they wait.
+
+:class:`socket` is a :class:`socket.socket`; names are looked up by the hub's resolver. Every other public name is the
+standard library's own. For descriptors of others, such as a C library's, there are :func:`wait_read`,
+:func:`wait_write` and :func:`wait`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket as _stdlib
+from typing import Any
+
+from hubbub.abc import READ, WRITE, Address, AddressInfo
+from hubbub.hub import get_hub
+from hubbub.io import Socket
+from hubbub.lowlevel import wait_readable, wait_writable
+
+from hubbub_net import _connect
+from hubbub_net._address import is_numeric, numeric
+from hubbub_net._names import public_names
+from hubbub_net._waiting import Deadline, ready_now, wait_any
+
+_OWN = [
+    "create_connection",
+    "create_server",
+    "fromfd",
+    "getaddrinfo",
+    "getfqdn",
+    "gethostbyaddr",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "getnameinfo",
+    "socket",
+    "socketpair",
+    "wait",
+    "wait_read",
+    "wait_readwrite",
+    "wait_write",
+]
+__all__ = [*_OWN, *(name for name in public_names(_stdlib) if name not in _OWN)]
+
+_DEFAULT_TIMEOUT: Any = object()
+_STDLIB_DEFAULT_TIMEOUT: Any = getattr(_stdlib, "_GLOBAL_DEFAULT_TIMEOUT", _DEFAULT_TIMEOUT)
+_create_server = _stdlib.create_server
+_dup = _stdlib.dup
+_getaddrinfo: Any = _stdlib.getaddrinfo
+_socketpair = _stdlib.socketpair
+_sendfile = getattr(os, "sendfile", None)
+_family: Any = _stdlib.SocketType.__dict__["family"].__get__
+_SENDFILE_BLOCK = 1 << 30
+
+
+def __getattr__(name: str) -> Any:
+    """What is not defined here is the standard library's."""
+    return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class socket(Socket):
+    """A :class:`socket.socket` whose calls let other greenlets run while they wait.
+
+    Addresses may hold names: the hub's resolver looks them up. ``close`` wakes every waiter with EBADF.
+    """
+
+    __slots__ = ()
+
+    def bind(self, address: Address, /) -> None:
+        """:meth:`socket.socket.bind`."""
+        super().bind(numeric(address, _family(self)))
+
+    def connect(self, address: Address, /) -> None:
+        """:meth:`socket.socket.connect`.
+
+        :raises socket.gaierror: the host is not found.
+        :raises TimeoutError: the socket's time limit has passed; the look-up does not count.
+        """
+        super().connect(numeric(address, _family(self)))
+
+    def connect_ex(self, address: Address, /) -> int:
+        """:meth:`socket.socket.connect_ex`: the error's number, or 0."""
+        return super().connect_ex(numeric(address, _family(self)))
+
+    def sendto(self, data: Any, flags_or_address: Any, address: Any = None, /) -> int:
+        """:meth:`socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+        if address is None:
+            return super().sendto(data, numeric(flags_or_address, _family(self)))
+        return super().sendto(data, flags_or_address, numeric(address, _family(self)))
+
+    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Address | None = None, /) -> int:
+        """:meth:`socket.socket.sendmsg`."""
+        if address is None:
+            return super().sendmsg(buffers, ancdata, flags)
+        return super().sendmsg(buffers, ancdata, flags, numeric(address, _family(self)))
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """:meth:`socket.socket.sendfile`: by :func:`os.sendfile`, or by reading and sending where that cannot be.
+
+        :param file: open in binary mode.
+        :param offset: where to begin.
+        :param count: bytes at most; None for all.
+        :returns: bytes sent. The file's position is after them, whatever happens.
+        :raises ValueError: a wrong offset or count, a text file, a socket that is no stream or does not wait.
+        """
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]  # of the standard library's class
+        if self.gettimeout() == 0.0:
+            raise ValueError("non-blocking sockets are not supported")
+        source = _file_number(file)
+        if source is not None:
+            sent = self._sendfile_by_kernel(source, file, offset, count)
+            if sent is not None:
+                return sent
+        copied: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]  # as above
+        return copied
+
+    def _sendfile_by_kernel(self, source: int, file: Any, offset: int, count: int | None) -> int | None:
+        """None when the kernel cannot send such a file."""
+        if _sendfile is None:
+            return None
+        sent = 0
+        try:
+            while count is None or sent < count:
+                block = _SENDFILE_BLOCK if count is None else min(count - sent, _SENDFILE_BLOCK)
+                try:
+                    step = _sendfile(self.fileno(), source, offset + sent, block)
+                except BlockingIOError:
+                    self.wait_writable()
+                    continue
+                except OSError:
+                    if not sent:
+                        return None
+                    raise
+                if not step:
+                    break
+                sent += step
+            return sent
+        finally:
+            if sent:
+                file.seek(offset + sent)
+
+
+def _file_number(file: Any) -> int | None:
+    """The descriptor of a file with a size; None if it is something else."""
+    try:
+        number = int(file.fileno())
+        return number if os.fstat(number).st_size else None
+    except (AttributeError, io.UnsupportedOperation, OSError):
+        return None
+
+
+# Making sockets -------------------------------------------------------------------------------------------------------
+
+
+def create_connection(
+    address: tuple[str | None, int | str],
+    timeout: float | None = _DEFAULT_TIMEOUT,
+    source_address: Address | None = None,
+    *,
+    all_errors: bool = False,
+) -> socket:
+    """:func:`socket.create_connection`, by Happy Eyeballs (RFC 8305).
+
+    The addresses of the host are tried in order, families in turn: the next one when an attempt fails, and after 250 ms
+    of silence, while the earlier ones go on. The first connection wins.
+
+    :param timeout: seconds for each attempt; None for no limit; :func:`getdefaulttimeout` if not given.
+    :param source_address: what to bind to.
+    :param all_errors: raise what went wrong at all addresses, not only at the last.
+    :raises OSError: no address answers; with ``all_errors`` an ExceptionGroup of all errors, in the order of attempts.
+    """
+
+    def open_socket(info: AddressInfo) -> socket:
+        new = socket(info[0], info[1], info[2])
+        try:
+            if timeout is not _DEFAULT_TIMEOUT and timeout is not _STDLIB_DEFAULT_TIMEOUT:
+                new.settimeout(timeout)
+            if source_address is not None:
+                new.bind(source_address)
+        except BaseException:
+            new.close()
+            raise
+        return new
+
+    host, port = address
+    found = _connect.interleaved(_addresses(host, port))
+    if not found:
+        raise OSError("getaddrinfo returns an empty list")
+    result = _connect.race(found, open_socket)
+    if not isinstance(result, list):
+        return result
+    try:
+        if all_errors:
+            raise ExceptionGroup("create_connection failed", result)
+        raise result[-1]
+    finally:
+        result.clear()  # tracebacks hold this frame
+
+
+def _addresses(host: Any, port: Any) -> list[AddressInfo]:
+    if isinstance(host, str) and isinstance(port, int) and host:
+        family = _stdlib.AF_INET6 if ":" in host else _stdlib.AF_INET
+        if is_numeric(host, family):
+            found: list[AddressInfo] = _getaddrinfo(host, port, family, _stdlib.SOCK_STREAM)
+            return found
+    return get_hub().resolver.getaddrinfo(host, port, 0, _stdlib.SOCK_STREAM)
+
+
+def create_server(
+    address: Address,
+    *,
+    family: int = _stdlib.AF_INET,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    dualstack_ipv6: bool = False,
+) -> socket:
+    """:func:`socket.create_server`: a listening TCP socket."""
+    listener = _create_server(
+        numeric(address, family), family=family, backlog=backlog, reuse_port=reuse_port, dualstack_ipv6=dualstack_ipv6
+    )
+    return _adopt(listener)
+
+
+def _adopt(other: _stdlib.socket) -> socket:
+    """A cooperative socket in place of another."""
+    family, kind, proto = other.family, other.type, other.proto
+    return socket(family, kind, proto, fileno=other.detach())
+
+
+def socketpair(family: int | None = None, type: int = _stdlib.SOCK_STREAM, proto: int = 0) -> tuple[socket, socket]:
+    """:func:`socket.socketpair`."""
+    one, other = _socketpair(family, type, proto)
+    return _adopt(one), _adopt(other)
+
+
+def fromfd(fd: int, family: int, type: int, proto: int = 0) -> socket:
+    """:func:`socket.fromfd`: a socket on a duplicate of ``fd``."""
+    return socket(family, type, proto, fileno=_dup(fd))
+
+
+if hasattr(_stdlib, "fromshare"):
+
+    def fromshare(info: bytes) -> socket:
+        """``socket.fromshare``: a socket that another process shared (Windows only)."""
+        return socket(0, 0, 0, info)  # type: ignore[arg-type]  # as the standard library does
+
+
+# Names ----------------------------------------------------------------------------------------------------------------
+
+
+def getaddrinfo(
+    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> list[AddressInfo]:
+    """:func:`socket.getaddrinfo`, by the hub's resolver."""
+    return get_hub().resolver.getaddrinfo(host, port, family, type, proto, flags)
+
+
+def gethostbyname(hostname: Any, /) -> str:
+    """:func:`socket.gethostbyname`, by the hub's resolver."""
+    return get_hub().resolver.gethostbyname(hostname)
+
+
+def gethostbyname_ex(hostname: Any, /) -> tuple[str, list[str], list[str]]:
+    """:func:`socket.gethostbyname_ex`, by the hub's resolver."""
+    return get_hub().resolver.gethostbyname_ex(hostname)
+
+
+def gethostbyaddr(ip_address: Any, /) -> tuple[str, list[str], list[str]]:
+    """:func:`socket.gethostbyaddr`, by the hub's resolver."""
+    return get_hub().resolver.gethostbyaddr(ip_address)
+
+
+def getnameinfo(sockaddr: Address, flags: int, /) -> tuple[str, str]:
+    """:func:`socket.getnameinfo`, by the hub's resolver."""
+    return get_hub().resolver.getnameinfo(sockaddr, flags)
+
+
+def getfqdn(name: str = "") -> str:
+    """:func:`socket.getfqdn`, by the hub's resolver."""
+    return get_hub().resolver.getfqdn(name)
+
+
+# Descriptors of others ------------------------------------------------------------------------------------------------
+
+
+def wait_read(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
+    """Wait until ``fd`` can be read.
+
+    :param fd: a descriptor, or an object with ``fileno()``, that can be polled.
+    :param timeout: seconds, or None for no limit.
+    :param timeout_exc: what to raise when the time is up; TimeoutError if None.
+    :raises OSError: EBADF, it is closed, or was closed by hubbub meanwhile.
+    """
+    if not wait_readable(fd, timeout):
+        raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
+
+
+def wait_write(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
+    """Wait until ``fd`` can be written; otherwise as :func:`wait_read`."""
+    if not wait_writable(fd, timeout):
+        raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
+
+
+def wait_readwrite(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
+    """Wait until ``fd`` can be read or written; otherwise as :func:`wait_read`."""
+    if not wait(fd, READ | WRITE, timeout):
+        raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
+
+
+def wait(fd: Any, events: int, timeout: float | None = None) -> int:
+    """Wait for any of ``events`` of ``fd``.
+
+    :param events: :data:`hubbub.abc.READ`, :data:`hubbub.abc.WRITE` or both.
+    :param timeout: seconds, or None for no limit.
+    :returns: the events that are there; 0 when the time ran out first.
+    :raises OSError: EBADF, it is closed, or was closed by hubbub meanwhile.
+    """
+    number = fd if isinstance(fd, int) else fd.fileno()
+    deadline = Deadline(timeout)
+    while True:
+        found = ready_now(number, events)
+        if found or not wait_any({number: events}, deadline.left()):
+            return found

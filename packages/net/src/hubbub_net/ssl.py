@@ -1,0 +1,345 @@
+"""The standard library's :mod:`ssl`, with calls that let other greenlets run while they wait.
+
+:class:`SSLContext` makes cooperative :class:`SSLSocket`s; every other public name is the standard library's own. A
+context of the standard library becomes cooperative by ``context.sslsocket_class = hubbub_net.ssl.SSLSocket``.
+"""
+
+from __future__ import annotations
+
+import socket as _plain
+import ssl as _stdlib
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hubbub.lock import Semaphore
+
+from hubbub_net._names import public_names
+from hubbub_net._waiting import Deadline, give_way
+from hubbub_net.socket import create_connection, socket
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from _typeshed import ReadableBuffer
+
+_OWN = ["SSLContext", "SSLSocket", "create_default_context", "get_server_certificate"]
+__all__ = [*_OWN, *(name for name in public_names(_stdlib) if name not in _OWN)]
+
+T = TypeVar("T")
+_WantRead = _stdlib.SSLWantReadError
+_WantWrite = _stdlib.SSLWantWriteError
+_EOF = _stdlib.SSL_ERROR_EOF
+_CHUNK = 1 << 20
+"""``sendall`` encrypts so many bytes at once."""
+_DEFAULT_TIMEOUT: Any = object()
+_create_default_context = _stdlib.create_default_context
+
+
+def __getattr__(name: str) -> Any:
+    """What is not defined here is the standard library's."""
+    return getattr(_stdlib, name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two disagree on names of parameters only
+    """An :class:`ssl.SSLSocket` whose calls let other greenlets run while they wait.
+
+    Made by :meth:`SSLContext.wrap_socket`, on any socket. One greenlet may read while another writes; several writers
+    take turns. A time limit is for the whole of a call. A write that was cut short, by its time limit or an exception
+    thrown into the greenlet, leaves a half-sent record: the connection can then only be closed.
+    """
+
+    do_handshake_on_connect: bool
+    suppress_ragged_eofs: bool
+    _sslobj: Any
+    _turn: Semaphore | None = None  # held by the writer that waits: OpenSSL wants it to come back with the same data
+
+    @classmethod
+    def _create(cls, *, do_handshake_on_connect: bool = True, **options: Any) -> Self:
+        new: Self = super()._create(do_handshake_on_connect=False, **options)  # type: ignore[misc]  # typeshed does not list it
+        new.do_handshake_on_connect = do_handshake_on_connect
+        if do_handshake_on_connect and new._sslobj is not None:
+            try:
+                if new.gettimeout() == 0.0:
+                    raise ValueError("do_handshake_on_connect should not be specified for non-blocking sockets")
+                new.do_handshake()
+            except BaseException:
+                new.close()
+                raise
+        return new
+
+    # Waiting --------------------------------------------------------------------------------------------------------
+
+    def _complete(
+        self, attempt: Callable[[], T], name: str, limit: float | None, deadline: Deadline | None = None
+    ) -> T:
+        """Make ``attempt`` as often as it takes."""
+        while True:
+            try:
+                return attempt()
+            except _WantRead:
+                if limit == 0.0:
+                    raise
+                writing = False
+            except _WantWrite:
+                if limit == 0.0:
+                    raise
+                writing = True
+            if deadline is None:
+                deadline = Deadline(limit)
+            self._await(writing, name, deadline)
+
+    def _await(self, writing: bool, name: str, deadline: Deadline) -> None:
+        try:
+            if writing:
+                self.wait_writable(deadline.left())
+            else:
+                self.wait_readable(deadline.left())
+        except TimeoutError:
+            raise TimeoutError(f"The {name} operation timed out") from None
+
+    def do_handshake(self, block: bool = False) -> None:
+        """:meth:`ssl.SSLSocket.do_handshake`.
+
+        :param block: wait without limit if the socket does not wait.
+        :raises TimeoutError: the time limit has passed.
+        """
+        self._check_connected()  # type: ignore[attr-defined]  # of the standard library's class
+        limit = self.gettimeout()
+        if limit == 0.0 and block:
+            limit = None
+        self._complete(self._sslobj.do_handshake, "handshake", limit)
+
+    def unwrap(self) -> Self:
+        """:meth:`ssl.SSLSocket.unwrap`: exchange close_notify. The socket then goes on in plain text.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        sslobj = self._sslobj
+        if sslobj is None:
+            raise ValueError(f"No SSL wrapper around {self}")
+        plain: Self = self._complete(sslobj.shutdown, "shutdown", self.gettimeout())
+        self._sslobj = None
+        return plain
+
+    # Receiving ------------------------------------------------------------------------------------------------------
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        """:meth:`ssl.SSLSocket.read`: bytes, or their number if there is a ``buffer``.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        sslobj = self._sslobj
+        if sslobj is None:
+            raise ValueError("Read on closed or unwrapped SSL socket.")
+        deadline = None
+        while True:
+            try:
+                if buffer is None:
+                    return sslobj.read(len)
+                return sslobj.read(len, buffer)
+            except _WantRead:
+                if self.gettimeout() == 0.0:
+                    raise
+                writing = False
+            except _WantWrite:
+                if self.gettimeout() == 0.0:
+                    raise
+                writing = True
+            except _stdlib.SSLError as error:
+                if error.args[0] == _EOF and self.suppress_ragged_eofs:
+                    return b"" if buffer is None else 0
+                raise
+            if deadline is None:
+                deadline = Deadline(self.gettimeout())
+            self._await(writing, "read", deadline)
+
+    # Sending --------------------------------------------------------------------------------------------------------
+
+    def write(self, data: ReadableBuffer) -> int:
+        """:meth:`ssl.SSLSocket.write`: returns the number of bytes, which is all of them.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        sslobj = self._sslobj
+        if sslobj is None:
+            raise ValueError("Write on closed or unwrapped SSL socket.")
+        if self._turn is None or not self._turn.locked():
+            try:
+                count: int = sslobj.write(data)
+                return count
+            except (_WantRead, _WantWrite):
+                if self.gettimeout() == 0.0:
+                    raise
+        return self._write_in_turn(data)
+
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
+        """:meth:`ssl.SSLSocket.send`: returns the number of bytes, which is all of them.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None:
+            return socket.send(self, data, flags)
+        if flags:
+            raise ValueError(f"non-zero flags not allowed in calls to send() on {type(self)}")
+        return self.write(data)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """:meth:`ssl.SSLSocket.sendall`; the time limit is for the whole."""
+        if self._sslobj is None:
+            return socket.sendall(self, data, flags)
+        if flags:
+            raise ValueError(f"non-zero flags not allowed in calls to sendall() on {type(self)}")
+        with memoryview(data) as view, view.cast("B") as octets:
+            if len(octets) > _CHUNK:
+                self._write_in_turn(octets)
+            elif octets:
+                self.write(octets)
+        return None
+
+    def _write_in_turn(self, data: ReadableBuffer) -> int:
+        limit = self.gettimeout()
+        deadline = Deadline(limit)
+        turn = self._turn
+        if turn is None:
+            turn = self._turn = Semaphore(1)
+        if limit == 0.0 and turn.locked():
+            raise _WantWrite(_stdlib.SSL_ERROR_WANT_WRITE, "another greenlet is writing")
+        if not turn.acquire(timeout=deadline.left()):
+            raise TimeoutError("The write operation timed out")
+        try:
+            with memoryview(data) as view, view.cast("B") as octets:
+                return self._write_chunks(octets, limit, deadline)
+        finally:
+            turn.release()
+
+    def _write_chunks(self, octets: memoryview, limit: float | None, deadline: Deadline) -> int:
+        sent = 0
+        while True:
+            sslobj = self._sslobj
+            if sslobj is None:
+                raise ValueError("Write on closed or unwrapped SSL socket.")
+            with octets[sent : sent + _CHUNK] as chunk:
+                count: int = self._complete(partial(sslobj.write, chunk), "write", limit, deadline)
+            sent += count
+            if sent >= len(octets):
+                return sent
+            if limit != 0.0:
+                give_way()
+
+    # Connections ----------------------------------------------------------------------------------------------------
+
+    def accept(self) -> tuple[Self, Any]:
+        """:meth:`ssl.SSLSocket.accept`: the new connection, after its handshake, and its address."""
+        while True:
+            try:
+                fd, address = self._accept()  # type: ignore[attr-defined]  # as the standard library does
+                break
+            except BlockingIOError:
+                if self.gettimeout() == 0.0:
+                    raise
+            self.wait_readable()
+        plain = socket(self.family, self.type, self.proto, fileno=fd)
+        try:
+            wrapped: Any = self.context.wrap_socket(
+                plain,
+                do_handshake_on_connect=self.do_handshake_on_connect,
+                suppress_ragged_eofs=self.suppress_ragged_eofs,
+                server_side=True,
+            )
+        except BaseException:
+            plain.close()
+            raise
+        return wrapped, address
+
+    def shutdown(self, how: int) -> None:
+        """:meth:`ssl.SSLSocket.shutdown`. Unless only reading ends, the peer gets a close_notify first.
+
+        After ``SHUT_WR`` what the peer still sends can be read.
+        """
+        sslobj = self._sslobj
+        if sslobj is not None and how != _plain.SHUT_RD:
+            self._notify(sslobj)
+        if how != _plain.SHUT_WR:
+            self._sslobj = None
+        socket.shutdown(self, how)
+
+    def _notify(self, sslobj: Any) -> None:
+        """Send close_notify, without waiting for the peer's."""
+        deadline = Deadline(self.gettimeout())
+        while True:
+            try:
+                sslobj.shutdown()
+            except _WantWrite:
+                if self.gettimeout() == 0.0:
+                    return
+            except OSError:
+                return  # sent, and the peer's did not come yet; or there was no handshake, or there is no connection
+            else:
+                return
+            self._await(True, "shutdown", deadline)
+
+
+class SSLContext(_stdlib.SSLContext):
+    """An :class:`ssl.SSLContext` whose ``wrap_socket`` makes a cooperative :class:`SSLSocket`."""
+
+    __slots__ = ()
+    sslsocket_class = SSLSocket
+    if TYPE_CHECKING:
+
+        def wrap_socket(
+            self,
+            sock: Any,
+            server_side: bool = False,
+            do_handshake_on_connect: bool = True,
+            suppress_ragged_eofs: bool = True,
+            server_hostname: str | bytes | None = None,
+            session: _stdlib.SSLSession | None = None,
+        ) -> SSLSocket: ...
+
+
+def create_default_context(
+    purpose: _stdlib.Purpose = _stdlib.Purpose.SERVER_AUTH,
+    *,
+    cafile: Any = None,
+    capath: Any = None,
+    cadata: Any = None,
+) -> SSLContext:
+    """:func:`ssl.create_default_context`."""
+    context: Any = _create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata)
+    context.__class__ = SSLContext  # so that its settings are those of the running interpreter
+    made: SSLContext = context
+    return made
+
+
+def get_server_certificate(
+    addr: tuple[str, int],
+    ssl_version: int = _stdlib.PROTOCOL_TLS_CLIENT,
+    ca_certs: str | None = None,
+    timeout: float | None = _DEFAULT_TIMEOUT,
+) -> str:
+    """:func:`ssl.get_server_certificate`: the certificate of the server at ``addr``, in PEM.
+
+    :param ca_certs: a file of authorities; if given, the certificate must be valid.
+    :param timeout: seconds; None for no limit.
+    """
+    context = SSLContext(ssl_version)
+    context.check_hostname = False
+    if ca_certs is None:
+        context.verify_mode = _stdlib.CERT_NONE
+    else:
+        context.verify_mode = _stdlib.CERT_REQUIRED
+        context.load_verify_locations(ca_certs)
+    limits: dict[str, Any] = {} if timeout is _DEFAULT_TIMEOUT else {"timeout": timeout}
+    with (
+        create_connection(addr, **limits) as plain,
+        context.wrap_socket(plain, server_hostname=addr[0]) as wrapped,
+    ):
+        certificate = wrapped.getpeercert(True)
+    if certificate is None:
+        raise _stdlib.SSLError("the server showed no certificate")
+    return _stdlib.DER_cert_to_PEM_cert(certificate)
