@@ -59,6 +59,7 @@ class Hub(greenlet):
         self._destroyed = False
         self._resolver: Resolver | None = None
         self._threadpool: ThreadPool | None = None
+        self._file_pool: ThreadPool | None = None
         if isinstance(loop, BaseLoop):
             self.loop = loop
         else:
@@ -151,6 +152,9 @@ class Hub(greenlet):
         if self._threadpool is not None:
             self._threadpool.kill()
             self._threadpool = None
+        if self._file_pool is not None:
+            self._file_pool.kill()
+            self._file_pool = None
         if destroy_loop is not False:
             self.loop.destroy()
         if getattr(_state, "hub", None) is self:
@@ -262,6 +266,15 @@ class Hub(greenlet):
     @threadpool.deleter
     def threadpool(self) -> None:
         self._threadpool = None
+
+    @property
+    def file_pool(self) -> ThreadPool:
+        """The threads for regular files, apart from those of the user. Made on first use."""
+        if self._file_pool is None:
+            from hubbub.threadpool import ThreadPool
+
+            self._file_pool = ThreadPool(10, hub=self)
+        return self._file_pool
 
 
 class _ThreadGuard:

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["Socket", "closing", "wait_readable", "wait_writable"]
+__all__ = ["Socket", "close", "closing", "wait_readable", "wait_writable"]
 
 T = TypeVar("T")
 _OWN: Any = object()
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
+_os_close = os.close
 _poll = select.poll if hasattr(select, "poll") else None
 _recv = _Base.recv
 _recv_into = _Base.recv_into
@@ -258,7 +259,7 @@ class Socket(socket.socket):
         try:
             return type(self)(_family(self), _kind(self), self.proto, fileno=fd)
         except BaseException:
-            os.close(fd)
+            _os_close(fd)
             raise
 
     def connect(self, address: Address, /) -> None:
@@ -366,7 +367,19 @@ def _close_elsewhere(fd: int) -> bool:
 def _close_here(loop: BaseLoop, fd: int, last: bool) -> None:
     loop.descriptor_closing(fd)
     if last:
-        os.close(fd)
+        _os_close(fd)
+
+
+def close(fd: int) -> None:
+    """:func:`os.close` for a descriptor that others may wait for: they get EBADF at once.
+
+    If the loop of another thread watches it, that thread closes it in its next turn: the number must not come into use
+    again before.
+
+    :raises OSError: EBADF, it is not open.
+    """
+    if not _close_elsewhere(fd):
+        _os_close(fd)
 
 
 def closing(fd: int) -> None:

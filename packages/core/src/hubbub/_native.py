@@ -1,0 +1,36 @@
+"""A native thread for one call that may block for very long."""
+
+from __future__ import annotations
+
+from _thread import start_new_thread
+from collections.abc import Callable
+from typing import Any
+
+from hubbub._waiter import Waiter
+
+__all__ = ["in_own_thread"]
+
+_start = start_new_thread  # the original: patching replaces it in its module
+
+
+def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Run ``function(*args)`` in a thread of its own, and wait for what it returns or raises.
+
+    If the wait is cut short the thread goes on, and its result is dropped.
+    """
+    waiter = Waiter()
+
+    def work() -> None:
+        outcome: tuple[Any, BaseException | None]
+        try:
+            outcome = (function(*args), None)
+        except BaseException as error:
+            outcome = (None, error)
+        waiter.wake(outcome)
+
+    _start(work, ())
+    waiter.wait()
+    value, error = waiter.value
+    if error is not None:
+        raise error
+    return value

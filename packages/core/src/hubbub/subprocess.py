@@ -1,0 +1,345 @@
+"""Child processes: the standard module's interface, waiting without keeping other greenlets from running.
+
+:class:`Popen` is the standard library's, with its way of starting a child (vfork, posix_spawn) and with pipes and waits
+that are cooperative. It may be used from any thread; the child's end is told by a process descriptor, so no SIGCHLD
+handler is needed or touched.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from functools import partial, wraps
+from inspect import signature
+from subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    CompletedProcess,
+    SubprocessError,
+    TimeoutExpired,
+    list2cmdline,
+)
+from time import monotonic
+from typing import Any, AnyStr
+
+from greenlet import GreenletExit
+
+from hubbub._processes import wait_for_end
+from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered
+from hubbub.greenlet import Greenlet, joinall
+from hubbub.hub import get_hub
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CalledProcessError",
+    "CompletedProcess",
+    "Popen",
+    "SubprocessError",
+    "TimeoutExpired",
+    "call",
+    "check_call",
+    "check_output",
+    "getoutput",
+    "getstatusoutput",
+    "list2cmdline",
+    "run",
+]
+if sys.platform == "win32":
+    from subprocess import STARTUPINFO
+
+    __all__ += ["STARTUPINFO"]
+
+_Popen = subprocess.Popen  # the original: patching replaces it in its module
+_WINDOWS = sys.platform == "win32"
+_CHUNK = 1 << 16
+
+
+def _position(name: str) -> int:
+    """Where the standard library's way to start a child gets an argument."""
+    method: Any = _Popen._execute_child  # type: ignore[attr-defined]  # not public
+    return list(signature(method).parameters).index(name) - 1
+
+
+_PARENT_ENDS = () if _WINDOWS else tuple(_position(name) for name in ("p2cwrite", "c2pread", "errread"))
+
+
+class Popen(_Popen[AnyStr]):
+    """:class:`subprocess.Popen`, cooperative. All arguments, results and errors are the same.
+
+    An end can also be waited for with :func:`hubbub.wait`.
+    """
+
+    @wraps(_Popen.__init__)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        bufsize = args[1] if len(args) > 1 else kwargs.get("bufsize", -1)
+        self._bufsize: Any = -1 if bufsize is None else bufsize
+        self._parent_ends = (-1, -1, -1)
+        self._watch: Greenlet | None = None
+        self._heard: dict[Any, list[bytes]] = {}
+        self._unsent: memoryview | None = None
+        super().__init__(*args, **kwargs)
+
+    # Starting -------------------------------------------------------------------------------------------------------
+    # The constructor gets to know of the child's ends of the pipes alone, so that it makes no files of the parent's.
+
+    def _get_handles(self, *args: Any) -> Any:
+        base: Any = super()
+        if _WINDOWS:
+            return base._get_handles(*args)
+        p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = base._get_handles(*args)
+        self._parent_ends = (p2cwrite, c2pread, errread)
+        return p2cread, -1, -1, c2pwrite, -1, errwrite
+
+    def _execute_child(self, *args: Any) -> None:
+        base: Any = super()
+        if _WINDOWS:
+            base._execute_child(*args)
+            return
+        given = list(args)
+        for position, fd in zip(_PARENT_ENDS, self._parent_ends, strict=True):
+            given[position] = fd
+        self._open_files()
+        base._execute_child(*given)
+
+    def _open_files(self) -> None:
+        unopened = [fd for fd in self._parent_ends if fd >= 0]
+        text: Any = self.text_mode  # type: ignore[attr-defined]  # the stubs lack it
+        size = self._bufsize
+        by_line = text and size == 1
+        if size == 1:
+            if not text:
+                warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=5)
+            size = -1
+        try:
+            for name, fd in zip(("stdin", "stdout", "stderr"), self._parent_ends, strict=True):
+                if fd < 0:
+                    continue
+                writes = name == "stdin"
+                file: Any = buffered(PolledFile(fd, "wb" if writes else "rb"), size)
+                unopened.remove(fd)
+                setattr(self, name, file)
+                if text:
+                    file = TextFile(file, self.encoding, self.errors, None, writes and by_line, writes)  # type: ignore[attr-defined]  # the stubs lack them
+                    setattr(self, name, file)
+        finally:
+            for fd in unopened:
+                os.close(fd)
+
+    # Waiting --------------------------------------------------------------------------------------------------------
+
+    def _wait(self, timeout: float | None) -> int:
+        if self.returncode is None:
+            base: Any = super()
+            if _WINDOWS:
+                result: int = get_hub().threadpool.apply(base._wait, (timeout,))
+                return result
+            if wait_for_end(self.pid, base._internal_poll, timeout) is None:
+                raise TimeoutExpired(self.args, timeout or 0.0)
+        return self.returncode
+
+    def ready(self) -> bool:
+        """Whether it has ended."""
+        return self.poll() is not None
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on the hub when the process has ended. The callback must not wait.
+
+        :raises TypeError: ``callback`` is not callable.
+        """
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        if self._watch is None:
+            self._watch = Greenlet.spawn(self._wait, None)
+        self._watch.rawlink(_EndLink(self, callback))
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`rawlink`, if it has not been called."""
+        if self._watch is not None:
+            self._watch.unlink(callback)
+
+    # Talking --------------------------------------------------------------------------------------------------------
+
+    def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
+        """One greenlet per pipe moves data until all are closed or the time is up; what was moved is kept."""
+        if _WINDOWS:
+            base: Any = super()
+            return get_hub().threadpool.apply(base._communicate, (input, endtime, orig_timeout))
+        errors: list[BaseException] = []
+        movers = [Greenlet.spawn(_guarded, errors, move) for move in self._movers(input)]
+        try:
+            joinall(movers, None if endtime is None else max(endtime - monotonic(), 0.0))
+            if errors:
+                raise errors[0]
+            if not all(mover.ready() for mover in movers):
+                raise TimeoutExpired(
+                    self.args, orig_timeout or 0.0, self._heard_from(self.stdout), self._heard_from(self.stderr)
+                )
+        finally:
+            for mover in movers:
+                mover.kill(block=False)
+        self.wait(None if endtime is None else endtime - monotonic())
+        return self._result(self.stdout), self._result(self.stderr)
+
+    def _movers(self, input: Any) -> list[Callable[[], None]]:
+        movers: list[Callable[[], None]] = []
+        if self.stdin and not self.stdin.closed:
+            if self._unsent is None:
+                if input and self.text_mode:  # type: ignore[attr-defined]  # the stubs lack it
+                    input = input.encode(self.stdin.encoding, self.stdin.errors)  # type: ignore[attr-defined]  # a text file
+                self._unsent = memoryview(input or b"").cast("B")
+            movers.append(self._send)
+        for file in (self.stdout, self.stderr):
+            if file:
+                self._heard.setdefault(file, [])
+                if not file.closed:
+                    movers.append(partial(self._hear, file))
+        return movers
+
+    def _send(self) -> None:
+        """Write the input, as far as the child wants it, and close the pipe."""
+        stdin: Any = self.stdin
+        try:
+            stdin.flush()
+            raw = getattr(stdin, "buffer", stdin)
+            raw = getattr(raw, "raw", raw)
+            while self._unsent:
+                self._unsent = self._unsent[raw.write(self._unsent) :]
+        except BrokenPipeError:
+            pass  # the child has ended or does not read: no error, as subprocess has it
+        try:
+            stdin.close()
+        except BrokenPipeError:
+            pass
+
+    def _hear(self, file: Any) -> None:
+        binary = getattr(file, "buffer", file)
+        read = getattr(binary, "read1", binary.read)
+        heard = self._heard[file]
+        while data := read(_CHUNK):
+            heard.append(data)
+        file.close()
+
+    def _heard_from(self, file: Any) -> bytes | None:
+        return b"".join(self._heard[file]) or None if file else None
+
+    def _result(self, file: Any) -> Any:
+        if not file:
+            return None
+        data = b"".join(self._heard[file])
+        if not self.text_mode:  # type: ignore[attr-defined]  # the stubs lack it
+            return data
+        return self._translate_newlines(data, file.encoding, file.errors)  # type: ignore[attr-defined]  # not public
+
+
+class _EndLink:
+    """A link to the end of a process."""
+
+    __slots__ = ("callback", "process")
+
+    def __init__(self, process: Popen[Any], callback: Callable[[Any], Any]) -> None:
+        self.process = process
+        self.callback = callback
+
+    def __call__(self, _: Greenlet) -> None:
+        self.callback(self.process)
+
+
+def _guarded(errors: list[BaseException], move: Callable[[], None]) -> None:
+    try:
+        move()
+    except GreenletExit:
+        raise
+    except BaseException as error:
+        errors.append(error)
+
+
+# The functions --------------------------------------------------------------------------------------------------------
+
+
+def run(
+    *popenargs: Any,
+    input: Any = None,
+    capture_output: bool = False,
+    timeout: float | None = None,
+    check: bool = False,
+    **kwargs: Any,
+) -> CompletedProcess[Any]:
+    """:func:`subprocess.run`.
+
+    :param timeout: seconds; then the child is killed.
+    :raises TimeoutExpired: with the output so far.
+    :raises CalledProcessError: ``check`` is true and the child failed.
+    """
+    if input is not None:
+        if kwargs.get("stdin") is not None:
+            raise ValueError("stdin and input arguments may not both be used.")
+        kwargs["stdin"] = PIPE
+    if capture_output:
+        if kwargs.get("stdout") is not None or kwargs.get("stderr") is not None:
+            raise ValueError("stdout and stderr arguments may not be used with capture_output.")
+        kwargs["stdout"] = kwargs["stderr"] = PIPE
+    with Popen(*popenargs, **kwargs) as process:
+        try:
+            stdout, stderr = process.communicate(input, timeout=timeout)
+        except BaseException as error:
+            process.kill()
+            if isinstance(error, TimeoutExpired):
+                process.wait()
+            raise
+        code = process.poll() or 0
+    if check and code:
+        raise CalledProcessError(code, process.args, stdout, stderr)
+    return CompletedProcess(process.args, code, stdout, stderr)
+
+
+def call(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> int:
+    """:func:`subprocess.call`: the exit status."""
+    with Popen(*popenargs, **kwargs) as process:
+        try:
+            return process.wait(timeout)
+        except BaseException:
+            process.kill()
+            raise
+
+
+def check_call(*popenargs: Any, **kwargs: Any) -> int:
+    """:func:`subprocess.check_call`.
+
+    :raises CalledProcessError: the child failed.
+    """
+    code = call(*popenargs, **kwargs)
+    if code:
+        raise CalledProcessError(code, kwargs["args"] if kwargs.get("args") is not None else popenargs[0])
+    return 0
+
+
+def check_output(*popenargs: Any, timeout: float | None = None, **kwargs: Any) -> Any:
+    """:func:`subprocess.check_output`: what the child wrote to its standard output.
+
+    :raises CalledProcessError: the child failed.
+    """
+    for name in ("stdout", "check"):
+        if name in kwargs:
+            raise ValueError(f"{name} argument not allowed, it will be overridden.")
+    if "input" in kwargs and kwargs["input"] is None:
+        text = any(kwargs.get(name) for name in ("universal_newlines", "text", "encoding", "errors"))
+        kwargs["input"] = "" if text else b""
+    return run(*popenargs, stdout=PIPE, timeout=timeout, check=True, **kwargs).stdout
+
+
+def getstatusoutput(cmd: Any, *, encoding: str | None = None, errors: str | None = None) -> tuple[int, str]:
+    """:func:`subprocess.getstatusoutput`: status and output of a shell command, without the last newline."""
+    done = run(cmd, shell=True, text=True, stdout=PIPE, stderr=STDOUT, encoding=encoding, errors=errors)
+    return done.returncode, done.stdout.removesuffix("\n")
+
+
+def getoutput(cmd: Any, *, encoding: str | None = None, errors: str | None = None) -> str:
+    """:func:`subprocess.getoutput`: the output of a shell command."""
+    return getstatusoutput(cmd, encoding=encoding, errors=errors)[1]
