@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -73,9 +74,16 @@ def plan(names: Iterable[str]) -> list[Step]:
 
     :raises PatchError: patches that require one another in a circle, or one that cannot be loaded.
     """
+    _import_keepers()
     loaded: dict[str, Patch] = {name: plugins.load(plugins.PATCHES, name) for name in names}
     seen: dict[tuple[str, str], Any] = {}
     return [_step(name, loaded[name], seen) for name in _ordered(loaded)]
+
+
+def _import_keepers() -> None:
+    """Import what keeps originals for itself and is otherwise imported late: it must not find replacements."""
+    for name in {"stdlib", os.environ.get("HUBBUB_LOOP", "")} & set(plugins.names(plugins.LOOPS)):
+        plugins.load(plugins.LOOPS, name)
 
 
 def _ordered(patches: Mapping[str, Patch]) -> list[str]:
