@@ -323,7 +323,12 @@ class Socket(socket.socket):
         """Tell the loops. False: the descriptor is in use in another thread, which closes it in its next turn."""
         direction = self._read
         fd = self.fileno()
-        if direction is None or fd < 0:
+        if fd < 0:
+            return True
+        if direction is None:
+            hub = get_hub_if_exists()
+            if hub is not None and fd in hub.loop.handles:  # somebody else waits for the bare descriptor
+                hub.loop.descriptor_closing(fd)
             return True
         loop = direction.loop
         self._read = self._write = None
