@@ -168,7 +168,6 @@ def test_recv_into_and_read(hub: Hub, certificates: Any) -> None:
             server.send(b"hello")
             assert reader.get(timeout=5) == 5
             assert buffer[:5] == b"hello"
-        assert client.recv_into(bytearray(), 0) == 0 or True
 
 
 def test_sendfile(hub: Hub, certificates: Any, tmp_path: Any) -> None:
@@ -179,7 +178,6 @@ def test_sendfile(hub: Hub, certificates: Any, tmp_path: Any) -> None:
     with server, client, (tmp_path / "file").open("rb") as file:
         reader = hubbub.spawn(read_all, server)
         assert client.sendfile(file, 1000) == len(data) - 1000
-        client.unwrap_later = None
         client.shutdown(plain.SHUT_WR)
         assert reader.get(timeout=5) == data[1000:]
 

@@ -30,6 +30,7 @@ T = TypeVar("T")
 _WantRead = _stdlib.SSLWantReadError
 _WantWrite = _stdlib.SSLWantWriteError
 _EOF = _stdlib.SSL_ERROR_EOF
+_END = _stdlib.SSL_ERROR_ZERO_RETURN
 _CHUNK = 1 << 20
 """``sendall`` encrypts so many bytes at once."""
 _DEFAULT_TIMEOUT: Any = object()
@@ -151,7 +152,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
                     raise
                 writing = True
             except _stdlib.SSLError as error:
-                if error.args[0] == _EOF and self.suppress_ragged_eofs:
+                # The second: close_notify came, and ours was sent before.
+                if (error.args[0] == _EOF and self.suppress_ragged_eofs) or error.args[0] == _END:
                     return b"" if buffer is None else 0
                 raise
             if deadline is None:

@@ -1,0 +1,240 @@
+"""``hubbub_net.select``: select, poll and epoll that let other greenlets run while they wait."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select as stdlib
+import socket as plain
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hubbub
+import pytest
+from hubbub.lowlevel import Hub
+from hubbub_net import select, socket
+
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair(hub: Hub) -> Iterator[Pair]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+def test_every_public_name_of_the_standard_library_is_there() -> None:
+    """Whatever ``select`` defines in the running interpreter can be had from ``hubbub_net.select``."""
+    assert not [name for name in dir(stdlib) if not name.startswith("_") and not hasattr(select, name)]
+
+
+# select ---------------------------------------------------------------------------------------------------------------
+
+
+def test_select_waits_for_data_while_others_run(pair: Pair, ticks: list[int]) -> None:
+    """``select`` returns the very objects that became readable, and others run meanwhile."""
+    one, other = pair
+    hubbub.spawn_later(0.05, other.send, b"x")
+    before = ticks[0]
+    assert select.select([one, other], [], []) == ([one], [], [])
+    assert ticks[0] - before >= 5
+
+
+def test_select_for_reading_and_writing(pair: Pair) -> None:
+    """What is ready at once is returned at once, in three lists; duplicates are reported as often as they were given."""
+    one, other = pair
+    other.send(b"x")
+    assert select.select([one, one, one.fileno()], [one], [one], 5) == ([one, one, one.fileno()], [one], [])
+
+
+def test_select_times_out(pair: Pair) -> None:
+    """Nothing in time gives three empty lists; without descriptors ``select`` sleeps."""
+    assert select.select([pair[0]], [], [], 0.01) == ([], [], [])
+    assert select.select([], [], [], 0.01) == ([], [], [])
+
+
+def test_select_that_only_looks_lets_others_run(pair: Pair) -> None:
+    """A loop around ``select`` with a time limit of 0 does not starve the greenlet it waits for."""
+    one, other = pair
+    hubbub.spawn(other.send, b"x")
+    for _ in range(100):
+        if select.select([one], [], [], 0)[0]:
+            break
+    else:
+        pytest.fail("the sender never ran")
+
+
+def test_select_sees_urgent_data(serve: Any) -> None:
+    """The third list waits for out-of-band data."""
+
+    def send_urgently(sock: socket.socket) -> None:
+        sock.recv(1)
+        sock.send(b"!", plain.MSG_OOB)
+        sock.recv(1)
+
+    with socket.create_connection(serve(send_urgently)) as sock:
+        sock.send(b"x")
+        assert select.select([], [], [sock], 5) == ([], [], [sock])
+        assert sock.recv(1, plain.MSG_OOB) == b"!"
+
+
+def test_select_refuses_what_the_standard_library_refuses(pair: Pair) -> None:
+    """Negative time limits and descriptors are ValueError, other things TypeError, closed descriptors EBADF."""
+    with pytest.raises(ValueError):
+        select.select([], [], [], -1)
+    with pytest.raises(ValueError):
+        select.select([-1], [], [])
+    with pytest.raises(TypeError):
+        select.select(["a"], [], [])
+    with pytest.raises(TypeError):
+        select.select(1, [], [])  # type: ignore[arg-type]  # that is the point
+    fd = os.dup(0)
+    os.close(fd)
+    with pytest.raises(OSError) as caught:
+        select.select([fd], [], [])
+    assert caught.value.errno == errno.EBADF
+
+
+def test_closing_a_selected_socket_ends_the_wait(pair: Pair) -> None:
+    """``close`` of a socket in the list of a waiting ``select`` is an error there, and no hang."""
+    one, _ = pair
+    waiting = hubbub.spawn(select.select, [one.fileno()], [], [])
+    hubbub.sleep(0)
+    one.close()
+    waiting.join(timeout=5)
+    assert isinstance(waiting.exception, (OSError, ValueError))
+
+
+def test_select_of_a_regular_file(hub: Hub, tmp_path: Path) -> None:
+    """A regular file is always ready, and has nothing urgent."""
+    with (tmp_path / "file").open("w+") as file:
+        assert select.select([file], [file], []) == ([file], [file], [])
+        assert select.select([], [], [file], 0.01) == ([], [], [])
+
+
+def test_two_greenlets_select_one_socket(pair: Pair) -> None:
+    """Two greenlets that select the same socket both learn that it is readable."""
+    one, other = pair
+    waiting = [hubbub.spawn(select.select, [one], [], []) for _ in range(2)]
+    hubbub.sleep(0)
+    other.send(b"x")
+    for greenlet in waiting:
+        assert greenlet.get(timeout=5) == ([one], [], [])
+
+
+# poll -----------------------------------------------------------------------------------------------------------------
+
+
+def test_poll(pair: Pair, ticks: list[int]) -> None:
+    """``poll`` waits for the events it was asked for, in milliseconds, and others run meanwhile."""
+    one, other = pair
+    poller = select.poll()
+    poller.register(one, stdlib.POLLIN)
+    assert poller.poll(10) == []
+    hubbub.spawn_later(0.05, other.send, b"x")
+    before = ticks[0]
+    assert poller.poll() == [(one.fileno(), stdlib.POLLIN)]
+    assert ticks[0] - before >= 5
+    poller.modify(one, stdlib.POLLIN | stdlib.POLLOUT)
+    assert poller.poll(-1) == [(one.fileno(), stdlib.POLLIN | stdlib.POLLOUT)]
+    poller.unregister(one)
+    assert poller.poll(0) == []
+
+
+def test_poll_errors(pair: Pair) -> None:
+    """Unknown descriptors are KeyError and FileNotFoundError, as in the standard library."""
+    poller = select.poll()
+    with pytest.raises(KeyError):
+        poller.unregister(pair[0])
+    with pytest.raises(FileNotFoundError):
+        poller.modify(pair[0], stdlib.POLLIN)
+
+
+def test_poll_sees_hang_up_and_urgent_data(pair: Pair) -> None:
+    """A registration without reading or writing still reports a hang-up."""
+    one, other = pair
+    poller = select.poll()
+    poller.register(one, stdlib.POLLPRI)
+    other.send(b"not urgent")
+    hubbub.spawn_later(0.01, other.close)
+    assert [(fd, bits & stdlib.POLLHUP) for fd, bits in poller.poll(5000)] == [(one.fileno(), stdlib.POLLHUP)]
+
+
+def test_poll_reports_a_closed_descriptor(pair: Pair) -> None:
+    """A descriptor that is closed while ``poll`` waits is reported as POLLNVAL."""
+    one, _ = pair
+    fd = one.fileno()
+    poller = select.poll()
+    poller.register(fd, stdlib.POLLIN)
+    waiting = hubbub.spawn(poller.poll)
+    hubbub.sleep(0)
+    one.close()
+    assert waiting.get(timeout=5) == [(fd, stdlib.POLLNVAL)]
+
+
+# epoll ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(stdlib, "epoll"), reason="this system has no epoll")
+class TestEpoll:
+    def test_waits(self, pair: Pair, ticks: list[int]) -> None:
+        """``epoll`` waits for its descriptors, again and again, and others run meanwhile."""
+        one, other = pair
+        with select.epoll() as poller:
+            poller.register(one, stdlib.EPOLLIN)
+            assert poller.poll(0.01) == []
+            for _ in range(3):
+                hubbub.spawn_later(0.02, other.send, b"x")
+                before = ticks[0]
+                assert poller.poll() == [(one.fileno(), stdlib.EPOLLIN)]
+                assert ticks[0] - before >= 2
+                one.recv(1)
+            poller.modify(one, stdlib.EPOLLOUT)
+            assert poller.poll(-1, 1) == [(one.fileno(), stdlib.EPOLLOUT)]
+            poller.unregister(one)
+            assert poller.poll(0) == []
+        assert poller.closed
+
+    def test_edge_triggered(self, pair: Pair) -> None:
+        """EPOLLET reports an event once."""
+        one, other = pair
+        with select.epoll() as poller:
+            poller.register(one, stdlib.EPOLLIN | stdlib.EPOLLET)
+            other.send(b"x")
+            assert poller.poll(5) == [(one.fileno(), stdlib.EPOLLIN)]
+            assert poller.poll(0.01) == []
+
+    def test_close_wakes_the_waiter(self, hub: Hub) -> None:
+        """``close`` gives EBADF to a greenlet that waits in ``poll``; further calls are ValueError."""
+        poller = select.epoll()
+        waiting = hubbub.spawn(poller.poll)
+        hubbub.sleep(0)
+        poller.close()
+        waiting.join(timeout=5)
+        assert isinstance(waiting.exception, (OSError, ValueError))
+        with pytest.raises(ValueError):
+            poller.poll()
+        poller.close()
+
+    def test_a_dropped_poller_is_forgotten(self, pair: Pair) -> None:
+        """A poller that is collected without ``close`` leaves nothing that a later descriptor of its number meets."""
+        one, other = pair
+        poller = select.epoll()
+        poller.register(one, stdlib.EPOLLIN)
+        number = poller.fileno()
+        assert poller.poll(0.001) == []
+        del poller
+        again = select.epoll()
+        assert again.fileno() == number
+        again.register(one, stdlib.EPOLLIN)
+        hubbub.spawn_later(0.01, other.send, b"x")
+        assert again.poll(5) == [(one.fileno(), stdlib.EPOLLIN)]
+        again.close()
+
+    def test_fromfd(self, pair: Pair) -> None:
+        """``fromfd`` takes over a descriptor of the kernel's."""
+        with stdlib.epoll() as theirs, select.epoll.fromfd(os.dup(theirs.fileno())) as ours:
+            theirs.register(pair[0], stdlib.EPOLLOUT)
+            assert ours.poll(5) == [(pair[0].fileno(), stdlib.EPOLLOUT)]

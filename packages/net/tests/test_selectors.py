@@ -1,0 +1,142 @@
+"""``hubbub_net.selectors``: every selector class, waiting without blocking the thread."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors as stdlib
+from collections.abc import Iterator
+from typing import Any
+
+import hubbub
+import pytest
+from hubbub.lowlevel import Hub
+from hubbub_net import selectors, socket
+
+NAMES = [name for name in dir(stdlib) if name.endswith("Selector") and not name.startswith(("_", "Base"))]
+Pair = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture
+def pair(hub: Hub) -> Iterator[Pair]:
+    one, other = socket.socketpair()
+    with one, other:
+        yield one, other
+
+
+@pytest.fixture(params=NAMES)
+def selector(request: pytest.FixtureRequest, hub: Hub) -> Iterator[Any]:
+    with getattr(selectors, request.param)() as selector:
+        yield selector
+
+
+def test_every_public_name_of_the_standard_library_is_there() -> None:
+    """Whatever ``selectors`` defines can be had from ``hubbub_net.selectors``."""
+    assert not [name for name in dir(stdlib) if not name.startswith("_") and not hasattr(selectors, name)]
+
+
+def test_the_default_is_that_of_the_standard_library() -> None:
+    """``DefaultSelector`` is the cooperative class of the standard library's choice."""
+    assert selectors.DefaultSelector.__name__ == stdlib.DefaultSelector.__name__
+    assert issubclass(selectors.DefaultSelector, stdlib.DefaultSelector)
+
+
+def test_select_waits_while_others_run(selector: Any, pair: Pair, ticks: list[int]) -> None:
+    """``select`` returns key and events when data comes, again and again, and others run meanwhile."""
+    one, other = pair
+    key = selector.register(one, stdlib.EVENT_READ, "data")
+    for _ in range(3):
+        hubbub.spawn_later(0.02, other.send, b"x")
+        before = ticks[0]
+        assert selector.select() == [(key, stdlib.EVENT_READ)]
+        assert ticks[0] - before >= 2
+        one.recv(1)
+
+
+def test_select_times_out(selector: Any, pair: Pair) -> None:
+    """Nothing in time is an empty list, with 0 and negative limits at once."""
+    selector.register(pair[0], stdlib.EVENT_READ)
+    for timeout in (0.01, 0, -1):
+        assert selector.select(timeout) == []
+
+
+def test_events_can_be_changed(selector: Any, pair: Pair) -> None:
+    """``modify`` and ``unregister`` count at the next ``select``."""
+    one, _ = pair
+    selector.register(one, stdlib.EVENT_READ)
+    key = selector.modify(one, stdlib.EVENT_READ | stdlib.EVENT_WRITE)
+    assert selector.select(5) == [(key, stdlib.EVENT_WRITE)]
+    selector.unregister(one)
+    assert selector.select(0.01) == []
+
+
+def test_registering_during_a_wait(pair: Pair) -> None:
+    """A descriptor that another greenlet registers while the default selector waits ends the wait when it is ready."""
+    one, _ = pair
+    with selectors.DefaultSelector() as selector:
+        waiting = hubbub.spawn(selector.select, 10)
+        hubbub.sleep(0)
+        key = selector.register(one, stdlib.EVENT_WRITE)
+        assert waiting.get(timeout=5) == [(key, stdlib.EVENT_WRITE)]
+
+
+def test_a_busy_selector_gives_way(selector: Any, pair: Pair) -> None:
+    """A loop around a selector that always finds events lets other greenlets run."""
+    selector.register(pair[0], stdlib.EVENT_WRITE)
+    ran: list[int] = []
+    hubbub.spawn(ran.append, 1)
+    for _ in range(3):
+        assert selector.select()
+    assert ran
+
+
+def test_closing_twice(selector: Any) -> None:
+    """``close`` may be called again."""
+    selector.close()
+    selector.close()
+
+
+def test_asyncio_runs_in_a_greenlet(hub: Hub, serve: Any, ticks: list[int]) -> None:
+    """asyncio's own event loop, unmodified, serves sockets and timers in a greenlet while others go on."""
+
+    async def talk(address: Any) -> bytes:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"hello")
+        await asyncio.sleep(0.02)
+        data = await reader.readexactly(5)
+        writer.close()
+        await writer.wait_closed()
+        return data
+
+    async def talk_often(address: Any) -> list[bytes]:
+        return await asyncio.gather(*(talk(address) for _ in range(10)))
+
+    def run(address: Any) -> list[bytes]:
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.DefaultSelector())) as runner:
+            return runner.run(talk_often(address))
+
+    def echo(sock: socket.socket) -> None:
+        while data := sock.recv(100):
+            sock.sendall(data)
+
+    before = ticks[0]
+    assert hubbub.spawn(run, serve(echo)).get(timeout=10) == [b"hello"] * 10
+    assert ticks[0] - before >= 5
+
+
+def test_a_busy_asyncio_loop_gives_way(hub: Hub) -> None:
+    """asyncio tasks that never sleep do not starve other greenlets."""
+    ran: list[int] = []
+
+    async def spin() -> int:
+        for turn in range(1000):
+            if ran:
+                return turn
+            await asyncio.sleep(0)
+        return -1
+
+    def run() -> int:
+        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.DefaultSelector())) as runner:
+            hubbub.spawn(ran.append, 1)
+            return runner.run(spin())
+
+    assert 0 <= hubbub.spawn(run).get(timeout=10) < 10
