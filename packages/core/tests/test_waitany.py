@@ -31,10 +31,12 @@ def test_losers_are_unlinked(hub):
     event, result, queue = Event(), AsyncResult(), Queue()
     queue.put(1)
     assert wait_any([event, result, queue], timeout=5) is queue
-    assert not event._links
-    assert not result._links
+    called = []
+    event.rawlink(called.append)
     event.set()
-    assert event.wait(1)
+    result.set()
+    hub.join(timeout=1)
+    assert called == [event]
 
 
 def test_sockets_and_timeouts(hub):

@@ -21,7 +21,7 @@ class Waiter:
     hand-over; a waiter that gives up and is not in the queue any more has been handed something.
     """
 
-    __slots__ = ("_hub", "_switch", "done", "value")
+    __slots__ = ("_hub", "_switch", "done", "since", "value")
 
     def __init__(self) -> None:
         current = getcurrent()
@@ -32,6 +32,7 @@ class Waiter:
                 raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
         self._hub: Hub = hub
         self._switch = current.switch
+        self.since = hub.loop.time
         self.done = False
         self.value: Any = None
 

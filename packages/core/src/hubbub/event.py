@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from hubbub._links import Links
+from hubbub._links import Linkable
 from hubbub._waiter import Waiter
 from hubbub.timeout import Timeout
 
@@ -15,16 +14,12 @@ __all__ = ["AsyncResult", "Event"]
 T = TypeVar("T")
 
 
-class _Linkable:
+class _Awaitable(Linkable):
     """Waiters and links. Waking takes each waiter out of the queue: one wake-up each, from any thread."""
 
     def __init__(self) -> None:
         self._waiters: deque[Waiter] = deque()
-        self._links = Links(self)
-
-    def ready(self) -> bool:
-        """Whether a wait would return at once."""
-        raise NotImplementedError
+        self._links = None
 
     def _wake_all(self) -> None:
         waiters = self._waiters
@@ -34,7 +29,7 @@ class _Linkable:
             except IndexError:
                 break
             waiter.wake()
-        if self._links:
+        if self._links is not None:
             self._links.fire()
 
     def _wait(self, timeout: float | None) -> bool:
@@ -59,21 +54,8 @@ class _Linkable:
             return False
         return True
 
-    def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub once this is ready. The callback must not wait.
 
-        :raises TypeError: ``callback`` is not callable.
-        """
-        self._links.add(callback)
-        if self.ready():
-            self._links.fire()
-
-    def unlink(self, callback: Callable[[Any], Any]) -> None:
-        """Undo one :meth:`rawlink`, if it has not been called."""
-        self._links.remove(callback)
-
-
-class Event(_Linkable):
+class Event(_Awaitable):
     """A flag to wait for, as :class:`threading.Event`. Waiters wake in the order they came.
 
     ``set`` then ``clear`` still wakes those that waited before. May be used from several threads.
@@ -95,7 +77,7 @@ class Event(_Linkable):
     def set(self) -> None:
         """Set the flag and wake all that wait."""
         self._flag = True
-        if self._waiters or self._links:
+        if self._waiters or self._links is not None:
             self._wake_all()
 
     def clear(self) -> None:
@@ -113,7 +95,7 @@ class Event(_Linkable):
         return self._wait(timeout)
 
 
-class AsyncResult(_Linkable, Generic[T]):
+class AsyncResult(_Awaitable, Generic[T]):
     """A value or an error that will be there later, as :class:`concurrent.futures.Future`. The last one set counts."""
 
     def __init__(self) -> None:

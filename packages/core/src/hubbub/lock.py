@@ -16,7 +16,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from hubbub._links import Links
+from hubbub._links import Linkable
 from hubbub._waiter import Waiter
 
 __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
@@ -25,7 +25,7 @@ __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
 _SMALL = 1024
 
 
-class Semaphore:
+class Semaphore(Linkable):
     """A counter of permits, as :class:`threading.Semaphore`: ``acquire`` takes one or waits, ``release`` gives one.
 
     :param value: how many permits there are at the start.
@@ -37,7 +37,7 @@ class Semaphore:
             raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")
         self._set_permits(value)
         self._waiters: deque[Waiter] = deque()
-        self._links = Links(self)
+        self._links = None
 
     def _set_permits(self, value: int) -> None:
         small = min(value, _SMALL)
@@ -136,7 +136,7 @@ class Semaphore:
         permits.append(None)
         if self._waiters:
             self._hand_over()
-        if self._links:
+        if self._links is not None:
             self._links.fire()
         return len(permits) if self._reserve is None else self.counter
 
@@ -159,16 +159,6 @@ class Semaphore:
         if self.acquire(timeout=timeout):
             self.release()
         return self.counter
-
-    def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub once a permit is free."""
-        self._links.add(callback)
-        if self.ready():
-            self._links.fire()
-
-    def unlink(self, callback: Callable[[Any], Any]) -> None:
-        """Undo one :meth:`rawlink`."""
-        self._links.remove(callback)
 
     def __enter__(self) -> None:
         self.acquire()

@@ -20,7 +20,7 @@ from queue import Full
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
-from hubbub._links import Links
+from hubbub._links import Linkable
 from hubbub._waiter import Waiter
 
 __all__ = [
@@ -45,7 +45,7 @@ except ImportError:
         """Raised by put and get when the queue was shut down."""
 
 
-class SimpleQueue(Generic[T]):
+class SimpleQueue(Linkable, Generic[T]):
     """A first-in first-out queue.
 
     Subclasses may override ``_init``, ``_qsize``, ``_put`` and ``_get``, as with :class:`queue.Queue`.
@@ -62,7 +62,7 @@ class SimpleQueue(Generic[T]):
         self._getters: deque[Waiter] = deque()
         self._putters: deque[Waiter] = deque()
         self._peekers: deque[Waiter] = deque()
-        self._links = Links(self)
+        self._links = None
         self._shut_down = False
         self.queue: Any = None
         self._init(maxsize)
@@ -170,7 +170,7 @@ class SimpleQueue(Generic[T]):
             if self._getters or self._peekers:
                 with self._mutex:
                     self._settle()
-            if self._links:
+            if self._links is not None:
                 self._links.fire()
             return
         with self._mutex:
@@ -178,7 +178,7 @@ class SimpleQueue(Generic[T]):
             if self._maxsize is None or self._getters or self._qsize() < self._maxsize:
                 self._insert(item)
                 self._settle()
-                if self._links:
+                if self._links is not None:
                     self._links.fire()
                 return
             self._check_wait(block, timeout, Full)
@@ -274,7 +274,8 @@ class SimpleQueue(Generic[T]):
             for waiters in (self._getters, self._putters, self._peekers):
                 while waiters:
                     waiters.popleft().wake(ShutDown)
-        self._links.fire()
+        if self._links is not None:
+            self._links.fire()
 
     def _drop_all(self) -> None:
         while self._qsize():
@@ -285,16 +286,6 @@ class SimpleQueue(Generic[T]):
     def ready(self) -> bool:
         """Whether ``get`` would not wait."""
         return bool(self._qsize() or self._shut_down)
-
-    def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub once there is something to get. Nothing is taken."""
-        self._links.add(callback)
-        if self.ready():
-            self._links.fire()
-
-    def unlink(self, callback: Callable[[Any], Any]) -> None:
-        """Undo one :meth:`rawlink`."""
-        self._links.remove(callback)
 
     def _check_open(self) -> None:
         if self._shut_down:
@@ -518,7 +509,7 @@ class Channel(SimpleQueue[T]):
             waiter = Waiter()
             waiter.value = item
             self._putters.append(waiter)
-        if self._links:
+        if self._links is not None:
             self._links.fire()
         try:
             if not waiter.wait(timeout) and self._leave(self._putters, waiter):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
+from random import Random
 from time import monotonic
 from types import TracebackType
 from typing import Any
@@ -23,8 +25,29 @@ from hubbub.loop.readiness import Direction, Readiness
 __all__ = ["BaseLoop", "ScheduledCall"]
 
 _socketpair = socket.socketpair  # the original: patching replaces it in its module
+_NO_EVENTS: Iterator[tuple[int, int]] = iter(())
 _SLICE = range(16)
 _SLICES = range(8)
+
+
+class _ShuffledQueue(deque[Callable[[], Any]]):
+    """A run queue in an order that a seed decides, for tests: what is right must not depend on the order."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._random = Random(seed)
+
+    def popleft(self) -> Callable[[], Any]:
+        """Any one of them."""
+        index = self._random.randrange(len(self))
+        chosen = self[index]
+        del self[index]
+        return chosen
+
+
+def _run_queue() -> deque[Callable[[], Any]]:
+    seed = os.environ.get("HUBBUB_SCHEDULE_SEED")
+    return _ShuffledQueue(int(seed)) if seed else deque()
 
 
 class ScheduledCall:
@@ -80,6 +103,9 @@ class BaseLoop(Loop):
         self.hub: greenlet = getcurrent()
         self.error_handler: Any = None
         self.iteration = 0
+        """How many turns there were."""
+        self.calls = 0
+        """How many callables of the run queue were called; most of them are switches to a greenlet."""
         self._running = 0
         self._break = False
         self._reset()
@@ -87,7 +113,7 @@ class BaseLoop(Loop):
         self._open_signals()
 
     def _reset(self) -> None:
-        self.ready: deque[Callable[[], Any]] = deque()
+        self.ready: deque[Callable[[], Any]] = _run_queue()
         self.handles: dict[int, Readiness] = {}
         self.refs = 0
         """How many active watchers, timers apart, keep the loop from ending."""
@@ -100,7 +126,8 @@ class BaseLoop(Loop):
         self._sequence = 0
         self._stopped = 0
         self._unref = 0
-        self._now = monotonic()
+        self.time = monotonic()
+        """When the last poll ended, in seconds of :func:`time.monotonic`."""
         self._waiting = False
         self._witness: Direction | None = None
 
@@ -157,20 +184,24 @@ class BaseLoop(Loop):
                 # 1: the run queue. A slice is run unchecked; the budget is looked at between slices.
                 limit = 0.0
                 for _ in _SLICES:
+                    done = 0
                     try:
-                        for _ in _SLICE:
+                        for done in _SLICE:  # noqa: B007  # it is used after the loop
                             if not ready:
                                 break
                             callback = pop()
                             callback()
+                        else:
+                            done = len(_SLICE)
                     except BaseException:
                         self.handle_error(callback, *sys.exc_info())
+                    self.calls += done
                     if not ready or self._break:
                         break
-                    time = monotonic()
+                    clock = monotonic()
                     if not limit:
-                        limit = time + self.turn_seconds
-                    elif time > limit:
+                        limit = clock + self.turn_seconds
+                    elif clock > limit:
                         break
                 if self._break or self.destroyed:
                     return
@@ -186,34 +217,37 @@ class BaseLoop(Loop):
                         return
                     self._waiting = True
                     timeout = 0.0 if ready else self._time_left() if heap else -1.0
+                fd = -1
+                events = _NO_EVENTS
                 try:
-                    events = poll(timeout)
-                except OSError:
-                    raise
-                except BaseException:  # from one of Python's signal handlers
+                    events = iter(poll(timeout))
+                    self._waiting = False
+                    self.time = monotonic()
+                    # 4: dispatch.
+                    for fd, bits in events:
+                        handle = handles.get(fd)
+                        if handle is None:
+                            self.forget(fd)
+                            continue
+                        if bits & sticky_bits:
+                            handle.sticky = True
+                        if handle.watchers is not None:
+                            self._fire_watchers(handle, bits)
+                        if bits & read_bits:
+                            direction = handle.read
+                            waiter = direction.waiter
+                            if waiter is None or direction.others is not None:
+                                direction.fire()
+                            else:
+                                direction.waiter = None
+                                ready.append(waiter)
+                        if bits & write_bits:
+                            handle.write.fire()
+                except BaseException:
+                    # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
+                    self._waiting = False
+                    self._fire_all(fd, events)
                     self.handle_error(None, *sys.exc_info())
-                    events = ()
-                self._waiting = False
-                # 4: dispatch.
-                for fd, bits in events:
-                    handle = handles.get(fd)
-                    if handle is None:
-                        self.forget(fd)
-                        continue
-                    if bits & sticky_bits:
-                        handle.sticky = True
-                    if handle.watchers is not None:
-                        self._fire_watchers(handle, bits)
-                    if bits & read_bits:
-                        direction = handle.read
-                        waiter = direction.waiter
-                        if waiter is None or direction.others is not None:
-                            direction.fire()
-                        else:
-                            direction.waiter = None
-                            ready.append(waiter)
-                    if bits & write_bits:
-                        handle.write.fire()
                 if heap:
                     self._expire()
                 # 5 and 6: check, idle.
@@ -226,6 +260,16 @@ class BaseLoop(Loop):
                     return
         finally:
             self._running -= 1
+
+    def _fire_all(self, fd: int, events: Iterator[tuple[int, int]]) -> None:
+        """Dispatch was interrupted at ``fd``: wake whoever might be concerned. Waking for nothing does no harm."""
+        for number in (fd, *(number for number, _ in events)):
+            handle = self.handles.get(number)
+            if handle is not None:
+                handle.sticky = True
+                self._fire_watchers(handle, self.READ_BITS | self.WRITE_BITS)
+                handle.read.fire()
+                handle.write.fire()
 
     def break_(self, how: int = 0) -> None:
         """End :meth:`run` after the current turn."""
@@ -378,7 +422,7 @@ class BaseLoop(Loop):
     def _expire(self) -> None:
         """Queue the callbacks of the timers that are due."""
         heap, ready = self._heap, self.ready
-        self._now = now = monotonic()
+        self.time = now = monotonic()
         while heap and heap[0][0] <= now:
             entry = heappop(heap)
             callback = entry[2]
@@ -399,13 +443,13 @@ class BaseLoop(Loop):
                     self._unref -= 1
 
     def now(self) -> float:
-        """The time of the last timer or :meth:`update_now`, in seconds of :func:`time.monotonic`."""
-        return self._now
+        """The time of the last poll or :meth:`update_now`, in seconds of :func:`time.monotonic`."""
+        return self.time
 
     def update_now(self) -> float:
         """Read the clock."""
-        self._now = monotonic()
-        return self._now
+        self.time = monotonic()
+        return self.time
 
     # Descriptors ----------------------------------------------------------------------------------------------------
 

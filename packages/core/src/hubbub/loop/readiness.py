@@ -40,7 +40,7 @@ def current_hub() -> Hub:
 class Direction:
     """Reading or writing of one descriptor on one loop. Belongs to the loop's thread."""
 
-    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "waiter")
+    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "waiter")
 
     def __init__(self, handle: Readiness, bit: int) -> None:
         self.handle = handle
@@ -48,6 +48,8 @@ class Direction:
         self.bit = bit
         self.armed = False
         self.ready = True
+        self.since = 0.0
+        """When the last wait began: the loop's time, for diagnosis."""
         self.waiter: Callable[..., Any] | None = None
         self.others: list[Callable[..., Any]] | None = None
 
@@ -74,6 +76,7 @@ class Direction:
             if current is hub:
                 raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a callback; spawn a greenlet")
         switch = current.switch
+        self.since = self.loop.time
         if self.waiter is None:
             self.waiter = switch
         elif self.others is None:
@@ -208,9 +211,8 @@ class Readiness:
         self.closed = True
         loop = self.loop
         loop.handles.pop(self.fd, None)
-        if self.registered:
-            self.registered = 0
-            loop.forget(self.fd)
+        self.registered = 0
+        loop.forget(self.fd)  # also if nothing is asked for just now: a backend may remember the number
         for watcher in self.watchers or ():
             watcher.descriptor_closed()
         self.watchers = None

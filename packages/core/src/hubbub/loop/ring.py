@@ -48,6 +48,7 @@ class RingLoop(BaseLoop):
         if forked:
             self.lib.hb_fork(loop)
         self._check(self.lib.hb_destroy(loop))
+        self._callbacks = [None] * len(self._callbacks)  # nobody may stop a timer of a loop that is gone
 
     def _check(self, result: int) -> None:
         if result < 0:
@@ -149,14 +150,6 @@ class RingLoop(BaseLoop):
         if self._waiting:
             self._waiting = False
             self.lib.hb_wake(self._loop)
-
-    def now(self) -> float:
-        """The time of the last poll or :meth:`update_now`, in seconds of :func:`time.monotonic`."""
-        return float(self.lib.hb_now(self._loop))
-
-    def update_now(self) -> float:
-        """Read the clock."""
-        return float(self.lib.hb_update_now(self._loop))
 
     @property
     def backend(self) -> str:

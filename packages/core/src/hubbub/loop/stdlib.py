@@ -118,9 +118,12 @@ class SelectorLoop(BaseLoop):
             self.forget(fd)
             return
         if fd in self._selector.get_map():
-            self._selector.modify(fd, events)
-        else:
-            self._selector.register(fd, events)
+            try:
+                self._selector.modify(fd, events)
+                return
+            except FileNotFoundError:
+                self.forget(fd)  # closed behind our back, and the number is in use again
+        self._selector.register(fd, events)
 
     def forget(self, fd: int) -> None:
         """See :meth:`hubbub.abc.Loop.forget`."""

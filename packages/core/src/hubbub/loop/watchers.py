@@ -213,7 +213,10 @@ class IO(BaseWatcher):
         if not handle.watchers:
             handle.watchers = None
         if not handle.closed:
-            handle.update()
+            try:
+                handle.update()
+            except OSError:
+                handle.close()  # the descriptor was closed without a word: tell whoever else waits for it
 
     def descriptor_closed(self) -> None:
         """The descriptor is going away: one last call, so that the callback meets the error itself."""
