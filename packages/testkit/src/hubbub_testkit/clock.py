@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import selectors
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import Any
 
 from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import BaseLoop
 
 __all__ = ["VirtualClock", "VirtualClockLoop"]
+
+
+@dataclass(order=True)
+class _Appointment:
+    """A running timer; one that was stopped has no callback any more."""
+
+    deadline: float
+    sequence: int
+    callback: Callable[[], Any] | None = field(compare=False)
+    repeat: float = field(compare=False)
+    ref: bool = field(compare=False)
 
 
 class VirtualClockLoop(BaseLoop):
@@ -24,11 +37,11 @@ class VirtualClockLoop(BaseLoop):
     grace = 0.02
 
     def _open(self) -> None:
-        self._now = 0.0
+        self._time = 0.0
         self.jumps = 0
-        self._heap: list[tuple[float, int, int]] = []  # (deadline, sequence, key)
-        self._running_timers: dict[int, tuple[int, float]] = {}  # key: (sequence, repeat)
-        self._sequence = 0
+        self._agenda: list[_Appointment] = []
+        self._made = 0
+        self._counting = 0  # how many appointments are in ``refs``
         self._selector = selectors.DefaultSelector()
         self._waker_reader, self._waker_writer = socket.socketpair()
         self._waker_reader.setblocking(False)
@@ -39,71 +52,93 @@ class VirtualClockLoop(BaseLoop):
         self._selector.close()
         self._waker_reader.close()
         self._waker_writer.close()
-        self._heap.clear()
-        self._running_timers.clear()
+        self._agenda.clear()
 
     # Time -----------------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
         """Virtual seconds since the loop was made."""
-        return self._now
+        return self._time
 
     def update_now(self) -> float:
         """The same: nobody else moves this clock."""
-        return self._now
+        return self._time
 
-    def timer_start(self, key: int, after: float, repeat: float) -> None:
-        """See :meth:`hubbub.abc.Loop.timer_start`."""
-        self._schedule(key, self._now + after, repeat)
+    def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
+        """See :meth:`hubbub.loop.base.BaseLoop.call_later`."""
+        self._made += 1
+        appointment = _Appointment(self._time + after, self._made, callback, repeat, False)
+        heappush(self._agenda, appointment)
+        self.ref_timer(appointment, ref)
+        return appointment
 
-    def _schedule(self, key: int, deadline: float, repeat: float) -> None:
-        self._sequence += 1
-        self._running_timers[key] = (self._sequence, repeat)
-        heappush(self._heap, (deadline, self._sequence, key))
+    def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
+        """See :meth:`hubbub.loop.base.BaseLoop.cancel_later`."""
+        if key.callback is callback:
+            self._end(key)
+        else:
+            self.unschedule(callback)
 
-    def timer_stop(self, key: int) -> None:
-        """See :meth:`hubbub.abc.Loop.timer_stop`."""
-        self._running_timers.pop(key, None)
+    def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
+        """See :meth:`hubbub.loop.base.BaseLoop.timer_runs`."""
+        return bool(key.callback is callback)
 
-    def _next_deadline(self) -> float | None:
-        heap = self._heap
-        while heap:
-            deadline, sequence, key = heap[0]
-            if self._running_timers.get(key, (0, 0.0))[0] == sequence:
-                return deadline
-            heappop(heap)
-        return None
+    def ref_timer(self, key: Any, ref: bool) -> None:
+        """See :meth:`hubbub.loop.base.BaseLoop.ref_timer`."""
+        if key.ref != ref:
+            key.ref = ref
+            change = 1 if ref else -1
+            self.refs += change
+            self._counting += change
 
-    def _expire(self) -> None:
-        due = []
-        while (deadline := self._next_deadline()) is not None and deadline <= self._now:
-            key = heappop(self._heap)[2]
-            repeat = self._running_timers.pop(key)[1]
-            due.append(key)
-            if repeat:
-                self._schedule(key, deadline + repeat, repeat)
-        self.due = due
+    def _end(self, appointment: _Appointment) -> None:
+        self.ref_timer(appointment, False)
+        appointment.callback = None
+
+    def _next(self) -> _Appointment | None:
+        agenda = self._agenda
+        while agenda and agenda[0].callback is None:
+            heappop(agenda)
+        return agenda[0] if agenda else None
+
+    def _expire_until_now(self) -> None:
+        """Queue what is due; an appointment that repeats comes once a turn at most."""
+        again = []
+        while (appointment := self._next()) is not None and appointment.deadline <= self._time:
+            heappop(self._agenda)
+            assert appointment.callback is not None
+            self.ready.append(appointment.callback)
+            if appointment.repeat:
+                appointment.deadline += appointment.repeat
+                again.append(appointment)
+            else:
+                self._end(appointment)
+        for appointment in again:
+            self._made += 1
+            appointment.sequence = self._made
+            heappush(self._agenda, appointment)
 
     # Events ---------------------------------------------------------------------------------------------------------
 
-    def poll(self, block: bool) -> Iterable[tuple[int, int]]:
-        """See :meth:`hubbub.abc.Loop.poll`. With nothing to report, the clock jumps to the next deadline."""
+    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
+        """See :meth:`hubbub.abc.Loop.poll`. With nothing to report, the clock jumps to the next appointment."""
         events = self._look(0.0)
-        if block and not events and not self.ready:
-            deadline = self._next_deadline()
-            if deadline is None:
+        if timeout and not events and not self.ready:
+            appointment = self._next()
+            if appointment is None:
                 events = self._look(None)
-            elif deadline > self._now:
+            elif appointment.deadline > self._time:
                 events = self._look(self.grace) if self._others_may_act() else []
                 if not events and not self.ready:
-                    self._now = deadline
+                    self._time = appointment.deadline
                     self.jumps += 1
-        self._expire()
-        return [event for event in events if event[0] != self._waker_reader.fileno()]
+        self._expire_until_now()
+        waker = self._waker_reader.fileno()
+        return [event for event in events if event[0] != waker]
 
     def _others_may_act(self) -> bool:
         """Whether an event may come from outside: somebody waits for a descriptor, a thread or a signal."""
-        if self.refs > 0:
+        if self.refs > self._counting:
             return True
         return any(handle.read.waiting or handle.write.waiting for handle in self.handles.values())
 
@@ -127,10 +162,14 @@ class VirtualClockLoop(BaseLoop):
         events &= READ | WRITE
         if not events:
             self.forget(fd)
-        elif fd in self._selector.get_map():
-            self._selector.modify(fd, events)
-        else:
-            self._selector.register(fd, events)
+            return
+        if fd in self._selector.get_map():
+            try:
+                self._selector.modify(fd, events)
+                return
+            except FileNotFoundError:
+                self.forget(fd)  # it was closed, and the number is in use again
+        self._selector.register(fd, events)
 
     def forget(self, fd: int) -> None:
         """See :meth:`hubbub.abc.Loop.forget`."""

@@ -3,7 +3,7 @@
 Fixtures: ``loop_name``, ``hub``, ``virtual_clock``. Options: ``--hubbub-loop NAME`` (may be repeated; also the
 environment variable ``HUBBUB_TEST_LOOPS``, names with commas between) and ``--hubbub-leaks off|report|fail``. The
 marker ``hubbub_no_leaks`` makes one test fail that leaves greenlets or descriptors behind. When pytest-timeout's signal
-method cuts a test short, the error reaches the test in its main greenlet, and all greenlets are shown with their stacks.
+method cuts a test short, the error reaches the test in its main greenlet, and all greenlets are shown with stacks.
 """
 
 from __future__ import annotations
