@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from greenlet import getcurrent
 
 from hubbub.greenlet import Greenlet
+from hubbub.hub import get_hub
 from hubbub.local import local
 from hubbub.lock import Semaphore
 
@@ -64,7 +65,10 @@ def _seconds(blocking: bool, timeout: float) -> float | None:
 
 
 class LockType(Semaphore):
-    """A lock as :func:`_thread.allocate_lock` makes them. Anybody may release it. Greenlets get it in turn."""
+    """A lock as :func:`_thread.allocate_lock` makes them. Anybody may release it. Greenlets get it in turn.
+
+    As with a native lock, who waits for one that is never released waits for ever: no LoopExit.
+    """
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -81,10 +85,17 @@ class LockType(Semaphore):
         :param timeout: wait at most so many seconds; -1 for no limit.
         :returns: whether it was taken.
         """
-        if blocking and timeout == -1:
+        if not blocking or timeout != -1:
+            return super().acquire(blocking, _seconds(blocking, timeout))
+        if super().acquire(False):
+            return True
+        # Whoever releases it may be out of this loop's sight: another native thread, or a signal handler.
+        loop = get_hub().loop
+        loop.refs += 1
+        try:
             return super().acquire()
-        limit = _seconds(blocking, timeout)
-        return super().acquire(blocking, limit)
+        finally:
+            loop.refs -= 1
 
     def release(self) -> None:  # type: ignore[override]  # as threading.Lock
         """Give the lock back.

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from _thread import get_ident
+from threading import main_thread as _main_thread
 from typing import Any
 
 from hubbub import plugins
 from hubbub.abc import Resolver
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.patches import ModulePatch
+from hubbub_monkey._threading import ThreadingPatch
 
-__all__ = ["dns"]
-
-_main_thread = threading.main_thread
+__all__ = ["dns", "threading"]
 
 
 class _System:
@@ -88,3 +87,6 @@ def _dns() -> dict[str, dict[str, Any]]:
 
 dns = ModulePatch("socket", _dns, requires=("socket",))
 """Names to addresses through the hub's resolver."""
+
+threading = ThreadingPatch()
+"""Threads, their locks and thread-local data on greenlets."""

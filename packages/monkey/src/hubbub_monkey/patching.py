@@ -188,10 +188,10 @@ def _patch(asked: Mapping[str, bool | None], only: bool) -> Report:
             left = []
         troubles = [*_misplaced(), *_contradictions(left)]
         already = tuple(name for name in wanted if name in _journal.applied)
-        steps = _plan.plan(name for name in wanted if name not in _journal.applied)
         done: list[str] = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", PatchWarning)
+            steps = _plan.plan(name for name in wanted if name not in _journal.applied)
             try:
                 for step in steps:
                     _apply(step, done, left)

@@ -1,0 +1,144 @@
+"""Locks that were made before patching: they are exchanged for cooperative ones where they can be reached.
+
+A native lock that one greenlet holds while it waits for something stops the whole native thread as soon as another
+wants it. So every free native lock in a module, an object, a list or a closure gets a cooperative one in its place, the
+same for all who hold it. Locks that are held, and those in tuples and C objects, cannot be exchanged.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+from _thread import RLock as NativeRLock
+from _thread import allocate_lock
+from collections.abc import Callable, Iterator
+from types import CellType, ModuleType
+from typing import Any
+
+from hubbub.thread import LockType, RLock
+
+__all__ = ["Exchange"]
+
+NativeLock: Any = type(allocate_lock())
+_NATIVE = (NativeLock, NativeRLock)
+_Condition = threading.Condition
+_SPARED_MODULES = ("hubbub", "_frozen_importlib", "importlib._bootstrap", "_thread", "greenlet")
+
+
+def _spared(module: object) -> bool:
+    """Whether locks of this module stay native: ours, which native threads share, and those of imports."""
+    return isinstance(module, str) and module.startswith(_SPARED_MODULES)
+
+
+class Exchange:
+    """One exchange of all locks. :meth:`undo` puts the native ones back."""
+
+    def __init__(self) -> None:
+        self._new: dict[int, tuple[Any, Any]] = {}
+        self._undo: list[Callable[[], None]] = []
+        self._kept = self._ours()
+        self.held: list[str] = []
+
+    # Which ones ---------------------------------------------------------------------------------------------------------
+
+    def _ours(self) -> dict[int, Any]:
+        """Locks and conditions that belong to spared modules, by id."""
+        kept: dict[int, Any] = {}
+        for item in gc.get_objects():
+            owner = item.__dict__.get("__name__") if type(item) is ModuleType else type(item).__module__
+            if _spared(owner):
+                self._keep(item, kept, 3)
+        return kept
+
+    def _keep(self, item: Any, kept: dict[int, Any], depth: int) -> None:
+        for inner in gc.get_referents(item):
+            kind = type(inner)
+            if kind in _NATIVE:
+                kept[id(inner)] = inner
+            elif kind is _Condition or kind is threading.Event or (kind is dict and depth == 3):
+                if kind is not dict:
+                    kept[id(inner)] = inner
+                    kept[id(vars(inner))] = vars(inner)
+                if depth:
+                    self._keep(inner, kept, depth - 1)
+
+    def _holders(self) -> Iterator[Any]:
+        mine = {id(self.__dict__), id(self._kept), id(self._new)}
+        for item in gc.get_objects():
+            if id(item) in self._kept or id(item) in mine or type(item) in _NATIVE:
+                continue
+            if any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item)):
+                yield item
+
+    # Exchanging ---------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Exchange what can be exchanged."""
+        conditions = [item for item in gc.get_objects() if type(item) is _Condition and id(item) not in self._kept]
+        for holder in list(self._holders()):
+            self._in(holder)
+        for condition in conditions:
+            self._in_condition(condition)
+
+    def _in(self, holder: Any) -> None:
+        if isinstance(holder, dict):
+            for key, value in list(holder.items()):
+                self._set(holder.__setitem__, key, value)
+        elif isinstance(holder, list):
+            for index, value in enumerate(holder):
+                self._set(holder.__setitem__, index, value)
+        elif isinstance(holder, CellType):
+            self._set(lambda _, value: setattr(holder, "cell_contents", value), None, holder.cell_contents)
+        elif type(holder) is not _Condition:
+            for name, value in list(getattr(holder, "__dict__", {}).items()):
+                self._set(lambda name, value: object.__setattr__(holder, name, value), name, value)
+
+    def _set(self, put: Callable[[Any, Any], Any], key: Any, old: Any) -> None:
+        new = self._replacement(old)
+        if new is not None:
+            put(key, new)
+            self._undo.append(lambda: put(key, old))
+
+    def _replacement(self, old: Any) -> Any:
+        """The cooperative lock for ``old``; None if it is no native lock, or one that cannot be exchanged."""
+        if type(old) not in _NATIVE or id(old) in self._kept:
+            return None
+        known = self._new.get(id(old))
+        if known is None:
+            if not _is_free(old):
+                self._kept[id(old)] = old
+                return None
+            known = self._new[id(old)] = (old, LockType() if type(old) is NativeLock else RLock())
+        return known[1]
+
+    def _in_condition(self, condition: Any) -> None:
+        """A condition keeps methods of its lock: it is made anew around the new one."""
+        old = condition.__dict__.get("_lock")
+        if condition.__dict__.get("_waiters"):
+            return
+        new = self._new[id(old)][1] if id(old) in self._new else self._replacement(old)
+        if new is None:
+            return
+        before = dict(condition.__dict__)
+        condition.__dict__.clear()
+        condition.__init__(new)
+
+        def back() -> None:
+            condition.__dict__.clear()
+            condition.__dict__.update(before)
+
+        self._undo.append(back)
+
+    def undo(self) -> None:
+        """Put the native locks back."""
+        while self._undo:
+            self._undo.pop()()
+
+
+def _is_free(lock: Any) -> bool:
+    if type(lock) is NativeRLock and lock._is_owned():
+        return False
+    if not lock.acquire(False):
+        return False
+    lock.release()
+    return True
