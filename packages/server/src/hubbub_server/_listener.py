@@ -1,0 +1,158 @@
+"""Addresses as users write them, and the listening sockets made from them."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import stat
+from typing import Any
+
+from hubbub.abc import Address
+from hubbub.io import Socket
+from hubbub.lowlevel import get_hub
+
+__all__ = ["adopt", "bind", "parse_address"]
+
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})", re.ASCII)
+_UNIX = "unix:"
+
+
+def parse_address(address: Any) -> tuple[int, Address]:
+    """The family and the address of ``address``.
+
+    Known forms: ``(host, port)``, ``port`` (an int or digits: all addresses, IPv6 with IPv4), ``"host:port"``,
+    ``":port"`` and ``"*:port"`` (all IPv4 addresses), ``"[v6]:port"``, ``"unix:path"``.
+
+    :raises ValueError: none of these.
+    :raises TypeError: neither text, number nor tuple.
+    """
+    if isinstance(address, tuple):
+        return _of_tuple(address)
+    if isinstance(address, int) and not isinstance(address, bool):
+        return _of_tuple(("", address))
+    if isinstance(address, str):
+        return _of_text(address)
+    raise TypeError(f"an address is a socket, a tuple (host, port), a port or text like 'host:port', not {address!r}")
+
+
+def _of_tuple(address: tuple[Any, ...]) -> tuple[int, Address]:
+    host = address[0]
+    if len(address) < 2 or not isinstance(host, str):
+        raise ValueError(f"an address tuple is (host, port), not {address!r}")
+    port = _port(address[1], address)
+    if not host or ":" in host:
+        return socket.AF_INET6, (host, port, *address[2:])
+    return socket.AF_INET, (host, port)
+
+
+def _of_text(address: str) -> tuple[int, Address]:
+    if address.startswith(_UNIX):
+        path = address.removeprefix(_UNIX)
+        if not path:
+            raise ValueError("'unix:' is followed by a path")
+        return socket.AF_UNIX, path
+    if _PORT.fullmatch(address):
+        return _of_tuple(("", int(address)))
+    match = _HOST_PORT.fullmatch(address)
+    if match is None:
+        raise ValueError(f"cannot read the address {address!r}; write host:port, :port, [v6]:port, port or unix:path")
+    port = _port(match["port"], address)
+    if match["v6"] is not None:
+        return socket.AF_INET6, (match["v6"], port)
+    host = match["host"]
+    return socket.AF_INET, ("" if host == "*" else host, port)
+
+
+def _port(port: Any, address: Any) -> int:
+    number = int(port) if isinstance(port, (int, str)) else -1
+    if not 0 <= number <= 65535:
+        raise ValueError(f"a port is 0 to 65535; cannot use {address!r}")
+    return number
+
+
+def _numeric(family: int, address: Address, kind: int) -> Address:
+    """The same address with the name, if it has one, looked up."""
+    host = address[0]
+    if not host:
+        return address
+    try:
+        socket.inet_pton(family, host)
+    except OSError:
+        return get_hub().resolver.getaddrinfo(host, address[1], family, kind, 0, socket.AI_PASSIVE)[0][4]
+    return address
+
+
+def bind(
+    family: int,
+    address: Address,
+    kind: int = socket.SOCK_STREAM,
+    backlog: int = 128,
+    reuse_addr: bool = True,
+    reuse_port: bool = False,
+) -> Socket:
+    """A socket bound to ``address`` (as :func:`parse_address` gives it), listening if it is a stream.
+
+    A UNIX socket's file that nobody listens on any more is replaced.
+
+    :param reuse_addr: SO_REUSEADDR; not on Windows, where it means something else.
+    :param reuse_port: SO_REUSEPORT: several processes may listen, the kernel spreads the connections.
+    :raises OSError: from :manpage:`bind(2)`, naming the address.
+    """
+    target = address if family == getattr(socket, "AF_UNIX", None) else _numeric(family, address, kind)
+    sock = Socket(family, kind)
+    try:
+        _configure(sock, family, target, reuse_addr, reuse_port)
+        sock.bind(target)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        error.strerror = f"{error.strerror}: {address!r}"
+        raise
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _configure(sock: Socket, family: int, target: Address, reuse_addr: bool, reuse_port: bool) -> None:
+    if family == getattr(socket, "AF_UNIX", None):
+        _remove_stale(target)
+        return
+    if reuse_addr and os.name != "nt":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if family == socket.AF_INET6 and not target[0]:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+
+
+def _remove_stale(path: str) -> None:
+    """Remove the file of a UNIX socket whose listener is gone; bind(2) does not."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except OSError:
+            return
+
+
+def adopt(sock: socket.socket) -> Socket:
+    """A cooperative socket for the descriptor of ``sock``: itself, or a duplicate."""
+    if isinstance(sock, Socket):
+        return sock
+    fd = os.dup(sock.fileno())
+    try:
+        return Socket(sock.family, sock.type, sock.proto, fileno=fd)
+    except BaseException:
+        os.close(fd)
+        raise

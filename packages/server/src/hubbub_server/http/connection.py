@@ -1,0 +1,349 @@
+"""One client's connection: the driver between a socket, the parser, the application and the response."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+import hubbub
+
+from hubbub_server._tls import send_close_notify
+from hubbub_server.http.accesslog import Entry
+from hubbub_server.http.errors import ClientDisconnected, RequestError
+from hubbub_server.http.exchange import Exchange
+from hubbub_server.http.request import Fields, Head, check_partial
+from hubbub_server.http.response import error_response
+
+if TYPE_CHECKING:
+    from hubbub_server.wsgi import WSGIServer
+
+__all__ = ["Connection"]
+
+_RECEIVE = 65536
+_TURN = 1048576
+"""After so many bytes without a wait, others get their turn."""
+_NEVER = float("inf")
+_shutdown = socket.socket.shutdown  # not TLS's, which would forget the session
+
+# What the connection waits for, which decides how its time limit ends it.
+_RUNNING, _IDLE, _READING, _WRITING, _LINGERING = range(5)
+
+
+class Connection:
+    """Serves the requests of one client, one after the other. ``run`` is called in the greenlet of the connection.
+
+    Time limits are kept by the server's clock, which looks at :attr:`deadline` of all connections a few times a second;
+    so a wait costs no timer.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_fields",
+        "_fields_minor",
+        "_fields_of",
+        "_phase",
+        "_turn",
+        "address",
+        "base",
+        "deadline",
+        "expired",
+        "limits",
+        "server",
+        "sock",
+    )
+
+    def __init__(self, server: WSGIServer, sock: Any, address: Any) -> None:
+        self.server = server
+        self.sock = sock
+        self.address = address
+        self.limits = server.limits
+        self.deadline = _NEVER
+        """When the present wait has lasted too long, in turns of the server's clock."""
+        self.expired = False
+        """Whether it has."""
+        self._phase = _RUNNING
+        self._buffer = b""
+        self._turn = 0
+        self.base = server.connection_environ(sock, address)
+        # The last request's header fields, as bytes and parsed: most clients repeat them.
+        self._fields_of = b""
+        self._fields_minor = -1
+        self._fields: Fields | None = None
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until either side has enough."""
+        server = self.server
+        server.connections.add(self)
+        try:
+            if self._serve():
+                self._linger()
+        except ClientDisconnected:
+            return
+        finally:
+            server.connections.discard(self)
+            self._fields = None
+
+    def _serve(self) -> bool:
+        """Serve requests. True: the client may be sending still, so linger before closing."""
+        server = self.server
+        left = self.limits.requests_per_connection
+        count = 0
+        while True:
+            try:
+                data = self._next_head(count)
+            except RequestError as error:
+                self._refuse(error)
+                return True
+            if data is None:
+                return False
+            count += 1
+            exchange = Exchange(self, not (server.stopping or count == left))
+            if not exchange.run(data):
+                return exchange.lingers
+            if self._buffer:
+                hubbub.sleep(0)  # a client that sends many requests at once waits its turn
+
+    def expire(self) -> None:
+        """The time is up: end the present wait. Called on the hub."""
+        self.expired = True
+        self.deadline = _NEVER
+        how = socket.SHUT_RD
+        if self._phase == _WRITING:
+            # The client does not read: nothing more can be said to it, and what is queued is dropped.
+            how = socket.SHUT_RDWR
+            self.reset_on_close()
+        try:
+            _shutdown(self.sock, how)
+        except OSError:
+            return  # it is gone already
+
+    def end_if_idle(self) -> None:
+        """The server stops: no more requests are expected here."""
+        if self._phase == _IDLE:
+            self.expire()
+
+    # Receiving ------------------------------------------------------------------------------------------------------
+
+    def _receive(self, size: int) -> bytes:
+        """What the client sent, or nothing when it has ended, failed or timed out."""
+        try:
+            data: bytes = self.sock.recv(size)
+        except OSError:
+            data = b""
+        self.deadline = _NEVER
+        self._phase = _RUNNING
+        return data
+
+    def _next_head(self, count: int) -> bytes | None:
+        """The next request's head, or None when there is none.
+
+        :raises RequestError: it is not going to be one.
+        """
+        server = self.server
+        data = self._buffer
+        if data:
+            self._buffer = b""
+        else:
+            self._phase = _IDLE
+            self.deadline = server.ticks + (server.idle_ticks if count else server.header_ticks)
+            data = self._receive(_RECEIVE)
+            if not data:
+                return None
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or data[0] == 13:
+            return self._collect_head(data)
+        if end == len(data):
+            return data
+        self._buffer = data[end:]
+        return data[:end]
+
+    def _collect_head(self, data: bytes) -> bytes | None:
+        """The same for a head that arrives in pieces, or after an empty line (RFC 9112, 2.2)."""
+        server = self.server
+        deadline = server.ticks + server.header_ticks
+        buffer = bytearray(data)
+        seen = 0
+        stripped = False
+        while True:
+            if not stripped and len(buffer) >= 2 and buffer[:2] == b"\r\n":
+                del buffer[:2]
+                stripped = True
+                seen = 0
+            end = buffer.find(b"\r\n\r\n", max(seen - 3, 0)) + 4
+            if end >= 4:
+                self._buffer = bytes(buffer[end:])
+                return bytes(buffer[:end])
+            if buffer and buffer != b"\r":
+                check_partial(buffer, seen, self.limits, server.parser)
+            seen = len(buffer)
+            self._phase = _READING
+            self.deadline = deadline
+            data = self._receive(_RECEIVE)
+            if not data:
+                if self.expired and buffer:
+                    raise RequestError("408 Request Timeout", "The head of the request took too long.")
+                return None
+            buffer += data
+
+    def fields(self, head: Head, data: bytes, start: int) -> Fields:
+        """The header fields of the request whose head is ``data``.
+
+        :raises RequestError: they are not valid.
+        """
+        rest = data[start:]
+        fields = self._fields
+        if fields is None or rest != self._fields_of or head.minor != self._fields_minor:
+            fields = self.server.parser.fields(data, start, head.minor)
+            self._fields, self._fields_of, self._fields_minor = fields, rest, head.minor
+        return fields
+
+    # What a Body asks for -------------------------------------------------------------------------------------------
+
+    def buffered(self, size: int) -> bytes:
+        """What was received already, at most ``size`` bytes."""
+        data = self._buffer
+        self._buffer = data[size:]
+        return data[:size]
+
+    def body_data(self, size: int) -> bytes:
+        """The next of a body.
+
+        :raises ClientDisconnected: there will be no more.
+        :raises RequestError: 408.
+        """
+        data = self.buffered(size)
+        if data:
+            return data
+        server = self.server
+        self._take_turn(size)
+        self._phase = _READING
+        self.deadline = server.ticks + server.body_ticks
+        data = self._receive(size)
+        if data:
+            return data
+        if self.expired:
+            raise RequestError("408 Request Timeout", "The body of the request took too long.")
+        raise ClientDisconnected("the client closed the connection before the end of the request's body")
+
+    def give_back(self, data: bytes) -> None:
+        """What follows a body."""
+        self._buffer = data + self._buffer
+
+    def send_continue(self) -> None:
+        """Send "100 Continue"."""
+        self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    # Sending --------------------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Send all of ``data``.
+
+        :raises ClientDisconnected: the client is gone, or does not read.
+        """
+        self._phase = _WRITING
+        self.deadline = self.server.ticks + self.server.write_ticks
+        try:
+            sent = self.sock.send(data)
+            if sent != len(data):
+                self._send_rest(memoryview(data)[sent:])
+        except OSError as error:
+            raise ClientDisconnected("the client closed the connection or does not read") from error
+        finally:
+            self.deadline = _NEVER
+            self._phase = _RUNNING
+
+    def _send_rest(self, view: memoryview) -> None:
+        server = self.server
+        while view:
+            self.deadline = server.ticks + server.write_ticks
+            sent = self.sock.send(view)
+            view = view[sent:]
+            self._take_turn(sent)
+
+    def send_file(self, file: Any, offset: int, count: int) -> None:
+        """Send ``count`` bytes of a regular file by :manpage:`sendfile(2)`.
+
+        :raises ClientDisconnected: as :meth:`send`, or the file became shorter.
+        """
+        server = self.server
+        out, source = self.sock.fileno(), file.fileno()
+        self._phase = _WRITING
+        try:
+            while count:
+                self.deadline = server.ticks + server.write_ticks
+                try:
+                    sent = os.sendfile(out, source, offset, min(count, _TURN))
+                except BlockingIOError:
+                    self.sock.wait_writable()
+                    continue
+                if not sent:
+                    raise ClientDisconnected("the file became shorter while it was sent")
+                offset += sent
+                count -= sent
+                self._take_turn(sent)
+        except ClientDisconnected:
+            raise
+        except OSError as error:
+            raise ClientDisconnected("the client closed the connection or does not read") from error
+        finally:
+            self.deadline = _NEVER
+            self._phase = _RUNNING
+
+    def _take_turn(self, size: int) -> None:
+        """Let others run when this connection has moved much without a wait."""
+        self._turn += size
+        if self._turn >= _TURN:
+            self._turn = 0
+            hubbub.sleep(0)
+
+    def reset_on_close(self) -> None:
+        """Let the client see an error, not an end, when the connection is closed; and drop what is queued for it."""
+        try:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        except OSError:
+            return  # it is gone already
+
+    # The end --------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer something that is no request."""
+        data = error_response(error.status, error.detail)
+        self.log_refused("", error)
+        self.send(data)
+
+    def log_refused(self, line: str, error: RequestError) -> None:
+        """A line of the access log for a request that never reached the application."""
+        log = self.server.access_log
+        if log is not None:
+            log.write(Entry(self.base.get("REMOTE_ADDR", ""), line, int(error.status[:3]), 0, 0.0, {}))
+
+    def _linger(self) -> None:
+        """Read what the client still sends for a while: closing at once would reset the connection and with it the
+        answer, on its way or unread (RFC 9112, 9.6)."""
+        server = self.server
+        try:
+            self._end_writing()
+        except OSError:
+            return
+        deadline = server.ticks + server.linger_ticks
+        left = self.limits.discard_bytes * 16
+        self.expired = False
+        while left > 0 and not self.expired:
+            self._phase = _LINGERING
+            self.deadline = deadline
+            data = self._receive(_RECEIVE)
+            if not data:
+                return
+            left -= len(data)
+            self._take_turn(len(data))
+
+    def _end_writing(self) -> None:
+        if self.server.ssl_enabled:
+            limit = self.sock.gettimeout()
+            send_close_notify(self.sock)
+            self.sock.settimeout(limit)
+        _shutdown(self.sock, socket.SHUT_WR)

@@ -1,0 +1,47 @@
+"""How much a client may send, and how long it may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits on clients. Sizes are in bytes, times in seconds; None means no limit where it is allowed.
+
+    Times are counted in turns of a clock that stands while the process does: a client is not blamed for what the
+    server was busy with.
+    """
+
+    request_line: int = 8192
+    """Longest request line: 414."""
+    header_count: int = 100
+    """Most header fields: 431."""
+    header_bytes: int = 65536
+    """Longest head, request line included: 431."""
+    body_bytes: int | None = None
+    """Longest body: 413."""
+    chunk_extension_bytes: int = 16384
+    """Most chunk extensions in one body: 400."""
+    trailer_bytes: int = 8192
+    """Longest trailer section of a chunked body: 431."""
+    requests_per_connection: int | None = None
+    """After so many the connection is closed."""
+    discard_bytes: int = 262144
+    """Most of an unread body that is read and thrown away for the sake of the next request; more closes."""
+    header_seconds: float | None = 20.0
+    """From the first byte of a request (or the start of the connection) to the end of its head: 408."""
+    body_seconds: float | None = 30.0
+    """For a body to make progress: 408. Each byte read gives back ``1 / body_rate`` seconds, to this at most."""
+    body_rate: int = 500
+    """Bytes per second below which a body counts as stalled."""
+    idle_seconds: float | None = 75.0
+    """Between two requests of a connection; then it is closed."""
+    write_seconds: float | None = 30.0
+    """For a response to make progress, as ``body_seconds``; then the connection is reset."""
+    write_rate: int = 500
+    """Bytes per second below which a client counts as not reading."""
+    linger_seconds: float = 2.0
+    """How long what a refused client still sends is read, so that the answer reaches it (RFC 9112, 9.6)."""

@@ -1,0 +1,255 @@
+"""Heads of requests: bytes to CGI variables and framing. No I/O.
+
+llhttp checks every byte of a head; the checks it lacks, and the rules above syntax (RFC 9110, RFC 9112), are here.
+Fields are then split in Python, line by line, with a memory for lines seen before: clients repeat themselves.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+
+from hubbub_server.http.errors import RequestError
+from hubbub_server.http.limits import Limits
+
+__all__ = ["CHUNKED", "Fields", "Head", "HeadParser", "check_partial"]
+
+CHUNKED = -1
+"""The length of a body that says itself where it ends."""
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_START = re.compile(rb"(" + _TOKEN + rb") ([!$-;=?-\[\]-~]+) HTTP/1\.([01])")
+_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/([0-9])\.([0-9])")
+_METHOD_START = re.compile(rb"[A-Z\-]{1,32}(?: |\Z)")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)([^?]*)(\?.*)?", re.IGNORECASE | re.DOTALL)
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+_REMEMBERED_LINES = 1024
+_REMEMBERED_BYTES = 192
+_SECRET = (b"cookie", b"authorization", b"proxy-authorization")
+
+BAD_REQUEST = "400 Bad Request"
+
+
+class Fields(NamedTuple):
+    """What the header fields of a request say."""
+
+    environ: dict[str, str]
+    """CGI variables: ``HTTP_*``, ``CONTENT_TYPE``, ``CONTENT_LENGTH``."""
+    length: int
+    """Bytes of body, or :data:`CHUNKED`."""
+    persists: bool | None
+    """What ``Connection`` says: True for keep-alive, False for close, None for nothing."""
+    expects: bool
+    """``Expect: 100-continue``."""
+    upgrade: bool
+    """``Connection: upgrade``, with an ``Upgrade`` other than HTTP/2."""
+
+
+class Head(NamedTuple):
+    """A request line, taken apart."""
+
+    method: str
+    target: str
+    path: bytes
+    query: str
+    minor: int
+    """The version is HTTP/1.minor."""
+    authority: str | None
+    """Of an absolute target; it replaces ``Host`` (RFC 9112, 3.2.2)."""
+
+
+class HeadParser:
+    """Parses heads, one at a time. It may be shared by all connections of a thread.
+
+    :param limits: request line, header count and header bytes are checked here.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._lines: dict[bytes, tuple[str, str]] = {}
+
+    def start_line(self, line: bytes) -> Head:
+        """Take a request line apart.
+
+        :raises RequestError: 400, 414, 501 or 505.
+        """
+        match = _START.fullmatch(line)
+        if match is None or len(line) > self._limits.request_line:
+            raise _bad_start_line(line, self._limits)
+        method, target, minor = match.groups()
+        text = target.decode("ascii")
+        authority: str | None = None
+        if target[0] != 47:  # not "/"
+            target, authority = _other_form(method, target)
+        path, _, query = target.partition(b"?")
+        return Head(method.decode("ascii"), text, path, query.decode("ascii"), 1 if minor == b"1" else 0, authority)
+
+    def fields(self, head: bytes, start: int, minor: int) -> Fields:
+        """The fields of ``head``, a whole head with its last empty line, whose first field is at ``start``.
+
+        :raises RequestError: 400, 413, 417, 431 or 501.
+        """
+        limits = self._limits
+        if len(head) > limits.header_bytes:
+            raise RequestError("431 Request Header Fields Too Large", "The header fields are too long.")
+        lines = head[start:-4].split(b"\r\n") if start < len(head) - 2 else []
+        if len(lines) > limits.header_count:
+            raise RequestError("431 Request Header Fields Too Large", "There are too many header fields.")
+        _check_syntax(head)
+        environ: dict[str, str] = {}
+        known = self._lines
+        for line in lines:
+            try:
+                key, value = known[line]
+            except KeyError:
+                key, value = self._split(line)
+            if key in environ:
+                _repeat(environ, key, value)
+            elif key:
+                environ[key] = value
+        return self._judge(environ, minor)
+
+    def _split(self, line: bytes) -> tuple[str, str]:
+        name, _, raw = line.partition(b":")
+        text = name.decode("ascii").upper()
+        value = raw.strip(b" \t").decode("latin-1")
+        if "_" in text or text == "PROXY":
+            # With an underscore it would pass for another field; HTTP_PROXY is read by HTTP clients as a setting.
+            key = ""
+        elif text in ("CONTENT-TYPE", "CONTENT-LENGTH"):
+            key = text.replace("-", "_")
+        else:
+            key = "HTTP_" + text.replace("-", "_")
+        if len(line) <= _REMEMBERED_BYTES and name.lower() not in _SECRET:
+            if len(self._lines) >= _REMEMBERED_LINES:
+                self._lines.clear()
+            self._lines[line] = (key, value)
+        return key, value
+
+    def _judge(self, environ: dict[str, str], minor: int) -> Fields:
+        host = environ.get("HTTP_HOST")
+        if host is None:
+            if minor:
+                raise RequestError(BAD_REQUEST, "The Host field is missing.")
+        elif not _HOST.fullmatch(host):
+            raise RequestError(BAD_REQUEST, "The Host field is not valid.")
+        length = 0
+        if "HTTP_TRANSFER_ENCODING" in environ:
+            length = _check_coding(environ, minor)
+        elif "CONTENT_LENGTH" in environ:
+            length = self._check_length(environ["CONTENT_LENGTH"])
+        connection = environ.get("HTTP_CONNECTION")
+        persists: bool | None = None
+        upgrade = False
+        if connection is not None:
+            persists, upgrade = _check_connection(connection, environ)
+        expects = False
+        if "HTTP_EXPECT" in environ and minor:
+            if environ["HTTP_EXPECT"].lower() != "100-continue":
+                raise RequestError("417 Expectation Failed", "The expectation is not known.")
+            expects = True
+        return Fields(environ, length, persists, expects, upgrade)
+
+    def _check_length(self, value: str) -> int:
+        if not _LENGTH.fullmatch(value):
+            raise RequestError(BAD_REQUEST, "The Content-Length is not valid.")
+        length = int(value)
+        limit = self._limits.body_bytes
+        if limit is not None and length > limit:
+            raise RequestError("413 Content Too Large", "The body is too long.")
+        return length
+
+
+def _check_syntax(head: bytes) -> None:
+    try:
+        # A new one each time: what llhttp remembers of one request must not touch another's.
+        HttpRequestParser(None).feed_data(head)
+    except HttpParserUpgrade:
+        return
+    except HttpParserInvalidMethodError:
+        raise RequestError("501 Not Implemented", "The method is not known.") from None
+    except HttpParserError as error:
+        raise RequestError(BAD_REQUEST, f"{error}.") from None
+
+
+def _repeat(environ: dict[str, str], key: str, value: str) -> None:
+    """A field that was there already."""
+    if key in ("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):
+        raise RequestError(BAD_REQUEST, "A field that may be there once is there twice.")
+    if key:
+        environ[key] += f"; {value}" if key == "HTTP_COOKIE" else f",{value}"
+
+
+def _check_coding(environ: dict[str, str], minor: int) -> int:
+    if not minor:
+        raise RequestError(BAD_REQUEST, "HTTP/1.0 has no Transfer-Encoding.")
+    if "CONTENT_LENGTH" in environ:
+        raise RequestError(BAD_REQUEST, "Both Transfer-Encoding and Content-Length are there.")
+    coding = environ["HTTP_TRANSFER_ENCODING"].lower()
+    if coding != "chunked":
+        if coding.endswith("chunked") and re.fullmatch(r"(?:[a-z-]+[ \t]*,[ \t]*)+chunked", coding):
+            raise RequestError("501 Not Implemented", "Of the transfer codings only chunked is known.")
+        raise RequestError(BAD_REQUEST, "The Transfer-Encoding is not valid.")
+    return CHUNKED
+
+
+def _check_connection(value: str, environ: dict[str, str]) -> tuple[bool | None, bool]:
+    options = [option.strip(" \t") for option in value.lower().split(",")]
+    persists = False if "close" in options else True if "keep-alive" in options else None
+    upgrade = "upgrade" in options and "HTTP_UPGRADE" in environ
+    if upgrade and "h2c" in environ["HTTP_UPGRADE"].lower():
+        # A server may ignore an upgrade (RFC 9110, 7.8); the application must not see one that nobody can serve.
+        del environ["HTTP_UPGRADE"]
+        environ.pop("HTTP_HTTP2_SETTINGS", None)
+        upgrade = False
+    return persists, upgrade
+
+
+def _other_form(method: bytes, target: bytes) -> tuple[bytes, str | None]:
+    """The path and query, and the authority, of a target that is no path (RFC 9112, 3.2)."""
+    if method == b"CONNECT":
+        raise RequestError("501 Not Implemented", "This is no proxy.")
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise RequestError(BAD_REQUEST, "The target * is for OPTIONS.")
+        return b"", None
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise RequestError(BAD_REQUEST, "The request target is not valid.")
+    authority = match[1].decode("ascii")
+    if not _HOST.fullmatch(authority):
+        raise RequestError(BAD_REQUEST, "The host of the request target is not valid.")
+    return (match[2] or b"/") + (match[3] or b""), authority
+
+
+def _bad_start_line(line: bytes, limits: Limits) -> RequestError:
+    if len(line) > limits.request_line:
+        return RequestError("414 URI Too Long", "The request line is too long.")
+    match = _VERSION.fullmatch(line)
+    if match is not None and match.groups() not in ((b"1", b"0"), (b"1", b"1")):
+        return RequestError("505 HTTP Version Not Supported", "HTTP/1.0 and HTTP/1.1 are served here.")
+    return RequestError(BAD_REQUEST, "The request line is not valid.")
+
+
+def check_partial(buffer: bytearray, seen: int, limits: Limits, parser: HeadParser) -> None:
+    """Refuse the beginning of a head that cannot become a good one, so that nobody waits for the rest.
+
+    :param seen: how many bytes were checked before.
+    :raises RequestError: 400, 414, 431, 501 or 505.
+    """
+    if len(buffer) > limits.header_bytes:
+        raise RequestError("431 Request Header Fields Too Large", "The header fields are too long.")
+    if _BARE_LF.search(buffer, max(seen - 1, 0)):
+        raise RequestError(BAD_REQUEST, "A line ends without CR.")
+    end = buffer.find(b"\r\n", 0, limits.request_line + 2)
+    if end >= 0:
+        if end + 2 > seen:
+            parser.start_line(bytes(buffer[:end]))
+    elif len(buffer) > limits.request_line:
+        raise RequestError("414 URI Too Long", "The request line is too long.")
+    elif not _METHOD_START.match(buffer[:33]):
+        raise RequestError(BAD_REQUEST, "This is not HTTP.")

@@ -1,0 +1,179 @@
+"""Heads of responses: what an application said, checked, as bytes. No I/O."""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import formatdate
+from typing import Any, Final
+
+__all__ = ["ResponseHead", "date", "error_response"]
+
+_STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
+_REMEMBERED = 512
+
+_PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _FORBIDDEN = range(7)
+_KINDS = {
+    "content-length": _LENGTH,
+    "date": _DATE,
+    "server": _SERVER,
+    "connection": _CONNECTION,
+    "upgrade": _UPGRADE,
+    "keep-alive": _FORBIDDEN,
+    "proxy-connection": _FORBIDDEN,
+    "te": _FORBIDDEN,
+    "trailer": _FORBIDDEN,
+    "transfer-encoding": _FORBIDDEN,
+}
+SERVER: Final = "hubbub"
+
+_names: dict[Any, int] = {}
+_statuses: dict[Any, int] = {}
+_today: list[Any] = [0, ""]
+
+
+def date() -> str:
+    """The time of now as the ``Date`` field has it (RFC 9110, 5.6.7)."""
+    now = int(time.time())
+    if _today[0] != now:
+        _today[:] = now, formatdate(now, usegmt=True)
+    text: str = _today[1]
+    return text
+
+
+def _kind(name: Any) -> int:
+    """What sort of field ``name`` is.
+
+    :raises TypeError: not a str.
+    :raises ValueError: not the name of a field.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a header must be str, not {name!r}")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not the name of a header: {name!r}")
+    kind = _KINDS.get(name.lower(), _PLAIN)
+    if len(_names) >= _REMEMBERED:
+        _names.clear()
+    if type(name) is str:
+        _names[name] = kind
+    return kind
+
+
+def _code(status: Any) -> int:
+    """The number in ``status``, such as ``"200 OK"``.
+
+    :raises TypeError: not a str.
+    :raises ValueError: not a status.
+    """
+    if not isinstance(status, str):
+        raise TypeError(f"the status must be str, not {status!r}")
+    if not _STATUS.fullmatch(status):
+        raise ValueError(f"a status is three digits, a space and a text, not {status!r}")
+    code = int(status[:3])
+    if code < 200 and code != 101:
+        raise ValueError(f"an application may answer 101 or 200 and above, not {status!r}")
+    if len(_statuses) >= _REMEMBERED:
+        _statuses.clear()
+    if type(status) is str:
+        _statuses[status] = code
+    return code
+
+
+class ResponseHead:
+    """Status and header fields, as given to ``start_response``. Framing is added when it is known.
+
+    :raises TypeError: something is not a str, or not a list.
+    :raises ValueError: something would not be a valid header, or is the server's business (PEP 3333, "Other HTTP
+        Features").
+    """
+
+    __slots__ = ("_has_date", "_has_server", "_text", "code", "length", "persists", "status")
+
+    def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
+        try:
+            self.code = _statuses[status]
+        except (KeyError, TypeError):
+            self.code = _code(status)
+        self.status = status
+        self.length: int | None = None
+        """What ``Content-Length`` said."""
+        self.persists = True
+        """False when the application said ``Connection: close``."""
+        self._has_date = self._has_server = False
+        parts = ["HTTP/1.1 ", status, "\r\n"]
+        count = 1
+        for name, value in headers:
+            try:
+                kind = _names[name]
+            except (KeyError, TypeError):
+                kind = _kind(name)
+            if kind and not self._special(kind, name, value):
+                continue
+            parts += (name, ": ", value, "\r\n")
+            count += 1
+        self._text = text = "".join(parts)
+        # One look at the whole: as many line ends as lines, and no other control character.
+        if text.count("\r\n") != count or not text.replace("\r\n", "").isprintable() or not text.isascii():
+            _find_culprit(headers)
+
+    def _special(self, kind: int, name: str, value: str) -> bool:
+        """Note a field that matters to framing. False: it is not sent as it stands."""
+        if kind == _LENGTH:
+            if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+                raise ValueError(f"not a Content-Length: {value!r}")
+            length = int(value)
+            if self.length is not None and self.length != length:
+                raise ValueError(f"two lengths: {self.length} and {length}")
+            self.length = length
+            return False
+        if kind == _DATE:
+            self._has_date = True
+        elif kind == _SERVER:
+            self._has_server = True
+        elif kind == _CONNECTION:
+            if self.code == 101:
+                return True
+            if "close" in value.lower():
+                self.persists = False
+            return False
+        elif kind == _UPGRADE:
+            return self.code in (101, 426)
+        elif kind == _FORBIDDEN:
+            raise ValueError(f"{name} is the server's business, not the application's")
+        return True
+
+    def render(self, framing: str, connection: str) -> bytes:
+        """The head as bytes, with the empty line.
+
+        :param framing: such as ``"Content-Length: 5\\r\\n"``.
+        :param connection: such as ``"Connection: close\\r\\n"``.
+        """
+        text = self._text
+        if not self._has_date:
+            text = f"{text}Date: {date()}\r\n"
+        if not self._has_server:
+            text = f"{text}Server: {SERVER}\r\n"
+        return f"{text}{framing}{connection}\r\n".encode("latin-1")
+
+
+def _find_culprit(headers: list[tuple[str, str]]) -> None:
+    """Something in the values is not plain ASCII: latin-1 passes, control characters and the rest do not."""
+    for name, value in headers:
+        if not isinstance(value, str):
+            raise TypeError(f"the value of the header {name} must be str, not {value!r}")
+        if _CONTROL.search(value):
+            raise ValueError(f"control characters in the value of the header {name}: {value!r}")
+        try:
+            value.encode("latin-1")
+        except UnicodeEncodeError:
+            raise ValueError(f"the value of the header {name} is not latin-1: {value!r}") from None
+
+
+def error_response(status: str, detail: str, with_body: bool = True) -> bytes:
+    """A whole response that refuses a request and closes the connection."""
+    body = f"{status}\n{detail}\n".encode("latin-1") if with_body else b""
+    head = ResponseHead(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return head.render(f"Content-Length: {len(body)}\r\n", "Connection: close\r\n") + body

@@ -1,0 +1,141 @@
+"""A server of stream connections: TCP, UNIX sockets, TLS over either."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import hubbub
+from hubbub.io import Socket
+
+from hubbub_server._listener import bind, parse_address
+from hubbub_server._tls import check_context, send_close_notify
+from hubbub_server.baseserver import BaseServer
+
+__all__ = ["StreamServer"]
+
+
+class StreamServer(BaseServer):
+    """Calls ``handle(socket, address)`` for each connection, and closes the socket when that has returned.
+
+    :param listener: see :class:`~hubbub_server.baseserver.BaseServer`.
+    :param backlog: how many connections the kernel queues (:manpage:`listen(2)`).
+    :param spawn: see :class:`~hubbub_server.baseserver.BaseServer`.
+    :param ssl_context: serve TLS; a context whose sockets cooperate, such as one of ``hubbub_net.ssl``. The handshake
+        runs in the handler's greenlet.
+    :param handshake_timeout: seconds for the TLS handshake; None for no limit.
+    :param reuse_port: SO_REUSEPORT on a listener made from an address.
+    :raises TypeError: ``ssl_context`` would block.
+    """
+
+    reuse_addr: bool = True
+    """SO_REUSEADDR on a listener made from an address."""
+
+    def __init__(
+        self,
+        listener: Any,
+        handle: Callable[[Any, Any], Any] | None = None,
+        backlog: int | None = None,
+        spawn: Any = "default",
+        *,
+        ssl_context: Any = None,
+        handshake_timeout: float | None = 10.0,
+        reuse_port: bool = False,
+    ) -> None:
+        if ssl_context is not None:
+            check_context(ssl_context)
+        self.ssl_context = ssl_context
+        self.handshake_timeout = handshake_timeout
+        self.backlog = 128 if backlog is None else backlog
+        self.reuse_port = reuse_port
+        super().__init__(listener, handle, spawn)
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Whether connections are TLS."""
+        return self.ssl_context is not None
+
+    @classmethod
+    def get_listener(
+        cls, address: Any, backlog: int | None = None, family: int | None = None, reuse_port: bool = False
+    ) -> Socket:
+        """A listening socket for ``address``.
+
+        :raises OSError: it cannot be bound.
+        """
+        found, target = parse_address(address)
+        return bind(
+            found if family is None else family,
+            target,
+            backlog=128 if backlog is None else backlog,
+            reuse_addr=cls.reuse_addr,
+            reuse_port=reuse_port,
+        )
+
+    def init_socket(self) -> None:
+        """Bind and listen."""
+        self.socket = bind(
+            self.family,
+            self.address,
+            backlog=self.backlog,
+            reuse_addr=self.reuse_addr,
+            reuse_port=self.reuse_port,
+        )
+
+    def do_read(self) -> tuple[Any, ...] | None:
+        """Accept one connection."""
+        return self.socket.accept()
+
+    def drain_backlog(self) -> None:
+        """Start handlers for the connections that wait in the kernel's queue."""
+        limit = self.socket.gettimeout()
+        self.stop_accepting()
+        self.socket.settimeout(0)
+        try:
+            for _ in range(self.backlog):
+                if self.full:
+                    return
+                self._start_handler(self.socket.accept())
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._recover(error)
+        finally:
+            self.socket.settimeout(limit)
+
+    def do_close(self, sock: socket.socket, *args: Any) -> None:
+        """Close the connection."""
+        if self.ssl_context is not None and hasattr(sock, "unwrap"):
+            send_close_notify(sock)
+        sock.close()
+
+    def _run_handler(self, sock: Any, address: Any) -> None:
+        if self.ssl_context is None:
+            super()._run_handler(sock, address)
+            return
+        try:
+            wrapped = self.wrap_socket(sock)
+        except OSError as error:
+            self.handshake_failed(error, address)
+            sock.close()
+            return
+        except BaseException:
+            sock.close()
+            raise
+        super()._run_handler(wrapped, address)
+
+    def wrap_socket(self, sock: Any) -> Any:
+        """The TLS socket for an accepted connection, its handshake done.
+
+        :raises TimeoutError: the handshake took longer than :attr:`handshake_timeout`.
+        :raises OSError: it failed.
+        """
+        limit = hubbub.Timeout.start_new(self.handshake_timeout, TimeoutError("the TLS handshake took too long"))
+        try:
+            return self.ssl_context.wrap_socket(sock, server_side=True)
+        finally:
+            limit.cancel()
+
+    def handshake_failed(self, error: OSError, address: Any) -> None:
+        """A client's TLS handshake failed. Anybody can cause that, so nothing is said; override to count or log."""

@@ -1,0 +1,235 @@
+"""The HTTP server for WSGI applications (PEP 3333)."""
+
+from __future__ import annotations
+
+import math
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import hubbub
+
+from hubbub_server.http.accesslog import AccessLog, Entry, LogStream
+from hubbub_server.http.connection import Connection
+from hubbub_server.http.filewrapper import FileWrapper
+from hubbub_server.http.limits import Limits
+from hubbub_server.http.request import HeadParser
+from hubbub_server.stream import StreamServer
+
+__all__ = ["WSGIServer"]
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class WSGIServer(StreamServer):
+    """Serves a WSGI application over HTTP/1.1 and HTTP/1.0.
+
+    :param listener: see :class:`~hubbub_server.baseserver.BaseServer`.
+    :param application: called as ``application(environ, start_response)``, in the greenlet of the connection.
+    :param backlog: how many connections the kernel queues; by default 1024.
+    :param spawn: see :class:`~hubbub_server.baseserver.BaseServer`.
+    :param log: the access log: ``"default"`` for stderr, None for none, a file-like object, or a
+        :class:`logging.Logger`.
+    :param error_log: failures of the application, and ``wsgi.errors``; as ``log``.
+    :param environ: more entries for every request's environ.
+    :param ssl_context: see :class:`~hubbub_server.stream.StreamServer`.
+    :param limits: what clients may do.
+    :param log_format: ``"common"``, ``"combined"``, ``"json"``, or a function from an
+        :class:`~hubbub_server.http.accesslog.Entry` to a line.
+    """
+
+    def __init__(
+        self,
+        listener: Any,
+        application: Application | None = None,
+        backlog: int | None = None,
+        spawn: Any = "default",
+        log: Any = "default",
+        error_log: Any = "default",
+        environ: dict[str, Any] | None = None,
+        *,
+        ssl_context: Any = None,
+        limits: Limits | None = None,
+        log_format: str | Callable[[Entry], str] = "common",
+        handshake_timeout: float | None = 10.0,
+        reuse_port: bool = False,
+    ) -> None:
+        if application is not None:
+            self.application = application
+        self.limits = limits if limits is not None else Limits()
+        self.access_log = None if log is None else AccessLog(_stream(log), log_format)
+        self.error_log = None if error_log is None else _stream(error_log)
+        self.parser = HeadParser(self.limits)
+        self.connections: set[Connection] = set()
+        """The connections that are open."""
+        self.stopping = False
+        self.ticks = 0.0
+        """The server's clock: turns since it was started."""
+        self._clock: Any = None
+        self._base_environ: dict[str, Any] = {}
+        self._more_environ = dict(environ or {})
+        self._set_clock()
+        super().__init__(
+            listener,
+            self._serve,
+            1024 if backlog is None else backlog,
+            spawn,
+            ssl_context=ssl_context,
+            handshake_timeout=handshake_timeout,
+            reuse_port=reuse_port,
+        )
+
+    # The environ ----------------------------------------------------------------------------------------------------
+
+    @property
+    def base_env(self) -> dict[str, Any]:
+        """What every request's environ starts with."""
+        if not self._base_environ:
+            self._base_environ = self._make_base_environ()
+        return self._base_environ
+
+    def _make_base_environ(self) -> dict[str, Any]:
+        host, port = self.server_host, self.server_port
+        if host in ("", "0.0.0.0", "::"):
+            host = socket.gethostname()
+        environ: dict[str, Any] = {
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": host if host is not None else "localhost",
+            "SERVER_PORT": str(port) if port is not None else "80",
+            "SERVER_SOFTWARE": "hubbub",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "https" if self.ssl_enabled else "http",
+            "wsgi.errors": self.error_log if self.error_log is not None else _Nowhere(),
+            "wsgi.multithread": False,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+        if self.ssl_enabled:
+            environ["HTTPS"] = "on"
+        environ.update(self._more_environ)
+        return environ
+
+    def set_environ(self, environ: dict[str, Any] | None = None) -> None:
+        """Replace the extra entries of the environ."""
+        self._more_environ = dict(environ or {})
+        self._base_environ = {}
+
+    def get_environ(self) -> dict[str, Any]:
+        """A new environ, as far as it does not depend on the request."""
+        return self.base_env.copy()
+
+    def connection_environ(self, sock: Any, address: Any) -> dict[str, Any]:
+        """What the environ of all requests of one connection starts with; override to add to it."""
+        environ = self.base_env.copy()
+        if isinstance(address, tuple):
+            environ["REMOTE_ADDR"] = address[0]
+            environ["REMOTE_PORT"] = str(address[1])
+        else:
+            environ["REMOTE_ADDR"] = ""
+        return environ
+
+    # The clock ------------------------------------------------------------------------------------------------------
+
+    def _set_clock(self) -> None:
+        limits = self.limits
+        times = (limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds)
+        shortest = min([time for time in times if time is not None] + [limits.linger_seconds])
+        self.tick_seconds = min(max(shortest / 8, 0.005), 0.5)
+        """Seconds per turn of the clock; time limits are that exact."""
+        self.header_ticks = self._in_ticks(limits.header_seconds)
+        self.body_ticks = self._in_ticks(limits.body_seconds)
+        self.idle_ticks = self._in_ticks(limits.idle_seconds)
+        self.write_ticks = self._in_ticks(limits.write_seconds)
+        self.linger_ticks = self._in_ticks(limits.linger_seconds)
+
+    def _in_ticks(self, seconds: float | None) -> float:
+        return math.inf if seconds is None else math.ceil(seconds / self.tick_seconds) + 1.0
+
+    def _tick(self) -> None:
+        self.ticks = now = self.ticks + 1.0
+        for connection in [connection for connection in self.connections if connection.deadline <= now]:
+            connection.expire()
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def init_socket(self) -> None:
+        """Bind and listen."""
+        super().init_socket()
+        self._base_environ = {}
+
+    def start_accepting(self) -> None:
+        """Accept from now on."""
+        if self.socket.family in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it. A response leaves when it is written, not 40 ms later.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._clock is None:
+            self._clock = hubbub.get_hub().loop.timer(self.tick_seconds, self.tick_seconds, ref=False)
+            self._clock.start(self._tick)
+        super().start_accepting()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Accept no more; let requests that have arrived be answered, with ``Connection: close``; then as
+        :meth:`~hubbub_server.baseserver.BaseServer.stop`."""
+        self.stopping = True
+        super().stop(timeout)
+        if self._clock is not None:
+            self._clock.close()
+            self._clock = None
+
+    def _serve(self, sock: Any, address: Any) -> None:
+        Connection(self, sock, address).run()
+
+    # Errors ---------------------------------------------------------------------------------------------------------
+
+    def log_error(self, environ: dict[str, Any], message: str) -> None:
+        """Write a line about a request to the error log."""
+        if self.error_log is not None:
+            self.error_log.write(f"{_name(environ)}: {message}\n")
+
+    def log_exception(self, environ: dict[str, Any], error: BaseException) -> None:
+        """Write the traceback of a failed application to the error log."""
+        self.log_error(environ, f"the application failed\n{_described(error)}")
+
+    def client_disconnected(self, environ: dict[str, Any]) -> None:
+        """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
+
+
+class _Nowhere:
+    """``wsgi.errors`` when there is no error log."""
+
+    def write(self, text: str) -> None:
+        """Forget it."""
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Forget them."""
+
+    def flush(self) -> None:
+        """Nothing is kept."""
+
+
+class _Stderr:
+    """Whatever ``sys.stderr`` is at the time."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def _stream(target: Any) -> LogStream:
+    if isinstance(target, LogStream):
+        return target
+    return LogStream(_Stderr() if target == "default" else target)
+
+
+def _described(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _name(environ: dict[str, Any]) -> str:
+    return f"{environ.get('REQUEST_METHOD')} {environ.get('REQUEST_URI')!r}"

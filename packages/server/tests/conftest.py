@@ -1,0 +1,159 @@
+"""Servers on free ports, and clients that say exactly what a test wants."""
+
+from __future__ import annotations
+
+import io
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import hubbub
+import pytest
+from hubbub.io import Socket
+from hubbub_server import WSGIServer
+
+SECONDS = 10.0
+
+
+class Client:
+    """A plain client connection. Nothing in it waits for ever."""
+
+    def __init__(self, address: Any) -> None:
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.sock: Any = Socket(family, socket.SOCK_STREAM)
+        self.sock.settimeout(SECONDS)
+        self.sock.connect(address)
+        self.received = b""
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def rest(self) -> bytes:
+        """Everything until the server closes."""
+        data = b""
+        while piece := self.sock.recv(65536):
+            data += piece
+        return data
+
+    def until(self, end: bytes) -> bytes:
+        """Everything up to and with ``end``."""
+        while end not in self.received:
+            piece = self.sock.recv(65536)
+            assert piece, f"closed before {end!r}: {self.received!r}"
+            self.received += piece
+        stop = self.received.index(end) + len(end)
+        data, self.received = self.received[:stop], self.received[stop:]
+        return data
+
+    def response(self, method: str = "GET") -> Response:
+        """The next response, as h11 reads it."""
+        parser = h11.Connection(h11.CLIENT)
+        parser.send(h11.Request(method=method, target="/", headers=[("Host", "x")]))
+        parser.send(h11.EndOfMessage())
+        if self.received:
+            parser.receive_data(self.received)
+        self.received = b""
+        body = b""
+        head: Any = None
+        while True:
+            event = parser.next_event()
+            if event is h11.NEED_DATA:
+                parser.receive_data(self.sock.recv(65536))
+            elif isinstance(event, h11.Response):
+                head = event
+            elif isinstance(event, h11.Data):
+                body += bytes(event.data)
+            elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
+                self.received = parser.trailing_data[0]
+                return Response(head, body)
+
+
+class Response:
+    """Status, headers (names in lower case) and body."""
+
+    def __init__(self, head: h11.Response, body: bytes) -> None:
+        self.status = head.status_code
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in head.headers}
+        self.body = body
+
+
+def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """The application that says hello."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+@pytest.fixture
+def connect(hub: Any) -> Iterator[Callable[[Any], Client]]:
+    """Connect to a server or an address; closed at the end of the test."""
+    clients: list[Client] = []
+
+    def make(target: Any) -> Client:
+        client = Client(getattr(target, "address", target))
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        client.sock.close()
+
+
+@pytest.fixture
+def failures(hub: Any, monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
+    """The errors that are reported to the hub, instead of being printed."""
+    seen: list[BaseException] = []
+    monkeypatch.setattr(hub, "handle_error", lambda context, kind, error, traceback: seen.append(error))
+    return seen
+
+
+@pytest.fixture
+def errors() -> io.StringIO:
+    """The error log of the test's servers."""
+    return io.StringIO()
+
+
+@pytest.fixture
+def serve(hub: Any, errors: io.StringIO) -> Iterator[Callable[..., WSGIServer]]:
+    """Start a WSGI server on a free port; stopped at the end of the test."""
+    servers: list[WSGIServer] = []
+
+    def make(application: Any = hello, **options: Any) -> WSGIServer:
+        options.setdefault("log", None)
+        options.setdefault("error_log", errors)
+        server = WSGIServer(options.pop("listener", ("127.0.0.1", 0)), application, **options)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.stop(0.2)
+    hubbub.sleep(0)
+
+
+@pytest.fixture
+def talk(connect: Any) -> Callable[[Any, bytes], bytes]:
+    """Send bytes on a connection of their own, return all that comes until the server closes."""
+
+    def make(server: Any, data: bytes) -> bytes:
+        client = connect(server)
+        client.send(data)
+        answer: bytes = client.rest()
+        return answer
+
+    return make
+
+
+@pytest.fixture
+def certificate() -> Any:
+    """A fresh certificate for localhost, with its authority."""
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    return authority, authority.issue_cert("localhost", "127.0.0.1")

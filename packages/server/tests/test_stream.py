@@ -1,0 +1,324 @@
+"""Stream servers: TCP, UNIX sockets, TLS."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import hubbub
+import pytest
+from hubbub.io import Socket
+from hubbub.pool import Pool
+from hubbub_server import StreamServer
+
+
+def echo(sock: Any, address: Any) -> None:
+    while data := sock.recv(65536):
+        sock.sendall(data)
+
+
+def test_echo(hub: Any, connect: Any) -> None:
+    """What a client sends reaches the handler, and what the handler sends reaches the client."""
+    with StreamServer(("127.0.0.1", 0), echo) as server, connect(server) as client:
+        client.send(b"ping")
+        assert client.until(b"ping") == b"ping"
+
+
+def test_closes_after_the_handler(hub: Any, connect: Any) -> None:
+    """The connection is closed when the handler has returned."""
+    with StreamServer(("127.0.0.1", 0), lambda sock, address: sock.sendall(b"bye")) as server:
+        assert connect(server).rest() == b"bye"
+
+
+def test_closes_after_a_failure(hub: Any, failures: Any, connect: Any) -> None:
+    """A handler that fails is reported once, and its connection is closed."""
+    with StreamServer(("127.0.0.1", 0), lambda sock, address: 1 // 0) as server:
+        assert connect(server).rest() == b""
+    assert [type(error) for error in failures] == [ZeroDivisionError]
+
+
+def test_address_of_the_client(hub: Any, connect: Any) -> None:
+    """The handler is told the address of the client."""
+    seen: list[Any] = []
+    with StreamServer(("127.0.0.1", 0), lambda sock, address: seen.append(address)) as server:
+        client = connect(server)
+        mine = client.sock.getsockname()
+        client.rest()
+    assert seen == [mine]
+
+
+def test_unix(hub: Any, connect: Any, tmp_path: Path) -> None:
+    """A server listens on a UNIX socket, and takes the place of one whose process has gone."""
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(path)
+    with StreamServer(f"unix:{path}", echo) as server:
+        client = connect(path)
+        client.send(b"ping")
+        assert client.until(b"ping") == b"ping"
+        assert server.server_port is None
+
+
+def test_unix_in_use(hub: Any, tmp_path: Path) -> None:
+    """A UNIX socket that somebody listens on is not taken away."""
+    path = str(tmp_path / "socket")
+    with StreamServer(f"unix:{path}", echo), pytest.raises(OSError) as caught:
+        StreamServer(f"unix:{path}", echo).start()
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_port_in_use(hub: Any) -> None:
+    """A port in use is named in the error, and the server ends closed."""
+    with StreamServer(("127.0.0.1", 0), echo) as first:
+        second = StreamServer(first.address, echo)
+        with pytest.raises(OSError, match=str(first.server_port)) as caught:
+            second.start()
+    assert caught.value.errno == errno.EADDRINUSE
+    assert second.closed
+
+
+def test_listening_socket(hub: Any, connect: Any) -> None:
+    """A listening socket of the standard library is taken over, and closed with the server."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = StreamServer(listener, echo)
+    with server, connect(server) as client:
+        client.send(b"ping")
+        assert client.until(b"ping") == b"ping"
+    assert listener.fileno() == -1
+
+
+def test_pool_limits(hub: Any, connect: Any) -> None:
+    """With spawn=1 a second client is served when the first has left."""
+    order: list[str] = []
+
+    def handle(sock: Any, address: Any) -> None:
+        order.append("begin")
+        echo(sock, address)
+        order.append("end")
+
+    with StreamServer(("127.0.0.1", 0), handle, spawn=1) as server:
+        first, second = connect(server), connect(server)
+        first.send(b"1")
+        first.until(b"1")
+        second.send(b"2")
+        hubbub.sleep(0.02)
+        assert server.full
+        assert order == ["begin"]
+        first.sock.close()
+        second.until(b"2")
+        assert order == ["begin", "end", "begin"]
+
+
+@pytest.mark.parametrize("spawn", [hubbub.spawn_raw, hubbub.spawn, Pool, None], ids=str)
+def test_spawn_forms(hub: Any, connect: Any, spawn: Any) -> None:
+    """Handlers run in raw greenlets, in a pool, by a callable, or one after the other."""
+    if spawn is Pool:
+        spawn = Pool(3)
+    with StreamServer(("127.0.0.1", 0), echo, spawn=spawn) as server:
+        client = connect(server)
+        client.send(b"ping")
+        client.until(b"ping")
+        client.sock.close()
+
+
+@pytest.mark.parametrize("spawn", ["other", 1.5, True, object()], ids=repr)
+def test_bad_spawn(spawn: object) -> None:
+    """A spawn policy that means nothing is refused."""
+    with pytest.raises(TypeError):
+        StreamServer(("127.0.0.1", 0), echo, spawn=spawn)
+
+
+def test_stop_waits(hub: Any, connect: Any) -> None:
+    """stop() lets handlers finish."""
+
+    def handle(sock: Any, address: Any) -> None:
+        hubbub.sleep(0.02)
+        sock.sendall(b"done")
+
+    server = StreamServer(("127.0.0.1", 0), handle)
+    server.start()
+    client = connect(server)
+    hubbub.sleep(0.005)
+    server.stop(5)
+    assert client.rest() == b"done"
+
+
+def test_stop_serves_the_backlog(hub: Any, connect: Any) -> None:
+    """Connections that the kernel has accepted when stop() is called are served."""
+    server = StreamServer(("127.0.0.1", 0), lambda sock, address: sock.sendall(b"done"))
+    server.start()
+    clients = [connect(server) for _ in range(20)]
+    server.stop(5)
+    assert [client.rest() for client in clients] == [b"done"] * 20
+
+
+def test_stop_kills(hub: Any, connect: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Handlers that do not end in time are killed, and that is reported."""
+    server = StreamServer(("127.0.0.1", 0), echo)
+    server.start()
+    client = connect(server)
+    client.send(b"1")
+    client.until(b"1")
+    server.stop(0.01)
+    assert client.rest() == b""
+    assert "1 handler(s) still running" in capsys.readouterr().err
+
+
+def test_serve_forever_ends(hub: Any) -> None:
+    """serve_forever() returns after stop() from elsewhere."""
+    server = StreamServer(("127.0.0.1", 0), echo)
+    hubbub.spawn_later(0.01, server.stop)
+    server.serve_forever()
+    assert server.closed
+    assert not server.started
+
+
+def test_start_twice(hub: Any) -> None:
+    """A second start() does nothing; start() after close() is an error."""
+    server = StreamServer(("127.0.0.1", 0), echo)
+    server.start()
+    address = server.address
+    server.start()
+    assert server.address == address
+    server.stop()
+    with pytest.raises(RuntimeError):
+        server.start()
+
+
+class Failing(Socket):
+    """A listener whose accept fails a few times."""
+
+    failures: list[int]
+
+    def accept(self) -> Any:
+        if self.failures:
+            number = self.failures.pop()
+            raise OSError(number, os.strerror(number))
+        return super().accept()
+
+    def _adopt(self, fd: int) -> Any:
+        return Socket(self.family, self.type, self.proto, fileno=fd)
+
+
+@pytest.mark.parametrize("failure", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ECONNABORTED", "EPERM"])
+def test_accept_recovers(hub: Any, failures: Any, connect: Any, failure: str) -> None:
+    """The listener survives a failure of accept(); a lack of resources is reported, a lost client is not."""
+    listener = Failing(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.failures = [getattr(errno, failure)] * 2
+    with StreamServer(listener, echo) as server:
+        client = connect(server)
+        client.send(b"ping")
+        client.until(b"ping")
+    expected = [] if failure in ("ECONNABORTED", "EPERM") else [getattr(errno, failure)] * 2
+    assert [error.errno for error in failures] == expected
+
+
+def test_fatal_error_closes(hub: Any, failures: Any) -> None:
+    """A listener that is none any more closes the server."""
+    listener = Failing(socket.AF_INET, socket.SOCK_STREAM)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    listener.failures = [errno.EBADF]
+    server = StreamServer(listener, echo)
+    server.serve_forever()
+    assert server.closed
+
+
+def test_descriptors_run_out(hub: Any, failures: Any, connect: Any) -> None:
+    """With no descriptors left the server waits, and serves those who waited when there are some."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with StreamServer(("127.0.0.1", 0), echo) as server:
+        hubbub.sleep(0)
+        clients = [connect(server) for _ in range(5)]
+        used = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used - 1, hard))
+        try:
+            hubbub.sleep(0.05)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for client in clients:
+            client.send(b"ping")
+            assert client.until(b"ping") == b"ping"
+
+
+def test_plain_context_is_refused() -> None:
+    """A context whose sockets would block is refused, and the error says what to use."""
+    with pytest.raises(TypeError, match=r"hubbub_net\.ssl"):
+        StreamServer(("127.0.0.1", 0), echo, ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+
+def test_tls_socket_is_refused() -> None:
+    """A TLS socket is no listener."""
+
+    class Wrapped(socket.socket):
+        def do_handshake(self) -> None: ...
+
+    with Wrapped() as listener, pytest.raises(TypeError, match="ssl_context"):
+        StreamServer(listener, echo)
+
+
+def contexts(certificate: Any) -> tuple[Any, Any]:
+    """A server's and a client's TLS context."""
+    net = pytest.importorskip("hubbub_net.ssl")
+    authority, leaf = certificate
+    server = net.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(server)
+    client = net.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(client)
+    return server, client
+
+
+def test_tls(hub: Any, connect: Any, certificate: Any) -> None:
+    """With ssl_context the handler gets a TLS socket whose handshake is done."""
+    context, trusting = contexts(certificate)
+    with StreamServer(("127.0.0.1", 0), echo, ssl_context=context) as server:
+        client = connect(server)
+        client.sock = trusting.wrap_socket(client.sock, server_hostname="localhost")
+        client.send(b"ping")
+        assert client.until(b"ping") == b"ping"
+        client.sock.close()
+
+
+def test_tls_ends_with_close_notify(hub: Any, connect: Any, certificate: Any) -> None:
+    """The end of a TLS connection is announced, so that a client can tell it from a cut."""
+    context, trusting = contexts(certificate)
+    with StreamServer(("127.0.0.1", 0), lambda sock, _: sock.sendall(b"bye"), ssl_context=context) as server:
+        client = connect(server)
+        client.sock = trusting.wrap_socket(client.sock, server_hostname="localhost", suppress_ragged_eofs=False)
+        assert client.rest() == b"bye"
+
+
+def test_tls_stalled_handshakes(hub: Any, connect: Any, certificate: Any) -> None:
+    """Clients that stall their handshakes hold nobody up, and are dropped."""
+    context, trusting = contexts(certificate)
+    with StreamServer(("127.0.0.1", 0), echo, ssl_context=context, handshake_timeout=0.2) as server:
+        stalled = [connect(server) for _ in range(30)]
+        for client in stalled[:10]:
+            client.send(b"\x16\x03\x01")
+        good = connect(server)
+        good.sock = trusting.wrap_socket(good.sock, server_hostname="localhost")
+        good.send(b"ping")
+        assert good.until(b"ping") == b"ping"
+        for client in stalled:
+            assert client.rest() == b""
+        good.sock.close()
+
+
+def test_plain_text_to_a_tls_port(hub: Any, failures: Any, connect: Any, certificate: Any) -> None:
+    """A client that does not speak TLS is dropped without a traceback."""
+    context, _ = contexts(certificate)
+    with StreamServer(("127.0.0.1", 0), echo, ssl_context=context) as server:
+        client = connect(server)
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        try:
+            assert b"HTTP" not in client.rest()
+        except ConnectionResetError:
+            assert client.sock.fileno() >= 0
+    assert failures == []
