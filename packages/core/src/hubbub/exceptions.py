@@ -30,6 +30,12 @@ class LoopExit(Exception):
         """The hub that ended, or None."""
         return self.args[1] if len(self.args) > 1 else None
 
+    def __str__(self) -> str:
+        """The message, the loop's state, and what every greenlet still waits for."""
+        describe = getattr(self.hub, "blocked", None)
+        lines = [str(part) for part in self.args if part is not self.hub]
+        return "\n".join([*lines, describe()] if describe is not None else lines)
+
 
 class BlockingSwitchOutError(AssertionError):
     """Something that waits was called from the hub, in a loop callback, where nothing may wait."""

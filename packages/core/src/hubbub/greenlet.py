@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -68,6 +68,12 @@ class Greenlet(greenlet):
         self._links: list[Callable[[Any], Any]] | None = None
         self._notifying = False
         self._name: str | None = None
+        hook = Greenlet.spawn_hook
+        if hook is not None:
+            hook(self)
+
+    spawn_hook: ClassVar[Callable[[Any], None] | None] = None
+    """Called with each new greenlet; see :func:`hubbub.inspect.track_spawns`."""
 
     @property
     def hub(self) -> Hub:
@@ -210,6 +216,7 @@ class Greenlet(greenlet):
             self._join_until(timeout)
             return
         switch = current.switch
+        began = hub.loop.time  # noqa: F841  # read by hubbub.inspect
         self.rawlink(switch)
         try:
             hub.switch()

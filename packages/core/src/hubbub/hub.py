@@ -8,10 +8,11 @@ import traceback
 import weakref
 from _thread import get_ident
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import local
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -23,7 +24,19 @@ from hubbub.loop.base import BaseLoop
 if TYPE_CHECKING:
     from hubbub.threadpool import ThreadPool
 
-__all__ = ["Hub", "get_hub", "get_hub_if_exists", "hubs", "idle", "reinit", "set_hub_class", "sleep", "spawn_raw"]
+__all__ = [
+    "Hub",
+    "HubStatistics",
+    "get_hub",
+    "get_hub_if_exists",
+    "hubs",
+    "idle",
+    "reinit",
+    "set_hub",
+    "set_hub_class",
+    "sleep",
+    "spawn_raw",
+]
 
 
 class _ThreadState(local):
@@ -34,6 +47,29 @@ class _ThreadState(local):
 _state = _ThreadState()
 _hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 _accelerated: list[str] = []
+
+
+@dataclass(frozen=True)
+class HubStatistics:
+    """What :meth:`Hub.statistics` tells."""
+
+    polls: int
+    """How many times the loop asked for events."""
+    switches: int
+    """How many callables of the run queue were called; nearly all of them switch to a greenlet."""
+    ready: int
+    """How many are in the run queue now."""
+    timers: int
+    """How many timers are running."""
+    descriptors: int
+    """How many descriptors are registered."""
+    waiting: int
+    """How many greenlets wait for a descriptor."""
+    longest_turn: float
+    """Seconds: the longest time from one poll to the next while there was work, that is how late an event may have
+    been seen."""
+    threads: int
+    """How many threads the user's pool has."""
 
 
 class Hub(greenlet):
@@ -60,6 +96,8 @@ class Hub(greenlet):
         self._resolver: Resolver | None = None
         self._threadpool: ThreadPool | None = None
         self._file_pool: ThreadPool | None = None
+        self._pid = os.getpid()
+        self._forker: greenlet | None = None
         if isinstance(loop, BaseLoop):
             self.loop = loop
         else:
@@ -84,6 +122,8 @@ class Hub(greenlet):
                 return
             if self.destroyed:
                 return
+            if self._forker is not None and self._forker.dead:
+                self._end_child(getattr(self._forker, "exception", None))
             self.main.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
 
     def join(self, timeout: float | None = None) -> bool:
@@ -164,6 +204,58 @@ class Hub(greenlet):
                 self.throw(HubDestroyed())
         _hubs.discard(self)
 
+    # Diagnosis ------------------------------------------------------------------------------------------------------
+
+    def blocked(self) -> str:
+        """What every greenlet waits for, a line each; see :mod:`hubbub.inspect`."""
+        from hubbub.inspect import blocked
+
+        return blocked()
+
+    def statistics(self) -> HubStatistics:
+        """Counts since the hub was made."""
+        loop = self.loop
+        return HubStatistics(
+            polls=loop.iteration,
+            switches=loop.calls,
+            ready=len(loop.ready),
+            timers=loop.timer_count(),
+            descriptors=len(loop.handles),
+            waiting=loop.waiting_count(),
+            longest_turn=loop.longest_turn,
+            threads=self._threadpool.size if self._threadpool is not None else 0,
+        )
+
+    # In a child process ---------------------------------------------------------------------------------------------
+
+    def _start_in_child(self) -> None:
+        self._pid = os.getpid()
+        self.thread_ident = get_ident()
+        current = getcurrent()
+        self._forker = current if current is not self.main else None
+        if isinstance(links := getattr(current, "_links", None), list):
+            links.clear()  # those who join it are in the parent
+        self.loop.reinit()
+        self.loop.hub = self
+        if self._resolver is not None:
+            self._resolver.reinit()
+
+    def _end_child(self, error: BaseException | None) -> NoReturn:
+        """The greenlet that forked has ended in the child. The main program below it is the parent's: it must not run.
+
+        As when a thread forks: the child ends with that thread.
+        """
+        code: Any = 0 if error is None else 1
+        if isinstance(error, SystemExit):
+            code = error.code if error.code is not None else 0
+            if not isinstance(code, int):
+                self.exception_stream.write(f"{code}\n")
+                code = 1
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(code & 0xFF)
+
     # Errors ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -200,6 +292,8 @@ class Hub(greenlet):
         """Raise the error in the main greenlet."""
         current = getcurrent()
         main = self.main
+        if self._forker is not None:
+            self._end_child(value)
         if current is main or main.dead:
             raise (value if value is not None else RuntimeError(f"{type} without a value"))
         error = value if value is not None else (type() if type is not None else RuntimeError("unknown failure"))
@@ -376,6 +470,7 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
             loop.unschedule(switch)
             raise
         return
+    began = loop.time  # noqa: F841  # read by hubbub.inspect
     key = loop.call_later(seconds, switch, 0.0, ref)
     try:
         hub.switch()
@@ -419,27 +514,24 @@ def spawn_raw(function: Callable[..., Any], *args: Any, **kwargs: Any) -> greenl
 
 
 def reinit(hub: Hub | None = None) -> None:
-    """In the child after a fork: make the thread's hub, if there is one, work there. Nothing of the parent goes on."""
+    """In the child after a fork: make the thread's hub, if there is one, work there. Nothing of the parent goes on.
+
+    A fork by :func:`os.fork` has done it already; then this does nothing.
+    """
     hub = hub if hub is not None else get_hub_if_exists()
-    if hub is None:
-        return
-    hub.thread_ident = get_ident()
-    hub.loop.reinit()
-    hub.loop.hub = hub
-    if hub._resolver is not None:
-        hub._resolver.reinit()
-    if hub._threadpool is not None:
-        hub._threadpool.reinit()
-    for other in hubs():
-        if other is not hub:
-            _hubs.discard(other)
+    if hub is not None and not hub._destroyed and hub._pid != os.getpid():
+        hub._start_in_child()
 
 
 def _after_fork_in_child() -> None:
-    hub = get_hub_if_exists()
-    if hub is not None:
-        _state.guard = _ThreadGuard(hub)
-        reinit(hub)
+    mine = get_hub_if_exists()
+    for other in hubs():
+        if other is not mine:
+            _hubs.discard(other)
+            other.loop.abandon()
+    if mine is not None:
+        _state.guard = _ThreadGuard(mine)
+        reinit(mine)
 
 
 if hasattr(os, "register_at_fork"):

@@ -157,12 +157,12 @@ class Socket(socket.socket):
             except BlockingIOError:
                 if self._limit == 0.0:
                     raise
-                self.wait_readable()
-                read = self._read
-                continue
-            if read is not None:
-                read.ready = not (self._shortens and 0 < len(data) < bufsize and not flags) or read.handle.sticky
-            return data
+            else:
+                if read is not None:
+                    read.ready = not (self._shortens and 0 < len(data) < bufsize and not flags) or read.handle.sticky
+                return data
+            self.wait_readable()
+            read = self._read
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """:meth:`socket.socket.recv_into`."""
@@ -175,13 +175,13 @@ class Socket(socket.socket):
             except BlockingIOError:
                 if self._limit == 0.0:
                     raise
-                self.wait_readable()
-                read = self._read
-                continue
-            if read is not None:
-                asked = nbytes or memoryview(buffer).nbytes
-                read.ready = not (self._shortens and 0 < count < asked and not flags) or read.handle.sticky
-            return count
+            else:
+                if read is not None:
+                    asked = nbytes or memoryview(buffer).nbytes
+                    read.ready = not (self._shortens and 0 < count < asked and not flags) or read.handle.sticky
+                return count
+            self.wait_readable()
+            read = self._read
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
@@ -234,10 +234,9 @@ class Socket(socket.socket):
             except BlockingIOError:
                 if limit == 0.0:
                     raise
-                self.wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
-                continue
             if sent >= len(view):
                 return
+            self.wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
 
     def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto`."""

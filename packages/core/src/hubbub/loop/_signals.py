@@ -35,6 +35,12 @@ class SignalTable:
             if signal.getsignal(number) == self._arrived:
                 signal.signal(number, previous if previous is not None else signal.SIG_DFL)
 
+    def clear(self) -> None:
+        """In the child after ``fork``: the parent's watchers are gone, the previous handlers come back."""
+        for number, watchers in list(self._watchers.items()):
+            for watcher in list(watchers):
+                self.remove(number, watcher)
+
     def _arrived(self, number: int, frame: object) -> None:
         # Runs between two bytecodes of the main thread; the wake-up descriptor has ended a poll already.
         for watcher in self._watchers.get(number, ()):

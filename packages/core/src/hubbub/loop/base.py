@@ -9,6 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
+from math import inf
 from random import Random
 from time import monotonic
 from types import TracebackType
@@ -104,25 +105,31 @@ class BaseLoop(Loop):
         self.error_handler: Any = None
         self.iteration = 0
         """How many turns there were."""
+        self.longest_turn = 0.0
+        """The longest time between two polls while there was work, in seconds."""
         self.calls = 0
         """How many callables of the run queue were called; most of them are switches to a greenlet."""
         self._running = 0
         self._break = False
+        self.born = -inf
+        """When the process came to be, if it was forked after the loop was made. Who waits since before is not here."""
+        self.ready: deque[Callable[[], Any]] = _run_queue()
+        self.handles: dict[int, Readiness] = {}
+        self.prepares: list[watchers.Prepare] = []
+        self.checks: list[watchers.Check] = []
+        self.idles: list[watchers.Idle] = []
+        self.forks: list[watchers.Fork] = []
+        self._heap: list[list[Any]] = []
+        self.generation = 0
+        """How many forks away from its making."""
         self._reset()
         self._open()
         self._open_signals()
 
     def _reset(self) -> None:
-        self.ready: deque[Callable[[], Any]] = _run_queue()
-        self.handles: dict[int, Readiness] = {}
         self.refs = 0
         """How many active watchers, timers apart, keep the loop from ending."""
-        self.prepares: list[watchers.Prepare] = []
-        self.checks: list[watchers.Check] = []
-        self.idles: list[watchers.Idle] = []
-        self.forks: list[watchers.Fork] = []
         self.signals = SignalTable()
-        self._heap: list[list[Any]] = []
         self._sequence = 0
         self._stopped = 0
         self._unref = 0
@@ -152,7 +159,7 @@ class BaseLoop(Loop):
         return f"<{type(self).__name__} at {id(self):#x} {state} {self._census()}>"
 
     def _census(self) -> str:
-        return f"ready={len(self.ready)} timers={self._timer_count()} descriptors={len(self.handles)} refs={self.refs}"
+        return f"ready={len(self.ready)} timers={self.timer_count()} descriptors={len(self.handles)} refs={self.refs}"
 
     def check_alive(self) -> None:
         """:raises LoopDestroyed: the loop is gone."""
@@ -222,7 +229,9 @@ class BaseLoop(Loop):
                 try:
                     events = iter(poll(timeout))
                     self._waiting = False
-                    self.time = monotonic()
+                    last, self.time = self.time, monotonic()
+                    if timeout == 0.0 and self.time - last > self.longest_turn:
+                        self.longest_turn = self.time - last
                     # 4: dispatch.
                     for fd, bits in events:
                         handle = handles.get(fd)
@@ -261,6 +270,14 @@ class BaseLoop(Loop):
         finally:
             self._running -= 1
 
+    def waiting_count(self) -> int:
+        """How many greenlets wait for a descriptor."""
+        return sum(
+            (direction.waiter is not None) + len(direction.others or ())
+            for handle in self.handles.values()
+            for direction in (handle.read, handle.write)
+        )
+
     def _fire_all(self, fd: int, events: Iterator[tuple[int, int]]) -> None:
         """Dispatch was interrupted at ``fd``: wake whoever might be concerned. Waking for nothing does no harm."""
         for number in (fd, *(number for number, _ in events)):
@@ -270,6 +287,16 @@ class BaseLoop(Loop):
                 self._fire_watchers(handle, self.READ_BITS | self.WRITE_BITS)
                 handle.read.fire()
                 handle.write.fire()
+
+    @property
+    def running(self) -> bool:
+        """Whether :meth:`run` is under way."""
+        return self._running > 0
+
+    @property
+    def in_poll(self) -> bool:
+        """Whether the loop is waiting for events. Any thread may look."""
+        return self._waiting
 
     def break_(self, how: int = 0) -> None:
         """End :meth:`run` after the current turn."""
@@ -396,11 +423,12 @@ class BaseLoop(Loop):
             key[4] = ref
             self._unref += -1 if ref else 1
 
-    def _timer_count(self) -> int:
+    def timer_count(self) -> int:
+        """How many timers are running."""
         return len(self._heap) - self._stopped
 
     def _timers_alive(self) -> bool:
-        return self._timer_count() > self._unref
+        return self.timer_count() > self._unref
 
     def _sweep(self) -> None:
         self._heap[:] = [entry for entry in self._heap if entry[2] is not None]
@@ -540,15 +568,44 @@ class BaseLoop(Loop):
         """In the child after ``fork``: nothing of the parent is waited for, the kernel state is made anew."""
         if self.destroyed:
             return
-        forks = list(self.forks)
+        forks = [watcher for watcher in self.forks if watcher.active]
         self._wakeup.restore()
-        for handle in list(self.handles.values()):
-            handle.closed = True
+        self.signals.clear()
+        self.handles.pop(self._signal_reader.fileno(), None)
         self._close(forked=True)
         self._signal_reader.close()
         self._signal_writer.close()
+        self._forget_parent()
         self._reset()
         self._open()
         self._open_signals()
         for watcher in forks:
+            watcher.restart()
             watcher.feed()
+
+    def _forget_parent(self) -> None:
+        """Empty everything in place: ``run`` may be in the middle of it."""
+        self.generation += 1
+        self.born = monotonic()
+        self.ready.clear()
+        for handle in self.handles.values():
+            handle.forget_waiters()
+        for entry in self._heap:
+            entry[2] = None
+        self._heap.clear()
+        for members in (self.prepares, self.checks, self.idles, self.forks):
+            members.clear()
+
+    def abandon(self) -> None:
+        """In the child after ``fork``: close the descriptors of a loop whose thread was left behind in the parent."""
+        if self.destroyed:
+            return
+        self.destroyed = True
+        self._wakeup.restore()
+        for handle in self.handles.values():
+            handle.forget_waiters()
+            handle.closed = True
+        self.ready.clear()
+        self._close(forked=True)
+        self._signal_reader.close()
+        self._signal_writer.close()

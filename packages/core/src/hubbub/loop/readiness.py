@@ -63,6 +63,9 @@ class Direction:
         """
         handle = self.handle
         if handle.closed:
+            if self.loop.destroyed:
+                # That thread has ended (or stayed behind in the parent process); the descriptor lives on.
+                return self._on(current_hub().loop).wait(timeout)
             raise _closed()
         if not self.armed:
             self.loop.arm_direction(self)
@@ -203,6 +206,16 @@ class Readiness:
         if events != self.registered:
             self.loop.arm(self.fd, events)
             self.registered = events
+
+    def forget_waiters(self) -> None:
+        """In the child after ``fork``: nobody waits, and the new backend knows nothing of the descriptor."""
+        self.registered = 0
+        self.watchers = None
+        for direction in (self.read, self.write):
+            direction.armed = False
+            direction.ready = True
+            direction.waiter = None
+            direction.others = None
 
     def close(self) -> None:
         """The descriptor is about to be closed: unregister, and wake every waiter (they get EBADF)."""

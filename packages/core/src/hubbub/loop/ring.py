@@ -23,6 +23,8 @@ class RingLoop(BaseLoop):
     ffi: ClassVar[Any]
     lib: ClassVar[Any]
 
+    _callbacks: list[Callable[[], Any] | None] = []  # noqa: RUF012  # what _open finds at first; never changed
+
     def __init__(self, default: bool = False, flags: int = 0) -> None:
         self.flags = flags
         super().__init__(default)
@@ -38,8 +40,9 @@ class RingLoop(BaseLoop):
         self._unpack = self.ffi.unpack
         self._hb_timer_start = self.lib.hb_timer_start
         self._hb_timer_stop = self.lib.hb_timer_stop
-        self._callbacks: list[Callable[[], Any] | None] = []
-        self._free: list[int] = []
+        # After a fork slots keep their numbers, so that a key from before it names no timer at all.
+        self._callbacks = [None] * len(self._callbacks)
+        self._free: list[int] = list(range(len(self._callbacks)))
         self._repeating: set[int] = set()
         self._unref_slots: set[int] = set()
 
@@ -129,11 +132,12 @@ class RingLoop(BaseLoop):
         if self._unref_slots:
             self._unref_slots.discard(slot)
 
-    def _timer_count(self) -> int:
+    def timer_count(self) -> int:
+        """How many timers are running."""
         return len(self._callbacks) - len(self._free)
 
     def _timers_alive(self) -> bool:
-        return self._timer_count() > len(self._unref_slots)
+        return self.timer_count() > len(self._unref_slots)
 
     def arm(self, fd: int, events: int) -> None:
         """See :meth:`hubbub.abc.Loop.arm`."""

@@ -35,9 +35,10 @@ class BaseWatcher:
         self._active = False
         self._queued = False
         self._closed = False
+        self._generation = loop.generation
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "active" if self._active else "stopped"
+        state = "closed" if self._closed else "active" if self.active else "stopped"
         pending = " pending" if self._queued else ""
         return f"<{type(self).__name__}{self._details()} {state}{pending} callback={self.callback!r}>"
 
@@ -54,8 +55,8 @@ class BaseWatcher:
 
     @property
     def active(self) -> bool:
-        """True between ``start`` and ``stop``."""
-        return self._active
+        """True between ``start`` and ``stop``. What was started in the parent process is not active in a child."""
+        return self._active and self._generation == self.loop.generation
 
     @property
     def pending(self) -> bool:
@@ -71,7 +72,7 @@ class BaseWatcher:
     def ref(self, value: bool) -> None:
         value = bool(value)
         if value != self._ref:
-            if self._active:
+            if self.active:
                 self._count(1 if value else -1)
             self._ref = value
 
@@ -89,6 +90,8 @@ class BaseWatcher:
         if self._closed:
             raise ValueError(f"{self!r} was closed and cannot be started again")
         self.loop.check_alive()
+        if self._generation != self.loop.generation:
+            self._leave_parent()
         self.callback = callback
         self.args = args
         if not self._active:
@@ -99,6 +102,8 @@ class BaseWatcher:
 
     def stop(self) -> None:
         """No more calls, not even for an event that has happened already."""
+        if self._generation != self.loop.generation:
+            self._leave_parent()
         if self._active:
             self._active = False
             if self._ref:
@@ -113,6 +118,12 @@ class BaseWatcher:
         """Stop for good."""
         self.stop()
         self._closed = True
+
+    def _leave_parent(self) -> None:
+        """In a child process, on first use: what was started in the parent counts as stopped."""
+        self._generation = self.loop.generation
+        self._active = False
+        self._queued = False
 
     def _activate(self) -> None:
         raise TypeError(f"{type(self).__name__} cannot be started")
@@ -218,6 +229,11 @@ class IO(BaseWatcher):
             except OSError:
                 handle.close()  # the descriptor was closed without a word: tell whoever else waits for it
 
+    def _leave_parent(self) -> None:
+        super()._leave_parent()
+        self._handle = None
+        self._seen = 0
+
     def descriptor_closed(self) -> None:
         """The descriptor is going away: one last call, so that the callback meets the error itself."""
         self._handle = None
@@ -267,7 +283,7 @@ class Timer(BaseWatcher):
     @property
     def pending(self) -> bool:
         """True while the time has come and the callback has not run yet."""
-        return self._active and not self.loop.timer_runs(self._key, self._fire)
+        return self.active and not self.loop.timer_runs(self._key, self._fire)
 
     def _count(self, change: int) -> None:
         """A running timer counts by itself; only the exceptions are noted."""
@@ -289,6 +305,10 @@ class Timer(BaseWatcher):
                 super().start(callback, *args)
             finally:
                 self.after = after
+
+    def _leave_parent(self) -> None:
+        super()._leave_parent()
+        self._key = None
 
     def _activate(self) -> None:
         after = max(self.after, 0.0)
@@ -322,7 +342,7 @@ class Async(BaseWatcher):
 
     def send(self) -> None:
         """Run the callback on the loop's own thread, soon. From any thread."""
-        if self._active and not self._queued:
+        if self.active and not self._queued:
             self._queued = True
             self.loop.ready.append(self._run)
             self.loop.wake()
@@ -377,6 +397,12 @@ class Fork(_Phase):
 
     def _members(self) -> list[Any]:
         return self.loop.forks
+
+    def restart(self) -> None:
+        """In the child: go on. This is the one kind of watcher that does."""
+        callback, args = self.callback, self.args
+        if callback is not None:
+            self.start(callback, *args)
 
 
 class Signal(BaseWatcher):
@@ -440,6 +466,10 @@ class Child(BaseWatcher):
             self.loop.descriptor_closing(pidfd)
             os.close(pidfd)
 
+    def _leave_parent(self) -> None:
+        super()._leave_parent()
+        self._deactivate()  # the descriptor was inherited
+
     def _look(self) -> None:
         if self._watcher is None:
             return
@@ -487,6 +517,10 @@ class Stat(BaseWatcher):
         if self._timer is not None:
             self._timer.close()
             self._timer = None
+
+    def _leave_parent(self) -> None:
+        super()._leave_parent()
+        self._timer = None
 
     def _look(self) -> None:
         status = self._status()

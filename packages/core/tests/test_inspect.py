@@ -1,0 +1,165 @@
+"""Diagnosis: what every greenlet waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import time
+
+import hubbub
+import pytest
+from hubbub import Event, Queue, Semaphore, inspect, sleep, spawn
+from hubbub.io import Socket
+
+
+def info_of(greenlet):
+    return next(info for info in inspect.greenlets() if info.name == greenlet.name)
+
+
+def test_every_kind_of_wait_is_named(hub):
+    """Each blocked greenlet shows the operation, the object, how long, and the user's line."""
+    ours, theirs = (Socket(s.family, s.type, s.proto, s.detach()) for s in socket.socketpair())
+    queue, event, lock = Queue(), Event(), Semaphore(0)
+
+    def reads():
+        ours.recv(1)
+
+    def gets():
+        queue.get()
+
+    def waits():
+        event.wait(60)
+
+    def acquires():
+        lock.acquire()
+
+    def sleeps():
+        sleep(60)
+
+    def joins():
+        waiting[0].join()
+
+    waiting = [spawn(body) for body in (reads, gets, waits, acquires, sleeps, joins)]
+    sleep(0.01)
+    expected = ["Socket.recv", "SimpleQueue.get", "Event.wait", "Semaphore.acquire", "sleep", "Greenlet.join"]
+    for greenlet, operation in zip(waiting, expected, strict=True):
+        info = info_of(greenlet)
+        assert (info.state, info.operation) == ("waiting", operation)
+        assert info.seconds is not None
+        assert 0 <= info.seconds < 5
+        assert info.file == __file__
+        assert info.function.endswith(greenlet._run.__name__)
+    assert "Queue" in info_of(waiting[1]).waits_for
+    hubbub.killall(waiting)
+    ours.close()
+    theirs.close()
+
+
+def test_a_function_of_ours_as_the_greenlet(hub):
+    """A greenlet that runs a hubbub function directly is shown as waiting in it."""
+    event = Event()
+    greenlet = spawn(event.wait)
+    sleep(0)
+    assert info_of(greenlet).operation == "Event.wait"
+    event.set()
+    greenlet.join()
+
+
+def test_ready_and_running(hub):
+    """What is in the run queue is ready, the caller is running, what has ended is not listed."""
+    queued, ended = spawn(sleep), spawn(int)
+    ended.join(0)
+    ended.join()
+    queued = spawn(sleep)
+    assert info_of(queued).state == "ready"
+    assert next(info for info in inspect.greenlets() if info.name == "main").state == "running"
+    assert all(info.name != ended.name for info in inspect.greenlets())
+    queued.join()
+
+
+def test_loop_exit_says_who_waits_for_what(hub):
+    """LoopExit names every greenlet that is blocked and what it waits for."""
+
+    def stuck():
+        Queue().get()
+
+    greenlet = spawn(stuck)
+    with pytest.raises(hubbub.LoopExit) as caught:
+        greenlet.join()
+    text = str(caught.value)
+    assert "block forever" in text
+    assert greenlet.name in text
+    assert "SimpleQueue.get" in text
+    greenlet.kill(block=False)
+    sleep(0)
+
+
+def test_report_as_json(hub):
+    """The report is valid JSON with the documented fields."""
+    greenlet = spawn(Event().wait)
+    sleep(0)
+    entry = next(item for item in json.loads(inspect.report_as_json()) if item["name"] == greenlet.name)
+    assert entry["operation"] == "Event.wait"
+    greenlet.kill()
+
+
+def test_report_on_a_signal(hub, capsys):
+    """A signal writes the report while everything waits."""
+    previous = signal.getsignal(signal.SIGUSR1)
+    inspect.report_on_signal(signal.SIGUSR1)
+    try:
+        greenlet = spawn(Event().wait, 5)
+        sleep(0)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        sleep(0.001)
+        assert f"{greenlet.name}: waiting in Event.wait" in capsys.readouterr().err
+        greenlet.kill()
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+
+
+def test_spawn_sites_are_recorded_on_request(hub):
+    """With tracking on, a greenlet knows who spawned it and where; without, nothing is kept."""
+    inspect.track_spawns()
+    try:
+        greenlet = spawn(Event().wait)
+    finally:
+        inspect.track_spawns(False)
+    other = spawn(Event().wait)
+    sleep(0)
+    info = info_of(greenlet)
+    assert info.spawned_by == "main"
+    assert "test_spawn_sites" in info.spawned_at[-1]
+    assert info_of(other).spawned_at == ()
+    hubbub.killall([greenlet, other])
+
+
+def test_statistics_count(hub):
+    """Statistics count polls and switches, and what waits now."""
+    before = hub.statistics()
+    greenlet = spawn(sleep, 60)
+    sleep(0)
+    sleep(0.001)
+    after = hub.statistics()
+    assert after.polls > before.polls
+    assert after.switches > before.switches
+    assert after.timers == before.timers + 1
+    greenlet.kill()
+
+
+def test_assert_switches(hub):
+    """A block that never switches fails; one that does passes; one that hogs for too long fails."""
+    with pytest.raises(inspect.FailedToSwitch), inspect.assert_switches():
+        pass
+    with inspect.assert_switches():
+        sleep(0)
+    with inspect.assert_switches(max_blocking_time=5):
+        sleep(0)
+    with pytest.raises(inspect.FailedToSwitch, match="kept the thread"), inspect.assert_switches(0.005):
+        end = time.monotonic() + 0.02
+        while time.monotonic() < end:
+            pass
+    with pytest.raises(ValueError, match="body"), inspect.assert_switches():
+        raise ValueError("body")
