@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as stdlib
 import ssl as _ssl
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -48,6 +49,42 @@ def certificates(authority: trustme.CA, leaf: trustme.LeafCert, tmp_path: Path) 
     return Certificates(authority, server, client, str(file), str(chain))
 
 
+class FakeResolver:
+    """Knows a few names, and keeps what it was asked."""
+
+    def __init__(self, names: dict[str, list[str]]) -> None:
+        self.names = names
+        self.asked: list[str] = []
+
+    def getaddrinfo(
+        self, host: str, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        self.asked.append(host)
+        found: list[Any] = []
+        for address in self.names.get(host, ()):
+            own = stdlib.AF_INET6 if ":" in address else stdlib.AF_INET
+            if family in (0, own):
+                found += stdlib.getaddrinfo(address, port, own, type, proto, flags)
+        if not found:
+            raise stdlib.gaierror(stdlib.EAI_NONAME, "Name or service not known")
+        return found
+
+    def close(self) -> None:
+        """The hub does this when it ends."""
+
+
+@pytest.fixture
+def know(hub: Hub) -> Callable[[dict[str, list[str]]], FakeResolver]:
+    """``know(names)`` makes the hub resolve those names and no others."""
+
+    def install(names: dict[str, list[str]]) -> FakeResolver:
+        fake = FakeResolver(names)
+        hub.resolver = fake  # type: ignore[assignment]  # nothing else is asked of it
+        return fake
+
+    return install
+
+
 Serve = Callable[..., tuple[Any, ...]]
 
 
@@ -58,7 +95,7 @@ def serve(hub: Hub) -> Iterator[Serve]:
 
         def start(handler: Callable[[socket], Any], host: str = "127.0.0.1", family: int = 2) -> tuple[Any, ...]:
             listener = stack.enter_context(create_server((host, 0), family=family))
-            handlers: list[hubbub.Greenlet[Any]] = []
+            handlers: list[hubbub.Greenlet] = []
             accepting = hubbub.spawn(_accept, listener, handler, handlers)
             stack.callback(hubbub.killall, handlers)
             stack.callback(accepting.kill)
@@ -67,7 +104,7 @@ def serve(hub: Hub) -> Iterator[Serve]:
         yield start
 
 
-def _accept(listener: socket, handler: Callable[[socket], Any], handlers: list[hubbub.Greenlet[Any]]) -> None:
+def _accept(listener: socket, handler: Callable[[socket], Any], handlers: list[hubbub.Greenlet]) -> None:
     while True:
         sock, _ = listener.accept()
         handlers.append(hubbub.spawn(_handle, sock, handler))

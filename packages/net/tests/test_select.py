@@ -43,7 +43,7 @@ def test_select_waits_for_data_while_others_run(pair: Pair, ticks: list[int]) ->
 
 
 def test_select_for_reading_and_writing(pair: Pair) -> None:
-    """What is ready at once is returned at once, in three lists; duplicates are reported as often as they were given."""
+    """What is ready is returned at once, in three lists; duplicates are reported as often as they were given."""
     one, other = pair
     other.send(b"x")
     assert select.select([one, one, one.fileno()], [one], [one], 5) == ([one, one, one.fileno()], [one], [])

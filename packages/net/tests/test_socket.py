@@ -131,10 +131,9 @@ def test_makefile_reads_lines_and_writes(hub: Hub, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("family", [stdlib.AF_INET, stdlib.AF_INET6])
-def test_names_are_looked_up_for_the_family_of_the_socket(hub: Hub, serve: Serve, family: int) -> None:
+def test_names_are_looked_up_for_the_family_of_the_socket(hub: Hub, serve: Serve, family: int, know: Any) -> None:
     """``connect`` and ``bind`` take names, and look for an address of the socket's own family."""
-    resolver = FakeResolver({"here.test": ["127.0.0.1", "::1"]})
-    hub.resolver = resolver
+    resolver = know({"here.test": ["127.0.0.1", "::1"]})
     address = serve(echo, "127.0.0.1" if family == stdlib.AF_INET else "::1", family)
     with socket.socket(family) as sock:
         sock.bind(("here.test", 0))
@@ -144,9 +143,9 @@ def test_names_are_looked_up_for_the_family_of_the_socket(hub: Hub, serve: Serve
     assert resolver.asked == ["here.test", "here.test"]
 
 
-def test_an_unknown_name_is_a_gaierror(hub: Hub) -> None:
+def test_an_unknown_name_is_a_gaierror(hub: Hub, know: Any) -> None:
     """``connect`` and ``connect_ex`` raise the resolver's error."""
-    hub.resolver = FakeResolver({})
+    know({})
     with socket.socket() as sock:
         with pytest.raises(stdlib.gaierror):
             sock.connect(("nowhere.test", 80))
@@ -154,9 +153,9 @@ def test_an_unknown_name_is_a_gaierror(hub: Hub) -> None:
             sock.connect_ex(("nowhere.test", 80))
 
 
-def test_numeric_addresses_need_no_resolver(hub: Hub, serve: Serve) -> None:
+def test_numeric_addresses_need_no_resolver(hub: Hub, serve: Serve, know: Any) -> None:
     """A numeric address is never given to the resolver."""
-    hub.resolver = resolver = FakeResolver({})
+    resolver = know({})
     socket.create_connection(serve(echo)).close()
     assert resolver.asked == []
 
@@ -237,9 +236,9 @@ def test_descriptors_travel(hub: Hub, tmp_path: Path) -> None:
 # Datagrams ------------------------------------------------------------------------------------------------------------
 
 
-def test_udp(hub: Hub) -> None:
+def test_udp(hub: Hub, know: Any) -> None:
     """Datagrams go to numeric addresses and names, with ``sendto`` and ``sendmsg``, and keep their borders."""
-    hub.resolver = FakeResolver({"here.test": ["127.0.0.1"]})
+    know({"here.test": ["127.0.0.1"]})
     with socket.socket(type=stdlib.SOCK_DGRAM) as one, socket.socket(type=stdlib.SOCK_DGRAM) as other:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
@@ -263,7 +262,7 @@ def test_recv_into_and_recvmsg(hub: Hub) -> None:
             (lambda: one.recvmsg(10)[0], b"abc"),
             (lambda: one.recvmsg_into([buffer])[0], 3),
         ):
-            waiting: hubbub.Greenlet[Any] = hubbub.spawn(receive)
+            waiting: hubbub.Greenlet = hubbub.spawn(receive)
             hubbub.sleep(0)
             other.send(b"abc")
             assert waiting.get(timeout=5) == expected
@@ -503,27 +502,3 @@ def test_reset_connections_do_not_stop_accept(hub: Hub) -> None:
             polite.sendall(b"hello")
             assert polite.recv(10) == b"hello"
         accepting.kill()
-
-
-class FakeResolver:
-    """Knows a few names."""
-
-    def __init__(self, names: dict[str, list[str]]) -> None:
-        self.names = names
-        self.asked: list[str] = []
-
-    def getaddrinfo(
-        self, host: str, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-    ) -> list[Any]:
-        self.asked.append(host)
-        found: list[Any] = []
-        for address in self.names.get(host, ()):
-            own = stdlib.AF_INET6 if ":" in address else stdlib.AF_INET
-            if family in (0, own):
-                found += stdlib.getaddrinfo(address, port, own, type, proto, flags)
-        if not found:
-            raise stdlib.gaierror(stdlib.EAI_NONAME, "Name or service not known")
-        return found
-
-    def close(self) -> None:
-        pass

@@ -163,7 +163,7 @@ def test_recv_into_and_read(hub: Hub, certificates: Any) -> None:
     with server, client:
         buffer = bytearray(10)
         for call in (lambda: client.recv_into(buffer), lambda: client.read(5, buffer)):
-            reader: hubbub.Greenlet[Any] = hubbub.spawn(call)
+            reader: hubbub.Greenlet = hubbub.spawn(call)
             hubbub.sleep(0)
             server.send(b"hello")
             assert reader.get(timeout=5) == 5
@@ -390,7 +390,7 @@ def test_memory_bio(hub: Hub, certificates: Any) -> None:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     server = certificates.server.wrap_bio(to_server, to_client, server_side=True)
     client = certificates.client.wrap_bio(to_client, to_server, server_hostname="localhost")
-    done = set()
+    done: set[Any] = set()
     while len(done) < 2:
         for side in (client, server):
             try:

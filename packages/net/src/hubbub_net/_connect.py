@@ -48,7 +48,7 @@ class _Attempts(Generic[S]):
     def __init__(self, open_socket: Callable[[AddressInfo], S]) -> None:
         self._open_socket = open_socket
         self._running: dict[S, int] = {}
-        self._results: SimpleQueue[tuple[S, OSError | None]] = SimpleQueue()
+        self._results: SimpleQueue[tuple[S, Exception | None]] = SimpleQueue()
         self.errors: dict[int, OSError] = {}
 
     def __bool__(self) -> bool:
@@ -90,7 +90,7 @@ class _Attempts(Generic[S]):
     def _finish(self, sock: S, address: AddressInfo) -> None:
         try:
             sock.connect(address[4])
-        except OSError as error:
+        except Exception as error:
             self._results.put((sock, error))
         else:
             self._results.put((sock, None))
@@ -104,8 +104,10 @@ class _Attempts(Generic[S]):
         number = self._running.pop(sock)
         if error is None:
             return sock
-        self.errors[number] = error
         sock.close()
+        if not isinstance(error, OSError):
+            raise error
+        self.errors[number] = error
         return None
 
     def close(self) -> None:
