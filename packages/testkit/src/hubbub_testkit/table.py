@@ -640,12 +640,12 @@ class TableSuite:
             assert loop.poll() == [(7, TIMER)]
             assert loop.poll() == []
 
-    @pytest.mark.parametrize("seconds", [0.0003, 0.0007, 0.001, 0.0025, 0.0123])
+    @pytest.mark.parametrize("seconds", [0.0003, 0.0012, 0.0022, 0.0123])
     def test_precision(self, loop: NativeLoop, seconds: float) -> None:
         """A timer never fires early, and is not rounded up to whole milliseconds."""
         late = [lateness(loop, seconds) for _ in range(25)]
         assert min(late) >= 0
-        assert min(late) < 0.00025
+        assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
 
     def test_stale_clock(self, loop: NativeLoop) -> None:
         """A timer counts from the moment of its start, however long ago the last poll was."""
@@ -800,12 +800,12 @@ class TableSuite:
     def test_limited_wait(self, loop: NativeLoop) -> None:
         """A wait with a limit ends then and not before, precisely, or earlier with what fires."""
         late = []
-        for seconds in [0.0003, 0.0025] * 10:
+        for seconds in [0.0003, 0.0022] * 10:
             start = time.monotonic()
             assert loop.poll_for(seconds) == []
             late.append(time.monotonic() - start - seconds)
         assert min(late) >= 0
-        assert min(late) < 0.00025
+        assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
         with pipe() as (r, w):
             loop.arm(r, READ)
             os.write(w, b"x")
