@@ -1,4 +1,4 @@
-"""The internals of :mod:`threading` in CPython 3.12: those of 3.11, and later releases track dummy threads themselves."""
+"""The internals of :mod:`threading` in CPython 3.12: those of 3.11; later releases track dummy threads themselves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from hubbub.local import local
+
 from hubbub_monkey._cpython_311 import adopt_threads
 from hubbub_monkey._cpython_311 import replacements as _replacements_311
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from _thread import RLock as NativeRLock
+from _thread import RLock as _thread_rlock
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from types import CellType, ModuleType
@@ -20,8 +20,10 @@ from hubbub.thread import LockType, RLock
 __all__ = ["Exchange"]
 
 NativeLock: Any = type(allocate_lock())
+NativeRLock: Any = _thread_rlock
 _NATIVE = (NativeLock, NativeRLock)
 _Condition = threading.Condition
+_KEEPERS = (threading.Condition, threading.Event)
 _SPARED_MODULES = ("hubbub", "_frozen_importlib", "importlib._bootstrap", "_thread", "greenlet")
 
 
@@ -30,55 +32,47 @@ def _spared(module: object) -> bool:
     return isinstance(module, str) and module.startswith(_SPARED_MODULES)
 
 
+def _values(item: Any) -> Iterator[Any]:
+    """What an object holds directly, or in its own dictionary."""
+    for inner in gc.get_referents(item):
+        yield inner
+        if type(inner) is dict:
+            yield from inner.values()
+
+
+def _keep(item: Any, kept: dict[int, Any]) -> None:
+    """Note the locks and conditions in ``item``, and the locks in those."""
+    for inner in _values(item):
+        if type(inner) in _NATIVE or (isinstance(inner, _KEEPERS) and id(inner) not in kept):
+            kept[id(inner)] = inner
+            if isinstance(inner, _KEEPERS):
+                kept[id(vars(inner))] = vars(inner)
+                _keep(inner, kept)
+
+
 class Exchange:
     """One exchange of all locks. :meth:`undo` puts the native ones back."""
 
     def __init__(self) -> None:
         self._new: dict[int, tuple[Any, Any]] = {}
         self._undo: list[Callable[[], None]] = []
-        self._kept = self._ours()
-        self.held: list[str] = []
-
-    # Which ones ---------------------------------------------------------------------------------------------------------
-
-    def _ours(self) -> dict[int, Any]:
-        """Locks and conditions that belong to spared modules, by id."""
-        kept: dict[int, Any] = {}
-        for item in gc.get_objects():
-            owner = item.__dict__.get("__name__") if type(item) is ModuleType else type(item).__module__
-            if _spared(owner):
-                self._keep(item, kept, 3)
-        return kept
-
-    def _keep(self, item: Any, kept: dict[int, Any], depth: int) -> None:
-        for inner in gc.get_referents(item):
-            kind = type(inner)
-            if kind in _NATIVE:
-                kept[id(inner)] = inner
-            elif kind is _Condition or kind is threading.Event or (kind is dict and depth == 3):
-                if kind is not dict:
-                    kept[id(inner)] = inner
-                    kept[id(vars(inner))] = vars(inner)
-                if depth:
-                    self._keep(inner, kept, depth - 1)
-
-    def _holders(self) -> Iterator[Any]:
-        mine = {id(self.__dict__), id(self._kept), id(self._new)}
-        for item in gc.get_objects():
-            if id(item) in self._kept or id(item) in mine or type(item) in _NATIVE:
-                continue
-            if any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item)):
-                yield item
-
-    # Exchanging ---------------------------------------------------------------------------------------------------------
+        self._kept: dict[int, Any] = {}
 
     def run(self) -> None:
         """Exchange what can be exchanged."""
-        conditions = [item for item in gc.get_objects() if type(item) is _Condition and id(item) not in self._kept]
-        for holder in list(self._holders()):
-            self._in(holder)
-        for condition in conditions:
-            self._in_condition(condition)
+        everything = gc.get_objects()
+        for item in everything:
+            if _spared(vars(item).get("__name__") if type(item) is ModuleType else type(item).__module__):
+                _keep(item, self._kept)
+        for item in everything:
+            if id(item) not in self._kept and item is not everything and self._concerns(item):
+                self._in(item)
+        for item in everything:
+            if type(item) is _Condition and id(item) not in self._kept:
+                self._in_condition(item)
+
+    def _concerns(self, item: Any) -> bool:
+        return any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item))
 
     def _in(self, holder: Any) -> None:
         if isinstance(holder, dict):

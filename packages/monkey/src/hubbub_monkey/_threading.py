@@ -35,9 +35,10 @@ class ThreadingPatch:
         adapter = _adapter()
         if adapter is None:
             known = ", ".join(f"{major}.{minor}" for major, minor in _ADAPTERS)
+            mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
             warnings.warn(
-                f"threads, locks and thread-local data were skipped: the internals of CPython "
-                f"{sys.version_info[0]}.{sys.version_info[1]} are not known to this hubbub-monkey, only those of {known}",
+                f"threads, locks and thread-local data were skipped: the internals of CPython {mine} "
+                f"are not known to this hubbub-monkey, only those of {known}",
                 PatchWarning,
                 stacklevel=2,
             )

@@ -22,7 +22,6 @@ from functools import partial
 from typing import Any
 
 from greenlet import getcurrent
-
 from hubbub.hub import get_hub_if_exists
 from hubbub.thread import LockType, get_ident, run_thread, start_new_thread
 
@@ -59,7 +58,7 @@ def runs_natively(function: Callable[..., Any]) -> bool:
     return target in _NATIVE_TARGETS and type(thread).__module__ != "multiprocessing.dummy"
 
 
-# Starting ---------------------------------------------------------------------------------------------------------------
+# Starting -----------------------------------------------------------------------------------------------------------
 
 _sentinels: dict[int, LockType] = {}
 
@@ -88,7 +87,7 @@ def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict
     return start_new_thread(function, args, kwargs)  # which refuses it
 
 
-# Joining, as CPython 3.13 does it -----------------------------------------------------------------------------------------
+# Joining, as CPython 3.13 does it -----------------------------------------------------------------------------------
 
 
 class Handle:
@@ -185,7 +184,7 @@ def forget_other_handles() -> None:
             handle._set_done()
 
 
-# Threads that nobody started here -----------------------------------------------------------------------------------------
+# Threads that nobody started here -----------------------------------------------------------------------------------
 
 _watched: dict[int, weakref.ref[Any]] = {}
 

@@ -16,6 +16,7 @@ from hubbub import plugins
 from hubbub.abc import Resolver
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.patches import ModulePatch
+
 from hubbub_monkey._threading import ThreadingPatch
 
 __all__ = ["dns", "threading"]

@@ -1,0 +1,293 @@
+"""Threads on greenlets, in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Python = Callable[..., Any]
+FIRST = "import hubbub_monkey\nhubbub_monkey.patch_all()\nimport threading, time\n"
+
+
+@pytest.fixture
+def run(python: Python, loop_name: str) -> Callable[[str], list[str]]:
+    """Runs a patched script on one loop; its lines."""
+
+    def run(source: str, first: str = FIRST) -> list[str]:
+        lines: list[str] = python(first + source, HUBBUB_LOOP=loop_name).stdout.splitlines()
+        return lines
+
+    return run
+
+
+def test_overlap(run: Callable[..., list[str]]) -> None:
+    """A hundred threads that sleep overlap in one native thread, and join waits for them."""
+    source = """
+natives = set()
+def work():
+    natives.add(threading.get_native_id())
+    time.sleep(0.2)
+began = time.monotonic()
+threads = [threading.Thread(target=work) for _ in range(100)]
+for thread in threads: thread.start()
+print(threading.active_count())
+for thread in threads: thread.join()
+print(len(natives), time.monotonic() - began < 5, threading.active_count(), threads[0])
+"""
+    first, second = run(source)
+    assert first == "101"
+    assert second.startswith("1 True 1 <Thread(Thread-1 (work), stopped ")
+
+
+def test_primitives(run: Callable[..., list[str]]) -> None:
+    """Lock, RLock, Condition, Event, Semaphore, Barrier, Timer and local serve greenlets."""
+    source = """
+done = []
+barrier, event, condition, local = threading.Barrier(3), threading.Event(), threading.Condition(), threading.local()
+def work(number):
+    local.number = number
+    barrier.wait()
+    with condition:
+        done.append(local.number)
+        condition.notify()
+    event.wait()
+    done.append(local.number)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+for thread in threads: thread.start()
+with condition:
+    condition.wait_for(lambda: len(done) == 3, timeout=10)
+threading.Timer(0.01, event.set).start()
+for thread in threads: thread.join()
+print(sorted(done), hasattr(local, "number"))
+"""
+    assert run(source) == ["[0, 0, 1, 1, 2, 2] False"]
+
+
+def test_identity(run: Callable[..., list[str]]) -> None:
+    """current_thread and get_ident tell greenlets apart; a bare greenlet's dummy thread goes with it."""
+    source = """
+import gc, hubbub
+main = threading.current_thread()
+print(main is threading.main_thread(), main.ident == threading.get_ident())
+seen = []
+thread = threading.Thread(target=lambda: seen.append((threading.current_thread(), threading.get_ident())))
+thread.start(); thread.join()
+print(seen == [(thread, thread.ident)])
+def bare():
+    seen.append(type(threading.current_thread()).__name__)
+    seen.append(threading.active_count())
+greenlet = hubbub.spawn(bare)
+greenlet.join()
+del greenlet
+time.sleep(0)  # the hub lets go of what it has just called
+gc.collect()
+print(seen[1:], threading.active_count())
+"""
+    assert run(source) == ["True True", "True", "['_DummyThread', 2] 1"]
+
+
+def test_exit(run: Callable[..., list[str]]) -> None:
+    """At exit the interpreter waits for threads that are no daemons, and not for daemons."""
+    source = """
+def late():
+    time.sleep(0.1)
+    print("late")
+threading.Thread(target=late).start()
+threading.Thread(target=lambda: time.sleep(1000), daemon=True).start()
+print("end of script")
+"""
+    assert run(source) == ["end of script", "late"]
+
+
+def test_errors(python: Python) -> None:
+    """An error in a thread goes to threading.excepthook, and a thread cannot be started twice."""
+    source = """
+def fail(): 1 / 0
+threading.excepthook = lambda args: print(args.exc_type.__name__, args.thread.name)
+thread = threading.Thread(target=fail, name="failing")
+thread.start(); thread.join()
+try: thread.start()
+except RuntimeError as error: print(error)
+"""
+    assert python(FIRST + source).stdout.splitlines() == [
+        "ZeroDivisionError failing",
+        "threads can only be started once",
+    ]
+
+
+def test_existing_locks(run: Callable[..., list[str]]) -> None:
+    """Locks made before patching, in modules, objects, lists, closures, conditions and queues, become cooperative."""
+    first = """
+import logging, queue, threading, time, concurrent.futures.thread
+class Holder:
+    def __init__(self): self.lock = threading.RLock()
+    def use(self, number):
+        with self.lock:
+            order.append(number); time.sleep(0.01); order.append(number)
+order = []
+holder, listed, event, fifo = Holder(), [threading.Lock()], threading.Event(), queue.Queue(1)
+handler = logging.StreamHandler()
+def closure():
+    inner = threading.Lock()
+    return lambda: inner
+closed = closure()
+import hubbub_monkey
+hubbub_monkey.patch_all()
+"""
+    source = """
+import hubbub.thread
+locks = [holder.lock, listed[0], closed(), event._cond._lock, fifo.mutex, fifo.not_full._lock, handler.lock,
+         logging._lock, concurrent.futures.thread._global_shutdown_lock]
+print({type(lock).__module__ for lock in locks}, fifo.mutex is fifo.not_full._lock)
+threads = [threading.Thread(target=holder.use, args=(number,)) for number in range(3)]
+threads += [threading.Thread(target=fifo.put, args=(number,)) for number in range(3)]
+for thread in threads: thread.start()
+print([fifo.get() for _ in range(3)])
+for thread in threads: thread.join()
+print(order)
+"""
+    assert run(source, first) == ["{'hubbub.thread'} True", "[0, 1, 2]", "[0, 0, 1, 1, 2, 2]"]
+
+
+def test_unpatch(python: Python) -> None:
+    """unpatch_all gives native threads and locks back, to objects made before patching too."""
+    source = """
+import _thread, logging, queue, threading
+native = type(threading.Lock())
+fifo = queue.Queue()
+before = threading.Thread.__init__, threading.Lock, threading.local, _thread.allocate_lock
+import hubbub_monkey
+with hubbub_monkey.patched():
+    print(type(fifo.mutex) is native, threading.Lock is before[1])
+print(type(fifo.mutex) is native, type(fifo.not_empty._lock) is native)
+print((threading.Thread.__init__, threading.Lock, threading.local, _thread.allocate_lock) == before)
+thread = threading.Thread(target=lambda: print(threading.get_native_id() != threading.main_thread().native_id))
+thread.start(); thread.join()
+"""
+    assert python(source).stdout.splitlines() == ["False False", "True True", "True", "True"]
+
+
+def test_running_threads(python: Python) -> None:
+    """A native thread that ran before patching is warned of, and is joined without stopping other greenlets."""
+    source = """
+import os, threading, time, warnings
+reader, writer = os.pipe()
+early = threading.Thread(target=os.read, args=(reader, 1), name="early bird")
+early.start()
+import hubbub_monkey
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    hubbub_monkey.patch_all()
+print([str(item.message).partition(";")[0] for item in caught])
+import hubbub
+def end():
+    time.sleep(0.05)
+    os.write(writer, b".")
+hubbub.spawn(end)
+early.join(timeout=0.01)
+print(early.is_alive())
+early.join()
+print(early.is_alive())
+"""
+    assert python(source).stdout.splitlines() == [
+        "['threads run already and stay native: early bird']",
+        "True",
+        "False",
+    ]
+
+
+def test_asyncio(run: Callable[..., list[str]]) -> None:
+    """asyncio runs; to_thread and run_in_executor use native threads, in which asyncio may run again."""
+    source = """
+import asyncio
+def work():
+    time.sleep(0.1)
+    return threading.get_native_id(), asyncio.run(asyncio.sleep(0, "inner"))
+async def main():
+    loop = asyncio.get_running_loop()
+    results = await asyncio.gather(*[asyncio.to_thread(work) for _ in range(3)], loop.run_in_executor(None, work))
+    return {ident != threading.main_thread().native_id for ident, _ in results}, {inner for _, inner in results}
+print(asyncio.run(main()))
+"""
+    assert run(source) == ["({True}, {'inner'})"]
+
+
+def test_pools(run: Callable[..., list[str]]) -> None:
+    """ThreadPoolExecutor, ProcessPoolExecutor and the pools and queues of multiprocessing work."""
+    source = """
+import concurrent.futures, multiprocessing, multiprocessing.pool
+def square(number):
+    time.sleep(0.01)
+    return number * number
+def main():
+    for kind in (concurrent.futures.ThreadPoolExecutor, concurrent.futures.ProcessPoolExecutor):
+        with kind(2) as executor:
+            print(list(executor.map(square, range(4))))
+    for kind in (multiprocessing.pool.ThreadPool, multiprocessing.Pool):
+        with kind(2) as pool:
+            print(pool.map(square, range(4)))
+    channel = multiprocessing.Queue()
+    child = multiprocessing.Process(target=channel.put, args=("from the child",))
+    child.start()
+    print(channel.get(timeout=20))
+    child.join()
+if __name__ == "__main__":
+    main()
+"""
+    assert run(source) == ["[0, 1, 4, 9]"] * 4 + ["from the child"]
+
+
+def test_logging(run: Callable[..., list[str]]) -> None:
+    """Loggers that were made before patching may be used from many threads at once."""
+    first = """
+import logging, sys
+class Slow(logging.StreamHandler):
+    def emit(self, record):
+        time.sleep(0.01)
+        super().emit(record)
+logging.basicConfig(handlers=[Slow(sys.stdout)], format="%(message)s")
+import hubbub_monkey
+hubbub_monkey.patch_all()
+import threading, time
+"""
+    source = """
+threads = [threading.Thread(target=logging.warning, args=(f"line {number}",)) for number in range(5)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    assert run(source, first) == [f"line {number}" for number in range(5)]
+
+
+def test_signal_ends_wait(run: Callable[..., list[str]]) -> None:
+    """The main thread may wait on an Event that a signal handler sets, with nothing else to do."""
+    source = """
+import os, signal
+event = threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: event.set())
+pid = os.getpid()
+if os.fork() == 0:
+    time.sleep(0.2)
+    os.kill(pid, signal.SIGUSR1)
+    os._exit(0)
+print(event.wait())
+"""
+    assert run(source) == ["True"]
+
+
+def test_unknown_version(python: Python) -> None:
+    """On a CPython whose internals are not known threads are skipped with a warning, and the rest is patched."""
+    source = """
+import sys, warnings
+import hubbub_monkey, hubbub_monkey._threading as adapters
+adapters._ADAPTERS.clear()
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    report = hubbub_monkey.patch_all()
+print(str(caught[0].message).partition(":")[0], "socket" in report.patched)
+import threading
+thread = threading.Thread(target=print, args=("native",))
+thread.start(); thread.join()
+"""
+    assert python(source).stdout.splitlines() == ["threads, locks and thread-local data were skipped True", "native"]
