@@ -422,16 +422,13 @@ static int ask_epoll(hb_loop *loop, int fd)
 
 #endif
 
-/* Whether a descriptor can be waited for. */
+/* Whether a descriptor can be waited for: hb_door knows most, epoll knows the devices. */
 static int door(hb_loop *loop, int fd)
 {
-    struct stat st;
-    if (fstat(fd, &st))
-        return -errno;
-    if (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode))
-        return 0;
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode))
-        return -EPERM;
+    mode_t mode;
+    int error = hb_door(fd, &mode);
+    if (error || S_ISSOCK(mode) || S_ISFIFO(mode))
+        return error;
     return ask_epoll(loop, fd);
 }
 

@@ -39,6 +39,17 @@ static inline int hb_room_for(int descriptors)
     return error;
 }
 
+/* Whether a descriptor may be one that can be waited for, and its mode.  kqueue, poll and select take regular
+   files and say that they are always ready: who waits for one would spin. */
+static inline int hb_door(int fd, mode_t *mode)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return -errno;
+    *mode = st.st_mode;
+    return S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode) ? -EPERM : 0;
+}
+
 /* -- the clock ------------------------------------------------------------------------------------ */
 
 #ifdef __APPLE__

@@ -365,15 +365,16 @@ int hb_destroy(hb_loop *loop)
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
 
-/* uv_poll_init itself finds out whether the descriptor can be waited for. */
+/* What hb_door lets pass uv_poll_init tries on the kernel. */
 static int open_poll(hb_loop *loop, struct handle *handle, int fd)
 {
+    mode_t mode;
+    int error = hb_door(fd, &mode);
     int flags = fcntl(fd, F_GETFL);
-    int error;
-    if (flags < 0)
-        return -errno;
+    if (error)
+        return error;
     error = uv_poll_init(&loop->uv, &handle->poll, fd);
-    if (!error && !(flags & O_NONBLOCK))
+    if (!error && flags >= 0 && !(flags & O_NONBLOCK))
         fcntl(fd, F_SETFL, flags);
     return error;
 }
