@@ -2,62 +2,85 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import os
 import sys
-import threading
 from _thread import get_ident
-from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakSet
 
+from hubbub._imap import Mapping
 from hubbub._waiter import Waiter
-from hubbub.event import AsyncResult
-from hubbub.exceptions import InvalidThreadUseError
+from hubbub._workers import Workers
+from hubbub.event import AsyncResult, Event
+from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.hub import Hub, get_hub
 
-__all__ = ["ThreadPool", "to_thread"]
+__all__ = ["Future", "ThreadPool", "ThreadPoolExecutor", "to_thread"]
 
 T = TypeVar("T")
-_Lock = threading.Lock
-_Condition = threading.Condition
-_Thread = threading.Thread
+# The original: patching replaces it in its module.
+_get_ident = get_ident
+_pools: WeakSet[ThreadPool] = WeakSet()
+_UNFINISHED = RuntimeError("the thread was ended before the task was finished")
 
 
 class _Task:
-    __slots__ = ("args", "function", "kwargs", "result")
+    """A call in a thread, whose outcome goes to a greenlet."""
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    __slots__ = ("args", "function", "kwargs", "pool", "result")
+
+    def __init__(
+        self, pool: ThreadPool, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self.pool = pool
         self.function = function
         self.args = args
         self.kwargs = kwargs
         self.result: AsyncResult[Any] = AsyncResult()
 
+    def __call__(self) -> None:
+        """In the thread."""
+        value: Any = None
+        exc_info: Any = (RuntimeError, _UNFINISHED, None)
+        try:
+            value = self.function(*self.args, **self.kwargs)
+            exc_info = None
+        except BaseException:
+            exc_info = sys.exc_info()
+        finally:
+            self.pool.deliver(self, value, exc_info)
+            del value, exc_info
 
-class ThreadPool:
+
+class ThreadPool(Mapping):
     """Up to ``maxsize`` native threads that run functions for the greenlets of one hub.
 
-    Threads start when there is work and end after ``idle_seconds`` without. Belongs to the thread of its hub.
+    Threads start when there is work and end after ``idle_seconds`` without. What a task raises, whatever it is, is
+    raised where its result is asked for. Belongs to the thread of its hub.
+
+    After a fork the child has it without threads and tasks.
+
+    :param maxsize: at least 1; may be assigned.
+    :param idle_seconds: None: threads never end of themselves.
     """
 
-    def __init__(self, maxsize: int = 10, hub: Hub | None = None, idle_seconds: float = 5.0) -> None:
-        if maxsize < 1:
-            raise ValueError(f"a pool needs at least 1 thread, not {maxsize!r}")
+    def __init__(self, maxsize: int = 10, hub: Hub | None = None, idle_seconds: float | None = 5.0) -> None:
         self.hub = hub if hub is not None else get_hub()
-        self.maxsize = maxsize
-        self.idle_seconds = idle_seconds
+        self._workers = Workers(maxsize, idle_seconds)
         self._start_afresh()
+        _pools.add(self)
 
     def _start_afresh(self) -> None:
-        self._tasks: deque[_Task] = deque()
-        self._changed = _Condition(_Lock())
-        self._threads: set[threading.Thread] = set()
-        self._idle = 0
         self._unfinished = 0
-        self._killed = False
         self._joiners: list[Waiter] = []
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} threads={len(self._threads)}/{self.maxsize} unfinished={self._unfinished}>"
+        threads = f"{self.size}/{self.maxsize}"
+        return f"<{type(self).__name__} at {id(self):#x} threads={threads} unfinished={self._unfinished}>"
 
     def __len__(self) -> int:
         """How many tasks have not finished."""
@@ -67,35 +90,48 @@ class ThreadPool:
         return True
 
     @property
+    def maxsize(self) -> int:
+        """How many threads there may be. A thread too many ends after its task."""
+        return self._workers.maxsize
+
+    @maxsize.setter
+    def maxsize(self, value: int) -> None:
+        self._workers.maxsize = value
+
+    @property
     def size(self) -> int:
         """How many threads there are."""
-        return len(self._threads)
+        return self._workers.size
+
+    @property
+    def idle_seconds(self) -> float | None:
+        """How long a thread waits for work before it ends."""
+        return self._workers.idle_seconds
+
+    @idle_seconds.setter
+    def idle_seconds(self, value: float | None) -> None:
+        self._workers.idle_seconds = value
 
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
-        """Run ``function(*args, **kwargs)`` in a thread.
+        """Run ``function(*args, **kwargs)`` in a thread, as soon as one is free. Does not wait.
 
         :returns: the result to come; a failure is raised by its ``get``.
         :raises InvalidThreadUseError: called from another thread than the hub's.
+        :raises RuntimeError: no thread can be started.
         """
         if not callable(function):
             raise TypeError(f"function must be callable, not {function!r}")
-        if get_ident() != self.hub.thread_ident:
+        if self._runs_inline():
             raise InvalidThreadUseError("a thread pool can only be used from the thread of its hub")
-        task = _Task(function, args, kwargs)
+        task = _Task(self, function, args, kwargs)
+        self._workers.submit(task)
         self.hub.loop.refs += 1
         self._unfinished += 1
-        with self._changed:
-            self._tasks.append(task)
-            if self._idle:
-                self._changed.notify()
-            elif len(self._threads) < self.maxsize:
-                self._add_thread()
         return task.result
 
-    def apply(self, function: Callable[..., T], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> T:
-        """Run a function in a thread and wait for what it returns or raises."""
-        result: T = self.spawn(function, *args, **(kwargs or {})).get()
-        return result
+    def _runs_inline(self) -> bool:
+        # In a foreign thread, for instance in a task of this very pool, apply() just calls.
+        return _get_ident() != self.hub.thread_ident
 
     def join(self) -> None:
         """Wait until every task has finished."""
@@ -105,54 +141,21 @@ class ThreadPool:
             waiter.wait()
 
     def kill(self) -> None:
-        """End the threads. A task that runs is finished, one that waits never begins."""
-        with self._changed:
-            self._killed = True
-            abandoned = list(self._tasks)
-            self._tasks.clear()
-            self._changed.notify_all()
-        for task in abandoned:
-            self._finished(task, None, (RuntimeError, RuntimeError("the thread pool was killed"), None))
+        """End the threads. A task that runs is finished, one that waits never begins and fails with RuntimeError.
 
-    def reinit(self) -> None:
-        """In the child after a fork: the threads are gone, the tasks of the parent too."""
-        self._start_afresh()
+        The pool can be used again.
+        """
+        error = RuntimeError("the thread pool was killed")
+        for task in self._workers.dismiss_all():
+            if isinstance(task, _Task):
+                self._finished(task, None, (RuntimeError, error, None))
 
-    def _add_thread(self) -> None:
-        thread = _Thread(target=self._work, name=f"hubbub-pool-{len(self._threads)}", daemon=True)
-        self._threads.add(thread)
+    def deliver(self, task: _Task, value: Any, exc_info: Any) -> None:
+        """In the thread: hand the outcome of ``task`` over to the hub."""
         try:
-            thread.start()
-        except BaseException:
-            self._threads.discard(thread)
-            if not self._threads:
-                raise
-
-    def _work(self) -> None:
-        thread = threading.current_thread()
-        while (task := self._next_task(thread)) is not None:
-            value, exc_info = None, None
-            try:
-                value = task.function(*task.args, **task.kwargs)
-            except BaseException:
-                exc_info = sys.exc_info()
-            loop = self.hub.loop
-            if not loop.destroyed:
-                loop.run_callback_threadsafe(self._finished, task, value, exc_info)
-            del task, value, exc_info
-
-    def _next_task(self, thread: threading.Thread) -> _Task | None:
-        with self._changed:
-            while not self._tasks and not self._killed and len(self._threads) <= self.maxsize:
-                self._idle += 1
-                notified = self._changed.wait(self.idle_seconds)
-                self._idle -= 1
-                if not notified and not self._tasks:
-                    break
-            if self._tasks and not self._killed:
-                return self._tasks.popleft()
-            self._threads.discard(thread)
-            return None
+            self.hub.loop.run_callback_threadsafe(self._finished, task, value, exc_info)
+        except LoopDestroyed:
+            pass  # nobody is left to be told
 
     def _finished(self, task: _Task, value: Any, exc_info: Any) -> None:
         self.hub.loop.refs -= 1
@@ -167,7 +170,142 @@ class ThreadPool:
                 waiter.wake()
 
 
+def _after_fork_in_child() -> None:
+    for pool in list(_pools):
+        pool._start_afresh()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def to_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """``function(*args, **kwargs)`` in a thread of the hub's pool, with the caller's context variables."""
     result: T = get_hub().threadpool.apply(copy_context().run, (function, *args), kwargs)
     return result
+
+
+class Future(concurrent.futures.Future[T]):
+    """A future that greenlets may wait for, also with :func:`hubbub.wait`. Made by :class:`ThreadPoolExecutor`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done = Event()
+        self._links: list[tuple[Hub, Callable[[Any], Any]]] = []
+        self.add_done_callback(lambda _: self._done.set())
+
+    def _wait(self, timeout: float | None) -> None:
+        """:raises TimeoutError: it is not done in ``timeout`` seconds."""
+        if self.done():
+            return
+        loop = get_hub().loop
+        loop.refs += 1  # what ends the wait is in another thread, out of the loop's sight
+        try:
+            self._done.wait(timeout)
+        finally:
+            loop.refs -= 1
+        if not self.done():
+            raise TimeoutError
+
+    def result(self, timeout: float | None = None) -> T:
+        """:meth:`concurrent.futures.Future.result`."""
+        self._wait(timeout)
+        return super().result(0)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """:meth:`concurrent.futures.Future.exception`."""
+        self._wait(timeout)
+        return super().exception(0)
+
+    def ready(self) -> bool:
+        """:meth:`concurrent.futures.Future.done`."""
+        return self.done()
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on this thread's hub when it is done. The callback must not wait."""
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r}")
+        hub = get_hub()
+        link = (hub, callback)
+        self._links.append(link)
+        hub.loop.refs += 1
+        self.add_done_callback(partial(_call_link, link))
+
+    def unlink(self, callback: Callable[[Any], Any]) -> None:
+        """Undo one :meth:`rawlink`, if it has not been called."""
+        link = (get_hub(), callback)
+        if link in self._links:
+            self._links.remove(link)
+
+    def _linked(self, link: tuple[Hub, Callable[[Any], Any]]) -> None:
+        link[0].loop.refs -= 1
+        if link in self._links:
+            self._links.remove(link)
+            link[1](self)
+
+
+def _call_link(link: tuple[Hub, Callable[[Any], Any]], future: Any) -> None:
+    try:
+        link[0].loop.run_callback_threadsafe(future._linked, link)
+    except LoopDestroyed:
+        pass  # nobody is left to be told
+
+
+class ThreadPoolExecutor(concurrent.futures.Executor):
+    """:class:`concurrent.futures.ThreadPoolExecutor` whose futures are waited for cooperatively. From any thread.
+
+    :param max_workers: how many threads there may be; by default as many as the standard library allows.
+    """
+
+    def __init__(self, max_workers: int | None = None) -> None:
+        if max_workers is None:
+            max_workers = min(32, (os.cpu_count() or 1) + 4)
+        if max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        self._workers = Workers(max_workers, None)
+        self._futures: set[Future[Any]] = set()
+        self._closed = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have a thread call ``fn(*args, **kwargs)``.
+
+        :raises RuntimeError: :meth:`shutdown` was called.
+        """
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        future: Future[T] = Future()
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        self._workers.submit(partial(_run_future, future, fn, args, kwargs))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls, and end the threads when those that were taken are finished.
+
+        :param wait: wait until they are.
+        :param cancel_futures: cancel what has not begun.
+        """
+        self._closed = True
+        pending = list(self._futures)
+        if cancel_futures:
+            for future in pending:
+                future.cancel()
+        if wait:
+            for future in pending:
+                if not future.cancelled():
+                    future.exception()
+            self._workers.dismiss_all()
+        else:
+            self._workers.idle_seconds = 0
+
+
+def _run_future(future: Future[T], fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """In the thread."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        value = fn(*args, **kwargs)
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(value)
