@@ -117,10 +117,10 @@ def note(fact: dict[str, Any], outcome: Outcome, progress: Progress, bar: Any) -
 def table(outcomes: list[Outcome]) -> Table:
     """The results side by side."""
     crawlers = max((outcome.result["at_once"] for outcome in outcomes if outcome.result), default=0)
-    view = Table(title=f"Crawling the standard library's sources, plain and TLS, {crawlers} requests at once")
-    view.add_column("loop")
-    for heading in ("requests", "failures", "requests/s", "p50 ms", "p99 ms", "peak MiB", "switches"):
-        view.add_column(heading, justify="right")
+    view = Table(title=f"Crawling the standard library's sources, {crawlers} requests at once")
+    view.add_column("loop", no_wrap=True)
+    for heading in ("requests", "failures", "req/s", "p50 ms", "p99 ms", "peak MiB", "switches"):
+        view.add_column(heading, justify="right", no_wrap=True)
     for outcome in outcomes:
         result = outcome.result
         if result is None:

@@ -214,6 +214,21 @@ print(asyncio.run(main()))
     assert run(source) == ["({True}, {'inner'})"]
 
 
+def test_thread_pool(run: Callable[..., list[str]]) -> None:
+    """hubbub's own pool, and the resolver behind it, keep to native threads after patching, many at once."""
+    source = """
+import hubbub, socket
+main = threading.main_thread().native_id
+def look_up():
+    socket.getaddrinfo("localhost", 80)
+    return hubbub.to_thread(threading.get_native_id) != main
+greenlets = [hubbub.spawn(look_up) for _ in range(100)]
+hubbub.joinall(greenlets, raise_error=True)
+print({greenlet.value for greenlet in greenlets})
+"""
+    assert run(source) == ["{True}"]
+
+
 def test_pools(run: Callable[..., list[str]]) -> None:
     """ThreadPoolExecutor, ProcessPoolExecutor and the pools and queues of multiprocessing work."""
     source = """
