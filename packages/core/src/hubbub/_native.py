@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hubbub._waiter import Waiter
+from hubbub.hub import get_hub
 
 __all__ = ["in_own_thread"]
 
@@ -29,7 +30,12 @@ def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
         waiter.wake(outcome)
 
     _start(work, ())
-    waiter.wait()
+    loop = get_hub().loop
+    loop.refs += 1  # what ends the wait is in another thread, out of the loop's sight
+    try:
+        waiter.wait()
+    finally:
+        loop.refs -= 1
     value, error = waiter.value
     if error is not None:
         raise error

@@ -70,13 +70,23 @@ class Waiter:
             loop.cancel_later(key, expire)
         return True
 
-    def wake(self, value: Any = None) -> None:
-        """End the wait. From any thread, once."""
+    @property
+    def stale(self) -> bool:
+        """Whether it never can go on: it waits in the parent process, of which this is a child, or its hub is gone."""
+        loop = self._hub.loop
+        return loop.destroyed or self.since < loop.born
+
+    def wake(self, value: Any = None) -> bool:
+        """End the wait. From any thread, once.
+
+        :returns: False if there was nobody to wake: see :attr:`stale`.
+        """
+        hub = self._hub
+        if hub.loop.destroyed or self.since < hub.loop.born:
+            return False
         self.value = value
         self.done = True
-        hub = self._hub
-        if hub.thread_ident == get_ident():
-            hub.loop.ready.append(self._switch)
-        elif not hub.loop.destroyed:
-            hub.loop.ready.append(self._switch)
+        hub.loop.ready.append(self._switch)
+        if hub.thread_ident != get_ident():
             hub.loop.wake()
+        return True

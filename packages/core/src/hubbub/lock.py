@@ -124,13 +124,12 @@ class Semaphore(Linkable):
 
         :returns: how many permits are free then.
         """
-        if self._waiters:
+        while self._waiters:
             try:
                 waiter = self._waiters.popleft()
             except IndexError:
-                pass  # the waiter has just given up, in another thread
-            else:
-                waiter.wake()
+                break  # the waiter has just given up, in another thread
+            if waiter.wake():
                 return 0
         permits = self._permits
         permits.append(None)
@@ -147,7 +146,8 @@ class Semaphore(Linkable):
             except IndexError:
                 self._permits.append(None)
                 continue
-            waiter.wake()
+            if not waiter.wake():
+                self._permits.append(None)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until a permit is free, without taking it.

@@ -309,11 +309,14 @@ class SimpleQueue(Linkable, Generic[T]):
             self._peekers.popleft().wake(self._peek())
         while True:
             if self._getters and self._qsize():
-                self._getters.popleft().wake(self._get())
+                waiter = self._getters.popleft()
+                if not waiter.stale:
+                    waiter.wake(self._get())
             elif self._putters and not self.full():
                 waiter = self._putters.popleft()
-                self._insert(waiter.value)
-                waiter.wake()
+                if not waiter.stale:
+                    self._insert(waiter.value)
+                    waiter.wake()
             else:
                 return
 
@@ -502,9 +505,9 @@ class Channel(SimpleQueue[T]):
         """
         with self._mutex:
             self._check_open()
-            if self._getters:
-                self._getters.popleft().wake(item)
-                return
+            while self._getters:
+                if self._getters.popleft().wake(item):
+                    return
             self._check_wait(block, timeout, Full)
             waiter = Waiter()
             waiter.value = item
@@ -528,11 +531,11 @@ class Channel(SimpleQueue[T]):
         :raises Empty: nobody gave one in ``timeout`` seconds, or is there now and ``block`` is false.
         """
         with self._mutex:
-            if self._putters:
+            while self._putters:
                 putter = self._putters.popleft()
                 item: T = putter.value
-                putter.wake()
-                return item
+                if putter.wake():
+                    return item
             self._check_open()
             self._check_wait(block, timeout, Empty)
             waiter = Waiter()
@@ -542,10 +545,10 @@ class Channel(SimpleQueue[T]):
     def _pass_on(self, item: T) -> None:
         """The getter is gone: the next one gets the item; if there is none it waits in front."""
         with self._mutex:
-            if self._getters:
-                self._getters.popleft().wake(item)
-            else:
-                self.queue.append(item)
+            while self._getters:
+                if self._getters.popleft().wake(item):
+                    return
+            self.queue.append(item)
 
     def qsize(self) -> int:
         """Always 0, but for an item whose getter was killed."""

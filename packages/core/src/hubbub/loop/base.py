@@ -606,6 +606,11 @@ class BaseLoop(Loop):
             handle.forget_waiters()
             handle.closed = True
         self.ready.clear()
-        self._close(forked=True)
+        self._waiting = False
+        self._leave()
         self._signal_reader.close()
         self._signal_writer.close()
+
+    def _leave(self) -> None:
+        """Close the kernel state of a loop that was perhaps in the middle of a poll when its thread disappeared."""
+        self._close(forked=True)

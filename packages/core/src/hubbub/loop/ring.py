@@ -53,6 +53,11 @@ class RingLoop(BaseLoop):
         self._check(self.lib.hb_destroy(loop))
         self._callbacks = [None] * len(self._callbacks)  # nobody may stop a timer of a loop that is gone
 
+    def _leave(self) -> None:
+        # The library may have been in the middle of anything: what it holds is left alone.
+        self._loop = self.ffi.NULL
+        self._callbacks = [None] * len(self._callbacks)
+
     def _check(self, result: int) -> None:
         if result < 0:
             raise OSError(-result, os.strerror(-result))

@@ -1,0 +1,122 @@
+"""The cooperative part of :mod:`os`: descriptors by readiness or in threads, waiting for child processes, fork.
+
+After a fork (by anybody: the hooks are those of :func:`os.register_at_fork`) the child has the hub, the thread pools and
+the resolver of the thread that forked, all of them empty: no greenlet of the parent runs there but the one that forked.
+When that one ends, so does the child, with status 0, or 1 if it failed; the main program below it is the parent's.
+Nothing that was started in the parent goes on in the child: no watcher, timer or :class:`hubbub.Timeout`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hubbub import io
+from hubbub._processes import wait_for_any, wait_for_end
+from hubbub.hub import get_hub, get_hub_if_exists
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["close", "make_nonblocking", "nb_read", "nb_write", "tp_read", "tp_write"]
+
+# The originals: patching replaces some of them in their module.
+_read = os.read
+_write = os.write
+
+
+def make_nonblocking(fd: int) -> bool:
+    """Make a descriptor non-blocking.
+
+    :returns: whether it was not before.
+    """
+    if not os.get_blocking(fd):
+        return False
+    os.set_blocking(fd, False)
+    return True
+
+
+def nb_read(fd: int, n: int) -> bytes:
+    """:func:`os.read` of a non-blocking descriptor, waiting until there is something.
+
+    :param n: how many bytes at most.
+    :returns: at least one byte; none at the end of the file.
+    :raises OSError: as :func:`os.read`; EBADF if it is closed meanwhile.
+    """
+    while True:
+        try:
+            return _read(fd, n)
+        except BlockingIOError:
+            pass
+        io.wait_readable(fd)
+
+
+def nb_write(fd: int, buf: ReadableBuffer) -> int:
+    """:func:`os.write` to a non-blocking descriptor, waiting until something can be written.
+
+    :returns: how many bytes were written, perhaps not all.
+    :raises OSError: as :func:`os.write`; EBADF if it is closed meanwhile.
+    """
+    while True:
+        try:
+            return _write(fd, buf)
+        except BlockingIOError:
+            pass
+        io.wait_writable(fd)
+
+
+def tp_read(fd: int, n: int) -> bytes:
+    """:func:`os.read` in a thread of the hub's pool: for what cannot be polled."""
+    return get_hub().threadpool.apply(_read, (fd, n))
+
+
+def tp_write(fd: int, buf: ReadableBuffer) -> int:
+    """:func:`os.write` in a thread of the hub's pool."""
+    return get_hub().threadpool.apply(_write, (fd, buf))
+
+
+def close(fd: int) -> None:
+    """:func:`os.close`: greenlets that wait for the descriptor get EBADF."""
+    io.close(fd)
+
+
+if hasattr(os, "fork"):
+    __all__ += ["fork", "forkpty", "posix_spawn", "posix_spawnp", "wait", "waitpid"]
+
+    _waitpid = os.waitpid
+    _fork = os.fork
+    _forkpty = os.forkpty
+    posix_spawn = os.posix_spawn
+    posix_spawnp = os.posix_spawnp
+
+    def fork() -> int:
+        """:func:`os.fork`. What the child inherits: see :mod:`hubbub.os`."""
+        return _fork()
+
+    def forkpty() -> tuple[int, int]:
+        """:func:`os.forkpty`; as :func:`fork`."""
+        return _forkpty()
+
+    def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+        """:func:`os.waitpid`, letting other greenlets run. From any thread, for any child however it was started.
+
+        :param pid: the child; -1 for any, 0 or a negative number for any of a process group.
+        :returns: its id and its status.
+        :raises ChildProcessError: there is no such child.
+        """
+        if options & os.WNOHANG or get_hub_if_exists() is None:
+            return _waitpid(pid, options)
+
+        def look() -> tuple[int, int] | None:
+            found = _waitpid(pid, options | os.WNOHANG)
+            return found if found[0] else None
+
+        if pid > 0 and not options & (os.WUNTRACED | os.WCONTINUED):
+            found = wait_for_end(pid, look)
+        else:
+            found = wait_for_any(pid, options, look)
+        return found if found is not None else _waitpid(pid, options)
+
+    def wait() -> tuple[int, int]:
+        """:func:`os.wait`: :func:`waitpid` for any child."""
+        return waitpid(-1, 0)
