@@ -448,14 +448,16 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
     return handle;
 }
 
+/* What was disarmed may be another file by now: ev_io_set has libev tell the kernel in any case. */
 static void handle_set(hb_loop *loop, struct handle *handle, int events)
 {
     ev_io_stop(loop->ev, &handle->io);
 #ifdef ev_io_modify
-    ev_io_modify(&handle->io, events);
-#else
-    ev_io_set(&handle->io, handle->io.fd, events);
+    if (handle->armed)
+        ev_io_modify(&handle->io, events);
+    else
 #endif
+        ev_io_set(&handle->io, handle->io.fd, events);
     if (events)
         ev_io_start(loop->ev, &handle->io);
     handle->armed = events;

@@ -416,6 +416,8 @@ int hb_arm(hb_loop *loop, int fd, int events)
         handle = handle_new(loop, fd, &error);
     if (handle)
         error = unsettle(loop, handle);
+    if (!error && !handle->wanted)
+        handle->armed = 0; /* what was disarmed may be another file by now: tell libuv in any case */
     if (!error)
         handle->wanted = events;
     return error;

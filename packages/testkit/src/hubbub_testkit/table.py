@@ -584,6 +584,22 @@ class TableSuite:
             loop.forget(r)
             os.close(r)
 
+    @pytest.mark.parametrize("polled", [False, True])
+    def test_reuse_while_disarmed(self, loop: NativeLoop, polled: bool) -> None:
+        """A number that became another file while it was disarmed serves that file once it is armed again."""
+        with pipe() as (other_r, other_w), pipe() as (r, _):
+            loop.arm(r, READ)
+            loop.poll()
+            loop.arm(r, 0)
+            if polled:
+                loop.poll()
+            os.dup2(other_r, r)
+            loop.arm(r, READ)
+            os.write(other_w, b"x")
+            assert loop.wait() == [(r, READ)]
+            loop.forget(r)
+            os.close(r)
+
     @pytest.mark.parametrize("polled", [False, True], ids=["before the poll", "after a poll"])
     @pytest.mark.parametrize("heir", ["nobody", "a regular file", "a socket"])
     def test_closed_behind_our_back(self, loop: NativeLoop, tmp_path: Path, polled: bool, heir: str) -> None:

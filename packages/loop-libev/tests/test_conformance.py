@@ -1,0 +1,14 @@
+"""The loop contract on libev: the promises are hubbub_testkit.conformance's."""
+
+from __future__ import annotations
+
+import pytest
+from hubbub_testkit.conformance import LoopConformance
+
+from hubbub_loop_libev import LibevLoop
+
+
+class TestLibevLoop(LoopConformance):
+    @pytest.fixture
+    def loop_class(self) -> type[LibevLoop]:
+        return LibevLoop

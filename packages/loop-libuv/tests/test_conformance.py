@@ -1,0 +1,14 @@
+"""The loop contract on libuv: the promises are hubbub_testkit.conformance's."""
+
+from __future__ import annotations
+
+import pytest
+from hubbub_testkit.conformance import LoopConformance
+
+from hubbub_loop_libuv import LibuvLoop
+
+
+class TestLibuvLoop(LoopConformance):
+    @pytest.fixture
+    def loop_class(self) -> type[LibuvLoop]:
+        return LibuvLoop
