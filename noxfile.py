@@ -265,6 +265,9 @@ class Environment:
 
 def build_failure(output: str) -> str:
     """Says in a line what a failed build lacked; nothing when that is unclear."""
+    said = re.search(r"#error \"?([^\n\"]+)", output)
+    if said:
+        return said[1]
     header = re.search(r"fatal error: '?([\w./-]+)'?(?:: No such file|\s+file not found)", output)
     if header:
         return f"{header[1]} is missing"
@@ -277,14 +280,23 @@ def build_failure(output: str) -> str:
     return ""
 
 
-def development(session: nox.Session, base: str = sys.executable) -> tuple[Environment, str]:
-    """The environment with all packages, and a sentence on those that could not be built."""
+def development(session: nox.Session, base: str = sys.executable) -> tuple[Environment, dict[str, str]]:
+    """The environment with all packages, and the native ones that could not be built, with the reasons."""
     command = [base, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     environment = Environment(session, STATE / f"python{version}", base)
-    failures = environment.packages()
-    listed = "; ".join(f"{name} ({reason})" for name, reason in failures.items())
-    return environment, f"could not be built: {listed}" if failures else ""
+    return environment, environment.packages()
+
+
+def told(unbuilt: dict[str, str]) -> list[str]:
+    """A line for each package that could not be built."""
+    return [f"{name} could not be built: {reason}" for name, reason in unbuilt.items()]
+
+
+def warn(session: nox.Session, unbuilt: dict[str, str]) -> None:
+    """Says what could not be built."""
+    for line in told(unbuilt):
+        session.warn(line)
 
 
 # -- sessions --------------------------------------------------------------------------------
@@ -305,22 +317,22 @@ def tests_all(session: nox.Session) -> None:
 def run_tests(session: nox.Session, bases: list[str]) -> None:
     """Runs the tests package by package, all of them even when one fails."""
     packages, loops, options = chosen(session)
-    folders = [package.folder / "tests" for package in packages or PACKAGES.values()]
-    if not packages and not loops:
-        folders.append(ROOT / "tests")
     problems = []
     for base in bases:
         environment, unbuilt = development(session, base)
         environment.requirements(ROOT / "examples" / "requirements.txt")
+        built = [package for package in packages or PACKAGES.values() if package.name not in unbuilt]
+        folders = [package.folder / "tests" for package in built]
+        if not packages and not loops:
+            folders.append(ROOT / "tests")
         for folder in folders:
             try:
                 environment.run("-m", "pytest", folder, *loop_options(loops), *options)
             except CommandFailed:
-                problems.append(f"{folder.relative_to(ROOT)} failed ({environment.folder.name})")
-        if unbuilt:
-            problems.append(unbuilt)
+                problems.append(f"{folder.relative_to(ROOT)} failed on {environment.folder.name}")
+        problems += told(unbuilt)
     if problems:
-        session.error("\n".join(problems))
+        session.error("\n" + "\n".join(problems))
 
 
 def loop_options(loops: list[str]) -> list[str]:
@@ -407,8 +419,7 @@ def types(session: nox.Session) -> None:
     if not packages:
         for folder in ("tests", "benchmarks"):
             environment.run("-m", "mypy", "--strict", *options, ROOT / folder)
-    if unbuilt:
-        session.warn(unbuilt)
+    warn(session, unbuilt)
 
 
 @nox.session(venv_backend="none")
@@ -420,8 +431,7 @@ def docs(session: nox.Session) -> None:
     source, build = ROOT / "docs", ROOT / "docs" / "_build"
     environment.run(*sphinx, "-b", "html", source, build / "html")
     environment.run(*sphinx, "-b", "doctest", source, build / "doctest")
-    if unbuilt:
-        session.warn(unbuilt)
+    warn(session, unbuilt)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -432,8 +442,7 @@ def demo(session: nox.Session) -> None:
     try:
         environment.run(ROOT / "examples" / "demo.py", *session.posargs)
     finally:
-        if unbuilt:
-            session.warn(unbuilt)
+        warn(session, unbuilt)
 
 
 @nox.session(venv_backend="none", default=False)
@@ -446,5 +455,4 @@ def bench(session: nox.Session) -> None:
         *(ROOT / "benchmarks" / "run.py", "--hubbub", ours.python, "--gevent", theirs.python),
         *session.posargs,
     )
-    if unbuilt:
-        session.warn(unbuilt)
+    warn(session, unbuilt)
