@@ -12,7 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial, update_wrapper
 from inspect import signature
 from subprocess import (
     DEVNULL,
@@ -76,7 +76,6 @@ class Popen(_Popen[AnyStr]):
     An end can also be waited for with :func:`hubbub.wait`.
     """
 
-    @wraps(_Popen.__init__)
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         bufsize = args[1] if len(args) > 1 else kwargs.get("bufsize", -1)
         self._bufsize: Any = -1 if bufsize is None else bufsize
@@ -236,6 +235,9 @@ class Popen(_Popen[AnyStr]):
         if not self.text_mode:  # type: ignore[attr-defined]  # the stubs lack it
             return data
         return self._translate_newlines(data, file.encoding, file.errors)  # type: ignore[attr-defined]  # not public
+
+
+update_wrapper(Popen.__init__, _Popen.__init__)  # the signature of the running interpreter's
 
 
 class _EndLink:

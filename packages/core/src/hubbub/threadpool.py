@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import sys
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
@@ -129,8 +129,15 @@ class ThreadPool(Mapping):
         self._unfinished += 1
         return task.result
 
+    def apply(self, func: Callable[..., T], args: Iterable[Any] | None = None, kwds: dict[str, Any] | None = None) -> T:
+        """``func(*args, **kwds)`` in a thread; waits for what it returns or raises.
+
+        In another thread than the hub's it is just called.
+        """
+        result: T = super().apply(func, args, kwds)
+        return result
+
     def _runs_inline(self) -> bool:
-        # In a foreign thread, for instance in a task of this very pool, apply() just calls.
         return _get_ident() != self.hub.thread_ident
 
     def join(self) -> None:
