@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import runpy
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import h11
@@ -157,3 +159,10 @@ def certificate() -> Any:
     trustme = pytest.importorskip("trustme")
     authority = trustme.CA()
     return authority, authority.issue_cert("localhost", "127.0.0.1")
+
+
+@pytest.fixture(scope="session")
+def attacks() -> list[Any]:
+    """The corpus of hostile requests."""
+    corpus: list[Any] = runpy.run_path(str(Path(__file__).with_name("attacks.py")))["ATTACKS"]
+    return corpus
