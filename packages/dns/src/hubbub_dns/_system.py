@@ -36,7 +36,9 @@ gethostbyaddr: Callable[[Any], HostEntry] = _socket.gethostbyaddr
 getnameinfo: Callable[[Address, int], tuple[str, str]] = _socket.getnameinfo
 
 
-def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[AddressInfo]:
+def getaddrinfo(
+    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+) -> list[AddressInfo]:
     """:func:`socket.getaddrinfo`."""
     return expand(_socket.getaddrinfo(host, port, family, type, proto, flags))
 

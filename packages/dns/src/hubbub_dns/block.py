@@ -6,6 +6,7 @@ from typing import Any
 
 from hubbub import abc
 from hubbub.abc import Address, AddressInfo
+
 from hubbub_dns import _system
 
 __all__ = ["Resolver"]

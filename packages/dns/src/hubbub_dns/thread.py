@@ -17,6 +17,7 @@ from hubbub import abc
 from hubbub.abc import Address, AddressInfo
 from hubbub.event import AsyncResult
 from hubbub.threadpool import ThreadPool
+
 from hubbub_dns import _system
 
 __all__ = ["Resolver"]
@@ -103,7 +104,8 @@ class Resolver(abc.Resolver):
             flight = self._flights[key] = self._spawn(function, args)
             flight.rawlink(partial(self._landed, key))
         try:
-            return _copied(flight.get())
+            answer: T = _copied(flight.get())
+            return answer
         except Exception as error:
             if error is not flight.exception:
                 raise

@@ -1,0 +1,59 @@
+"""The errors of the :mod:`socket` functions, made from what name servers say."""
+
+from __future__ import annotations
+
+import socket
+from enum import Enum
+
+__all__ = ["Failure", "LookupFailed", "gai_error", "host_error"]
+
+
+class Failure(Enum):
+    """Why there is no answer: netdb.h's h_errno."""
+
+    NOT_FOUND = 1
+    """There is no such name."""
+    TRY_AGAIN = 2
+    """No server answered, or none could."""
+    NO_RECOVERY = 3
+    """The servers answered what nobody understands."""
+    NO_DATA = 4
+    """The name exists and has no such record."""
+
+
+_GAI = {
+    Failure.NOT_FOUND: (socket.EAI_NONAME, "Name or service not known"),
+    Failure.TRY_AGAIN: (socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    Failure.NO_RECOVERY: (socket.EAI_FAIL, "Non-recoverable failure in name resolution"),
+    # BSD has given up EAI_NODATA for EAI_NONAME.
+    Failure.NO_DATA: (getattr(socket, "EAI_NODATA", socket.EAI_NONAME), "No address associated with hostname"),
+}
+_HOST = {
+    Failure.NOT_FOUND: "Unknown host",
+    Failure.TRY_AGAIN: "Host name lookup failure",
+    Failure.NO_RECOVERY: "Unknown server error",
+    Failure.NO_DATA: "No address associated with name",
+}
+
+
+class LookupFailed(Exception):
+    """One question has no answer.
+
+    :param failure: why.
+    :param answered: whether a server said so, which lets the search go on in the next domain; else nobody answered.
+    """
+
+    def __init__(self, failure: Failure, answered: bool = True) -> None:
+        super().__init__(failure, answered)
+        self.failure = failure
+        self.answered = answered
+
+
+def gai_error(failure: Failure) -> socket.gaierror:
+    """What :func:`socket.getaddrinfo` raises."""
+    return socket.gaierror(*_GAI[failure])
+
+
+def host_error(failure: Failure) -> socket.herror:
+    """What :func:`socket.gethostbyaddr` raises."""
+    return socket.herror(failure.value, _HOST[failure])

@@ -1,0 +1,137 @@
+"""Putting a question to one name server: over UDP, and over TCP when the reply does not fit."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+from functools import lru_cache
+from time import monotonic
+from typing import Any, NamedTuple
+
+from hubbub import sleep
+from hubbub.io import Socket
+
+from hubbub_dns._wire import Malformed, Query, Reply, read_reply
+
+__all__ = ["Server", "over_tcp", "over_udp"]
+
+_FLOOD = 64
+"""Foreign datagrams to throw away before others get a turn."""
+_MAX_DATAGRAM = 65_535
+
+
+class Server(NamedTuple):
+    """A name server."""
+
+    address: str
+    """Numeric."""
+    port: int
+
+    @classmethod
+    def make(cls, server: str | tuple[str, int], port: int) -> Server:
+        """Check the address.
+
+        :param port: for one that is given without.
+        :raises ValueError: it is not numeric.
+        """
+        address, number = (server, port) if isinstance(server, str) else server
+        made = cls(address, number)
+        try:
+            _sockaddr(made)
+        except (OSError, UnicodeError, OverflowError, TypeError):
+            raise ValueError(f"a name server is a numeric address and a port, not {server!r}") from None
+        return made
+
+
+@lru_cache(maxsize=100)
+def _sockaddr(server: Server) -> tuple[int, Any]:
+    """Family and address for ``connect``; link-local addresses have their scope's number in it."""
+    entries = _socket.getaddrinfo(*server, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
+    return entries[0][0], entries[0][4]
+
+
+def over_udp(server: Server, query: Query, timeout: float, resend: float) -> Reply:
+    """Ask over UDP, from a port of its own; only replies from the server's address and port come through.
+
+    What is no reply to this query, or broken, is ignored while the right one is awaited.
+
+    :param timeout: seconds in total.
+    :param resend: seconds after which the query is sent again the first time; each further time takes twice as long.
+    :raises TimeoutError: no reply came.
+    :raises OSError: the server cannot be reached.
+    """
+    deadline = monotonic() + timeout
+    wire = query.to_wire()
+    family, address = _sockaddr(server)
+    with Socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)
+        while True:
+            sock.send(wire)
+            pause = min(monotonic() + resend, deadline)
+            reply = _await_reply(sock, query, pause)
+            if reply is not None:
+                return reply
+            if pause >= deadline:
+                raise TimeoutError("timed out")
+            resend *= 2
+
+
+def _await_reply(sock: Socket, query: Query, until: float) -> Reply | None:
+    """The reply, or None when it is late."""
+    ignored = 0
+    while (left := until - monotonic()) > 0:
+        sock.settimeout(left)
+        try:
+            wire = sock.recv(_MAX_DATAGRAM)
+        except TimeoutError:
+            return None
+        if query.matches(wire):
+            try:
+                return read_reply(wire)
+            except Malformed:
+                pass  # as if it had not come
+        ignored += 1
+        if ignored % _FLOOD == 0:
+            sleep(0)
+    return None
+
+
+def over_tcp(server: Server, query: Query, timeout: float) -> Reply:
+    """Ask over TCP (RFC 7766).
+
+    :param timeout: seconds in total.
+    :raises TimeoutError: no reply came.
+    :raises OSError: the server cannot be reached, or hung up.
+    :raises Malformed: the server answered something else.
+    """
+    deadline = monotonic() + timeout
+    family, address = _sockaddr(server)
+    with Socket(family, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        sock.connect(address)
+        wire = query.to_wire()
+        sock.settimeout(_left(deadline))
+        sock.sendall(len(wire).to_bytes(2) + wire)
+        length = int.from_bytes(_receive(sock, 2, deadline))
+        wire = _receive(sock, length, deadline)
+    if not query.matches(wire):
+        raise Malformed("the reply is to another query")
+    return read_reply(wire)
+
+
+def _receive(sock: Socket, count: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < count:
+        sock.settimeout(_left(deadline))
+        part = sock.recv(count - len(data))
+        if not part:
+            raise ConnectionResetError("the name server hung up")
+        data += part
+    return data
+
+
+def _left(deadline: float) -> float:
+    left = deadline - monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left

@@ -1,0 +1,223 @@
+"""DNS messages (RFC 1035) without I/O: queries out, matching replies in, records found.
+
+Replies come from anybody who can guess a port and an id, so reading one costs time in proportion to its length, and
+whatever is wrong with it raises Malformed: names are remembered by their offset, and a compression pointer leads
+backwards only (RFC 9267). Only the types that make up addresses and host names are read at all.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import struct
+from dataclasses import dataclass
+
+from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
+
+__all__ = ["MAX_UDP", "Malformed", "Query", "Reply", "encode_name", "read_reply"]
+
+MAX_UDP = 1232
+"""Bytes of the largest datagram asked for (EDNS): what passes any network whole."""
+_IN = 1
+_RECURSION_DESIRED = 0x0100
+_REPLY, _OPCODE, _TRUNCATED, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
+_HEADER = struct.Struct("!HHHHHH")
+_FIXED = struct.Struct("!HHIH")
+_OPT = b"\0" + _FIXED.pack(41, MAX_UDP, 0, 0)  # RFC 6891
+_MAX_HOPS = 127
+_FORMERR, _SERVFAIL, _NOTIMP, _REFUSED = 1, 2, 4, 5
+# Replies that say no more than that the query was refused may leave the question out.
+_QUESTIONLESS = frozenset({_FORMERR, _SERVFAIL, _NOTIMP, _REFUSED})
+
+
+class Malformed(Exception):
+    """The bytes are no DNS message."""
+
+
+def encode_name(name: str) -> bytes:
+    """A host name as it goes over the wire."""
+    labels = name.rstrip(".").encode("ascii").split(b".")
+    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One question, with an unpredictable id (RFC 5452)."""
+
+    id: int
+    question: bytes
+    edns: bool
+
+    @classmethod
+    def make(cls, name: bytes, rtype: int, edns: bool) -> Query:
+        """Ask for the records of one type.
+
+        :param name: as it goes over the wire.
+        :param edns: whether to allow more than 512 bytes over UDP.
+        """
+        return cls(secrets.randbelow(0x10000), name + struct.pack("!HH", rtype, _IN), edns)
+
+    def to_wire(self) -> bytes:
+        """The message."""
+        header = _HEADER.pack(self.id, _RECURSION_DESIRED, 1, 0, 0, int(self.edns))
+        return header + self.question + (_OPT if self.edns else b"")
+
+    def matches(self, wire: bytes) -> bool:
+        """Whether this is a reply to it: not one with another id or question, nor a query.
+
+        Where it came from has been checked by the socket.
+        """
+        if len(wire) < _HEADER.size:
+            return False
+        ident, flags, questions, answers, *_ = _HEADER.unpack_from(wire)
+        if ident != self.id or not flags & _REPLY or flags & _OPCODE:
+            return False
+        if questions == 1:
+            # The name is not compressed: there is nothing before it to point to.
+            return wire[_HEADER.size : _HEADER.size + len(self.question)].lower() == self.question.lower()
+        return questions == answers == 0 and flags & _RCODE in _QUESTIONLESS
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a message says, as far as it matters here."""
+
+    rcode: int
+    truncated: bool
+    records: tuple[Record, ...] = ()
+    """A, AAAA, CNAME and PTR records of the answer section."""
+    negative_ttl: float | None = None
+    """Seconds that "there is nothing" may be kept (RFC 2308, section 5); None without a SOA record."""
+
+
+def read_reply(wire: bytes) -> Reply:
+    """Read a message that matches its query.
+
+    :raises Malformed: it is broken.
+    """
+    _, flags, questions, answers, authorities, _ = _HEADER.unpack_from(wire)
+    rcode = flags & _RCODE
+    if flags & _TRUNCATED:
+        return Reply(rcode, True)
+    try:
+        return _read_sections(wire, rcode, questions, answers, authorities)
+    except (struct.error, IndexError):
+        raise Malformed("the message ends too early") from None
+
+
+def _read_sections(wire: bytes, rcode: int, questions: int, answers: int, authorities: int) -> Reply:
+    names = _Names(wire)
+    offset = _HEADER.size
+    for _ in range(questions):
+        _, offset = names.read(offset)
+        offset += 4
+    records = []
+    for _ in range(answers):
+        record, offset = _read_record(wire, names, offset)
+        if record is not None and record.rtype != SOA:
+            records.append(record)
+    negative_ttl = None
+    for _ in range(authorities):
+        record, offset = _read_record(wire, names, offset)
+        if record is not None and record.rtype == SOA:
+            negative_ttl = float(min(record.ttl, int(record.value)))
+    return Reply(rcode, False, tuple(records), negative_ttl)
+
+
+def _read_record(wire: bytes, names: _Names, offset: int) -> tuple[Record | None, int]:
+    """One record (None if it is of no interest) and where the next one begins."""
+    owner, offset = names.read(offset)
+    rtype, rclass, ttl, length = _FIXED.unpack_from(wire, offset)
+    offset += _FIXED.size
+    end = offset + length
+    if end > len(wire):
+        raise Malformed("a record ends after the message")
+    if rclass != _IN:
+        return None, end
+    if ttl >> 31:  # RFC 2181, section 8
+        ttl = 0
+    if rtype == A:
+        return Record(owner, rtype, ttl, _address(socket.AF_INET, wire[offset:end])), end
+    if rtype == AAAA:
+        return Record(owner, rtype, ttl, _address(socket.AF_INET6, wire[offset:end])), end
+    if rtype in (CNAME, PTR):
+        target, after = names.read(offset)
+        if after != end:
+            raise Malformed("a name does not fill its record")
+        return Record(owner, rtype, ttl, target), end
+    if rtype == SOA:
+        _, after = names.read(offset)
+        _, after = names.read(after)
+        if after + 20 != end:
+            raise Malformed("a SOA record has the wrong length")
+        return Record(owner, rtype, ttl, str(struct.unpack_from("!I", wire, after + 16)[0])), end
+    return None, end
+
+
+def _address(family: int, packed: bytes) -> str:
+    try:
+        return socket.inet_ntop(family, packed)
+    except ValueError:
+        raise Malformed("an address has the wrong length") from None
+
+
+class _Names:
+    """Reads the names of one message, each place once."""
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+        self._known: dict[int, tuple[str, int]] = {}
+        """Offset of a pointer's target: the name there, and its length in bytes."""
+
+    def read(self, offset: int) -> tuple[str, int]:
+        """The name at an offset, without trailing dot, and where it ends."""
+        name, _, end = self._read(offset, 0)
+        return name, end
+
+    def _read(self, offset: int, hops: int) -> tuple[str, int, int]:
+        """The name, its length in bytes, and where it ends. ``hops`` is how many pointers have led here."""
+        if hops > _MAX_HOPS:
+            raise Malformed("too many compression pointers")
+        wire = self._wire
+        before = offset
+        labels = []
+        size = 1
+        while length := wire[offset]:
+            if length >= 0xC0:
+                target = (length & 0x3F) << 8 | wire[offset + 1]
+                if target >= before:
+                    raise Malformed("a compression pointer does not lead backwards")
+                rest, rest_size = self._at(target, hops + 1)
+                if rest:
+                    labels.append(rest)
+                size += rest_size - 1
+                offset += 1
+                break
+            if length > 63:
+                raise Malformed("an unknown kind of label")
+            label = wire[offset + 1 : offset + 1 + length]
+            if len(label) < length:
+                raise Malformed("the message ends too early")
+            labels.append(_shown(label))
+            size += length + 1
+            offset += length + 1
+            if size > 255:
+                break
+        if size > 255:
+            raise Malformed("a name is longer than 255 bytes")
+        return ".".join(labels), size, offset + 1
+
+    def _at(self, offset: int, hops: int) -> tuple[str, int]:
+        known = self._known.get(offset)
+        if known is None:
+            name, size, _ = self._read(offset, hops)
+            known = self._known[offset] = name, size
+        return known
+
+
+def _shown(label: bytes) -> str:
+    """A label as text; a dot inside it is not taken for the end of it."""
+    text = label.decode("latin-1")
+    if "." in text or "\\" in text:
+        text = text.replace("\\", "\\\\").replace(".", "\\.")
+    return text

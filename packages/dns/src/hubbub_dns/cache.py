@@ -1,0 +1,134 @@
+"""Answers of name servers, kept as long as the servers allow."""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+__all__ = ["Cache", "CacheStatistics", "shared_cache"]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatistics:
+    """What a cache holds and has done so far."""
+
+    entries: int
+    """How many answers it holds, expired ones included that nobody has asked for since."""
+    max_entries: int
+    hits: int
+    """Questions that were answered from here; negative ones included."""
+    negative_hits: int
+    """Those of them where the answer was that there is nothing."""
+    misses: int
+    """Questions that were not."""
+    expired: int
+    """Answers dropped because their time was over."""
+    evicted: int
+    """Answers dropped to make room."""
+
+
+class Cache:
+    """A bounded store of answers; the least recently used goes first. May be used from several threads.
+
+    :param max_entries: how many answers to keep at most; 0 keeps nothing.
+    :param max_ttl: seconds to keep an answer at most, whatever its server allows (RFC 8767 asks for a limit).
+    :param max_negative_ttl: the same for the answer that there is nothing (RFC 2308, section 5: at most 3 hours).
+    :param clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        max_entries: int = 10_000,
+        max_ttl: float = 86_400.0,
+        max_negative_ttl: float = 900.0,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        if max_entries < 0:
+            raise ValueError(f"a cache cannot hold {max_entries!r} entries")
+        self.max_entries = max_entries
+        self.max_ttl = max_ttl
+        self.max_negative_ttl = max_negative_ttl
+        self._clock = clock
+        self._start_afresh()
+
+    def _start_afresh(self) -> None:
+        self._lock = allocate_lock()
+        self._entries: OrderedDict[Hashable, tuple[float, bool, Any]] = OrderedDict()
+        self._hits = self._negative_hits = self._misses = self._expired = self._evicted = 0
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} entries={len(self._entries)}/{self.max_entries}>"
+
+    def __len__(self) -> int:
+        """How many answers there are."""
+        return len(self._entries)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def get(self, key: Hashable) -> Any:
+        """The answer, or None."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                self._misses += 1
+                return None
+            until, negative, answer = entry
+            if until <= self._clock():
+                del self._entries[key]
+                self._expired += 1
+                self._misses += 1
+                return None
+            self._entries.move_to_end(key)
+            self._hits += 1
+            self._negative_hits += negative
+            return answer
+
+    def put(self, key: Hashable, answer: Any, ttl: float, negative: bool = False) -> None:
+        """Keep an answer for ``ttl`` seconds; 0 or less does not keep it."""
+        ttl = min(ttl, self.max_negative_ttl if negative else self.max_ttl)
+        if ttl <= 0 or not self.max_entries:
+            return
+        with self._lock:
+            self._entries[key] = (self._clock() + ttl, negative, answer)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self.max_entries:
+                self._entries.popitem(last=False)
+                self._evicted += 1
+
+    def clear(self) -> None:
+        """Forget all answers."""
+        with self._lock:
+            self._entries.clear()
+
+    def statistics(self) -> CacheStatistics:
+        """What it holds and has done."""
+        with self._lock:
+            return CacheStatistics(
+                entries=len(self._entries),
+                max_entries=self.max_entries,
+                hits=self._hits,
+                negative_hits=self._negative_hits,
+                misses=self._misses,
+                expired=self._expired,
+                evicted=self._evicted,
+            )
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: another thread of the parent may have held the lock. The answers are dropped."""
+        self._start_afresh()
+
+
+_shared = Cache()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.reinit)
+
+
+def shared_cache() -> Cache | None:
+    """The cache that this process's resolvers share; None where ``HUBBUB_DNS_CACHE=0`` turns it off."""
+    return None if os.environ.get("HUBBUB_DNS_CACHE") == "0" else _shared
