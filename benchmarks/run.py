@@ -46,7 +46,8 @@ class Contestant:
 
 def programs() -> list[str]:
     """The names of all programs."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_PROGRAMS)
+    stems = (path.stem for path in FOLDER.glob("[!_]*.py"))
+    return sorted(stem for stem in stems if stem not in NOT_PROGRAMS)
 
 
 def pairs(hubbub: str, gevent: str) -> list[tuple[Contestant, Contestant]]:
