@@ -8,7 +8,7 @@ from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import GreenletExit, LoopExit
 from hubbub.greenlet import Greenlet, iwait, joinall, kill, killall, spawn, spawn_later, wait
 from hubbub.hub import Hub, get_hub, idle, reinit, sleep, spawn_raw
-from hubbub.lock import BoundedSemaphore, RLock, Semaphore
+from hubbub.lock import BoundedSemaphore, Condition, RLock, Semaphore
 from hubbub.queue import Queue
 from hubbub.scope import Cancelled, CancelScope, fail_after, move_on_after, shield
 from hubbub.taskgroup import TaskGroup
@@ -21,6 +21,7 @@ __all__ = [
     "BoundedSemaphore",
     "CancelScope",
     "Cancelled",
+    "Condition",
     "Event",
     "Greenlet",
     "GreenletExit",

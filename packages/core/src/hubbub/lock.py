@@ -12,16 +12,19 @@ from collections.abc import Callable
 from itertools import repeat
 from operator import length_hint
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
 from hubbub._links import Linkable
 from hubbub._waiter import Waiter
+from hubbub.hub import get_hub
+from hubbub.scope import shield
 
-__all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
+__all__ = ["BoundedSemaphore", "Condition", "DummySemaphore", "RLock", "Semaphore"]
 
 
+T = TypeVar("T")
 _SMALL = 1024
 
 
@@ -288,3 +291,127 @@ class RLock:
     def _acquire_restore(self, state: tuple[int, Any]) -> None:
         self._block.acquire()
         self._count, self._owner = state
+
+
+class Condition:
+    """Waiting until a notification, as :class:`threading.Condition`. Waiters are notified in the order they came.
+
+    A waiter that is killed, or whose time runs out, in the turn of its notification passes it on.
+
+    :param lock: a lock with ``acquire`` and ``release``; by default an :class:`RLock` of its own.
+    """
+
+    def __init__(self, lock: Any = None) -> None:
+        self._lock = lock if lock is not None else RLock()
+        self._waiters: deque[Waiter] = deque()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} lock={self._lock!r} waiters={len(self._waiters)}>"
+
+    def __enter__(self) -> Any:
+        return self._lock.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._lock.__exit__(kind, error, traceback)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Give the lock back, wait for a notification, take the lock again.
+
+        :param timeout: seconds to wait for the notification, or None for no limit. The lock is waited for without one.
+        :returns: False when the time ran out first.
+        :raises RuntimeError: the lock is not held.
+        """
+        self._check_owned()
+        waiter = Waiter()
+        self._waiters.append(waiter)
+        state = self._release_all()
+        try:
+            notified = waiter.wait(timeout) or not self._withdraw(waiter)
+        except BaseException:
+            if not self._withdraw(waiter):
+                self._notify_one()
+            raise
+        finally:
+            self._take_again(state)
+        return notified
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        """Wait until ``predicate()`` is true.
+
+        :param timeout: seconds for all of it, or None for no limit.
+        :returns: what the predicate returned last.
+        """
+        clock = get_hub().loop.update_now
+        deadline = None if timeout is None else clock() + timeout
+        result = predicate()
+        while not result:
+            left = None if deadline is None else deadline - clock()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+    def notify(self, n: int = 1) -> None:
+        """Wake the ``n`` greenlets that have waited longest.
+
+        :raises RuntimeError: the lock is not held.
+        """
+        self._check_owned()
+        for _ in range(n):
+            if not self._notify_one():
+                return
+
+    def notify_all(self) -> None:
+        """Wake all that wait."""
+        self.notify(len(self._waiters))
+
+    def _notify_one(self) -> bool:
+        while self._waiters:
+            try:
+                waiter = self._waiters.popleft()
+            except IndexError:
+                break  # it has just given up, in another thread
+            if waiter.wake():
+                return True
+        return False
+
+    def _withdraw(self, waiter: Waiter) -> bool:
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return False
+        return True
+
+    def _check_owned(self) -> None:
+        owned = getattr(self._lock, "_is_owned", None)
+        if not (owned() if owned is not None else self._lock.locked()):
+            raise RuntimeError("the lock of the condition must be held")
+
+    def _release_all(self) -> Any:
+        save = getattr(self._lock, "_release_save", None)
+        if save is not None:
+            return save()
+        self._lock.release()
+        return None
+
+    def _take_again(self, state: Any) -> None:
+        """Whatever comes meanwhile, the lock is held when ``wait`` ends."""
+        interruption: BaseException | None = None
+        while True:
+            try:
+                with shield():
+                    if state is not None:
+                        self._lock._acquire_restore(state)
+                    else:
+                        self._lock.acquire()
+            except BaseException as error:  # raised when the lock is held again
+                interruption = error
+            else:
+                break
+        if interruption is not None:
+            raise interruption
