@@ -144,6 +144,9 @@ class WSGIServer(StreamServer):
         self.body_ticks = self._in_ticks(limits.body_seconds)
         self.idle_ticks = self._in_ticks(limits.idle_seconds)
         self.write_ticks = self._in_ticks(limits.write_seconds)
+        # How much more time, in ticks, a byte of progress earns.
+        self.body_gain = 1.0 / (limits.body_rate * self.tick_seconds)
+        self.write_gain = 1.0 / (limits.write_rate * self.tick_seconds)
         self.linger_ticks = self._in_ticks(limits.linger_seconds)
 
     def _in_ticks(self, seconds: float | None) -> float:

@@ -39,12 +39,14 @@ class Connection:
     """
 
     __slots__ = (
+        "_body_patience",
         "_buffer",
         "_fields",
         "_fields_minor",
         "_fields_of",
         "_phase",
         "_turn",
+        "_write_patience",
         "address",
         "base",
         "deadline",
@@ -66,6 +68,8 @@ class Connection:
         self._phase = _RUNNING
         self._buffer = b""
         self._turn = 0
+        self._body_patience = server.body_ticks
+        self._write_patience = server.write_ticks
         self.base = server.connection_environ(sock, address)
         # The last request's header fields, as bytes and parsed: most clients repeat them.
         self._fields_of = b""
@@ -101,6 +105,7 @@ class Connection:
             if data is None:
                 return False
             count += 1
+            self._body_patience = server.body_ticks
             exchange = Exchange(self, not (server.stopping or count == left))
             if not exchange.run(data):
                 return exchange.lingers
@@ -221,9 +226,12 @@ class Connection:
         server = self.server
         self._take_turn(size)
         self._phase = _READING
-        self.deadline = server.ticks + server.body_ticks
+        began = server.ticks
+        self.deadline = began + self._body_patience
         data = self._receive(size)
         if data:
+            left = self._body_patience - (server.ticks - began) + len(data) * server.body_gain
+            self._body_patience = min(left, server.body_ticks)
             return data
         if self.expired:
             raise RequestError("408 Request Timeout", "The body of the request took too long.")
@@ -245,9 +253,12 @@ class Connection:
         :raises ClientDisconnected: the client is gone, or does not read.
         """
         self._phase = _WRITING
-        self.deadline = self.server.ticks + self.server.write_ticks
+        began = self.server.ticks
+        self.deadline = began + self._write_patience
         try:
             sent = self.sock.send(data)
+            if self.server.ticks != began:
+                self._note_wait(began, sent)
             if sent != len(data):
                 self._send_rest(memoryview(data)[sent:])
         except OSError as error:
@@ -259,10 +270,18 @@ class Connection:
     def _send_rest(self, view: memoryview) -> None:
         server = self.server
         while view:
-            self.deadline = server.ticks + server.write_ticks
+            began = server.ticks
+            self.deadline = began + self._write_patience
             sent = self.sock.send(view)
             view = view[sent:]
+            self._note_wait(began, sent)
             self._take_turn(sent)
+
+    def _note_wait(self, began: float, sent: int) -> None:
+        """What was sent since the turn ``began`` of the clock earns the client more time."""
+        server = self.server
+        left = self._write_patience - (server.ticks - began) + sent * server.write_gain
+        self._write_patience = min(left, server.write_ticks)
 
     def send_file(self, file: Any, offset: int, count: int) -> None:
         """Send ``count`` bytes of a regular file by :manpage:`sendfile(2)`.
@@ -273,17 +292,20 @@ class Connection:
         out, source = self.sock.fileno(), file.fileno()
         self._phase = _WRITING
         try:
+            began = server.ticks
             while count:
-                self.deadline = server.ticks + server.write_ticks
                 try:
                     sent = os.sendfile(out, source, offset, min(count, _TURN))
                 except BlockingIOError:
+                    self.deadline = server.ticks + self._write_patience
                     self.sock.wait_writable()
                     continue
                 if not sent:
                     raise ClientDisconnected("the file became shorter while it was sent")
                 offset += sent
                 count -= sent
+                self._note_wait(began, sent)
+                began = server.ticks
                 self._take_turn(sent)
         except ClientDisconnected:
             raise
