@@ -1,4 +1,8 @@
-"""Runs a script or module on a patched standard library: ``python -m hubbub_monkey [options] script args``."""
+"""Runs a script or module on a patched standard library: ``python -m hubbub_monkey [options] script args``.
+
+With ``--check`` nothing is patched beforehand: the script runs up to its own first call of ``patch_all``, whose report
+is printed. The exit status is 1 if that call came too late for anything, or never.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,17 @@ import os
 import runpy
 import sys
 from collections.abc import Sequence
+from types import TracebackType
 from typing import Any
 
 from hubbub import plugins
 
-from hubbub_monkey import _plan
+from hubbub_monkey import _plan, events
 from hubbub_monkey.exceptions import PatchError
 from hubbub_monkey.patching import patch_all
 from hubbub_monkey.report import Report
 
-__all__ = ["main"]
+__all__ = ["check", "main", "run", "run_module", "run_script"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -29,16 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = parser.parse_args(options)
     if not rest and known.module is None:
         parser.error("nothing to run: name a script, or a module with -m")
+    if known.check:
+        sys.exit(check(known.module, rest))
     try:
         report = patch_all(**{name: getattr(known, name) for name in _names()})
     except PatchError as error:
         parser.error(str(error))
     if known.report:
-        print(_brief(report), file=sys.stderr)
-    if known.module is not None:
-        run_module(known.module, rest)
-    else:
-        run_script(rest[0], rest[1:])
+        print(report, file=sys.stderr)
+    run(known.module, rest)
 
 
 def _names() -> list[str]:
@@ -54,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-m", "--module", help="run this module as a script")
     parser.add_argument("--report", action="store_true", help="print what was replaced to stderr")
+    parser.add_argument("--check", action="store_true", help="run up to the script's own patch_all, print its report")
     group = parser.add_argument_group("modules", "without --no-NAME every installed patch is applied")
     for name in _names():
         group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None)
@@ -74,8 +79,59 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
     return arguments, []
 
 
-def _brief(report: Report) -> str:
-    return str(report)
+class _Patched(BaseException):
+    """Ends a script that is being checked; no ``except Exception`` stops it."""
+
+
+def check(module: str | None, rest: Sequence[str]) -> int:
+    """Run a script up to its first call that patches, and print what that found; the exit status."""
+    reports: list[Report] = []
+
+    def stop(event: object) -> None:
+        if isinstance(event, events.DidPatchAll):
+            reports.append(event.report)
+            raise _Patched
+
+    events.subscribers.append(stop)
+    try:
+        run(module, rest)
+    except _Patched as patched:
+        place = _caller(patched.__traceback__)
+    except SystemExit:
+        place = ""
+    finally:
+        events.subscribers.remove(stop)
+    if not reports:
+        print("nothing was patched: call hubbub_monkey.patch_all() first, or run it by python -m hubbub_monkey")
+        return 1
+    print(f"patched at {place}")
+    print(reports[0])
+    late = [item for item in reports[0].stale if not item.library]
+    if late:
+        print(
+            f"move that call before the import of {', '.join(sorted({item.holder.partition('.')[0] for item in late}))}"
+        )
+    return 1 if late or reports[0].warnings else 0
+
+
+def _caller(traceback: TracebackType | None) -> str:
+    """File and line of the last frame before ours."""
+    place = ""
+    here = os.path.dirname(os.path.abspath(__file__))
+    while traceback is not None:
+        file = traceback.tb_frame.f_code.co_filename
+        if os.path.dirname(file) != here:
+            place = f"{file}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place
+
+
+def run(module: str | None, rest: Sequence[str]) -> None:
+    """Run a module with arguments, or a script: the first of ``rest``."""
+    if module is not None:
+        run_module(module, rest)
+    else:
+        run_script(rest[0], rest[1:])
 
 
 def run_script(path: str, arguments: Sequence[str]) -> dict[str, Any]:

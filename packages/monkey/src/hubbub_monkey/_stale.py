@@ -53,7 +53,9 @@ def _in_module(holder: str, module: ModuleType, originals: dict[int, Replacement
 
 
 def _home(holder: str, name: str, item: Replacement) -> bool:
-    """Whether the original lies where it belongs: in the C half of its module, or under a name that was replaced."""
+    """Whether the original lies where it belongs: where it is defined, in the C half of its module, or replaced."""
+    if holder in (f"_{item.module}", getattr(item.old, "__module__", None)) and name == item.old.__name__:
+        return True
     return holder == f"_{item.module}" or bool(_journal.replaced(holder, name))
 
 

@@ -108,7 +108,10 @@ class Report:
             lines += [f"    {item}" for item in mine]
         lines += [f"patched before: {name}" for name in self.already]
         lines += [f"left {item}" for item in self.left]
-        lines += [f"too late: {item}" for item in self.stale]
+        lines += [f"too late: {item}" for item in self.stale if not item.library]
+        library = sorted({f"{item.holder}.{item.name}" for item in self.stale if item.library and item.line})
+        if library:
+            lines.append(f"too late, in the standard library: {', '.join(library)}")
         lines += [f"warning: {text}" for text in self.warnings]
         return "\n".join(lines) or "nothing to patch"
 
