@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hubbub_testkit.conformance import LoopConformance
-
 from hubbub_loop_libev import LibevLoop
+from hubbub_testkit.conformance import LoopConformance
 
 
 class TestLibevLoop(LoopConformance):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hubbub_testkit.conformance import LoopConformance
-
 from hubbub_loop_libuv import LibuvLoop
+from hubbub_testkit.conformance import LoopConformance
 
 
 class TestLibuvLoop(LoopConformance):

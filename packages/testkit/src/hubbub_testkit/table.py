@@ -32,8 +32,8 @@ __all__ = ["READ", "STAT", "TIMER", "WRITE", "NativeLoop", "TableSuite"]
 
 READ, WRITE, TIMER, STAT = 1, 2, 4, 8
 
-#: How long a test waits for what must come, in seconds, before it fails.
-PATIENCE = 20.0
+# How long a test waits for what must come, in seconds, before it fails.
+_PATIENCE = 20.0
 
 
 class NativeLoop:
@@ -70,7 +70,7 @@ class NativeLoop:
         """One turn of at most so many seconds; returns the ring's entries."""
         return self._entries(self._check(self.lib.hb_poll_for(self.pointer, seconds)))
 
-    def wait(self, seconds: float = PATIENCE) -> list[tuple[int, int]]:
+    def wait(self, seconds: float = _PATIENCE) -> list[tuple[int, int]]:
         """Polls until there is an entry; fails if none comes in time."""
         limit = time.monotonic() + seconds
         while time.monotonic() < limit:
@@ -132,7 +132,7 @@ class NativeLoop:
 
 
 @contextmanager
-def pipe() -> Iterator[tuple[int, int]]:
+def _pipe() -> Iterator[tuple[int, int]]:
     """A pipe (reading end, writing end), non-blocking; ends that the body closed may stay closed."""
     ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
     numbers = [(end, os.fstat(end).st_ino) for end in ends]
@@ -149,7 +149,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+def _sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
     """A pair of connected, non-blocking sockets."""
     a, b = socket.socketpair()
     with a, b:
@@ -159,7 +159,7 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 @contextmanager
-def descriptor_limit(soft: int) -> Iterator[None]:
+def _descriptor_limit(soft: int) -> Iterator[None]:
     """Sets the number of descriptors this process may have."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -169,7 +169,7 @@ def descriptor_limit(soft: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
 
 
-def in_child(body: Callable[[], object]) -> int:
+def _in_child(body: Callable[[], object]) -> int:
     """Runs ``body`` in a forked child; returns its exit status: 0, 1 after an exception, below 0 a signal's number."""
     pid = os.fork()
     if pid == 0:
@@ -184,7 +184,7 @@ def in_child(body: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def open_descriptors() -> set[int]:
+def _open_descriptors() -> set[int]:
     """The numbers of this process's open descriptors."""
     found = set()
     for name in os.listdir("/dev/fd"):
@@ -196,13 +196,13 @@ def open_descriptors() -> set[int]:
     return found
 
 
-def spin_until(moment: float) -> None:
+def _spin_until(moment: float) -> None:
     """Lets time pass without the loop's knowing."""
     while time.monotonic() <= moment:
         pass
 
 
-def lateness(loop: NativeLoop, seconds: float) -> float:
+def _lateness(loop: NativeLoop, seconds: float) -> float:
     """How much later than asked, in seconds, a timer fires; below 0 is too early."""
     start = time.monotonic()
     loop.start_timer(0, seconds)
@@ -247,7 +247,7 @@ class TableSuite:
                 loop = NativeLoop(self.extension, bit)
             except OSError:
                 continue
-            with pipe() as (r, w):
+            with _pipe() as (r, w):
                 loop.arm(r, READ)
                 os.write(w, b"x")
                 assert loop.wait() == [(r, READ)]
@@ -257,11 +257,11 @@ class TableSuite:
         """Where descriptors run out, making a loop fails with EMFILE and leaves none open."""
 
         def body() -> None:
-            before = open_descriptors()
+            before = _open_descriptors()
             free = [fd for fd in range(1000) if fd not in before]
             outcomes = set()
             for spare in range(8):
-                with descriptor_limit(free[spare]):
+                with _descriptor_limit(free[spare]):
                     try:
                         loop = NativeLoop(self.extension, self.flags)
                     except OSError as error:
@@ -270,16 +270,16 @@ class TableSuite:
                         outcomes.add(0)
                         loop.destroy()
                 # What a library keeps for the whole process is its own business.
-                assert len(open_descriptors() - before) <= 2
+                assert len(_open_descriptors() - before) <= 2
             assert outcomes == {0, errno.EMFILE}
 
-        assert in_child(body) == 0
+        assert _in_child(body) == 0
 
     def test_destroy_with_everything_alive(self, tmp_path: Path) -> None:
         """A loop can be ended with handles, timers and stats alive, and closes all it opened."""
         NativeLoop(self.extension, self.flags).destroy()
-        before = open_descriptors()
-        with pipe() as (r, w), pipe() as (r2, _):
+        before = _open_descriptors()
+        with _pipe() as (r, w), _pipe() as (r2, _):
             loop = NativeLoop(self.extension, self.flags)
             loop.arm(r, READ)
             loop.arm(w, WRITE)
@@ -289,35 +289,35 @@ class TableSuite:
             loop.arm(r2, READ)
             loop.arm(w, 0)
             loop.destroy()
-        assert open_descriptors() == before
+        assert _open_descriptors() == before
 
     def test_many_loops(self) -> None:
         """Making and ending loops leaks no descriptor."""
         NativeLoop(self.extension, self.flags).destroy()
-        before = open_descriptors()
+        before = _open_descriptors()
         for _ in range(200):
             NativeLoop(self.extension, self.flags).destroy()
-        assert open_descriptors() == before
+        assert _open_descriptors() == before
 
     # -- descriptors ---------------------------------------------------------------------
 
     def test_nothing_to_do(self, loop: NativeLoop) -> None:
         """A poll that must not wait returns no entries when nothing has happened."""
-        with pipe() as (r, _):
+        with _pipe() as (r, _):
             loop.arm(r, READ)
             assert loop.poll() == []
             assert loop.poll() == []
 
     def test_readable(self, loop: NativeLoop) -> None:
         """A descriptor with something to read fires READ."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             os.write(w, b"x")
             assert loop.wait() == [(r, READ)]
 
     def test_writable(self, loop: NativeLoop) -> None:
         """A descriptor that takes data fires WRITE, one whose buffer is full does not."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(w, WRITE)
             assert loop.wait() == [(w, WRITE)]
             while True:
@@ -332,7 +332,7 @@ class TableSuite:
 
     def test_both_directions(self, loop: NativeLoop) -> None:
         """Interest in both directions is one entry with both bits."""
-        with sockets() as (a, b):
+        with _sockets() as (a, b):
             loop.arm(a.fileno(), READ | WRITE)
             assert loop.wait() == [(a.fileno(), WRITE)]
             b.send(b"x")
@@ -340,7 +340,7 @@ class TableSuite:
 
     def test_level_triggered(self, loop: NativeLoop) -> None:
         """An event comes again in every poll for as long as its cause lasts."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             os.write(w, b"xy")
             for _ in range(5):
@@ -354,7 +354,7 @@ class TableSuite:
 
     def test_arm_again(self, loop: NativeLoop) -> None:
         """To ask for what is armed already changes nothing."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             for _ in range(10):
                 loop.arm(r, READ)
             os.write(w, b"x")
@@ -363,7 +363,7 @@ class TableSuite:
 
     def test_disarm(self, loop: NativeLoop) -> None:
         """A disarmed descriptor is silent until it is armed again, and then fires for what came before."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             assert loop.poll() == []
             loop.arm(r, 0)
@@ -375,7 +375,7 @@ class TableSuite:
 
     def test_disarm_what_is_ready(self, loop: NativeLoop) -> None:
         """Disarming takes effect at once, although the cause lasts."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             os.write(w, b"x")
             loop.arm(r, READ)
             assert loop.wait() == [(r, READ)]
@@ -385,7 +385,7 @@ class TableSuite:
 
     def test_arm_nothing_first(self, loop: NativeLoop) -> None:
         """A descriptor may be entered without interest in any event."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, 0)
             os.write(w, b"x")
             assert loop.poll() == []
@@ -394,7 +394,7 @@ class TableSuite:
 
     def test_change_of_interest(self, loop: NativeLoop) -> None:
         """What is armed last counts, whether or not there was a poll in between."""
-        with sockets() as (a, b):
+        with _sockets() as (a, b):
             fd = a.fileno()
             b.send(b"x")
             for polled in (False, True):
@@ -406,12 +406,12 @@ class TableSuite:
 
     def test_hang_up(self, loop: NativeLoop) -> None:
         """A peer that has gone fires every event that is armed."""
-        with sockets() as (a, b):
+        with _sockets() as (a, b):
             loop.arm(a.fileno(), READ | WRITE)
             loop.poll()
             b.close()
             assert loop.wait() == [(a.fileno(), READ | WRITE)]
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             loop.poll()
             os.close(w)
@@ -420,7 +420,7 @@ class TableSuite:
 
     def test_error(self, loop: NativeLoop) -> None:
         """An error condition fires what is armed, in every poll while it lasts."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(w, WRITE)
             loop.poll()
             os.close(r)
@@ -447,7 +447,7 @@ class TableSuite:
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if hard != resource.RLIM_INFINITY and hard < count + 200:
             pytest.skip(f"only {hard} descriptors allowed")
-        with descriptor_limit(count + 200), pipe() as (r, w):
+        with _descriptor_limit(count + 200), _pipe() as (r, w):
             copies = [os.dup(r) for _ in range(count)]
             try:
                 for fd in copies:
@@ -525,7 +525,7 @@ class TableSuite:
 
     def test_unknown_events(self, loop: NativeLoop) -> None:
         """Events other than READ and WRITE are refused with EINVAL."""
-        with pipe() as (r, _):
+        with _pipe() as (r, _):
             for events in (4, 8, -1, READ | 16):
                 with pytest.raises(OSError) as caught:
                     loop.arm(r, events)
@@ -534,7 +534,7 @@ class TableSuite:
     @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
     def test_own_descriptors(self, loop: NativeLoop) -> None:
         """To watch the loop's own descriptors is refused or does nothing, but does no harm."""
-        for fd in open_descriptors():
+        for fd in _open_descriptors():
             if "[" not in os.readlink(f"/proc/self/fd/{fd}"):
                 continue
             try:
@@ -548,7 +548,7 @@ class TableSuite:
 
     def test_forget(self, loop: NativeLoop) -> None:
         """A forgotten descriptor is silent, and forgetting it again is ENOENT."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             os.write(w, b"x")
             loop.arm(r, READ)
             assert loop.wait() == [(r, READ)]
@@ -562,7 +562,7 @@ class TableSuite:
     def test_forget_then_reuse(self, loop: NativeLoop) -> None:
         """A number that was forgotten and closed serves its next owner."""
         for i in range(20):
-            with pipe() as (r, w):
+            with _pipe() as (r, w):
                 loop.arm(r, READ)
                 if i % 2:
                     os.write(w, b"x")
@@ -573,7 +573,7 @@ class TableSuite:
 
     def test_reuse_then_forget(self, loop: NativeLoop) -> None:
         """To forget a number that was closed and is another's already does neither any harm."""
-        with pipe() as (other_r, other_w), pipe() as (r, _):
+        with _pipe() as (other_r, other_w), _pipe() as (r, _):
             loop.arm(r, READ)
             loop.poll()
             os.dup2(other_r, r)
@@ -587,7 +587,7 @@ class TableSuite:
     @pytest.mark.parametrize("polled", [False, True])
     def test_reuse_while_disarmed(self, loop: NativeLoop, polled: bool) -> None:
         """A number that became another file while it was disarmed serves that file once it is armed again."""
-        with pipe() as (other_r, other_w), pipe() as (r, _):
+        with _pipe() as (other_r, other_w), _pipe() as (r, _):
             loop.arm(r, READ)
             loop.poll()
             loop.arm(r, 0)
@@ -604,7 +604,7 @@ class TableSuite:
     @pytest.mark.parametrize("heir", ["nobody", "a regular file", "a socket"])
     def test_closed_behind_our_back(self, loop: NativeLoop, tmp_path: Path, polled: bool, heir: str) -> None:
         """A descriptor closed without forgetting, or reused, harms nothing and can be forgotten."""
-        with sockets() as (a, b):
+        with _sockets() as (a, b):
             fd = os.dup(a.fileno())
             loop.arm(fd, READ | WRITE)
             if polled:
@@ -639,7 +639,7 @@ class TableSuite:
 
     def test_blocking_mode_is_kept(self, loop: NativeLoop) -> None:
         """A descriptor stays blocking or non-blocking as it was."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             os.set_blocking(r, True)
             loop.arm(r, READ)
             loop.arm(w, WRITE)
@@ -659,7 +659,7 @@ class TableSuite:
     @pytest.mark.parametrize("seconds", [0.0003, 0.0012, 0.0022, 0.0123])
     def test_precision(self, loop: NativeLoop, seconds: float) -> None:
         """A timer never fires early, and is not rounded up to whole milliseconds."""
-        late = [lateness(loop, seconds) for _ in range(25)]
+        late = [_lateness(loop, seconds) for _ in range(25)]
         assert min(late) >= 0
         assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
 
@@ -668,8 +668,8 @@ class TableSuite:
         late = []
         for _ in range(10):
             loop.poll()
-            spin_until(time.monotonic() + 0.005)
-            late.append(lateness(loop, 0.002))
+            _spin_until(time.monotonic() + 0.005)
+            late.append(_lateness(loop, 0.002))
         assert min(late) >= 0
         assert min(late) < 0.001
 
@@ -682,7 +682,7 @@ class TableSuite:
             earliest[slot] = time.monotonic() + slot * 1e-4
             loop.start_timer(slot, slot * 1e-4)
             latest[slot] = time.monotonic() + slot * 1e-4
-        spin_until(max(latest.values()))
+        _spin_until(max(latest.values()))
         fired = [slot for slot, _ in loop.poll()]
         assert sorted(fired) == sorted(slots)
         for i, slot in enumerate(fired):
@@ -739,14 +739,14 @@ class TableSuite:
             assert loop.wait() == [(1, TIMER)]
             assert time.monotonic() - start >= 0.005 + i * 0.01
         loop.stop_timer(1)
-        spin_until(time.monotonic() + 0.011)
+        _spin_until(time.monotonic() + 0.011)
         assert loop.poll() == []
 
     def test_overdue_repeat(self, loop: NativeLoop) -> None:
         """A repeating timer fires once in a turn, however many of its deadlines have passed."""
         loop.start_timer(1, 0.0, 1e-12)
         loop.start_timer(2, 0.0, 0.001)
-        spin_until(time.monotonic() + 0.02)
+        _spin_until(time.monotonic() + 0.02)
         for _ in range(3):
             entries = loop.poll()
             assert entries.count((1, TIMER)) == 1
@@ -797,7 +797,7 @@ class TableSuite:
 
     def test_descriptors_and_timers_together(self, loop: NativeLoop) -> None:
         """One turn brings descriptors and timers, of the same number too."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             loop.start_timer(r, 0.0)
             os.write(w, b"x")
@@ -805,7 +805,7 @@ class TableSuite:
 
     def test_descriptor_ends_a_timed_wait(self, loop: NativeLoop) -> None:
         """A descriptor that turns ready ends a wait whose timer is far."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             loop.start_timer(0, 3600.0)
             thread = threading.Thread(target=os.write, args=(w, b"x"))
@@ -822,19 +822,19 @@ class TableSuite:
             late.append(time.monotonic() - start - seconds)
         assert min(late) >= 0
         assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             os.write(w, b"x")
-            assert loop.poll_for(PATIENCE) == [(r, READ)]
+            assert loop.poll_for(_PATIENCE) == [(r, READ)]
             loop.forget(r)
         loop.start_timer(0, 0.005)
         assert loop.poll_for(0) == []
         assert loop.poll_for(1e-9) == []
-        assert loop.poll_for(PATIENCE) == [(0, TIMER)]
+        assert loop.poll_for(_PATIENCE) == [(0, TIMER)]
         loop.start_timer(0, 0.001)
         assert loop.poll_for(-1) == [(0, TIMER)]
         loop.wake()
-        assert loop.poll_for(PATIENCE) == []
+        assert loop.poll_for(_PATIENCE) == []
 
     def test_clock(self, loop: NativeLoop) -> None:
         """The loop's time is that of time.monotonic(), read at update_now and at each poll."""
@@ -842,7 +842,7 @@ class TableSuite:
         now = loop.update_now()
         after = time.monotonic()
         assert before - 1e-6 <= now <= after + 1e-6
-        spin_until(after + 0.001)
+        _spin_until(after + 0.001)
         assert loop.now() == now
         loop.poll()
         assert after < loop.now() <= time.monotonic() + 1e-6
@@ -872,12 +872,12 @@ class TableSuite:
         def waker() -> None:
             for _ in range(rounds):
                 loop.wake()
-                assert noticed.acquire(timeout=PATIENCE)
+                assert noticed.acquire(timeout=_PATIENCE)
 
         thread = threading.Thread(target=waker)
         thread.start()
         for _ in range(rounds):
-            loop.start_timer(0, PATIENCE)
+            loop.start_timer(0, _PATIENCE)
             assert loop.poll(block=True) == []
             noticed.release()
         thread.join()
@@ -887,7 +887,7 @@ class TableSuite:
         ran = []
         before = signal.signal(signal.SIGALRM, lambda *_: ran.append(time.monotonic()))
         try:
-            loop.start_timer(0, PATIENCE)
+            loop.start_timer(0, _PATIENCE)
             signal.setitimer(signal.ITIMER_REAL, 0.02)
             while not ran:
                 assert loop.poll(block=True) == []
@@ -956,7 +956,7 @@ class TableSuite:
 
     def test_child_starts_clean(self, loop: NativeLoop, tmp_path: Path) -> None:
         """After hb_fork a child's loop has no descriptors, timers or stats, and works."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             loop.arm(r, READ)
             loop.start_timer(0, 0.0)
             loop.start_stat(0, tmp_path / "file")
@@ -979,12 +979,12 @@ class TableSuite:
                 loop.verify()
                 loop.destroy()
 
-            assert in_child(body) == 0
+            assert _in_child(body) == 0
 
     @pytest.mark.parametrize("how", ["forks", "destroys"])
     def test_parent_is_not_disturbed(self, loop: NativeLoop, tmp_path: Path, how: str) -> None:
         """What a child does with its copy of the loop takes nothing from the parent."""
-        with pipe() as (r, w), pipe() as (r2, w2):
+        with _pipe() as (r, w), _pipe() as (r2, w2):
             for fd in (r, r2):
                 loop.arm(fd, READ)
             loop.start_stat(3, tmp_path / "file", 0.5)
@@ -1000,7 +1000,7 @@ class TableSuite:
                     loop.wait()
                 loop.destroy()
 
-            assert in_child(body) == 0
+            assert _in_child(body) == 0
             assert loop.wait() == [(0, TIMER)]
             assert loop.poll() == []
             os.write(w, b"x")
@@ -1014,7 +1014,7 @@ class TableSuite:
 
     def test_fork_without_forking(self, loop: NativeLoop) -> None:
         """hb_fork in the same process leaves an empty loop that works."""
-        with pipe() as (r, w):
+        with _pipe() as (r, w):
             for _ in range(3):
                 loop.arm(r, READ)
                 loop.start_timer(0, 0.0)
@@ -1031,7 +1031,7 @@ class TableSuite:
 
         def body() -> None:
             loop = NativeLoop(self.extension, self.flags)
-            with pipe() as (r, _):
+            with _pipe() as (r, _):
                 loop.arm(r, READ)
                 loop.poll()
             os.closerange(3, 256)
@@ -1042,7 +1042,7 @@ class TableSuite:
                 except OSError as error:
                     assert error.errno == errno.EBADF  # noqa: PT017 - not every backend has a descriptor
 
-        assert in_child(body) == 0
+        assert _in_child(body) == 0
 
     def test_random_calls(self, loop: NativeLoop) -> None:
         """20,000 random calls, sound and unsound, leave a consistent loop that reports what is armed only."""
