@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ModulePatch", "time"]
+__all__ = ["ModulePatch", "os", "queue", "signal", "subprocess", "time"]
 
 
 @dataclass(frozen=True)
@@ -34,3 +34,43 @@ def _time() -> dict[str, dict[str, Any]]:
 
 
 time = ModulePatch("time", _time)
+
+
+def _os() -> dict[str, dict[str, Any]]:
+    from hubbub import os
+
+    return {"os": {name: getattr(os, name) for name in ("close", "wait", "waitpid") if hasattr(os, name)}}
+
+
+os = ModulePatch("os", _os)
+"""Fork needs no patch: its hooks are in place once hubbub is imported."""
+
+
+def _queue() -> dict[str, dict[str, Any]]:
+    from hubbub.queue import SimpleQueue
+
+    return {"queue": {"SimpleQueue": SimpleQueue}}
+
+
+queue = ModulePatch("queue", _queue, requires=("threading",))
+"""The other classes of the module are built on :mod:`threading`, and cooperate when that is patched."""
+
+
+def _signal() -> dict[str, dict[str, Any]]:
+    from hubbub.signal import set_wakeup_fd
+
+    return {"signal": {"set_wakeup_fd": set_wakeup_fd}}
+
+
+signal = ModulePatch("signal", _signal)
+"""Handlers need no patch: they are prompt on every loop."""
+
+
+def _subprocess() -> dict[str, dict[str, Any]]:
+    from hubbub.subprocess import Popen
+
+    return {"subprocess": {"Popen": Popen}}
+
+
+subprocess = ModulePatch("subprocess", _subprocess)
+"""The functions of the module use its Popen."""
