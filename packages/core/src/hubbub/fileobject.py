@@ -156,13 +156,15 @@ class PolledFile(_RawFile):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """:meth:`io.RawIOBase.readinto`."""
-        return self._reading(_readinto, buffer)
+        count: int = self._reading(_readinto, buffer)
+        return count
 
     def read(self, size: int | None = -1, /) -> bytes:
         """:meth:`io.RawIOBase.read`."""
         if size is None or size < 0:
             return self.readall()
-        return self._reading(_read, size)
+        data: bytes = self._reading(_read, size)
+        return data
 
     def readall(self) -> bytes:
         """:meth:`io.RawIOBase.readall`."""

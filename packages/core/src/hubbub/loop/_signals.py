@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,15 @@ if TYPE_CHECKING:
     from hubbub.loop.watchers import Signal
 
 __all__ = ["SignalTable", "WakeupDescriptor"]
+
+
+# The originals: patching replaces some of them in their modules.
+_signal = signal.signal
+_getsignal = signal.getsignal
+_set_wakeup_fd = signal.set_wakeup_fd
+_write = os.write
+_ours: set[int] = set()
+"""The descriptors of loops."""
 
 
 class SignalTable:
@@ -21,7 +31,7 @@ class SignalTable:
     def add(self, number: int, watcher: Signal) -> None:
         """:raises ValueError: not in the main thread (:func:`signal.signal`)."""
         if number not in self._watchers:
-            self._previous[number] = signal.signal(number, self._arrived)
+            self._previous[number] = _signal(number, self._arrived)
             self._watchers[number] = []
         self._watchers[number].append(watcher)
 
@@ -32,8 +42,8 @@ class SignalTable:
         if not watchers:
             del self._watchers[number]
             previous = self._previous.pop(number)
-            if signal.getsignal(number) == self._arrived:
-                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+            if _getsignal(number) == self._arrived:
+                _signal(number, previous if previous is not None else signal.SIG_DFL)
 
     def clear(self) -> None:
         """In the child after ``fork``: the parent's watchers are gone, the previous handlers come back."""
@@ -42,37 +52,56 @@ class SignalTable:
                 self.remove(number, watcher)
 
     def _arrived(self, number: int, frame: object) -> None:
-        # Runs between two bytecodes of the main thread; the wake-up descriptor has ended a poll already.
+        # Runs between two bytecodes of the main thread. The wake-up descriptor has ended a poll already, if it is ours.
         for watcher in self._watchers.get(number, ()):
             watcher.feed()
+            watcher.loop.wake()
 
 
 class WakeupDescriptor:
-    """Has the interpreter write a byte to a socket of the loop whenever a signal arrives (signal.set_wakeup_fd)."""
+    """Has the interpreter write a byte to a socket of the loop whenever a signal arrives (signal.set_wakeup_fd).
+
+    A descriptor that somebody else had put there before gets the bytes passed on.
+    """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._installed = False
+        self.installed = False
+        self.other = -1
+        """Whom else to tell; -1: nobody."""
 
     def install(self) -> None:
-        """Take over, if this is the main thread and nobody else has a descriptor there."""
+        """Take over, if this is the main thread."""
         try:
-            previous = signal.set_wakeup_fd(self._fd, warn_on_full_buffer=False)
+            previous = _set_wakeup_fd(self._fd, warn_on_full_buffer=False)
         except ValueError:
             return  # not the main thread: it gets no signals
-        if previous in (-1, self._fd):
-            self._installed = True
-        else:
-            signal.set_wakeup_fd(previous)
+        self.installed = True
+        if previous not in _ours:
+            self.other = previous
+        _ours.add(self._fd)
+
+    def pass_on(self, data: bytes) -> None:
+        """Bytes have come from the interpreter, or (zeros) from a thread that wanted the poll to end."""
+        numbers = data.replace(b"\0", b"")
+        if numbers and self.other >= 0:
+            try:
+                _write(self.other, numbers)
+            except OSError:
+                pass  # full or closed: its owner does not look
 
     def restore(self) -> None:
         """Give it back, unless somebody has put another one there since."""
-        if not self._installed:
+        _ours.discard(self._fd)
+        if not self.installed:
             return
-        self._installed = False
+        self.installed = False
         try:
-            current = signal.set_wakeup_fd(-1)
+            current = _set_wakeup_fd(self.other)
         except ValueError:
             return  # destroyed from another thread
-        if current not in (-1, self._fd):
-            signal.set_wakeup_fd(current)
+        except OSError:
+            self.other = -1  # its owner has closed it
+            current = _set_wakeup_fd(-1)
+        if current not in (self.other, self._fd):
+            _set_wakeup_fd(current)

@@ -27,6 +27,8 @@ __all__ = ["BaseLoop", "ScheduledCall"]
 
 _socketpair = socket.socketpair  # the original: patching replaces it in its module
 _NO_EVENTS: Iterator[tuple[int, int]] = iter(())
+_LOOK_AGAIN = 0.5
+"""Seconds between two looks whether anybody outside is left who might wake somebody."""
 _SLICE = range(16)
 _SLICES = range(8)
 
@@ -103,6 +105,8 @@ class BaseLoop(Loop):
         self.destroyed = False
         self.hub: greenlet = getcurrent()
         self.error_handler: Any = None
+        self.outside: Callable[[], bool] | None = None
+        """Asked when nothing is left to wait for: may something outside the loop still wake somebody?"""
         self.iteration = 0
         """How many turns there were."""
         self.longest_turn = 0.0
@@ -142,15 +146,18 @@ class BaseLoop(Loop):
         self._signal_reader, self._signal_writer = _socketpair()
         self._signal_reader.setblocking(False)
         self._signal_writer.setblocking(False)
-        self._wakeup = WakeupDescriptor(self._signal_writer.fileno())
-        self._wakeup.install()
+        self.wakeup = WakeupDescriptor(self._signal_writer.fileno())
+        self.wakeup.install()
         watcher = watchers.IO(self, self._signal_reader.fileno(), READ, ref=False)
         watcher.start(self._drain_signals)
 
     def _drain_signals(self) -> None:
         try:
-            while len(self._signal_reader.recv(4096)) == 4096:
-                pass
+            while True:
+                data = self._signal_reader.recv(4096)
+                self.wakeup.pass_on(data)
+                if len(data) < 4096:
+                    return
         except BlockingIOError:
             pass
 
@@ -220,10 +227,15 @@ class BaseLoop(Loop):
                     timeout = 0.0
                 else:
                     witness = self._witness
+                    rest = -1.0
                     if (witness is None or witness.waiter is None) and not self._alive():
-                        return
+                        if self.outside is None or not self.outside():
+                            if ready:  # queued by another thread just now
+                                continue
+                            return
+                        rest = _LOOK_AGAIN
                     self._waiting = True
-                    timeout = 0.0 if ready else self._time_left() if heap else -1.0
+                    timeout = 0.0 if ready else self._time_left() if heap else rest
                 fd = -1
                 events = _NO_EVENTS
                 try:
@@ -555,7 +567,7 @@ class BaseLoop(Loop):
         """Close every descriptor of the loop. Idempotent."""
         if self.destroyed:
             return
-        self._wakeup.restore()
+        self.wakeup.restore()
         for handle in list(self.handles.values()):
             handle.close()
         self.destroyed = True
@@ -569,7 +581,7 @@ class BaseLoop(Loop):
         if self.destroyed:
             return
         forks = [watcher for watcher in self.forks if watcher.active]
-        self._wakeup.restore()
+        self.wakeup.restore()
         self.signals.clear()
         self.handles.pop(self._signal_reader.fileno(), None)
         self._close(forked=True)
@@ -601,7 +613,7 @@ class BaseLoop(Loop):
         if self.destroyed:
             return
         self.destroyed = True
-        self._wakeup.restore()
+        self.wakeup.restore()
         for handle in self.handles.values():
             handle.forget_waiters()
             handle.closed = True
