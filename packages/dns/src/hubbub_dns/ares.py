@@ -9,8 +9,11 @@ question goes out from a fresh, random port, and calling one off disturbs no oth
 
 from __future__ import annotations
 
+import _socket
 import os
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
@@ -171,7 +174,10 @@ class _Channel:
                 return
             self._send(question)
         if question is not None:
-            self._set_timer()
+            if monotonic() < self._deadline:
+                self._set_timer()
+            else:
+                self._expired()
 
     def _finish(self, question: _Question, outcome: Answer | LookupFailed) -> None:
         self._question = None
@@ -203,8 +209,14 @@ class _Channel:
         watcher.start(self._ready, fd, pass_events=True)
 
     def _ready(self, events: int, fd: int) -> None:
+        datagrams = _are_datagrams(fd)
+        if datagrams and events & READ:
+            _drop_queries(fd)
         none = pycares.ARES_SOCKET_BAD
         self._ares.process_fd(fd if events & READ else none, fd if events & WRITE else none)
+        if not datagrams and fd in self._watchers and _has_hung_up(fd):
+            # c-ares keeps a connection that ended in the middle of a reply; it would be readable for ever.
+            self._watchers[fd].stop()
         self._go_on()
 
     def _set_timer(self) -> None:
@@ -278,6 +290,39 @@ class _Question:
             return answer
         self.chain, self._ttl = answer.chain, min(record.ttl for record in records)
         return LookupFailed(Failure.NO_RECOVERY) if len(self.chain) > MAX_CHAIN else None
+
+
+@contextmanager
+def _borrowed(fd: int) -> Iterator[_socket.socket]:
+    """A descriptor of c-ares as a socket; its family does not matter here."""
+    sock = _socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+def _are_datagrams(fd: int) -> bool:
+    with _borrowed(fd) as sock:
+        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_DGRAM
+
+
+def _drop_queries(fd: int) -> None:
+    """Throw away datagrams at the head of the queue that are queries: c-ares takes its own, sent back, for a reply."""
+    with _borrowed(fd) as sock:
+        try:
+            while len(head := sock.recv(3, socket.MSG_PEEK)) == 3 and not head[2] & 0x80:
+                sock.recv(3)
+        except OSError:
+            return  # nothing more is there, or an error that c-ares will meet
+
+
+def _has_hung_up(fd: int) -> bool:
+    with _borrowed(fd) as sock:
+        try:
+            return not sock.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return False
 
 
 def _csv(server: Server) -> str:

@@ -27,7 +27,8 @@ __all__ = ["Resolver"]
 _NOERROR, _FORMERR, _NXDOMAIN, _NOTIMP = 0, 1, 3, 4
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that no other server will mend."""
-_FIRST_RESEND, _LEAST_RESEND = 1.0, 0.25
+_FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
+"""Seconds; before a server's round trip is known, and in any case."""
 
 
 class Resolver(StubResolver):
