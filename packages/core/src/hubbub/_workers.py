@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from weakref import WeakSet
 
-__all__ = ["Workers"]
+__all__ = ["Workers", "idle_workers"]
 
 _start_new_thread = start_new_thread
 _allocate_lock = allocate_lock
@@ -187,6 +187,11 @@ def _forget_dummy() -> None:
         active = threading._active  # type: ignore[attr-defined]  # there is no public way
         if isinstance(active.get(_get_ident()), threading._DummyThread):
             del active[_get_ident()]
+
+
+def idle_workers() -> int:
+    """How many threads of this module wait for a job, and so cannot wake anybody."""
+    return sum(len(workers._idle) for workers in list(_all))
 
 
 def _at_least_one(maxsize: int) -> int:

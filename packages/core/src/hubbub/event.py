@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from threading import RLock
 from typing import Any, Generic, TypeVar
 
 from hubbub._links import Linkable
@@ -15,29 +16,33 @@ T = TypeVar("T")
 
 
 class _Awaitable(Linkable):
-    """Waiters and links. Waking takes each waiter out of the queue: one wake-up each, from any thread."""
+    """Waiters and links.
+
+    The mutex makes looking at the state and joining the queue one step, as it does raising the flag and emptying the
+    queue: whoever waits anew after that is not woken by it. It is re-entrant because destructors may call ``set``.
+    """
 
     def __init__(self) -> None:
+        self._mutex = RLock()
         self._waiters: deque[Waiter] = deque()
         self._links = None
 
-    def _wake_all(self) -> None:
-        waiters = self._waiters
-        while waiters:
-            try:
-                waiter = waiters.popleft()
-            except IndexError:
-                break
+    def _wake(self, waiters: deque[Waiter]) -> None:
+        for waiter in waiters:
             waiter.wake()
-        if self._links is not None:
-            self._links.fire()
+
+    def _take_waiters(self) -> deque[Waiter]:
+        """Empty the queue. The mutex is held."""
+        waiters, self._waiters = self._waiters, deque()
+        return waiters
 
     def _wait(self, timeout: float | None) -> bool:
         """Wait for a wake-up. False when the time ran out first."""
         waiter = Waiter()
-        self._waiters.append(waiter)
-        if self.ready() and self._withdraw(waiter):  # set by another thread meanwhile
-            return True
+        with self._mutex:
+            if self.ready():  # set by another thread meanwhile
+                return True
+            self._waiters.append(waiter)
         try:
             if waiter.wait(timeout):
                 return True
@@ -48,11 +53,12 @@ class _Awaitable(Linkable):
 
     def _withdraw(self, waiter: Waiter) -> bool:
         """Leave the queue. False when a wake-up was on its way."""
-        try:
-            self._waiters.remove(waiter)
-        except ValueError:
-            return False
-        return True
+        with self._mutex:
+            try:
+                self._waiters.remove(waiter)
+            except ValueError:
+                return False
+            return True
 
 
 class Event(_Awaitable):
@@ -76,9 +82,19 @@ class Event(_Awaitable):
 
     def set(self) -> None:
         """Set the flag and wake all that wait."""
-        self._flag = True
-        if self._waiters or self._links is not None:
-            self._wake_all()
+        if self._waiters:
+            with self._mutex:
+                self._flag = True
+                waiters = self._take_waiters()
+            self._wake(waiters)
+        else:
+            self._flag = True
+            if self._waiters:  # somebody came meanwhile, in another thread
+                with self._mutex:
+                    waiters = self._take_waiters() if self._flag else deque()
+                self._wake(waiters)
+        if self._links is not None:
+            self._links.fire()
 
     def clear(self) -> None:
         """Unset the flag."""
@@ -132,17 +148,23 @@ class AsyncResult(_Awaitable, Generic[T]):
         """Store a value and wake all that wait."""
         self.value = value
         self._exc_info = ()
-        self._ready = True
-        self._wake_all()
+        self._settle()
 
     set_result = set
+
+    def _settle(self) -> None:
+        with self._mutex:
+            self._ready = True
+            waiters = self._take_waiters()
+        self._wake(waiters)
+        if self._links is not None:
+            self._links.fire()
 
     def set_exception(self, exception: BaseException, exc_info: Any = None) -> None:
         """Store an error and wake all that wait."""
         self.value = None
         self._exc_info = exc_info or (type(exception), exception, exception.__traceback__)
-        self._ready = True
-        self._wake_all()
+        self._settle()
 
     def wait(self, timeout: float | None = None) -> T | None:
         """The value; None when there is an error instead, or nothing after ``timeout`` seconds."""

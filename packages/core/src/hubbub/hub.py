@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 import weakref
+from _thread import _count as _thread_count
 from _thread import get_ident
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub import _config, plugins
+from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
 from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopExit
 from hubbub.loop.base import BaseLoop
@@ -81,6 +83,9 @@ class Hub(greenlet):
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
+    WAITS_FOR_THREADS: ClassVar[bool] = True
+    """While other native threads live (idle ones of pools apart), the hub waits for them instead of raising LoopExit:
+    one of them may set what the main greenlet waits for."""
 
     loop: BaseLoop
 
@@ -102,14 +107,20 @@ class Hub(greenlet):
             self.loop = loop
         else:
             self.loop = _config.loop_class(loop)()  # type: ignore[assignment]  # plug-ins derive from BaseLoop
+        self._joining = False
         self.loop.hub = self
         self.loop.error_handler = self
+        self.loop.outside = self._others_may_wake
         _hubs.add(self)
 
     def __repr__(self) -> str:
         state = "destroyed" if self._destroyed else repr(self.loop)
         name = f" {self.name}" if self.name else ""
         return f"<{type(self).__name__}{name} at {id(self):#x} thread={self.thread_ident:#x} {state}>"
+
+    def _others_may_wake(self) -> bool:
+        """Whether native threads live that could hand something to the main greenlet while it waits for that."""
+        return self.WAITS_FOR_THREADS and not self._joining and _thread_count() > idle_workers()
 
     # Running --------------------------------------------------------------------------------------------------------
 
@@ -149,6 +160,7 @@ class Hub(greenlet):
                 current.switch(expired)
 
             key = loop.call_later(max(timeout, 0.0), expire, ref=False)
+        self._joining = True
         try:
             while True:
                 if self.switch() is expired:
@@ -156,6 +168,7 @@ class Hub(greenlet):
         except LoopExit:
             return True
         finally:
+            self._joining = False
             if expire is not None:
                 loop.cancel_later(key, expire)
 

@@ -64,7 +64,7 @@ class RingLoop(BaseLoop):
 
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
         """See :meth:`hubbub.abc.Loop.poll`. The library knows its timers: it waits for them, or not at all."""
-        count = self._hb_poll(self._loop, timeout != 0.0)
+        count = self.lib.hb_poll_for(self._loop, timeout) if timeout > 0.0 else self._hb_poll(self._loop, timeout < 0.0)
         if not count:
             return ()
         if count < 0:
