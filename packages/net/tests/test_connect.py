@@ -203,3 +203,12 @@ def test_errors_do_not_keep_sockets_alive(port: int, know: Know) -> None:
         assert gc.collect() < 60
     finally:
         gc.enable()
+
+
+def test_errors_of_a_single_address(port: int) -> None:
+    """With ``all_errors`` one address gives an ExceptionGroup too."""
+    with pytest.raises(ExceptionGroup) as caught:
+        socket.create_connection(("127.0.0.9", port), all_errors=True)
+    assert [type(error) for error in caught.value.exceptions] == [ConnectionRefusedError]
+    with pytest.raises(ExceptionGroup):
+        socket.create_connection(("127.0.0.1", port), source_address=("192.0.2.1", 0), all_errors=True)

@@ -37,7 +37,8 @@ def client_hello() -> bytes:
     client = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
     with pytest.raises(stdlib.SSLWantReadError):
         client.do_handshake()
-    return outgoing.read()
+    hello: bytes = outgoing.read()
+    return hello
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def malformed() -> dict[str, bytes]:
 
 
 def test_malformed_records_leave_nothing(hub: Hub, certificates: Any) -> None:
-    """A server meets each kind of broken first flight with an error, keeps no descriptor, and serves the next client."""
+    """A server meets each broken first flight with an error, keeps no descriptor, and serves the next client."""
     with tls_echo(certificates, limit=5.0) as (address, failures):
         converse(certificates, address)
         hubbub.sleep(0.01)
@@ -175,10 +176,8 @@ def test_malformed_records_leave_nothing(hub: Hub, certificates: Any) -> None:
                     sock.shutdown(plain.SHUT_WR)
                     while sock.recv(1000):
                         pass
-                except (ConnectionError, BrokenPipeError):
+                except OSError:  # the server was faster
                     pass
-                except OSError as error:
-                    assert error.errno == errno.ENOTCONN
             hubbub.sleep(0.001)
             assert len(failures) == seen + 1, name
             assert isinstance(failures[-1], OSError), name
@@ -271,30 +270,30 @@ def test_records_in_pieces_of_one_byte(hub: Hub, certificates: Any) -> None:
 
 def test_short_reads_keep_no_exceptions(hub: Hub, certificates: Any) -> None:
     """Thousands of TLS reads that had to wait leave no exception objects and no memory behind."""
-    with tls_echo(certificates) as (address, _):
-        with (
-            socket.create_connection(address, timeout=10) as sock,
-            certificates.client.wrap_socket(sock, server_hostname="localhost") as client,
-        ):
+    with (
+        tls_echo(certificates) as (address, _),
+        socket.create_connection(address, timeout=10) as sock,
+        certificates.client.wrap_socket(sock, server_hostname="localhost") as client,
+    ):
 
-            def exchange(times: int) -> None:
-                for _ in range(times):
-                    client.sendall(b"x")
-                    assert client.recv(1) == b"x"
+        def exchange(times: int) -> None:
+            for _ in range(times):
+                client.sendall(b"x")
+                assert client.recv(1) == b"x"
 
-            exchange(200)
-            gc.collect()
-            gc.disable()
-            tracemalloc.start()
-            try:
-                exchange(100)
-                before = tracemalloc.get_traced_memory()[0]
-                exchange(2000)
-                assert tracemalloc.get_traced_memory()[0] - before < 20_000
-            finally:
-                tracemalloc.stop()
-                gc.enable()
-            assert not [found for found in gc.get_objects() if isinstance(found, stdlib.SSLWantReadError)]
+        exchange(200)
+        gc.collect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            exchange(100)
+            before = tracemalloc.get_traced_memory()[0]
+            exchange(2000)
+            assert tracemalloc.get_traced_memory()[0] - before < 20_000
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert not [found for found in gc.get_objects() if isinstance(found, stdlib.SSLWantReadError)]
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
@@ -427,7 +426,7 @@ def test_accept_survives_a_full_table_of_descriptors(hub: Hub) -> None:
         highest = max(int(name) for name in os.listdir("/proc/self/fd"))
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
-            with pytest.raises(OSError) as caught:  # noqa: PT012  # the holes are filled until it fails
+            with pytest.raises(OSError) as caught:  # the holes are filled until it fails
                 while True:
                     hoard.append(os.dup(0))
             assert caught.value.errno == errno.EMFILE
@@ -444,7 +443,7 @@ def test_accept_survives_a_full_table_of_descriptors(hub: Hub) -> None:
 
 
 def test_a_descriptor_closed_behind_our_back(hub: Hub) -> None:
-    """A descriptor that is closed with ``os.close`` while it is waited for ends no process, and its number is usable."""
+    """A descriptor closed by ``os.close`` while it is waited for ends no process, and its number can be used again."""
     one, other = os.pipe()
     watcher = hub.loop.io(one, 1)
     watcher.start(lambda: None)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import os
 import socket as _stdlib
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from hubbub.abc import READ, WRITE, Address, AddressInfo
@@ -45,9 +47,11 @@ _DEFAULT_TIMEOUT: Any = object()
 _STDLIB_DEFAULT_TIMEOUT: Any = getattr(_stdlib, "_GLOBAL_DEFAULT_TIMEOUT", _DEFAULT_TIMEOUT)
 _create_server = _stdlib.create_server
 _dup = _stdlib.dup
-_getaddrinfo: Any = _stdlib.getaddrinfo
 _socketpair = _stdlib.socketpair
 _sendfile = getattr(os, "sendfile", None)
+_sendto = _stdlib.socket.sendto
+_recvfrom = _stdlib.socket.recvfrom
+_is_known = lru_cache(4096)(is_numeric)  # a program sends datagrams to the same few hosts again and again
 _family: Any = _stdlib.SocketType.__dict__["family"].__get__
 _SENDFILE_BLOCK = 1 << 30
 
@@ -85,11 +89,30 @@ class socket(Socket):
         """:meth:`socket.socket.connect_ex`: the error's number, or 0."""
         return super().connect_ex(numeric(address, _family(self)))
 
-    def sendto(self, data: Any, flags_or_address: Any, address: Any = None, /) -> int:
+    def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
-        if address is None:
-            return super().sendto(data, numeric(flags_or_address, _family(self)))
-        return super().sendto(data, flags_or_address, numeric(address, _family(self)))
+        address = args[-1] if args else None
+        if type(address) is tuple and not (
+            address and type(address[0]) is str and _is_known(address[0], _family(self))
+        ):
+            args = (*args[:-1], numeric(address, _family(self)))
+        try:
+            return _sendto(self, *args)
+        except BlockingIOError:
+            if self.gettimeout() == 0.0:
+                raise
+        self.wait_writable()
+        return super().sendto(*args)
+
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
+        """:meth:`socket.socket.recvfrom`."""
+        while True:
+            try:
+                return _recvfrom(self, bufsize, flags)
+            except BlockingIOError:
+                if self.gettimeout() == 0.0:
+                    raise
+            self.wait_readable()
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Address | None = None, /) -> int:
         """:meth:`socket.socket.sendmsg`."""
@@ -186,10 +209,12 @@ def create_connection(
         return new
 
     host, port = address
-    found = _connect.interleaved(_addresses(host, port))
+    found = _addresses(host, port)
+    if len(found) == 1:
+        return _connected(open_socket, found[0], all_errors)
     if not found:
         raise OSError("getaddrinfo returns an empty list")
-    result = _connect.race(found, open_socket)
+    result = _connect.race(_connect.interleaved(found), open_socket)
     if not isinstance(result, list):
         return result
     try:
@@ -201,12 +226,27 @@ def create_connection(
 
 
 def _addresses(host: Any, port: Any) -> list[AddressInfo]:
-    if isinstance(host, str) and isinstance(port, int) and host:
-        family = _stdlib.AF_INET6 if ":" in host else _stdlib.AF_INET
+    if isinstance(host, str) and isinstance(port, int) and host and "%" not in host:
+        family, rest = (_stdlib.AF_INET6, (0, 0)) if ":" in host else (_stdlib.AF_INET, ())
         if is_numeric(host, family):
-            found: list[AddressInfo] = _getaddrinfo(host, port, family, _stdlib.SOCK_STREAM)
-            return found
+            return [(family, _stdlib.SOCK_STREAM, _stdlib.IPPROTO_TCP, "", (host, port, *rest))]
     return get_hub().resolver.getaddrinfo(host, port, 0, _stdlib.SOCK_STREAM)
+
+
+def _connected(open_socket: Callable[[AddressInfo], socket], info: AddressInfo, all_errors: bool) -> socket:
+    """Connect to the only address."""
+    try:
+        new = open_socket(info)
+        try:
+            new.connect(info[4])
+        except BaseException:
+            new.close()
+            raise
+    except OSError as error:
+        if all_errors:
+            raise ExceptionGroup("create_connection failed", [error]) from None
+        raise
+    return new
 
 
 def create_server(
