@@ -1,0 +1,247 @@
+"""hubbub.os: descriptors and child processes."""
+
+import errno
+import os as standard
+import signal
+import sys
+import threading
+from time import monotonic
+
+import hubbub
+import pytest
+from hubbub import _processes, os
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+
+
+@pytest.fixture
+def pipe():
+    readable, writable = standard.pipe()
+    os.make_nonblocking(readable)
+    os.make_nonblocking(writable)
+    yield readable, writable
+    for fd in (readable, writable):
+        try:
+            standard.close(fd)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+
+
+def child(status=0, held=None):
+    """A raw child that ends with ``status``, once the pipe ``held`` is closed if there is one."""
+    pid = standard.fork()
+    if not pid:
+        if held is not None:
+            standard.close(held[1])
+            standard.read(held[0], 1)
+        standard._exit(status)
+    return pid
+
+
+@pytest.fixture
+def held():
+    """A blocking pipe that keeps children alive until its writing end is closed."""
+    pair = standard.pipe()
+    yield pair
+    for fd in pair:
+        try:
+            standard.close(fd)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+
+
+def test_make_nonblocking():
+    """make_nonblocking says whether it changed anything."""
+    readable, writable = standard.pipe()
+    assert os.make_nonblocking(readable) is True
+    assert os.make_nonblocking(readable) is False
+    assert not standard.get_blocking(readable)
+    standard.close(readable)
+    standard.close(writable)
+    with pytest.raises(OSError, match="Bad file"):
+        os.make_nonblocking(readable)
+
+
+def test_nb_read_waits(hub, pipe):
+    """nb_read lets others run until there is something, and returns no bytes at the end."""
+    readable, writable = pipe
+    reader = hubbub.spawn(os.nb_read, readable, 10)
+    hubbub.sleep(0)
+    assert not reader.ready()
+    standard.write(writable, b"x" * 20)
+    assert reader.get(timeout=5) == b"x" * 10
+    assert os.nb_read(readable, 100) == b"x" * 10
+    standard.close(writable)
+    assert os.nb_read(readable, 1) == b""
+
+
+def test_nb_write_waits(hub, pipe):
+    """nb_write lets others run until there is room, and tells how much it has written."""
+    readable, writable = pipe
+    data = b"x" * (1 << 20)
+    first = os.nb_write(writable, data)
+    assert 0 < first < len(data)
+    writer = hubbub.spawn(os.nb_write, writable, data)
+    hubbub.sleep(0)
+    assert not writer.ready()
+    assert len(os.nb_read(readable, first)) == first
+    assert writer.get(timeout=5) > 0
+
+
+@pytest.mark.parametrize("call", [lambda fd: os.nb_read(fd, 1), lambda fd: os.nb_write(fd, b"x")])
+def test_closed_descriptor(hub, pipe, call):
+    """Reading or writing a closed descriptor raises EBADF."""
+    for fd in pipe:
+        standard.close(fd)
+        with pytest.raises(OSError, match="Bad file") as caught:
+            call(fd)
+        assert caught.value.errno == errno.EBADF
+
+
+def test_close_wakes_readers(hub, pipe):
+    """os.close wakes the greenlets that wait for the descriptor with EBADF."""
+    readable, _ = pipe
+    hub.exception_stream = None
+    readers = [hubbub.spawn(os.nb_read, readable, 1) for _ in range(3)]
+    hubbub.sleep(0)
+    os.close(readable)
+    hubbub.joinall(readers, timeout=5)
+    assert [reader.exception.errno for reader in readers] == [errno.EBADF] * 3
+    with pytest.raises(OSError, match="Bad file"):
+        os.close(readable)
+
+
+def test_close_from_another_thread(hub, pipe):
+    """A descriptor that another thread's loop watches is closed there, its waiters told first."""
+    readable, _ = pipe
+    got = []
+    waiting = threading.Event()
+
+    def work():
+        hubbub.get_hub().loop.run_callback(waiting.set)
+        try:
+            os.nb_read(readable, 1)
+        except OSError as error:
+            got.append(error.errno)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    waiting.wait(5)
+    os.close(readable)
+    thread.join(5)
+    assert got == [errno.EBADF]
+    with pytest.raises(OSError, match="Bad file"):
+        standard.fstat(readable)
+
+
+def test_thread_reads_and_writes(hub, tmp_path):
+    """tp_read and tp_write use threads, for what cannot be polled."""
+    fd = standard.open(tmp_path / "file", standard.O_RDWR | standard.O_CREAT)
+    try:
+        assert os.tp_write(fd, b"data") == 4
+        standard.lseek(fd, 0, 0)
+        assert os.tp_read(fd, 100) == b"data"
+    finally:
+        standard.close(fd)
+
+
+def test_waitpid_is_cooperative(hub, held):
+    """Other greenlets run while one waits for a child; the status is the child's."""
+    pid = child(5, held)
+    waiter = hubbub.spawn(os.waitpid, pid, 0)
+    hubbub.sleep(0.01)
+    assert not waiter.ready()
+    standard.close(held[1])
+    assert waiter.get(timeout=5) == (pid, 5 << 8)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def test_waitpid_with_wnohang(hub, held):
+    """WNOHANG never waits."""
+    pid = child(0, held)
+    assert os.waitpid(pid, standard.WNOHANG) == (0, 0)
+    standard.close(held[1])
+    assert os.waitpid(pid, 0) == (pid, 0)
+
+
+@pytest.mark.parametrize("which", [-1, 0])
+def test_waitpid_for_any(hub, held, which):
+    """Waiting for any child, or any of the process group, is cooperative and gives each status once."""
+    pids = {child(number, held) for number in range(3)}
+    waiters = [hubbub.spawn(os.waitpid, which, 0) for _ in range(3)]
+    hubbub.sleep(0.01)
+    assert not any(waiter.ready() for waiter in waiters)
+    standard.close(held[1])
+    got = [waiter.get(timeout=5) for waiter in waiters]
+    assert {pid for pid, _ in got} == pids
+    assert sorted(status >> 8 for _, status in got) == [0, 1, 2]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(which, 0)
+
+
+def test_wait(hub, held):
+    """wait is waitpid for any child."""
+    pid = child(7, held)
+    hub.loop.run_callback(standard.close, held[1])
+    assert os.wait() == (pid, 7 << 8)
+
+
+def test_stopped_child(hub, held):
+    """WUNTRACED tells of a child that was stopped."""
+    pid = child(0, held)
+    waiter = hubbub.spawn(os.waitpid, pid, standard.WUNTRACED)
+    hubbub.sleep(0)
+    standard.kill(pid, signal.SIGSTOP)
+    assert standard.WIFSTOPPED(waiter.get(timeout=5)[1])
+    standard.kill(pid, signal.SIGKILL)
+    assert os.waitpid(pid, 0) == (pid, signal.SIGKILL)
+
+
+def test_killed_waiter_takes_no_status(hub, held):
+    """A greenlet that is killed while it waits for a child leaves the status to others."""
+    pids = {child(0, held), child(0, held)}
+    for which in (min(pids), -1):
+        waiter = hubbub.spawn(os.waitpid, which, 0)
+        hubbub.sleep(0.01)
+        begin = monotonic()
+        waiter.kill(timeout=5)
+        assert monotonic() - begin < 0.1
+    standard.close(held[1])
+    assert {os.waitpid(pid, 0)[0] for pid in pids} == pids
+
+
+def test_waitpid_in_another_thread(hub, held):
+    """Any thread may wait for any child."""
+    pid = child(3, held)
+    got = []
+
+    def work():
+        hubbub.sleep(0)
+        got.append(os.waitpid(pid, 0))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    standard.close(held[1])
+    thread.join(5)
+    assert got == [(pid, 3 << 8)]
+
+
+@pytest.mark.parametrize("which", ["pid", "any"])
+def test_waitpid_without_kernel_help(hub, held, monkeypatch, which):
+    """Where there are neither process descriptors nor waitid, waitpid goes by SIGCHLD."""
+    monkeypatch.setattr(_processes, "_pidfd_open", None)
+    monkeypatch.setattr(_processes, "_waitid", None)
+    pid = child(4, held)
+    waiter = hubbub.spawn(os.waitpid, pid if which == "pid" else -1, 0)
+    hubbub.sleep(0.01)
+    assert not waiter.ready()
+    standard.close(held[1])
+    assert waiter.get(timeout=5) == (pid, 4 << 8)
+
+
+def test_posix_spawn(hub):
+    """Children of posix_spawn are waited for like all others."""
+    for spawn, program in ((os.posix_spawn, "/bin/sh"), (os.posix_spawnp, "sh")):
+        pid = spawn(program, ["sh", "-c", "exit 6"], standard.environ)
+        assert os.waitpid(pid, 0) == (pid, 6 << 8)
