@@ -135,7 +135,9 @@ class Hub(greenlet):
                 return
             if self._forker is not None and self._forker.dead:
                 self._end_child(getattr(self._forker, "exception", None))
-            self.main.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
+            # In a child process that a greenlet has forked, that one stands for the main greenlet.
+            target = self._forker or self.main
+            target.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
 
     def join(self, timeout: float | None = None) -> bool:
         """Run until nothing is left to wait for. Only from the main greenlet of the thread.
