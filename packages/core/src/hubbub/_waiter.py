@@ -73,8 +73,7 @@ class Waiter:
     @property
     def stale(self) -> bool:
         """Whether it never can go on: it waits in the parent process, of which this is a child, or its hub is gone."""
-        loop = self._hub.loop
-        return loop.destroyed or self.since < loop.born
+        return self.since < self._hub.loop.born
 
     def wake(self, value: Any = None) -> bool:
         """End the wait. From any thread, once.
@@ -82,7 +81,7 @@ class Waiter:
         :returns: False if there was nobody to wake: see :attr:`stale`.
         """
         hub = self._hub
-        if hub.loop.destroyed or self.since < hub.loop.born:
+        if self.since < hub.loop.born:
             return False
         self.value = value
         self.done = True

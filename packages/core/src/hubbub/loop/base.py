@@ -116,7 +116,10 @@ class BaseLoop(Loop):
         self._running = 0
         self._break = False
         self.born = -inf
-        """When the process came to be, if it was forked after the loop was made. Who waits since before is not here."""
+        """When the process was forked, if that was after the loop was made. Who waits since before is not here.
+
+        Infinite for a loop that was destroyed: nobody waits there.
+        """
         self.ready: deque[Callable[[], Any]] = _run_queue()
         self.handles: dict[int, Readiness] = {}
         self.prepares: list[watchers.Prepare] = []
@@ -571,6 +574,7 @@ class BaseLoop(Loop):
         for handle in list(self.handles.values()):
             handle.close()
         self.destroyed = True
+        self.born = inf
         self.ready.clear()
         self._close(forked=False)
         self._signal_reader.close()
@@ -613,6 +617,7 @@ class BaseLoop(Loop):
         if self.destroyed:
             return
         self.destroyed = True
+        self.born = inf
         self.wakeup.restore()
         for handle in self.handles.values():
             handle.forget_waiters()
