@@ -430,8 +430,13 @@ def get_hub_if_exists() -> Hub | None:
     return getattr(_state, "hub", None)
 
 
-def set_hub(hub: Hub) -> None:
-    """Make ``hub`` the hub of this thread."""
+def set_hub(hub: Hub | None) -> None:
+    """Make ``hub`` the hub of this thread. With None the thread has none any more; that one is not destroyed."""
+    if hub is None:
+        if get_hub_if_exists() is not None:
+            _state.guard.forget()
+            del _state.hub
+        return
     _state.hub = hub
     _state.guard = _ThreadGuard(hub)
 
