@@ -30,7 +30,7 @@ def error_of(function: Any, *args: Any) -> int:
     return number
 
 
-# D01: forged replies
+# Forged replies --
 
 
 def test_wrong_id(make: Any, nameserver: Any) -> None:
@@ -102,7 +102,7 @@ def test_foreign_owner(make: Any, nameserver: Any, dns: Any) -> None:
     assert error_of(ask, make(nameserver)) == socket.EAI_NODATA
 
 
-# D02: broken messages
+# Broken messages --
 
 
 def broken(request: Any, dns: Any) -> list[bytes]:
@@ -201,7 +201,7 @@ def test_cost_of_broken_messages() -> None:
     assert slowest < 0.005
 
 
-# D03: truncation
+# Truncation --
 
 
 def test_truncated(make: Any, nameserver: Any) -> None:
@@ -255,7 +255,7 @@ def test_use_vc(make: Any, nameserver: Any) -> None:
     assert all(request.tcp for request in nameserver.log)
 
 
-# D04: servers that fail
+# Servers that fail --
 
 
 def test_silence(make: Any, nameservers: Any) -> None:
@@ -315,7 +315,7 @@ def test_without_edns(make: Any, nameserver: Any, dns: Any) -> None:
     assert [request.edns for request in nameserver.log] == [True, False]
 
 
-# D06: chains
+# Chains --
 
 
 @pytest.mark.parametrize("length", [1, 8, 16])
@@ -366,7 +366,7 @@ def test_chain_without_end(make: Any, nameserver: Any, dns: Any) -> None:
     assert error_of(ask, make(nameserver), "a.test") == socket.EAI_NODATA
 
 
-# D10, D11, D12: many, killed, forked
+# Many, killed, forked --
 
 
 def test_bound(make: Any, nameserver: Any) -> None:

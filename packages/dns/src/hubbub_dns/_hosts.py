@@ -1,4 +1,4 @@
-"""The hosts file: hosts(5)."""
+"""The hosts file: hosts(5). Some have a hundred thousand lines, so the index holds offsets and is made in slices."""
 
 from __future__ import annotations
 
@@ -23,30 +23,45 @@ class Host:
 
 
 class Hosts:
-    """An index of the file: name or address to the words of the lines it stands on."""
+    """The file's text, and where in it each name and address stands."""
 
-    def __init__(self) -> None:
-        self._names: dict[bytes, list[list[bytes]]] = {}
-        self._addresses: dict[bytes, list[bytes]] = {}
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        # Numbers, and tuples of numbers where a name has several lines: nothing for the garbage collector to visit.
+        self._names: dict[bytes, int | tuple[int, ...]] = {}
+        self._addresses: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def add(self, words: list[bytes]) -> None:
-        """Note one line: an address and its names."""
-        for name in words[1:]:
-            self._names.setdefault(name.lower(), []).append(words)
-        address = words[0].lower()
-        self._addresses.setdefault(_normal(address) if b":" in address else address, words)
+    def add(self, start: int) -> int:
+        """Note the line that begins at an offset; returns where the next one does."""
+        end = self._text.find(b"\n", start)
+        if end < 0:
+            end = len(self._text)
+        address, *names = self._text[start:end].partition(b"#")[0].lower().split() or [b""]
+        for name in dict.fromkeys(names):
+            known = self._names.setdefault(name, start)
+            if known != start:
+                self._names[name] = (*(known if isinstance(known, tuple) else (known,)), start)
+        if names:
+            self._addresses.setdefault(_normal(address) if b":" in address else address, start)
+        return end + 1
+
+    def _words(self, start: int) -> list[str]:
+        end = self._text.find(b"\n", start)
+        line = self._text[start : end if end >= 0 else None]
+        return line.partition(b"#")[0].decode("latin-1").split()
 
     def by_name(self, name: str, family: int) -> Host | None:
         """All addresses of one family that the file has for a name; None if it has none."""
+        known = self._names.get(name.lower().encode("ascii", "replace"), ())
         found: Host | None = None
-        for words in self._names.get(name.lower().encode("ascii", "replace"), ()):
-            address = _address(words[0], family)
+        for start in known if isinstance(known, tuple) else (known,):
+            word, canonical, *aliases = self._words(start)
+            address = _address(word, family)
             if address is None:
                 continue
-            canonical, *aliases = (word.decode("latin-1") for word in words[1:])
             if found is None:
                 found = Host(canonical)
             found.aliases += [alias for alias in aliases if alias not in found.aliases]
@@ -56,21 +71,21 @@ class Hosts:
 
     def by_address(self, address: str) -> Host | None:
         """The names of the first line that has this address; None if there is none."""
-        words = self._addresses.get(address.lower().encode("ascii", "replace"))
-        if words is None:
+        start = self._addresses.get(address.lower().encode("ascii", "replace"))
+        if start is None:
             return None
-        canonical, *aliases = (word.decode("latin-1") for word in words[1:])
+        _, canonical, *aliases = self._words(start)
         return Host(canonical, aliases, [address])
 
 
 def parse(text: bytes) -> Generator[None, None, Hosts]:
     """Index a hosts file; yields every few hundred lines. Lines that make no sense are passed over."""
-    hosts = Hosts()
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition(b"#")[0].split()
-        if len(words) > 1:
-            hosts.add(words)
-        if number % _SLICE == 0:
+    hosts = Hosts(text)
+    start = lines = 0
+    while start < len(text):
+        start = hosts.add(start)
+        lines += 1
+        if lines % _SLICE == 0:
             yield
     return hosts
 
@@ -83,9 +98,9 @@ def _normal(address: bytes) -> bytes:
         return address
 
 
-def _address(word: bytes, family: int) -> str | None:
+def _address(word: str, family: int) -> str | None:
     """The address if it is one of this family."""
-    bare, percent, scope = word.decode("latin-1").partition("%")
+    bare, percent, scope = word.partition("%")
     try:
         packed = socket.inet_pton(family, bare)
     except (OSError, ValueError):

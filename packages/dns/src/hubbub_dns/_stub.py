@@ -39,9 +39,14 @@ _TYPES: dict[int, int] = {socket.AF_INET: A, socket.AF_INET6: AAAA}
 _ANY_ADDRESS: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 _LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 # Host names as RFC 1123 has them, and the underscore that many use.
-_HOST_NAME = re.compile(r"(?=.{1,254}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?\Z")
-_AI_V4MAPPED: int = getattr(socket, "AI_V4MAPPED", 0)
-_AI_ALL: int = getattr(socket, "AI_ALL", 0)
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
+_SPECIAL = (b"", b"<broadcast>")
+"""Hosts that Python itself makes addresses of."""
+# As plain integers: an enumeration would cut negative flags to the bits it knows.
+_AI_NUMERICHOST = int(socket.AI_NUMERICHOST)
+_AI_CANONNAME = int(socket.AI_CANONNAME)
+_AI_V4MAPPED = int(getattr(socket, "AI_V4MAPPED", 0))
+_AI_ALL = int(getattr(socket, "AI_ALL", 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +243,9 @@ class StubResolver(abc.Resolver):
             return _system.getaddrinfo(host, port, family, type, proto, flags)  # says what is wrong with it
         try:
             # The system's checks and its answer for numeric hosts; it asks nobody.
-            return _system.getaddrinfo(host, port, family, type, proto, number | socket.AI_NUMERICHOST)
+            return _system.getaddrinfo(host, port, family, type, proto, number | _AI_NUMERICHOST)
         except socket.gaierror as error:
-            if error.errno != socket.EAI_NONAME or host is None or number & socket.AI_NUMERICHOST:
+            if error.errno != socket.EAI_NONAME or host is None or number & _AI_NUMERICHOST:
                 raise
         families = _wanted(family, number)
         forms = _forms(port, family, type, proto, number, families)
@@ -249,7 +254,7 @@ class StubResolver(abc.Resolver):
         except LookupFailed as failed:
             raise gai_error(failed.failure) from None
         entries = _entries(found, forms, mapped=family == socket.AF_INET6, everything=bool(number & _AI_ALL))
-        if number & socket.AI_CANONNAME:
+        if number & _AI_CANONNAME:
             entries[0] = (*entries[0][:3], found.canonical, entries[0][4])
         return _system.expand(entries)
 
@@ -262,10 +267,14 @@ class StubResolver(abc.Resolver):
 
     def gethostbyname_ex(self, hostname: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyname_ex`."""
+        encoded = _encoded(hostname)
+        if encoded is None or b"\0" in encoded:
+            return _system.gethostbyname_ex(hostname)  # says what is wrong with it
+        if encoded in _SPECIAL:
+            raise host_error(Failure.NO_RECOVERY)
         name = _name(hostname, socket.AF_INET)
         if name is None:
-            address = _system.gethostbyname(hostname)  # all of its checks, and it asks nobody here
-            return (_encoded(hostname) or b"").decode("latin-1"), [], [address]
+            return encoded.decode("latin-1"), [], [_system.gethostbyname(hostname)]
         found, addresses = self._addresses_of(name)
         return found.canonical, list(found.aliases), addresses
 
@@ -385,10 +394,10 @@ def _text(host: str | bytes) -> str:
 def _name(host: Any, family: int) -> str | None:
     """The name to look up, or None if the system's function needs none: it is numeric, special or refused."""
     encoded = _encoded(host)
-    if encoded in (None, b"", b"<broadcast>") or b"\0" in encoded:
+    if encoded is None or encoded in _SPECIAL or b"\0" in encoded:
         return None
     try:
-        _socket.getaddrinfo(encoded, None, family, 0, 0, socket.AI_NUMERICHOST)
+        _socket.getaddrinfo(encoded, None, family, 0, 0, _AI_NUMERICHOST)
     except socket.gaierror as error:
         return encoded.decode("latin-1") if error.errno == socket.EAI_NONAME else None
     return None
@@ -400,7 +409,7 @@ def _numeric(host: Any) -> str | None:
     if not encoded or b"\0" in encoded:
         return None
     try:
-        entries = _socket.getaddrinfo(encoded, None, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
+        entries = _socket.getaddrinfo(encoded, None, 0, socket.SOCK_DGRAM, 0, _AI_NUMERICHOST)
     except socket.gaierror:
         return None
     return _socket.getnameinfo(entries[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]
@@ -421,7 +430,7 @@ def _forms(
     Asked of the system with an address in place of the name. It raises what it would for the name: an unknown
     service, a socket type that does not fit, and, with AI_ADDRCONFIG, a family that this machine does not have.
     """
-    flags = flags & ~(socket.AI_CANONNAME | _AI_ALL) | socket.AI_NUMERICHOST
+    flags = flags & ~(_AI_CANONNAME | _AI_ALL) | _AI_NUMERICHOST
     forms: dict[int, list[tuple[int, int, int, Any]]] = {}
     refusal: socket.gaierror | None = None
     for wanted in families:

@@ -23,6 +23,7 @@ from hubbub_dns import _system
 __all__ = ["Resolver"]
 
 T = TypeVar("T")
+_AI_NUMERICHOST = int(socket.AI_NUMERICHOST)  # an enumeration would cut negative flags
 _NI_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
@@ -50,11 +51,13 @@ class Resolver(abc.Resolver):
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[AddressInfo]:
         """:func:`socket.getaddrinfo`."""
-        if port is None or isinstance(port, int):  # a service's name may be kept in a directory
+        if (port is None or isinstance(port, int)) and isinstance(
+            flags, int
+        ):  # a service's name may be kept in a directory
             try:
-                return _system.getaddrinfo(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+                return _system.getaddrinfo(host, port, family, type, proto, flags | _AI_NUMERICHOST)
             except socket.gaierror as error:
-                if error.errno != socket.EAI_NONAME or flags & socket.AI_NUMERICHOST:
+                if error.errno != socket.EAI_NONAME or flags & _AI_NUMERICHOST:
                     raise
         return self._run(_system.getaddrinfo, host, port, family, type, proto, flags)
 
