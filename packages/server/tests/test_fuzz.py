@@ -101,8 +101,9 @@ def theirs(data: bytes) -> Message | None:
 @st.composite
 def mutants(draw: Any, corpus: list[Any]) -> bytes:
     """Something from the corpus, changed in a few places."""
-    data = draw(st.sampled_from(corpus)).data
-    for _ in range(draw(st.integers(0, 4))):
+    good = [attack for attack in corpus if set(attack.statuses) == {200}]
+    data = draw(st.sampled_from(good) | st.sampled_from(corpus)).data
+    for _ in range(draw(st.integers(0, 3))):
         place = draw(st.integers(0, len(data)))
         length = draw(st.sampled_from([0, 0, 1, 2, 5]))
         token = draw(st.sampled_from([b"", *TOKENS]) | st.binary(min_size=1, max_size=2))
@@ -142,7 +143,7 @@ def test_against_h11(attacks: Any) -> None:
         assert mine == other
 
     compare()
-    assert accepted > 100
+    assert accepted > EXAMPLES // 20
 
 
 def test_pieces_do_not_matter(attacks: Any) -> None:

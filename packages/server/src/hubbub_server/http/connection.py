@@ -44,6 +44,7 @@ class Connection:
         "_fields",
         "_fields_minor",
         "_fields_of",
+        "_merged",
         "_phase",
         "_turn",
         "_write_patience",
@@ -75,6 +76,7 @@ class Connection:
         self._fields_of = b""
         self._fields_minor = -1
         self._fields: Fields | None = None
+        self._merged: dict[str, Any] | None = None
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -89,7 +91,7 @@ class Connection:
             return
         finally:
             server.connections.discard(self)
-            self._fields = None
+            self._fields = self._merged = None
 
     def _serve(self) -> bool:
         """Serve requests. True: the client may be sending still, so linger before closing."""
@@ -194,17 +196,23 @@ class Connection:
                 return None
             buffer += data
 
-    def fields(self, head: Head, data: bytes, start: int) -> Fields:
-        """The header fields of the request whose head is ``data``.
+    def environ(self, head: Head, data: bytes, start: int) -> tuple[dict[str, Any], Fields]:
+        """A new environ, and the header fields in it, of the request whose head is ``data``.
 
         :raises RequestError: they are not valid.
         """
         rest = data[start:]
         fields = self._fields
-        if fields is None or rest != self._fields_of or head.minor != self._fields_minor:
-            fields = self.server.parser.fields(data, start, head.minor)
-            self._fields, self._fields_of, self._fields_minor = fields, rest, head.minor
-        return fields
+        if fields is not None and rest == self._fields_of and head.minor == self._fields_minor:
+            merged = self._merged
+            if merged is None:
+                merged = self._merged = self.base | fields.environ
+            return merged.copy(), fields
+        self._fields = fields = self.server.parser.fields(data, start, head.minor)
+        self._fields_of, self._fields_minor, self._merged = rest, head.minor, None
+        environ = self.base.copy()
+        environ.update(fields.environ)
+        return environ, fields
 
     # What a Body asks for -------------------------------------------------------------------------------------------
 

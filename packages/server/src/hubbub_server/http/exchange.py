@@ -7,7 +7,6 @@ import stat
 from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote_to_bytes
 
 import hubbub
 
@@ -32,37 +31,23 @@ _EMPTY = EmptyInput()
 class Exchange:
     """One request and its response."""
 
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_connection",
-        "_head",
-        "_left",
-        "_persists",
-        "_request",
-        "_sent",
-        "_started",
-        "_upgraded",
-        "_without_body",
-        "environ",
-        "lingers",
-    )
+    # What is not said in __init__: an object is made per request, most of these stay as they are.
+    _request: Head
+    _head: ResponseHead | None = None
+    _body: Body | None = None
+    _started = False
+    _chunked = False
+    _without_body = False
+    _upgraded = False
+    _left: int | None = None
+    _sent = 0
+    environ: dict[str, Any]
+    lingers = False
+    """Whether the client may still be sending, and must be listened to for its answer to arrive."""
 
     def __init__(self, connection: Connection, persists: bool) -> None:
         self._connection = connection
         self._persists = persists
-        self._request: Head | None = None
-        self._head: ResponseHead | None = None
-        self._body: Body | None = None
-        self._started = False
-        self._chunked = False
-        self._without_body = False
-        self._upgraded = False
-        self._left: int | None = None
-        self._sent = 0
-        self.environ: dict[str, Any] = {}
-        self.lingers = True
-        """Whether the client may still be sending, and must be listened to for its answer to arrive."""
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -70,47 +55,54 @@ class Exchange:
         """Serve the request whose head is ``data``. True: the connection goes on."""
         connection = self._connection
         server = connection.server
-        log = server.access_log
-        began = monotonic() if log is not None else 0.0
+        start = data.find(b"\r\n")
         try:
-            start = data.find(b"\r\n")
             self._request = head = server.parser.start_line(data[:start])
-            fields = connection.fields(head, data, start + 2)
+            self.environ, fields = connection.environ(head, data, start + 2)
         except RequestError as error:
+            self.lingers = True
             connection.log_refused(data[:start].decode("latin-1"), error)
             connection.send(error_response(error.status, error.detail, not data.startswith(b"HEAD ")))
             return False
         self._prepare(head, fields)
-        try:
+        if server.access_log is None:
             self._call_application()
-            keep = self._persists and (self._body is None or self._clean_up(self._body))
-            self.lingers = self._body is not None and not self._body.done
-            return keep
-        finally:
-            if log is not None:
+        else:
+            began = monotonic()
+            try:
+                self._call_application()
+            finally:
                 self._log(began)
+        body = self._body
+        if body is None:
+            return self._persists
+        keep = self._persists and self._clean_up(body)
+        self.lingers = not body.done
+        return keep
 
     def _prepare(self, head: Head, fields: Fields) -> None:
-        """Make the environ."""
-        connection = self._connection
-        self.environ = environ = connection.base.copy()
-        environ.update(fields.environ)
-        path = head.path
-        environ["REQUEST_METHOD"] = head.method
-        environ["PATH_INFO"] = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
-        environ["QUERY_STRING"] = head.query
-        environ["REQUEST_URI"] = head.target
-        environ["SERVER_PROTOCOL"] = "HTTP/1.1" if head.minor else "HTTP/1.0"
-        if head.authority is not None:
-            environ["HTTP_HOST"] = head.authority
-        if fields.length:
-            self._body = Body(connection, fields.length, fields.expects)
+        """Complete the environ."""
+        environ = self.environ
+        (
+            environ["REQUEST_METHOD"],
+            environ["REQUEST_URI"],
+            environ["PATH_INFO"],
+            environ["QUERY_STRING"],
+            environ["SERVER_PROTOCOL"],
+            minor,
+            authority,
+        ) = head
+        if authority is not None:
+            environ["HTTP_HOST"] = authority
+        _, length, persists, expects, upgrade = fields
+        if length:
+            self._body = Body(self._connection, length, expects)
             environ["wsgi.input"] = Input(self._body)
         else:
             environ["wsgi.input"] = _EMPTY
-        if not (fields.persists is None and head.minor) and not fields.persists:
+        if persists is False or (not minor and not persists):
             self._persists = False
-        if fields.upgrade:
+        if upgrade:
             environ["hubbub.upgrade"] = self.upgrade
 
     def upgrade(self) -> tuple[Any, bytes]:
@@ -139,6 +131,9 @@ class Exchange:
     def _call_application(self) -> None:
         try:
             result = self._connection.server.application(self.environ, self.start_response)
+            if (type(result) is list or type(result) is tuple) and not self._started:
+                self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+                return
             try:
                 self._send_result(result)
             finally:
@@ -183,13 +178,7 @@ class Exchange:
             self._send_piece(data)
 
     def _send_result(self, result: Iterable[bytes]) -> None:
-        kind = type(result)
-        if kind is list or kind is tuple:
-            if not self._started and not self._upgraded:
-                pieces: Any = result
-                self._send_whole(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-                return
-        elif kind is FileWrapper and self._can_send_file(result):
+        if type(result) is FileWrapper and self._can_send_file(result):
             return
         for piece in result:
             self.write(piece)
@@ -206,7 +195,6 @@ class Exchange:
         if head is None:
             raise AssertionError("the application has not called start_response()")
         request = self._request
-        assert request is not None  # set before the application is called
         body = self._body
         if body is not None:
             self._check_body(body)
@@ -354,7 +342,6 @@ class Exchange:
                 self.lingers = False
             return
         self._started = True
-        assert self._request is not None  # set before the application is called
         self._head = ResponseHead(status, [])
         try:
             connection.send(error_response(status, detail, self._request.method != "HEAD"))
@@ -365,7 +352,6 @@ class Exchange:
         log = self._connection.server.access_log
         request = self._request
         assert log is not None  # or this would not be called
-        assert request is not None  # set by then
         environ = self.environ
         line = f"{request.method} {request.target} {environ['SERVER_PROTOCOL']}"
         status = self._head.code if self._head is not None and self._started else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
 
@@ -29,7 +30,19 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)([^?]*)(\?.*)?", re.IGNORECASE | re.D
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REMEMBERED_LINES = 1024
 _REMEMBERED_BYTES = 192
-_SECRET = (b"cookie", b"authorization", b"proxy-authorization")
+_SECRET = ("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION")
+
+# What a field means to the server; 0 is nothing.
+_HOST_SEEN, _FRAMING, _MATTERS, _DROPPED = 1, 2, 4, 8
+_KINDS = {
+    "HTTP_HOST": _HOST_SEEN,
+    "CONTENT_LENGTH": _FRAMING,
+    "HTTP_TRANSFER_ENCODING": _FRAMING,
+    "HTTP_CONNECTION": _MATTERS,
+    "HTTP_EXPECT": _MATTERS,
+}
+_USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
+_KEYS: dict[bytes, tuple[str, int]] = {}
 
 BAD_REQUEST = "400 Bad Request"
 
@@ -54,8 +67,10 @@ class Head(NamedTuple):
 
     method: str
     target: str
-    path: bytes
+    path: str
+    """Unquoted, as PEP 3333 wants it: bytes in the guise of latin-1."""
     query: str
+    protocol: str
     minor: int
     """The version is HTTP/1.minor."""
     authority: str | None
@@ -70,23 +85,40 @@ class HeadParser:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._lines: dict[bytes, tuple[str, str]] = {}
+        self._starts: dict[bytes, Head] = {}
+        self._lines: dict[bytes, tuple[str, str, int]] = {}
 
     def start_line(self, line: bytes) -> Head:
         """Take a request line apart.
 
         :raises RequestError: 400, 414, 501 or 505.
         """
+        known = self._starts.get(line)
+        if known is not None:
+            return known
         match = _START.fullmatch(line)
         if match is None or len(line) > self._limits.request_line:
             raise _bad_start_line(line, self._limits)
         method, target, minor = match.groups()
-        text = target.decode("ascii")
         authority: str | None = None
+        place = target
         if target[0] != 47:  # not "/"
-            target, authority = _other_form(method, target)
-        path, _, query = target.partition(b"?")
-        return Head(method.decode("ascii"), text, path, query.decode("ascii"), 1 if minor == b"1" else 0, authority)
+            place, authority = _other_form(method, target)
+        path, _, query = place.partition(b"?")
+        head = Head(
+            method.decode("ascii"),
+            target.decode("ascii"),
+            (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
+            query.decode("ascii"),
+            "HTTP/1.1" if minor == b"1" else "HTTP/1.0",
+            1 if minor == b"1" else 0,
+            authority,
+        )
+        if len(line) <= _REMEMBERED_BYTES:
+            if len(self._starts) >= _REMEMBERED_LINES:
+                self._starts.clear()
+            self._starts[line] = head
+        return head
 
     def fields(self, head: bytes, start: int, minor: int) -> Fields:
         """The fields of ``head``, a whole head with its last empty line, whose first field is at ``start``.
@@ -101,42 +133,43 @@ class HeadParser:
             raise RequestError("431 Request Header Fields Too Large", "There are too many header fields.")
         _check_syntax(head)
         environ: dict[str, str] = {}
-        known = self._lines
+        seen = 0
+        known = self._lines.get
         for line in lines:
-            try:
-                key, value = known[line]
-            except KeyError:
-                key, value = self._split(line)
+            key, value, kind = known(line) or self._split(line)
+            if kind:
+                if kind == _DROPPED:
+                    continue
+                seen |= kind
             if key in environ:
-                _repeat(environ, key, value)
-            elif key:
+                _repeat(environ, key, value, kind)
+            else:
                 environ[key] = value
+        if not seen & _HOST_SEEN and minor:
+            raise RequestError(BAD_REQUEST, "The Host field is missing.")
+        if seen <= _HOST_SEEN:
+            return Fields(environ, 0, None, False, False)
         return self._judge(environ, minor)
 
-    def _split(self, line: bytes) -> tuple[str, str]:
+    def _split(self, line: bytes) -> tuple[str, str, int]:
+        """The CGI variable, the value and the meaning of one field.
+
+        :raises RequestError: 400, a Host that is none.
+        """
         name, _, raw = line.partition(b":")
-        text = name.decode("ascii").upper()
         value = raw.strip(b" \t").decode("latin-1")
-        if "_" in text or text == "PROXY":
-            # With an underscore it would pass for another field; HTTP_PROXY is read by HTTP clients as a setting.
-            key = ""
-        elif text in ("CONTENT-TYPE", "CONTENT-LENGTH"):
-            key = text.replace("-", "_")
-        else:
-            key = "HTTP_" + text.replace("-", "_")
-        if len(line) <= _REMEMBERED_BYTES and name.lower() not in _SECRET:
+        key, kind = _KEYS.get(name) or _key(name)
+        if kind == _HOST_SEEN and not _HOST.fullmatch(value):
+            raise RequestError(BAD_REQUEST, "The Host field is not valid.")
+        entry = (key, value, kind)
+        if len(line) <= _REMEMBERED_BYTES and key not in _SECRET:
             if len(self._lines) >= _REMEMBERED_LINES:
                 self._lines.clear()
-            self._lines[line] = (key, value)
-        return key, value
+            self._lines[line] = entry
+        return entry
 
     def _judge(self, environ: dict[str, str], minor: int) -> Fields:
-        host = environ.get("HTTP_HOST")
-        if host is None:
-            if minor:
-                raise RequestError(BAD_REQUEST, "The Host field is missing.")
-        elif not _HOST.fullmatch(host):
-            raise RequestError(BAD_REQUEST, "The Host field is not valid.")
+        """The same for fields that matter to the server."""
         length = 0
         if "HTTP_TRANSFER_ENCODING" in environ:
             length = _check_coding(environ, minor)
@@ -146,7 +179,9 @@ class HeadParser:
         persists: bool | None = None
         upgrade = False
         if connection is not None:
-            persists, upgrade = _check_connection(connection, environ)
+            persists = _USUAL.get(connection)
+            if persists is None:
+                persists, upgrade = _check_connection(connection, environ)
         expects = False
         if "HTTP_EXPECT" in environ and minor:
             if environ["HTTP_EXPECT"].lower() != "100-continue":
@@ -164,6 +199,23 @@ class HeadParser:
         return length
 
 
+def _key(name: bytes) -> tuple[str, int]:
+    """The CGI variable and the meaning of a field's name."""
+    text = name.decode("ascii").upper()
+    if "_" in text or text == "PROXY":
+        # With an underscore it would pass for another field; HTTP_PROXY is read by HTTP clients as a setting.
+        return "", _DROPPED
+    key = text.replace("-", "_")
+    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = "HTTP_" + key
+    known = (key, _KINDS.get(key, 0))
+    if len(name) <= 64:
+        if len(_KEYS) >= _REMEMBERED_LINES:
+            _KEYS.clear()
+        _KEYS[name] = known
+    return known
+
+
 def _check_syntax(head: bytes) -> None:
     try:
         # A new one each time: what llhttp remembers of one request must not touch another's.
@@ -176,12 +228,11 @@ def _check_syntax(head: bytes) -> None:
         raise RequestError(BAD_REQUEST, f"{error}.") from None
 
 
-def _repeat(environ: dict[str, str], key: str, value: str) -> None:
+def _repeat(environ: dict[str, str], key: str, value: str, kind: int) -> None:
     """A field that was there already."""
-    if key in ("HTTP_HOST", "CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"):
+    if kind & (_HOST_SEEN | _FRAMING) or key == "CONTENT_TYPE":
         raise RequestError(BAD_REQUEST, "A field that may be there once is there twice.")
-    if key:
-        environ[key] += f"; {value}" if key == "HTTP_COOKIE" else f",{value}"
+    environ[key] += f"; {value}" if key == "HTTP_COOKIE" else f",{value}"
 
 
 def _check_coding(environ: dict[str, str], minor: int) -> int:

@@ -12,7 +12,6 @@ __all__ = ["ResponseHead", "date", "error_response"]
 _STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REMEMBERED = 512
 
 _PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _FORBIDDEN = range(7)
@@ -36,10 +35,10 @@ _today: list[Any] = [0, ""]
 
 
 def date() -> str:
-    """The time of now as the ``Date`` field has it (RFC 9110, 5.6.7)."""
+    """The fields ``Date`` (RFC 9110, 5.6.7), for now, and ``Server``, with their line ends."""
     now = int(time.time())
     if _today[0] != now:
-        _today[:] = now, formatdate(now, usegmt=True)
+        _today[:] = now, f"Date: {formatdate(now, usegmt=True)}\r\nServer: {SERVER}\r\n"
     text: str = _today[1]
     return text
 
@@ -90,21 +89,19 @@ class ResponseHead:
         Features").
     """
 
-    __slots__ = ("_has_date", "_has_server", "_text", "code", "length", "persists", "status")
+    __slots__ = ("_adds", "_lines", "code", "length", "persists")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
         try:
             self.code = _statuses[status]
         except (KeyError, TypeError):
             self.code = _code(status)
-        self.status = status
         self.length: int | None = None
         """What ``Content-Length`` said."""
         self.persists = True
         """False when the application said ``Connection: close``."""
-        self._has_date = self._has_server = False
-        parts = ["HTTP/1.1 ", status, "\r\n"]
-        count = 1
+        self._adds = True
+        lines = ["HTTP/1.1 " + status]
         for name, value in headers:
             try:
                 kind = _names[name]
@@ -112,27 +109,24 @@ class ResponseHead:
                 kind = _kind(name)
             if kind and not self._special(kind, name, value):
                 continue
-            parts += (name, ": ", value, "\r\n")
-            count += 1
-        self._text = text = "".join(parts)
-        # One look at the whole: as many line ends as lines, and no other control character.
-        if text.count("\r\n") != count or not text.replace("\r\n", "").isprintable() or not text.isascii():
+            lines.append(name + ": " + value)
+        text = "".join(lines)
+        if not (text.isascii() and text.isprintable()):  # one look at the whole: nearly always there is nothing to find
             _find_culprit(headers)
+        self._lines = lines
 
     def _special(self, kind: int, name: str, value: str) -> bool:
         """Note a field that matters to framing. False: it is not sent as it stands."""
         if kind == _LENGTH:
-            if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            if not (isinstance(value, str) and value.isdecimal() and value.isascii() and len(value) < 19):
                 raise ValueError(f"not a Content-Length: {value!r}")
             length = int(value)
             if self.length is not None and self.length != length:
                 raise ValueError(f"two lengths: {self.length} and {length}")
             self.length = length
             return False
-        if kind == _DATE:
-            self._has_date = True
-        elif kind == _SERVER:
-            self._has_server = True
+        if kind in (_DATE, _SERVER):
+            self._adds = False
         elif kind == _CONNECTION:
             if self.code == 101:
                 return True
@@ -151,12 +145,16 @@ class ResponseHead:
         :param framing: such as ``"Content-Length: 5\\r\\n"``.
         :param connection: such as ``"Connection: close\\r\\n"``.
         """
-        text = self._text
-        if not self._has_date:
-            text = f"{text}Date: {date()}\r\n"
-        if not self._has_server:
-            text = f"{text}Server: {SERVER}\r\n"
-        return f"{text}{framing}{connection}\r\n".encode("latin-1")
+        lines = self._lines
+        more = date() if self._adds else self._missing()
+        lines.append(f"{more}{framing}{connection}\r\n")
+        return "\r\n".join(lines).encode("latin-1")
+
+    def _missing(self) -> str:
+        """Of ``Date`` and ``Server``, what the application has not said."""
+        given = {line.partition(":")[0].lower() for line in self._lines}
+        lines = [line for line in date().split("\r\n") if line.partition(":")[0].lower() not in given]
+        return "\r\n".join(lines)
 
 
 def _find_culprit(headers: list[tuple[str, str]]) -> None:
