@@ -200,6 +200,13 @@ class Hub(greenlet):
         """
         if self._destroyed:
             return
+        if getattr(_state, "hub", None) is self:
+            del _state.hub
+            _state.guard.forget()
+        self.end(destroy_loop)
+
+    def end(self, destroy_loop: bool | None = None) -> None:
+        """The part of :meth:`destroy` that leaves thread-local storage alone; when a thread ends that is going away."""
         self._destroyed = True
         if self._resolver is not None:
             self._resolver.close()
@@ -212,11 +219,8 @@ class Hub(greenlet):
             self._file_pool = None
         if destroy_loop is not False:
             self.loop.destroy()
-        if getattr(_state, "hub", None) is self:
-            del _state.hub
-            _state.guard.forget()
-            if not self.dead and getcurrent() is self.main:
-                self.throw(HubDestroyed())
+        if not self.dead and getcurrent() is self.main:
+            self.throw(HubDestroyed())  # a suspended greenlet is never collected
         _hubs.discard(self)
 
     # Diagnosis ------------------------------------------------------------------------------------------------------
@@ -400,8 +404,8 @@ class _ThreadGuard:
         hub, self._hub = self._hub, None
         if hub is None or sys.is_finalizing():
             return
-        if self._pid == os.getpid():
-            hub.destroy()
+        if self._pid == os.getpid() and not hub.destroyed:
+            hub.end()
 
 
 _hub_class: list[type[Hub]] = [Hub]
