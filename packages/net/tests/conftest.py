@@ -25,6 +25,7 @@ class Certificates(NamedTuple):
     client: ssl.SSLContext
     file: str
     chain: str
+    bundle: str
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,9 @@ def certificates(authority: trustme.CA, leaf: trustme.LeafCert, tmp_path: Path) 
     file, chain = tmp_path / "authority.pem", tmp_path / "server.pem"
     authority.cert_pem.write_to_path(file)
     leaf.private_key_and_cert_chain_pem.write_to_path(chain)
-    return Certificates(authority, server, client, str(file), str(chain))
+    bundle = tmp_path / "bundle.pem"  # the server's own, and what verifies it
+    bundle.write_bytes(chain.read_bytes() + file.read_bytes())
+    return Certificates(authority, server, client, str(file), str(chain), str(bundle))
 
 
 class FakeResolver:

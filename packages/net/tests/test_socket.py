@@ -120,6 +120,21 @@ def test_bulk_data_arrives_whole_in_both_directions_at_once(hub: Hub, serve: Ser
         assert reader.get(timeout=20) == data
 
 
+def test_short_counts_change_no_byte(hub: Hub) -> None:
+    """With the smallest buffers the kernel allows, where every call moves a little, the bytes are the same."""
+    data = os.urandom(300_000)
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as sender:
+        listener.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_RCVBUF, 1)
+        sender.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_SNDBUF, 1)
+        accepting = hubbub.spawn(listener.accept)
+        sender.connect(listener.getsockname())
+        with accepting.get(timeout=5)[0] as receiver:
+            reading = hubbub.spawn(read_all, receiver)
+            sender.sendall(data)
+            sender.shutdown(stdlib.SHUT_WR)
+            assert reading.get(timeout=20) == data
+
+
 def test_makefile_reads_lines_and_writes(hub: Hub, serve: Serve) -> None:
     """``makefile`` gives a buffered file that waits cooperatively and keeps the socket open until it is closed."""
     with socket.create_connection(serve(echo)) as sock, sock.makefile("rwb") as file:
