@@ -9,11 +9,17 @@ import wsgiref.validate
 from pathlib import Path
 from typing import Any
 
+import h11
 import hubbub
 import pytest
 from hubbub_server import Limits
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def hello(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"hello"]
 
 
 def test_hello(serve: Any, connect: Any) -> None:
@@ -629,3 +635,49 @@ def test_stop_answers_what_has_arrived(serve: Any, connect: Any) -> None:
         assert response.body == b"x"
         assert response.headers["connection"] == "close"
         assert client.rest() == b""
+
+
+def test_stop_under_load(serve: Any, connect: Any) -> None:
+    """Under load stop() loses no request: each is answered, and connections end only after saying so."""
+    server = serve(lambda environ, start_response: (hubbub.sleep(0.002), hello(environ, start_response))[1])
+    answered = lost = 0
+    stopping = False
+
+    def crawl() -> None:
+        nonlocal answered, lost
+        while not stopping:
+            try:
+                client = connect(server)
+            except OSError:
+                return
+            while True:
+                try:
+                    client.send(GET)
+                    response = client.response()
+                except (OSError, h11.RemoteProtocolError):
+                    lost += 1
+                    return
+                answered += 1
+                if response.headers.get("connection") == "close":
+                    break
+
+    crawlers = [hubbub.spawn(crawl) for _ in range(50)]
+    hubbub.sleep(0.1)
+    stopping = True
+    server.stop(10)
+    hubbub.joinall(crawlers)
+    assert lost == 0
+    assert answered > 50
+    assert not server.connections
+
+
+def test_stop_ends_idle_connections(serve: Any, connect: Any) -> None:
+    """stop() does not wait for connections on which nothing happens."""
+    server = serve()
+    idle, silent = connect(server), connect(server)
+    idle.send(GET)
+    idle.response()
+    server.stop(10)
+    assert idle.rest() == b""
+    assert silent.rest() == b""
+    assert not server.connections

@@ -142,6 +142,7 @@ class WSGIServer(StreamServer):
         """Seconds per turn of the clock; time limits are that exact."""
         self.header_ticks = self._in_ticks(limits.header_seconds)
         self.body_ticks = self._in_ticks(limits.body_seconds)
+        self.first_ticks = self.header_ticks
         self.idle_ticks = self._in_ticks(limits.idle_seconds)
         self.write_ticks = self._in_ticks(limits.write_seconds)
         # How much more time, in ticks, a byte of progress earns.
@@ -178,6 +179,13 @@ class WSGIServer(StreamServer):
         """Accept no more; let requests that have arrived be answered, with ``Connection: close``; then as
         :meth:`~hubbub_server.baseserver.BaseServer.stop`."""
         self.stopping = True
+        if timeout is None:
+            timeout = self.stop_timeout
+        # A request may be on its way on a connection that looks idle, so those are not closed at once.
+        grace = 0.5 if timeout is None else min(0.5, timeout / 2)
+        self.first_ticks = self.idle_ticks = self._in_ticks(grace)
+        for connection in self.connections:
+            connection.hurry(self.ticks + self.idle_ticks)
         super().stop(timeout)
         if self._clock is not None:
             self._clock.close()

@@ -128,10 +128,10 @@ class Connection:
         except OSError:
             return  # it is gone already
 
-    def end_if_idle(self) -> None:
-        """The server stops: no more requests are expected here."""
+    def hurry(self, deadline: float) -> None:
+        """The server stops: a request that is to be served here must come before ``deadline``."""
         if self._phase == _IDLE:
-            self.expire()
+            self.deadline = min(self.deadline, deadline)
 
     # Receiving ------------------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class Connection:
             self._buffer = b""
         else:
             self._phase = _IDLE
-            self.deadline = server.ticks + (server.idle_ticks if count else server.header_ticks)
+            self.deadline = server.ticks + (server.idle_ticks if count else server.first_ticks)
             data = self._receive(_RECEIVE)
             if not data:
                 return None
