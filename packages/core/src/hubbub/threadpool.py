@@ -269,7 +269,7 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
             max_workers = min(32, (os.cpu_count() or 1) + 4)
         if max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
-        self._workers = Workers(max_workers, None)
+        self._workers = Workers(max_workers, 5.0)
         self._futures: set[Future[Any]] = set()
         self._closed = False
 
