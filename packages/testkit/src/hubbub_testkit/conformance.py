@@ -25,6 +25,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -54,7 +55,7 @@ class Recorder:
     def __init__(self) -> None:
         self.errors: list[tuple[object, BaseException | None]] = []
 
-    def handle_error(self, context: object, kind: Any, error: BaseException | None, traceback: Any) -> None:
+    def handle_error(self, context: object, kind: Any, error: BaseException | None, tb: Any) -> None:
         """What the loop calls. Anything that is no Exception (an interrupted test, for one) goes on up."""
         if error is not None and not isinstance(error, Exception):
             raise error
@@ -94,10 +95,10 @@ class LoopConformance:
     """Waiting for a regular file raises EPERM; false for interfaces that call it always ready (select, poll)."""
     timer_early: ClassVar[float] = 0.0005
     """By how many seconds a timer may come too early (clocks of coarse granularity)."""
+    patience: ClassVar[float] = PATIENCE
+    """How long a forked child may take, in seconds."""
     many_descriptors: ClassVar[int] = 3000
     """How many descriptors become ready at once in the test for lost events; fewer if the system allows fewer."""
-
-    pytestmark = pytest.mark.timeout(20)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse to lose a test in silence."""
@@ -1769,25 +1770,30 @@ class LoopConformance:
         assert seen == [(None, 3), (3, 5), (5, None)]
 
     def in_child(self, work: Callable[[], object]) -> None:
-        """Fork, do ``work`` in the child, and fail with its traceback if it raised."""
+        """Fork, do ``work`` in the child, and fail with its traceback if it raised or took too long."""
         reader, writer = os.pipe()
         pid = os.fork()
         if not pid:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_REAL, self.patience)
             code = 1
             try:
                 work()
                 code = 0
             except BaseException:
-                import traceback
-
                 os.write(writer, traceback.format_exc().encode())
             finally:
                 os._exit(code)
         os.close(writer)
-        with open(reader, "rb") as output:
-            text = output.read().decode()
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 0, text
+        try:
+            with open(reader, "rb") as output:
+                text = output.read().decode()
+        except BaseException:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            status = os.waitpid(pid, 0)[1]
+        assert os.waitstatus_to_exitcode(status) == 0, text or "the child hung"
 
     @needs_fork
     def test_reinit_in_the_child(self, loop: Any, pair: Any) -> None:
