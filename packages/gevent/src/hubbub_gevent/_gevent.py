@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from sys import getswitchinterval, setswitchinterval
 
-from greenlet import GreenletExit, getcurrent
-from hubbub.greenlet import Greenlet, iwait, joinall, kill, killall, spawn, spawn_later, wait
-from hubbub.hub import get_hub, idle, reinit, sleep, spawn_raw
-from hubbub.timeout import Timeout, with_timeout
+from hubbub_gevent._config import config
+from hubbub_gevent.greenlet import Greenlet, GreenletExit, iwait, joinall, killall, wait
+from hubbub_gevent.hub import get_hub, getcurrent, idle, kill, reinit, sleep, spawn_raw
+from hubbub_gevent.hub import signal as signal_handler
+from hubbub_gevent.os import fork
+from hubbub_gevent.timeout import Timeout, with_timeout
 
 __all__ = [
     "Greenlet",
     "GreenletExit",
     "Timeout",
+    "config",
+    "fork",
     "get_hub",
     "getcurrent",
     "getswitchinterval",
@@ -23,6 +27,7 @@ __all__ = [
     "killall",
     "reinit",
     "setswitchinterval",
+    "signal_handler",
     "sleep",
     "spawn",
     "spawn_later",
@@ -32,4 +37,8 @@ __all__ = [
 ]
 
 __version__ = "26.9.0"
+version_info = (20, 0, 0, "dev", 0)
 __implementation__ = "hubbub"
+
+spawn = Greenlet.spawn
+spawn_later = Greenlet.spawn_later

@@ -24,6 +24,7 @@ __all__ = [
     "is_anything_patched",
     "is_module_patched",
     "is_object_patched",
+    "originals",
     "patch_all",
     "patch_dns",
     "patch_module",
@@ -42,6 +43,8 @@ __all__ = [
 ]
 
 _main_thread = threading.main_thread
+originals = _journal.originals
+"""``{module: {name: what was there before any patch}}``, for what is replaced at present. To be read only."""
 
 
 def patch_all(**modules: bool | None) -> Report:

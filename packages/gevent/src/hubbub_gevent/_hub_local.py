@@ -1,0 +1,7 @@
+"""gevent._hub_local on hubbub: the hub of this thread."""
+
+from __future__ import annotations
+
+from hubbub_gevent.hub import get_hub, get_hub_class, get_hub_if_exists, get_hub_noargs, get_loop, set_hub
+
+__all__ = ["get_hub", "get_hub_class", "get_hub_if_exists", "get_hub_noargs", "get_loop", "set_hub"]

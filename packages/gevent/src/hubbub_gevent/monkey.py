@@ -1,0 +1,347 @@
+"""gevent.monkey on hubbub: the signatures, events and queries of gevent over :mod:`hubbub_monkey`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import hubbub_monkey
+from hubbub_monkey import PatchWarning as MonkeyPatchWarning
+from hubbub_monkey.patching import originals as saved
+
+from hubbub_gevent import events as _events
+from hubbub_gevent.events import DoNotPatch
+
+__all__ = [
+    "MonkeyPatchWarning",
+    "get_original",
+    "is_module_patched",
+    "is_object_patched",
+    "main",
+    "patch_all",
+    "patch_builtins",
+    "patch_contextvars",
+    "patch_dns",
+    "patch_module",
+    "patch_os",
+    "patch_queue",
+    "patch_select",
+    "patch_selectors",
+    "patch_signal",
+    "patch_socket",
+    "patch_ssl",
+    "patch_subprocess",
+    "patch_sys",
+    "patch_thread",
+    "patch_time",
+]
+
+_FLAGS = ("socket", "dns", "time", "select", "thread", "os", "ssl", "subprocess", "signal", "queue")
+_ORDER = ("os", "threading", "time", "socket", "dns", "select", "selectors", "ssl", "subprocess", "signal", "queue")
+_earlier: list[dict[str, Any]] = []
+
+
+def get_original(mod_name: str, item_name: Any) -> Any:
+    """What a name was before patching; of several, a list."""
+    return hubbub_monkey.get_original(mod_name, item_name)
+
+
+def is_module_patched(mod_name: str) -> bool:
+    """Whether anything in a module is replaced."""
+    return mod_name in saved
+
+
+def is_object_patched(mod_name: str, item_name: str) -> bool:
+    """Whether a name is replaced."""
+    return is_module_patched(mod_name) and item_name in saved[mod_name]
+
+
+def is_anything_patched() -> bool:
+    """Whether any module is patched."""
+    return bool(saved)
+
+
+def _apply(*names: str) -> None:
+    """Apply patches by name, one after the other, with gevent's events; a subscriber may prevent each."""
+    for name in names:
+        _apply_one(name)
+
+
+def _apply_one(name: str) -> None:
+    target = sys.modules.get("socket" if name == "dns" else name)
+    try:
+        _events.notify_and_call_entry_points(_events.GeventWillPatchModuleEvent(name, None, target, []))
+    except DoNotPatch:
+        return
+    hubbub_monkey.patch_module(name)
+    _events.notify_and_call_entry_points(_events.GeventDidPatchModuleEvent(name, None, target))
+
+
+def patch_os() -> None:
+    """Fork, close and waiting for children."""
+    _apply("os")
+
+
+def patch_queue() -> None:
+    """The module queue."""
+    _apply("queue")
+
+
+def patch_time() -> None:
+    """time.sleep."""
+    _apply("time")
+
+
+def patch_contextvars() -> None:
+    """Nothing: they tell greenlets apart."""
+
+
+def patch_thread(
+    threading: bool = True,
+    _threading_local: bool = True,
+    Event: bool = True,
+    logging: bool = True,
+    existing_locks: bool = True,
+    _warnings: Any = None,
+) -> None:
+    """Threads become greenlets."""
+    _apply("threading")
+
+
+def patch_socket(dns: bool = True, aggressive: bool = True) -> None:
+    """Sockets."""
+    _apply("socket", *(["dns"] if dns else []))
+
+
+def patch_dns() -> None:
+    """The look-up of names."""
+    _apply("dns")
+
+
+def patch_ssl(_warnings: Any = None, _first_time: bool = True) -> None:
+    """TLS."""
+    _apply("ssl")
+
+
+def patch_select(aggressive: bool = True) -> None:
+    """select and selectors."""
+    _apply("select", "selectors")
+
+
+def patch_selectors(aggressive: bool = True) -> None:
+    """selectors."""
+    _apply("selectors")
+
+
+def patch_subprocess() -> None:
+    """Child processes."""
+    _apply("subprocess")
+
+
+def patch_builtins() -> None:
+    """Nothing."""
+
+
+def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> None:
+    """Nothing."""
+
+
+def patch_signal() -> None:
+    """Signals."""
+    _apply("signal")
+
+
+def patch_module(
+    target_module: Any,
+    source_module: Any,
+    items: Any = None,
+    _warnings: Any = None,
+    _patch_kwargs: Any = None,
+    _notify_will_subscribers: bool = True,
+    _notify_did_subscribers: bool = True,
+    _call_hooks: bool = True,
+) -> bool:
+    """For plug-ins: replace in one module what another implements (``__implements__``).
+
+    :returns: False if a subscriber prevented it.
+    """
+    names = items if items is not None else getattr(source_module, "__implements__", None)
+    if names is None:
+        raise AttributeError(f"{source_module!r} does not have __implements__")
+    name = target_module.__name__
+    try:
+        if _call_hooks:
+            _hook(source_module, "_gevent_will_monkey_patch", target_module, items)
+        if _notify_will_subscribers:
+            _events.notify_and_call_entry_points(
+                _events.GeventWillPatchModuleEvent(name, source_module, target_module, items)
+            )
+    except DoNotPatch:
+        return False
+    for item in names:
+        patch_item(target_module, item, getattr(source_module, item))
+    if _call_hooks:
+        _hook(source_module, "_gevent_did_monkey_patch", target_module, _warnings)
+    if _notify_did_subscribers:
+        _events.notify_and_call_entry_points(_events.GeventDidPatchModuleEvent(name, source_module, target_module))
+    return True
+
+
+def _hook(module: Any, name: str, *args: Any) -> None:
+    function = getattr(module, name, None)
+    if function is not None:
+        function(*args)
+
+
+def patch_item(module: Any, attr: str, newitem: Any) -> None:
+    """Replace one name, and keep the original."""
+    missing = object()
+    old = getattr(module, attr, missing)
+    if old is not missing:
+        saved.setdefault(module.__name__, {}).setdefault(attr, old)
+    setattr(module, attr, newitem)
+
+
+def remove_item(module: Any, attr: str) -> None:
+    """Take away one name, and keep the original."""
+    old = getattr(module, attr, None)
+    if old is not None:
+        saved.setdefault(module.__name__, {}).setdefault(attr, old)
+        delattr(module, attr)
+
+
+def patch_all(
+    socket: bool = True,
+    dns: bool = True,
+    time: bool = True,
+    select: bool = True,
+    thread: bool = True,
+    os: bool = True,
+    ssl: bool = True,
+    subprocess: bool = True,
+    sys: bool = False,
+    aggressive: bool = True,
+    Event: bool = True,
+    builtins: bool = True,
+    signal: bool = True,
+    queue: bool = True,
+    contextvars: bool = True,
+    **kwargs: Any,
+) -> bool | None:
+    """Patch all modules, except those that are declined.
+
+    :returns: True; False if a subscriber prevented it; None if nothing new was asked for.
+    """
+    asked = {
+        "socket": socket,
+        "dns": dns,
+        "time": time,
+        "select": select,
+        "thread": thread,
+        "os": os,
+        "ssl": ssl,
+        "subprocess": subprocess,
+        "sys": sys,
+        "aggressive": aggressive,
+        "Event": Event,
+        "builtins": builtins,
+        "signal": signal,
+        "queue": queue,
+        "contextvars": contextvars,
+    }
+    first = not _earlier
+    if not first and _nothing_new({**asked, **kwargs}):
+        return None
+    try:
+        _events.notify_and_call_entry_points(_events.GeventWillPatchAllEvent(asked, kwargs))
+    except DoNotPatch:
+        return False
+    _earlier.append({**asked, **kwargs})
+    troubles: list[str] = []
+    if signal and not os:
+        troubles.append(
+            "Patching signal but not os will result in SIGCHLD handlers installed after this not being called"
+        )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", MonkeyPatchWarning)
+        _apply(*_wanted(asked))
+    _events.notify_and_call_entry_points(_events.GeventDidPatchBuiltinModulesEvent(asked, kwargs))
+    _events.notify_and_call_entry_points(_events.GeventDidPatchAllEvent(asked, kwargs))
+    for item in caught:
+        troubles.append(str(item.message))
+    for text in dict.fromkeys(troubles):
+        warnings.warn(text, MonkeyPatchWarning, stacklevel=2)
+    return True
+
+
+def _wanted(asked: dict[str, Any]) -> list[str]:
+    names = {"threading" if name == "thread" else name for name in _FLAGS if asked[name]}
+    if asked["select"]:
+        names.add("selectors")
+    if not asked["socket"]:
+        names.discard("dns")
+    return [name for name in _ORDER if name in names]
+
+
+def _nothing_new(wishes: dict[str, Any]) -> bool:
+    """Whether an earlier call did all of it; warns if the arguments differ."""
+    union = {name: any(call.get(name) for call in _earlier) for name in {key for call in _earlier for key in call}}
+    if wishes == _earlier[-1]:
+        return True
+    warnings.warn(
+        "Patching more than once will result in the union of all True parameters being patched",
+        MonkeyPatchWarning,
+        stacklevel=3,
+    )
+    return all(union.get(name) for name, wish in wishes.items() if wish)
+
+
+def main() -> None:
+    """``python -m gevent.monkey [--no-NAME ...] [--verbose] [--module] script args``."""
+    arguments = sys.argv[1:]
+    options: dict[str, Any] = {}
+    as_module = verbose = False
+    while arguments and arguments[0].startswith("--"):
+        word = arguments.pop(0)[2:]
+        if word == "verbose":
+            verbose = True
+        elif word == "module":
+            as_module = True
+        elif word == "help":
+            _help()
+            return
+        elif word.removeprefix("no-").replace("-", "_") in (*_FLAGS, "sys", "builtins", "Event", "contextvars"):
+            options[word.removeprefix("no-").replace("-", "_")] = not word.startswith("no-")
+        else:
+            sys.exit(f"unknown option --{word}\n\n{_USAGE}")
+    if any(options.values()):
+        options = {**dict.fromkeys(_FLAGS, False), **options}
+    if verbose:
+        sys.stderr.write(f"gevent.monkey.patch_all({', '.join(f'{k}={v}' for k, v in options.items())})\n")
+    if not arguments:
+        _help()
+        return
+    patch_all(**options)
+    from hubbub_monkey.__main__ import run_module, run_script
+
+    if as_module:
+        run_module(arguments[0], arguments[1:])
+    else:
+        run_script(arguments[0], arguments[1:])
+
+
+_USAGE = f"""gevent.monkey - monkey patch the standard modules to use hubbub under gevent's names.
+
+USAGE: python -m gevent.monkey [MONKEY OPTIONS] [--module] (script|module) [SCRIPT OPTIONS]
+
+MONKEY OPTIONS: --verbose, --[no-]NAME for each of: {", ".join(_FLAGS)}
+"""
+
+
+def _help() -> None:
+    sys.stdout.write(_USAGE)
+
+
+if __name__ == "__main__":
+    main()

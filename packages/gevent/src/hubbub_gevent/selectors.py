@@ -1,0 +1,13 @@
+"""gevent.selectors on hubbub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hubbub_net import selectors as _cooperative
+
+__all__ = list(_cooperative.__all__)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_cooperative, name)

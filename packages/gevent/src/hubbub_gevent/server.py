@@ -1,0 +1,67 @@
+"""gevent.server on hubbub."""
+
+from __future__ import annotations
+
+import socket as _socket
+from ssl import PROTOCOL_TLS_SERVER
+from typing import Any
+
+from hubbub_server.datagram import DatagramServer
+from hubbub_server.stream import StreamServer as _StreamServer
+
+from hubbub_gevent.baseserver import BaseServer
+from hubbub_gevent.socket import socket
+from hubbub_gevent.ssl import SSLContext
+
+__all__ = ["BaseServer", "DatagramServer", "StreamServer"]
+
+
+class StreamServer(_StreamServer):
+    """:class:`hubbub_server.StreamServer` with gevent's arguments for TLS."""
+
+    def __init__(
+        self,
+        listener: Any,
+        handle: Any = None,
+        backlog: int | None = None,
+        spawn: Any = "default",
+        **ssl_args: Any,
+    ) -> None:
+        context = ssl_args.pop("ssl_context", None)
+        if context is None and ssl_args:
+            context = _context(ssl_args)
+        elif ssl_args:
+            raise TypeError(f"unexpected arguments beside ssl_context: {', '.join(sorted(ssl_args))}")
+        super().__init__(listener, handle, backlog=backlog, spawn=spawn, ssl_context=context)
+
+    @classmethod
+    def get_listener(cls, address: Any, backlog: int | None = None, family: int | None = None) -> Any:
+        """A listening socket."""
+        return _tcp_listener(address, backlog or 128, reuse_addr=cls.reuse_addr, family=family)
+
+
+def _context(arguments: dict[str, Any]) -> SSLContext:
+    context = SSLContext(arguments.get("ssl_version") or PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(arguments["certfile"], arguments.get("keyfile"))
+    if arguments.get("ca_certs"):
+        context.load_verify_locations(arguments["ca_certs"])
+    if arguments.get("cert_reqs") is not None:
+        context.verify_mode = arguments["cert_reqs"]
+    if arguments.get("ciphers"):
+        context.set_ciphers(arguments["ciphers"])
+    return context
+
+
+def _tcp_listener(address: Any, backlog: int = 50, reuse_addr: Any = None, family: int | None = None) -> Any:
+    """A listening TCP socket."""
+    sock = socket(family if family is not None else _socket.AF_INET)
+    try:
+        if reuse_addr is not None:
+            sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, reuse_addr)
+        sock.bind(address)
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

@@ -1,0 +1,61 @@
+"""gevent.socket on hubbub."""
+
+from __future__ import annotations
+
+import socket as __socket__
+from typing import Any
+
+from hubbub_net import socket as _cooperative
+from hubbub_net.socket import (
+    socket,
+)
+
+from hubbub_gevent.hub import get_hub
+
+_EXTENSIONS = ["cancel_wait", "wait_read", "wait_readwrite", "wait_write"]
+__implements__ = [
+    "create_connection",
+    "socket",
+    "SocketType",
+    "fromfd",
+    "socketpair",
+    "getaddrinfo",
+    "gethostbyname",
+    "gethostbyname_ex",
+    "gethostbyaddr",
+    "getnameinfo",
+    "getfqdn",
+]
+__dns__ = ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "getfqdn"]
+__extensions__ = _EXTENSIONS
+__imports__ = [name for name in __socket__.__all__ if name not in __implements__]
+__all__ = [*__implements__, *__imports__, *_EXTENSIONS]
+
+SocketType = socket
+_socket = __socket__
+timeout_default = object()
+cancel_wait_ex = OSError(9, "File descriptor was closed in another greenlet")
+
+
+def cancel_wait(watcher: Any, error: Any = cancel_wait_ex) -> None:
+    """Make who waits for ``watcher`` fail."""
+    get_hub().cancel_wait(watcher, error)
+
+
+def wait(io: Any, timeout: float | None = None, timeout_exc: Any = timeout_default) -> Any:
+    """Wait for one event of a watcher."""
+    from hubbub.timeout import Timeout
+
+    limit = None
+    if timeout is not None:
+        error = TimeoutError("timed out") if timeout_exc is timeout_default else timeout_exc
+        limit = Timeout.start_new(timeout, error)
+    try:
+        return get_hub().wait(io)
+    finally:
+        if limit is not None:
+            limit.cancel()
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_cooperative, name)

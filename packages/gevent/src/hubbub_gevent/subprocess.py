@@ -1,0 +1,36 @@
+"""gevent.subprocess on hubbub."""
+
+from __future__ import annotations
+
+from subprocess import (
+    DEVNULL,
+    PIPE,
+    STDOUT,
+    CalledProcessError,
+    CompletedProcess,
+    SubprocessError,
+    TimeoutExpired,
+    list2cmdline,
+)
+
+from hubbub.subprocess import Popen, call, check_call, check_output, getoutput, getstatusoutput, run
+
+__all__ = [
+    "DEVNULL",
+    "PIPE",
+    "STDOUT",
+    "CalledProcessError",
+    "CompletedProcess",
+    "Popen",
+    "SubprocessError",
+    "TimeoutExpired",
+    "call",
+    "check_call",
+    "check_output",
+    "getoutput",
+    "getstatusoutput",
+    "list2cmdline",
+    "run",
+]
+
+__implements__ = ["Popen", "call", "check_call", "check_output", "run", "CompletedProcess"]

@@ -1,0 +1,35 @@
+"""gevent.thread on hubbub."""
+
+from __future__ import annotations
+
+from _thread import TIMEOUT_MAX, error, get_native_id, interrupt_main, stack_size
+
+from hubbub.local import local
+from hubbub.thread import LockType, RLock, exit, get_ident, start_new_thread
+
+__all__ = [
+    "TIMEOUT_MAX",
+    "LockType",
+    "RLock",
+    "allocate",
+    "allocate_lock",
+    "error",
+    "exit",
+    "exit_thread",
+    "get_ident",
+    "get_native_id",
+    "interrupt_main",
+    "local",
+    "stack_size",
+    "start_new",
+    "start_new_thread",
+]
+
+__implements__ = ["allocate_lock", "get_ident", "exit", "LockType", "stack_size", "start_new_thread", "_local"]
+__target__ = "_thread"
+
+_local = local
+allocate_lock = LockType
+allocate = LockType
+exit_thread = exit
+start_new = start_new_thread

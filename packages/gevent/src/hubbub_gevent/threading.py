@@ -1,0 +1,16 @@
+"""gevent.threading on hubbub."""
+
+from __future__ import annotations
+
+from hubbub.local import local
+from hubbub.thread import LockType, RLock, get_ident, start_new_thread
+
+__all__ = ["Lock", "RLock", "allocate_lock", "get_ident", "local", "start_new_thread"]
+
+__implements__ = ["local", "_start_new_thread", "_allocate_lock", "Lock", "_get_ident"]
+
+Lock = LockType
+allocate_lock = LockType
+_allocate_lock = LockType
+_start_new_thread = start_new_thread
+_get_ident = get_ident

@@ -1,0 +1,43 @@
+"""gevent.threadpool on hubbub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hubbub import threadpool as _threadpool
+from hubbub.threadpool import ThreadPoolExecutor
+
+from hubbub_gevent.hub import get_hub
+
+__all__ = ["ThreadPool", "ThreadPoolExecutor", "ThreadResult", "get_hub"]
+
+
+class ThreadPool(_threadpool.ThreadPool):
+    """:class:`hubbub.threadpool.ThreadPool` with gevent's parameters."""
+
+    def __init__(self, maxsize: int, hub: Any = None, idle_task_timeout: float | None = -1) -> None:
+        seconds = None if idle_task_timeout is None or idle_task_timeout < 0 else idle_task_timeout
+        super().__init__(maxsize, hub, seconds)
+
+    def adjust(self) -> None:
+        """Threads come and go by themselves."""
+
+
+class ThreadResult:
+    """The outcome of one task."""
+
+    def __init__(self, receiver: Any, hub: Any, call_when_ready: Any) -> None:
+        self.receiver = receiver
+        self.hub = hub
+        self.context: Any = None
+        self.value: Any = None
+        self.exc_info: Any = ()
+
+    @property
+    def exception(self) -> Any:
+        """The error, or None."""
+        return self.exc_info[1] if self.exc_info else None
+
+    def successful(self) -> bool:
+        """Whether there is no error."""
+        return self.exception is None

@@ -1,0 +1,227 @@
+"""gevent.util on hubbub."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from functools import update_wrapper
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+from hubbub import inspect as _inspect
+
+from hubbub_gevent.greenlet import Greenlet
+from hubbub_gevent.hub import Hub, get_hub
+
+__all__ = ["GreenletTree", "assert_switches", "format_run_info", "print_run_info", "wrap_errors"]
+
+
+class wrap_errors:
+    """A callable that returns errors of the given classes in place of raising them."""
+
+    def __init__(self, errors: Any, func: Callable[..., Any]) -> None:
+        self.__errors = errors
+        self.__func = func
+        update_wrapper(self, func)
+
+    @property
+    def func(self) -> Callable[..., Any]:
+        """What is wrapped."""
+        return self.__func
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it."""
+        try:
+            return self.__func(*args, **kwargs)
+        except self.__errors as error:
+            return error
+
+    def __str__(self) -> str:
+        return str(self.__func)
+
+    def __repr__(self) -> str:
+        return repr(self.__func)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func, name)
+
+
+def print_run_info(
+    thread_stacks: bool = True, greenlet_stacks: bool = True, limit: Any = Ellipsis, file: Any = None
+) -> None:
+    """Print what :func:`format_run_info` gives, by default to stderr."""
+    lines = format_run_info(thread_stacks=thread_stacks, greenlet_stacks=greenlet_stacks, limit=limit)
+    (file or sys.stderr).write("\n".join(lines) + "\n")
+
+
+def format_run_info(
+    thread_stacks: bool = True,
+    greenlet_stacks: bool = True,
+    limit: Any = Ellipsis,
+    current_thread_ident: int | None = None,
+) -> list[str]:
+    """Lines that tell what native threads and greenlets are doing."""
+    limit = None if limit is Ellipsis else limit
+    lines: list[str] = []
+    _format_threads(lines, thread_stacks, limit)
+    for tree in GreenletTree.forest():
+        lines.append("*" * 80)
+        lines += tree.format_lines(details={"running_stacks": greenlet_stacks, "running_stack_limit": limit})
+    return lines
+
+
+def _format_threads(lines: list[str], stacks: bool, limit: int | None) -> None:
+    import threading
+
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines += ["*" * 80, "* Threads"]
+    for ident, frame in sys._current_frames().items():
+        lines.append("*" * 80)
+        lines.append(f"Thread 0x{ident:x} ({names.get(ident, 'unknown')})")
+        if stacks:
+            lines += "".join(traceback.format_stack(frame, limit)).splitlines()
+
+
+class GreenletTree:
+    """Greenlets by who is whose parent or spawner."""
+
+    DEFAULT_DETAILS = {"running_stacks": True, "spawning_stacks": True, "locals": True}  # noqa: RUF012 - as gevent's
+
+    def __init__(self, greenlet: Any) -> None:
+        self.greenlet = greenlet
+        self.is_current_tree = False
+        self.child_trees: list[GreenletTree] = []
+
+    def add_child(self, tree: Any) -> None:
+        """Hang ``tree`` below."""
+        if tree is not self:
+            self.child_trees.append(tree)
+
+    @property
+    def root(self) -> bool:
+        """Whether it has no parent."""
+        return self.greenlet.parent is None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.greenlet, name)
+
+    def format_lines(self, details: Any = True) -> list[str]:
+        """Lines with this greenlet and those below."""
+        wishes = self._wishes(details)
+        return list(self._lines("", wishes, top=True))
+
+    def format(self, details: Any = True) -> str:
+        """:meth:`format_lines` as one text."""
+        return "\n".join(self.format_lines(details)) + "\n"
+
+    def __str__(self) -> str:
+        return self.format(False)
+
+    @classmethod
+    def _wishes(cls, details: Any) -> dict[str, Any]:
+        if not details:
+            return {}
+        return dict(cls.DEFAULT_DETAILS) if details is True else {**cls.DEFAULT_DETAILS, **details}
+
+    def _lines(self, indent: str, wishes: dict[str, Any], top: bool = False) -> Iterator[str]:
+        mark = "" if top else "+--- "
+        yield f"{indent}{mark}{_described(self.greenlet)}"
+        deeper = indent if top else f"{indent}|    "
+        yield from (f"{deeper} :{'':10}{line}" for line in self._facts(wishes))
+        for child in self.child_trees:
+            yield from child._lines(deeper, wishes)
+
+    def _facts(self, wishes: dict[str, Any]) -> Iterator[str]:
+        item = self.greenlet
+        if wishes.get("running_stacks") and item.gr_frame is not None and not item.dead:
+            yield "Running:"
+            yield from _stack_lines(item.gr_frame, wishes.get("running_stack_limit"))
+        if wishes.get("spawning_stacks") and getattr(item, "spawning_stack", None) is not None:
+            yield "Spawned at:"
+            yield from _stack_lines(item.spawning_stack, wishes.get("spawning_stack_limit"))
+        if wishes.get("locals") and getattr(item, "spawn_tree_locals", None):
+            yield f"Spawn Tree Locals: {item.spawn_tree_locals!r}"
+
+    @classmethod
+    def forest(cls) -> list[Any]:
+        """The trees of all greenlets that are reachable."""
+        main = getcurrent()
+        while main.parent is not None:
+            main = main.parent
+        trees: dict[int, GreenletTree] = {}
+        found = [item for item in gc.get_objects() if isinstance(item, greenlet)]
+        for item in found:
+            trees[id(item)] = cls(item)
+        trees.setdefault(id(main), cls(main))
+        roots = []
+        for tree in list(trees.values()):
+            owner = _owner(tree.greenlet)
+            if owner is not None and id(owner) not in trees:
+                trees[id(owner)] = cls(owner)
+                roots.append(trees[id(owner)])
+            if owner is None:
+                roots.append(tree)
+            else:
+                trees[id(owner)].add_child(tree)
+        for root in roots:
+            root.is_current_tree = root.greenlet is main
+        return roots
+
+    @classmethod
+    def current_tree(cls) -> Any:
+        """The tree of this thread."""
+        return next(tree for tree in cls.forest() if tree.is_current_tree)
+
+
+def _owner(item: Any) -> Any:
+    spawner = getattr(item, "spawning_greenlet", None)
+    owner = spawner() if spawner is not None else None
+    return owner if owner is not None else item.parent
+
+
+def _described(item: Any) -> str:
+    known = isinstance(item, (Greenlet, Hub))
+    text = repr(item) if known else f"<{type(item).__name__} object at {id(item):#x}>"
+    state = "" if not item.dead else "; finished" if getattr(item, "_started_but_aborted", True) else ""
+    return f"{text}{state}"
+
+
+def _stack_lines(frame: Any, limit: int | None) -> Iterator[str]:
+    depth = 0
+    while frame is not None and (limit is None or depth < limit):
+        yield f"  {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+        frame, depth = frame.f_back, depth + 1
+
+
+class assert_switches:
+    """Fails if the block never switches to another greenlet, or blocks longer than it may.
+
+    :raises AssertionError: at the end of the block.
+    """
+
+    def __init__(self, max_blocking_time: float | None = None, hub_only: bool = False) -> None:
+        self.hub = get_hub()
+        self.max_blocking_time = max_blocking_time
+        self.hub_only = hub_only
+        self.tracer: Any = None
+
+    def __enter__(self) -> assert_switches:
+        self.tracer = _inspect.assert_switches(self.max_blocking_time, self.hub_only)
+        self.tracer.__enter__()
+        return self
+
+    def __exit__(self, kind: Any, value: Any, tb: Any) -> None:
+        tracer, self.tracer = self.tracer, None
+        tracer.__exit__(kind, value, tb)
+
+
+def clear_stack_frames(frame: Any) -> None:
+    """Drop the variables of all frames of a stack that do not run."""
+    while frame is not None:
+        try:
+            frame.clear()
+        except RuntimeError:
+            pass  # it runs
+        frame = frame.f_back
