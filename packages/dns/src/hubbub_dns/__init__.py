@@ -1,3 +1,6 @@
 """Resolvers for hubbub: thread, dnspython, c-ares and blocking."""
 
-__all__: list[str] = []
+from hubbub_dns.cache import Cache, CacheStatistics, shared_cache
+from hubbub_dns.records import query
+
+__all__ = ["Cache", "CacheStatistics", "query", "shared_cache"]

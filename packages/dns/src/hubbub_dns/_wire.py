@@ -88,6 +88,8 @@ class Reply:
     """A, AAAA, CNAME and PTR records of the answer section."""
     negative_ttl: float | None = None
     """Seconds that "there is nothing" may be kept (RFC 2308, section 5); None without a SOA record."""
+    wire: bytes = b""
+    """The message."""
 
 
 def read_reply(wire: bytes) -> Reply:
@@ -98,7 +100,7 @@ def read_reply(wire: bytes) -> Reply:
     _, flags, questions, answers, authorities, _ = _HEADER.unpack_from(wire)
     rcode = flags & _RCODE
     if flags & _TRUNCATED:
-        return Reply(rcode, True)
+        return Reply(rcode, True, wire=wire)
     try:
         return _read_sections(wire, rcode, questions, answers, authorities)
     except (struct.error, IndexError):
@@ -121,7 +123,7 @@ def _read_sections(wire: bytes, rcode: int, questions: int, answers: int, author
         record, offset = _read_record(wire, names, offset)
         if record is not None and record.rtype == SOA:
             negative_ttl = float(min(record.ttl, int(record.value)))
-    return Reply(rcode, False, tuple(records), negative_ttl)
+    return Reply(rcode, False, tuple(records), negative_ttl, wire)
 
 
 def _read_record(wire: bytes, names: _Names, offset: int) -> tuple[Record | None, int]:

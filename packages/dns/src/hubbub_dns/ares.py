@@ -12,6 +12,7 @@ from __future__ import annotations
 import _socket
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
@@ -26,6 +27,12 @@ from hubbub_dns._flights import Land
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
 from hubbub_dns._stub import StubResolver
+
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # asked for before use
 
 try:
     import pycares
@@ -311,10 +318,18 @@ def _drop_queries(fd: int) -> None:
     """Throw away datagrams at the head of the queue that are queries: c-ares takes its own, sent back, for a reply."""
     with _borrowed(fd) as sock:
         try:
-            while len(head := sock.recv(3, socket.MSG_PEEK)) == 3 and not head[2] & 0x80:
+            # Looking at a queue that is empty would take the error that c-ares is to find there.
+            while _waiting_bytes(fd) >= 3 and not sock.recv(3, socket.MSG_PEEK)[2] & 0x80:
                 sock.recv(3)
         except OSError:
-            return  # nothing more is there, or an error that c-ares will meet
+            return
+
+
+def _waiting_bytes(fd: int) -> int:
+    """The length of the next datagram; 0 where the system does not tell."""
+    if fcntl is None:
+        return 0
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4), sys.byteorder)
 
 
 def _has_hung_up(fd: int) -> bool:

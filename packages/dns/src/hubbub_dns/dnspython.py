@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import errno
 import itertools
+import struct
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
+from typing import Any
 
 import hubbub
 
 from hubbub_dns._answer import MAX_CHAIN, Answer, follow
-from hubbub_dns._errors import Failure, LookupFailed
+from hubbub_dns._errors import Failure, LookupFailed, gai_error
 from hubbub_dns._flights import Land
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server, over_tcp, over_udp
 from hubbub_dns._stub import StubResolver
 from hubbub_dns._wire import Malformed, Query, Reply, encode_name
+
+try:
+    import dns.exception
+    import dns.message
+    import dns.name
+    import dns.rdatatype
+    import dns.rrset
+except ImportError as error:
+    raise ImportError(
+        f"the dnspython resolver needs dnspython: pip install 'hubbub-dns[dnspython]' ({error})"
+    ) from error
 
 __all__ = ["Resolver"]
 
@@ -33,6 +46,57 @@ _FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
 
 class Resolver(StubResolver):
     """See :class:`hubbub_dns._stub.StubResolver` for the parameters."""
+
+    def query(self, name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
+        """The records of one type that a name has: MX, TXT, SRV and all others that dnspython reads.
+
+        The name is taken as complete (the search list is for host names), and CNAME records are followed.
+
+        :param name: text beyond ASCII is turned into its IDNA form.
+        :param rdtype: the type's name or number.
+        :returns: the records (objects of dnspython's), with ``ttl`` the seconds that they may still be kept.
+        :raises ValueError: ``name`` or ``rdtype`` is none.
+        :raises socket.gaierror: EAI_NONAME, there is no such name; EAI_NODATA, it has no such records; EAI_AGAIN, no
+            server answered; EAI_FAIL, the answer makes no sense.
+        """
+        try:
+            asked = dns.name.from_text(name) if isinstance(name, str) else name
+            number = dns.rdatatype.RdataType.make(rdtype)
+            wire = asked.to_digestable()
+        except (dns.exception.DNSException, ValueError) as error:
+            raise ValueError(f"{name!r} {rdtype!r} cannot be asked for: {error!r}") from error
+        settings = self._current_settings()
+        key = ("records", self.servers, wire, int(number))
+        known = self.cache.get(key) if self.cache is not None else None
+        if known is None:
+            try:
+                known = self._records(self._ask_all(settings, self.servers, wire, number))
+            except LookupFailed as failed:
+                raise gai_error(failed.failure) from None
+            if self.cache is not None:
+                self.cache.put(key, known, known[1] - monotonic(), negative=isinstance(known[0], Failure))
+        records, until = known
+        if isinstance(records, Failure):
+            raise gai_error(records)
+        copy: dns.rrset.RRset = records.copy()
+        copy.ttl = max(0, round(until - monotonic()))
+        return copy
+
+    @staticmethod
+    def _records(reply: Reply) -> tuple[dns.rrset.RRset | Failure, float]:
+        """What a reply says, and until when it may be kept (on the monotonic clock)."""
+        negative_until = monotonic() + (reply.negative_ttl or 0.0)
+        if reply.rcode == _NXDOMAIN:
+            return Failure.NOT_FOUND, negative_until
+        try:
+            message: Any = dns.message.from_wire(reply.wire, ignore_trailing=True)
+            found = message.resolve_chaining()
+        except (dns.exception.DNSException, ValueError, struct.error, IndexError):
+            raise LookupFailed(Failure.NO_RECOVERY) from None
+        if found.answer is None:
+            return Failure.NO_DATA, negative_until
+        # resolve_chaining gives the set of records under its own name.
+        return found.answer, monotonic() + found.minimum_ttl
 
     def _servers_changed(self) -> None:
         self._without_edns: set[Server] = set()
