@@ -1,0 +1,95 @@
+"""A C library that waits through ``wait_read`` and ``wait_write``: the README's example against a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hubbub
+import pytest
+from hubbub.lowlevel import Hub
+
+psycopg2 = pytest.importorskip("psycopg2")
+README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """The folder of the UNIX socket of a PostgreSQL server of our own."""
+    initdb, postgres = shutil.which("initdb"), shutil.which("postgres")
+    if initdb is None or postgres is None:
+        pytest.skip("needs PostgreSQL")
+    user: Any = {"user": "postgres"} if os.getuid() == 0 else {}  # the server refuses root
+    with tempfile.TemporaryDirectory() as folder:
+        if user:
+            shutil.chown(folder, "postgres")
+        data = f"{folder}/data"
+        subprocess.run(
+            [initdb, "-D", data, "-U", "postgres", "-A", "trust", "-N"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            **user,
+        )
+        server = subprocess.Popen(
+            [postgres, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"],
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            **user,
+        )
+        try:
+            for _ in range(300):
+                try:
+                    psycopg2.connect(host=folder, user="postgres", dbname="postgres").close()
+                    break
+                except psycopg2.OperationalError:
+                    time.sleep(0.1)
+            yield folder
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+@pytest.fixture
+def connect(hub: Hub, database: str) -> Iterator[Any]:
+    (snippet,) = re.findall(r"```python\n(import psycopg2.*?)```", README.read_text(), re.DOTALL)
+    exec(snippet, {})
+    yield lambda: psycopg2.connect(host=database, user="postgres", dbname="postgres")
+    psycopg2.extensions.set_wait_callback(None)
+
+
+def test_queries_wait_beside_one_another(connect: Any, ticks: list[int]) -> None:
+    """Ten queries that last 0.2 s each take little longer together, and other greenlets run meanwhile."""
+
+    def query(number: int) -> int:
+        with connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.2), %s", (number,))
+            return int(cursor.fetchone()[1])
+
+    before, started = ticks[0], time.monotonic()
+    running = [hubbub.spawn(query, number) for number in range(10)]
+    hubbub.joinall(running, raise_error=True)
+    assert [greenlet.get() for greenlet in running] == list(range(10))
+    assert time.monotonic() - started < 1.6
+    assert ticks[0] - before > 20
+
+
+def test_a_large_answer_and_a_large_question(connect: Any) -> None:
+    """Megabytes in both directions arrive whole."""
+    text = "hubbub" * 1_000_000
+    with connect() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT %s, length(%s)", (text, text))
+        assert cursor.fetchone() == (text, len(text))
+
+
+def test_errors_of_the_server_come_through(connect: Any) -> None:
+    """A wrong query is the library's own error."""
+    with connect() as connection, connection.cursor() as cursor, pytest.raises(psycopg2.errors.SyntaxError):
+        cursor.execute("SELEKT 1")
