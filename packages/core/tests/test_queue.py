@@ -623,7 +623,7 @@ def test_fifo_between_threads(hub):
 
     def produce():
         for number in range(500):
-            made.put(number, timeout=20)
+            made.put(number)
 
     thread = threading.Thread(target=produce)
     thread.start()
