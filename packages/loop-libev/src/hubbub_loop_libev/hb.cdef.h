@@ -4,8 +4,11 @@
  * hubbub-loop-libev and hubbub-loop-libuv each hold this text, letter by letter the same, and each
  * implements it for its library.  cffi reads it as the cdef, the compiler as a header.
  *
- * A loop belongs to the thread that made it; hb_wake alone may be called from elsewhere.  C never
- * calls Python.  What failed is said by a negative errno.  Times are in seconds.
+ * A loop belongs to the thread that made it, until another calls hb_own or hb_fork; of the rest hb_wake
+ * alone may be called from elsewhere.  C never calls Python.  What failed is said by a negative errno; each function that
+ * can say so says -ENXIO for a loop that is NULL and -EPROTO in a thread that is not the loop's.
+ *
+ * Timers are not here: who drives the table tells hb_poll how long it may wait.
  */
 
 typedef struct hb_loop hb_loop;
@@ -17,19 +20,23 @@ hb_loop *hb_create(unsigned int flags, int *error);
 /* Closes every handle, frees everything.  0 or -errno. */
 int hb_destroy(hb_loop *loop);
 
-/* One turn.  block = 0 never waits; block = 1 waits until there is an entry in the ring, a call of
-   hb_wake, or a signal (EINTR: returns at once, so that Python can run its handlers), now and then
-   for nothing.  Returns the number of entries in the ring, which may be 0, or -errno. */
-int hb_poll(hb_loop *loop, int block);
+/* Makes the loop the calling thread's own; its thread before must not use it again.  -EBUSY: that one is
+   in hb_poll just now. */
+int hb_own(hb_loop *loop);
 
-/* The same, waiting at most so many seconds: 0 never waits, below 0 there is no limit. */
-int hb_poll_for(hb_loop *loop, double seconds);
+/* One turn.  Waits until there is an entry in the ring, a call of hb_wake or a signal (EINTR: returns at
+   once, so that Python can run its handlers), but at most so many seconds: 0 (or NaN) never waits, below
+   0 there is no limit.  May return early, with nothing, now and then.
+   Returns the number of entries in the ring, which may be 0, or -errno. */
+int hb_poll(hb_loop *loop, double seconds);
 
-/* The ring: pairs (key, events), valid until the next hb_poll; nothing else moves or changes it.
-   io: (fd, READ 1 | WRITE 2), an error or a hang-up sets every bit that is armed;
-   timer: (slot, 4), in order of their deadlines; stat: (slot, 8).
-   Stopping a timer or forgetting a descriptor does not take back entries that lie in the ring. */
+/* The ring: pairs (fd, events), events READ 1 | WRITE 2; an error or a hang-up sets every bit that is
+   armed.  A descriptor has one pair at most.  What is in it is valid until the next hb_poll, where it is
+   until the next hb_arm.  Forgetting a descriptor does not take back what lies in the ring. */
 int *hb_fired(hb_loop *loop);
+
+/* How many entries the last hb_poll has put there. */
+int hb_count(hb_loop *loop);
 
 /* Level-triggered interest in a descriptor, READ 1 | WRITE 2, 0 for none.  The handle is made on
    first use and kept; to ask for what is armed already costs next to nothing.
@@ -41,33 +48,11 @@ int hb_arm(hb_loop *loop, int fd, int events);
    anew meanwhile.  0, or -ENOENT if there is no handle. */
 int hb_forget(hb_loop *loop, int fd);
 
-/* Starts or restarts the timer of a slot: due `after` seconds from this moment (not from hb_now),
-   then, if repeat > 0, every `repeat` seconds.  A negative `after` counts as 0, infinity is never.
-   Slots are small numbers of the caller's choice.  -EINVAL: NaN, a negative repeat or a bad slot. */
-int hb_timer_start(hb_loop *loop, int slot, double after, double repeat);
-
-/* Stops it.  0 also if it was not running. */
-int hb_timer_stop(hb_loop *loop, int slot);
-
-/* Starts watching a path, which need not exist, for changes of what stat(2) says; looks at least
-   every `interval` seconds (0: 5 s; never more often than every 0.1 s).  Slots as for timers, but
-   numbered apart.  Restarts if it is running. */
-int hb_stat_start(hb_loop *loop, int slot, const char *path, double interval);
-
-/* Stops it.  0 also if it was not running. */
-int hb_stat_stop(hb_loop *loop, int slot);
-
 /* Makes a waiting hb_poll return, or the next one that would wait.  Any thread, any signal handler. */
 void hb_wake(hb_loop *loop);
 
-/* The time of the last hb_poll or hb_update_now, on the clock of time.monotonic(). */
-double hb_now(hb_loop *loop);
-
-/* Reads the clock. */
-double hb_update_now(hb_loop *loop);
-
 /* In the child after fork(), before any other call: what the kernel shares with the parent is made
-   anew; descriptors, timers and stats are all dropped. */
+   anew; descriptors are all dropped. */
 int hb_fork(hb_loop *loop);
 
 /* The descriptor that turns readable when hb_poll has work with descriptors, -1 if there is none. */

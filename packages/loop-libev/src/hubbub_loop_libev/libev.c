@@ -4,11 +4,10 @@
  * What is treacherous in libev, and what is done about it:
  *
  * - Its epoll, poll and aio backends wait in whole milliseconds, and ev_timer counts from the cached
- *   ev_now().  So deadlines are kept in the heap of hb_shared.h, and a blocking poll is ended by a
- *   timerfd, which any backend can watch.  Setting it costs a system call, so it is set only when the
- *   first deadline is earlier than what it is set to: a time-out that is started and stopped again for
- *   each read never reaches the kernel, at the price of one idle wake-up when the old time comes.
- *   Without timerfd (kqueue and select are precise) an ev_timer does the same.
+ *   ev_now().  So a poll with a limit is ended by a timerfd, which any backend can watch.  Setting it costs
+ *   a system call, so it is set only when the limit is earlier than what it is set to: a time-out that is
+ *   started and stopped again for each read never reaches the kernel, at the price of one idle wake-up when
+ *   the old time comes.  Without timerfd (kqueue and select are precise) an ev_timer does the same.
  * - epoll refuses regular files, and libev then pretends that they are always ready.  A coroutine that
  *   waits for one would spin, so they are refused where they come in (door).
  * - A descriptor closed behind our back, between arming and polling (with poll as the backend: ever), ends
@@ -21,11 +20,8 @@
  *   places that try again until they succeed must not return; room for what they open is tested first.
  * - ev_io_stop, ev_io_start make no system call: libev compares the sum of changes with what the kernel
  *   has when it polls.  A new watcher on an old number is always told to the kernel (EV__IOFDSET).
- * - ev_stat compares whole seconds and does not follow links, but learns of changes at once where there is
- *   inotify.  So it only makes us look, besides the alarm that makes us look anyway (hb_watch_look).
- * - After fork, the epoll and inotify instances and the timerfd are still the parent's.  ev_loop_fork only
- *   takes a note; the turn after it gives the child its own.  Stopping an ev_stat before that would take
- *   the watch from the parent.
+ * - After fork, the epoll instance and the timerfd are still the parent's.  ev_loop_fork only takes a note;
+ *   the turn after it gives the child its own.
  */
 #if defined(__has_include)
 #if !__has_include(<ev.h>)
@@ -46,16 +42,11 @@
 
 struct hb_loop {
     struct ev_loop *ev;
+    struct hb_owner owner;
     struct hb_ring ring;
-    struct hb_table handles; /* by descriptor: struct handle */
-    struct hb_table timers;  /* by slot: struct hb_alarm */
-    struct hb_table stats;   /* by slot: struct watch */
-    struct hb_heap heap;
+    struct hb_table handles;  /* by descriptor: struct handle */
     struct hb_list unsettled; /* descriptors armed since the last poll */
-    double now;
-    double set_to; /* when the limiter below goes off, INFINITY: never, -INFINITY: it has */
-    int limit_hit; /* in this turn */
-    int woken;     /* in this turn */
+    double set_to; /* when the limiter below goes off, on hb_clock; INFINITY: never, -INFINITY: it has */
     ev_async waker;
 #ifdef HB_TIMERFD
     ev_io limiter;
@@ -68,11 +59,6 @@ struct handle {
     ev_io io;
     int armed;
     int unsettled; /* it is in the loop's list of those */
-};
-
-struct watch {
-    struct hb_watch shared; /* first: tables and heap hold pointers to it */
-    ev_stat stat;
 };
 
 /* -- callbacks: they write into the ring, no more -------------------------------------------------- */
@@ -96,18 +82,10 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
         hb_ring_push(&loop->ring, io->fd, events & handle->armed);
 }
 
-static void on_stat(struct ev_loop *ev, ev_stat *stat, int events)
-{
-    struct hb_loop *loop = ev_userdata(ev);
-    (void)events;
-    hb_watch_look(stat->data, &loop->ring);
-}
-
+/* That it was called has ended the wait, which is all it is for. */
 static void on_wake(struct ev_loop *ev, ev_async *async, int events)
 {
-    struct hb_loop *loop = ev_userdata(ev);
-    (void)async, (void)events;
-    loop->woken = 1;
+    (void)ev, (void)async, (void)events;
 }
 
 /* -- errors that libev would not survive ------------------------------------------------------------ */
@@ -129,7 +107,7 @@ static void on_syserr(const char *message)
     abort();
 }
 
-/* -- the limiter: ends a wait at the first deadline ------------------------------------------------- */
+/* -- the limiter: ends a wait in time --------------------------------------------------------------- */
 
 #ifdef HB_TIMERFD
 
@@ -137,7 +115,6 @@ static void on_limit(struct ev_loop *ev, ev_io *io, int events)
 {
     struct hb_loop *loop = ev_userdata(ev);
     (void)io, (void)events;
-    loop->limit_hit = 1;
     loop->set_to = -INFINITY;
 }
 
@@ -180,7 +157,6 @@ static void on_limit(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct hb_loop *loop = ev_userdata(ev);
     (void)timer, (void)events;
-    loop->limit_hit = 1;
     loop->set_to = -INFINITY;
 }
 
@@ -208,7 +184,7 @@ static int limiter_set(hb_loop *loop, double deadline)
     loop->set_to = deadline;
     if (deadline < INFINITY) {
         ev_now_update(loop->ev);
-        ev_timer_set(&loop->limiter, deadline > loop->now ? deadline - loop->now : 0., 0.);
+        ev_timer_set(&loop->limiter, fmax(deadline - hb_clock(), 0.), 0.);
         ev_timer_start(loop->ev, &loop->limiter);
     }
     return 0;
@@ -216,12 +192,22 @@ static int limiter_set(hb_loop *loop, double deadline)
 
 #endif
 
+/* Limits that are no further apart than this are one, in seconds: the same moment, counted from different
+   ones, comes out a little different each time. */
+#define NEARLY 20e-6
+
 /* Before a wait.  A timerfd that has gone off stays readable until it is set again. */
-static int limit_wait(hb_loop *loop, double until)
+static int limit_wait(hb_loop *loop, double seconds)
 {
-    if (until < loop->set_to || loop->set_to == -INFINITY)
+    double until = seconds < 0 ? INFINITY : hb_clock() + seconds;
+    if (until < loop->set_to - NEARLY || loop->set_to == -INFINITY)
         return limiter_set(loop, until);
     return 0;
+}
+
+static int may_call(const hb_loop *loop)
+{
+    return loop ? hb_stranger(&loop->owner) : -ENXIO;
 }
 
 /* -- making and ending ------------------------------------------------------------------------------ */
@@ -261,6 +247,7 @@ hb_loop *hb_create(unsigned int flags, int *error)
         free(loop);
         return NULL;
     }
+    loop->owner.thread = pthread_self();
     hb_poll(loop, 0); /* libev's own descriptors and the limiter are registered now */
     return loop;
 }
@@ -272,43 +259,41 @@ static void drop_handles(hb_loop *loop)
         hb_forget(loop, fd);
 }
 
-static void drop_stats(hb_loop *loop)
-{
-    int slot;
-    for (slot = 0; slot < loop->stats.room; slot++)
-        hb_stat_stop(loop, slot);
-}
-
 int hb_destroy(hb_loop *loop)
 {
+    int error = may_call(loop);
+    if (error)
+        return error;
     drop_handles(loop);
-    hb_timers_drop(&loop->timers, &loop->heap);
-    drop_stats(loop);
     ev_async_stop(loop->ev, &loop->waker);
     limiter_close(loop);
     ev_loop_destroy(loop->ev);
     free(loop->handles.items);
-    free(loop->timers.items);
-    free(loop->stats.items);
     free(loop->unsettled.items);
-    free(loop->heap.nodes);
     free(loop->ring.pairs);
     free(loop);
     return 0;
 }
 
+int hb_own(hb_loop *loop)
+{
+    return loop ? hb_take_over(&loop->owner) : -ENXIO;
+}
+
 int hb_fork(hb_loop *loop)
 {
     int error;
+    if (!loop)
+        return -ENXIO;
+    hb_set_polling(&loop->owner, 0);
+    loop->owner.thread = pthread_self();
     drop_handles(loop);
-    hb_timers_drop(&loop->timers, &loop->heap);
     limiter_close(loop);
     error = limiter_open(loop);
     if (error)
         return error;
     ev_loop_fork(loop->ev);
-    error = hb_poll(loop, 0); /* stats are still there: their inotify instance is made anew now */
-    drop_stats(loop);
+    error = hb_poll(loop, 0);
     loop->ring.count = 0;
     return error < 0 ? error : 0;
 }
@@ -338,52 +323,40 @@ static int settle(hb_loop *loop)
     return limiter_check(loop);
 }
 
-/* One turn of libev that waits until a moment, or not at all if that has come. */
-static int run(hb_loop *loop, double until)
+/* One turn of libev; seconds as for hb_poll. */
+static int run(hb_loop *loop, double seconds)
 {
-    int block = until > loop->now;
-    int error = block ? limit_wait(loop, until) : 0;
+    int block = seconds < 0 || seconds > 0; /* not if it is NaN */
+    int error = block ? limit_wait(loop, seconds) : 0;
     if (error)
         return error;
     wait_error = 0;
-    loop->limit_hit = 0;
     ev_run(loop->ev, block ? EVRUN_ONCE : EVRUN_NOWAIT);
-    hb_update_now(loop);
     return -wait_error;
 }
 
-static int begin_turn(hb_loop *loop)
+int hb_poll(hb_loop *loop, double seconds)
 {
+    int error = may_call(loop);
+    if (error)
+        return error;
+    hb_set_polling(&loop->owner, 1);
     loop->ring.count = 0;
-    loop->woken = 0;
-    hb_update_now(loop);
-    return hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
-}
-
-int hb_poll_for(hb_loop *loop, double seconds)
-{
-    int error = begin_turn(loop);
-    double limit = seconds < 0 ? INFINITY : loop->now + seconds;
-    do {
-        if (!error)
-            error = settle(loop);
-        if (!error)
-            error = run(loop, loop->ring.count ? 0 : fmin(limit, hb_heap_first(&loop->heap)));
-        if (error)
-            return error;
-        hb_collect(&loop->heap, &loop->ring, loop->now);
-    } while (loop->limit_hit && limit > loop->now && !loop->ring.count && !loop->woken);
-    return loop->ring.count;
-}
-
-int hb_poll(hb_loop *loop, int block)
-{
-    return hb_poll_for(loop, block ? -1 : 0);
+    error = settle(loop);
+    if (!error)
+        error = run(loop, loop->ring.count ? 0 : seconds);
+    hb_set_polling(&loop->owner, 0);
+    return error ? error : loop->ring.count;
 }
 
 int *hb_fired(hb_loop *loop)
 {
-    return loop->ring.pairs;
+    return loop ? loop->ring.pairs : NULL;
+}
+
+int hb_count(hb_loop *loop)
+{
+    return loop ? loop->ring.count : 0;
 }
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
@@ -436,6 +409,8 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
 {
     struct handle *handle = NULL;
     *error = door(loop, fd);
+    if (!*error)
+        *error = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
     if (*error)
         return NULL;
     handle = calloc(1, sizeof *handle);
@@ -465,10 +440,13 @@ static void handle_set(hb_loop *loop, struct handle *handle, int events)
 
 int hb_arm(hb_loop *loop, int fd, int events)
 {
-    struct handle *handle = hb_table_get(&loop->handles, fd);
-    int error = 0;
+    struct handle *handle;
+    int error = may_call(loop);
+    if (error)
+        return error;
     if (events & ~(HB_READ | HB_WRITE))
         return -EINVAL;
+    handle = hb_table_get(&loop->handles, fd);
     if (handle && handle->armed == events)
         return 0;
     if (events && handle && fcntl(fd, F_GETFD) < 0)
@@ -486,7 +464,10 @@ int hb_arm(hb_loop *loop, int fd, int events)
 
 int hb_forget(hb_loop *loop, int fd)
 {
-    struct handle *handle = hb_table_take(&loop->handles, fd);
+    int error = may_call(loop);
+    struct handle *handle = error ? NULL : hb_table_take(&loop->handles, fd);
+    if (error)
+        return error;
     if (!handle)
         return -ENOENT;
     ev_io_stop(loop->ev, &handle->io);
@@ -494,61 +475,12 @@ int hb_forget(hb_loop *loop, int fd)
     return 0;
 }
 
-/* -- timers and stats ------------------------------------------------------------------------------- */
-
-int hb_timer_start(hb_loop *loop, int slot, double after, double repeat)
-{
-    return hb_timers_start(&loop->timers, &loop->heap, slot, after, repeat);
-}
-
-int hb_timer_stop(hb_loop *loop, int slot)
-{
-    return hb_timers_stop(&loop->timers, &loop->heap, slot);
-}
-
-int hb_stat_start(hb_loop *loop, int slot, const char *path, double interval)
-{
-    struct watch *watch = malloc(sizeof *watch);
-    int error;
-    if (!watch)
-        return -ENOMEM;
-    hb_stat_stop(loop, slot);
-    error = hb_watch_start(&watch->shared, &loop->stats, &loop->heap, slot, path, interval);
-    if (error) {
-        free(watch);
-        return error;
-    }
-    ev_stat_init(&watch->stat, on_stat, watch->shared.path, watch->shared.alarm.repeat);
-    watch->stat.data = watch;
-    ev_stat_start(loop->ev, &watch->stat);
-    return 0;
-}
-
-int hb_stat_stop(hb_loop *loop, int slot)
-{
-    struct watch *watch = hb_table_get(&loop->stats, slot);
-    if (watch) {
-        ev_stat_stop(loop->ev, &watch->stat);
-        free(hb_watch_stop(&loop->stats, &loop->heap, slot));
-    }
-    return 0;
-}
-
 /* -- the rest ------------------------------------------------------------------------------------- */
 
 void hb_wake(hb_loop *loop)
 {
-    ev_async_send(loop->ev, &loop->waker);
-}
-
-double hb_now(hb_loop *loop)
-{
-    return loop->now;
-}
-
-double hb_update_now(hb_loop *loop)
-{
-    return loop->now = hb_clock();
+    if (loop)
+        ev_async_send(loop->ev, &loop->waker);
 }
 
 int hb_backend_fd(hb_loop *loop)
@@ -560,7 +492,7 @@ int hb_backend_fd(hb_loop *loop)
 const char *hb_backend(hb_loop *loop)
 {
     static const char *const names[] = {"select", "poll", "epoll", "kqueue", "devpoll", "port"};
-    unsigned int bit = ev_backend(loop->ev);
+    unsigned int bit = loop ? ev_backend(loop->ev) : 0;
     size_t i;
     for (i = 0; i < sizeof names / sizeof *names; i++)
         if (bit == 1u << i)
@@ -583,12 +515,14 @@ unsigned int hb_backends(void)
 
 int hb_verify(hb_loop *loop)
 {
-    int fd;
+    int fd, error = may_call(loop);
+    if (error)
+        return error;
     ev_verify(loop->ev); /* asserts */
     for (fd = 0; fd < loop->handles.room; fd++) {
         struct handle *handle = hb_table_get(&loop->handles, fd);
         if (handle && (handle->io.fd != fd || ev_is_active(&handle->io) != (handle->armed != 0)))
             return -EFAULT;
     }
-    return hb_heap_verify(&loop->heap);
+    return loop->ring.room < loop->handles.used ? -EFAULT : 0;
 }

@@ -1,11 +1,6 @@
 /*
- * What the native loops share: the clock, the ring of fired events, tables and the heap of deadlines.
+ * What the native loops share: the clock, the ring of fired events, tables, and who may call.
  * hubbub-loop-libev and hubbub-loop-libuv each hold this text, letter by letter the same.
- *
- * Timers are ours, not the library's.  libuv counts in whole milliseconds, libev's epoll backend waits
- * in whole milliseconds, and neither promises an order among timers of equal deadline.  Here a deadline
- * is a double on the monotonic clock, read when the timer is started; the library is only used to wait
- * until the first one.  A timer never fires before the clock has reached its deadline.
  */
 #ifndef HB_SHARED_H
 #define HB_SHARED_H
@@ -13,6 +8,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +18,34 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HB_READ = 1, HB_WRITE = 2, HB_TIMER = 4, HB_STAT = 8 };
-enum { HB_MAX_SLOT = 1 << 26 }; /* slots are dense: a larger one is a mistake, not a wish for gigabytes */
+enum { HB_READ = 1, HB_WRITE = 2 };
+enum { HB_MAX_SLOT = 1 << 26 }; /* tables are dense: a larger number is a mistake, not a wish for gigabytes */
+
+/* -- who may call ----------------------------------------------------------------------------------- */
+
+/* cffi gives up the interpreter's lock for every call, so two threads can really be in here at once. */
+struct hb_owner {
+    pthread_t thread;
+    int polling; /* read by other threads: __atomic */
+};
+
+static inline int hb_stranger(const struct hb_owner *owner)
+{
+    return pthread_equal(owner->thread, pthread_self()) ? 0 : -EPROTO;
+}
+
+static inline void hb_set_polling(struct hb_owner *owner, int polling)
+{
+    __atomic_store_n(&owner->polling, polling, __ATOMIC_RELEASE);
+}
+
+static inline int hb_take_over(struct hb_owner *owner)
+{
+    if (__atomic_load_n(&owner->polling, __ATOMIC_ACQUIRE))
+        return -EBUSY;
+    owner->thread = pthread_self();
+    return 0;
+}
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
 
@@ -83,8 +105,8 @@ static inline struct timespec hb_timespec(double seconds)
 
 /* -- the ring ------------------------------------------------------------------------------------- */
 
-/* Room is made before each poll for everything that could fire in it, so a push cannot fail and no
-   event is ever lost for want of memory. */
+/* Room for one more entry is made with each handle, so a push cannot fail and no event is ever lost for
+   want of memory. */
 struct hb_ring {
     int *pairs;
     int count;
@@ -182,264 +204,6 @@ static inline void *hb_table_take(struct hb_table *table, int i)
         table->used--;
     }
     return item;
-}
-
-/* -- the heap of deadlines ------------------------------------------------------------------------ */
-
-struct hb_alarm {
-    double repeat; /* 0: once */
-    int key;
-    int events; /* what to put into the ring */
-    int place;  /* its node's index in the heap, -1 if it is not running */
-};
-
-struct hb_node {
-    double at;
-    uint64_t order; /* of being started: breaks ties */
-    struct hb_alarm *alarm;
-};
-
-struct hb_heap {
-    struct hb_node *nodes;
-    int count;
-    int room;
-    uint64_t started;
-};
-
-static inline int hb_before(const struct hb_node *a, const struct hb_node *b)
-{
-    return a->at < b->at || (a->at == b->at && a->order < b->order);
-}
-
-static inline void hb_heap_set(struct hb_heap *heap, int i, struct hb_node node)
-{
-    heap->nodes[i] = node;
-    node.alarm->place = i;
-}
-
-static inline void hb_heap_up(struct hb_heap *heap, int i)
-{
-    struct hb_node node = heap->nodes[i];
-    while (i > 0 && hb_before(&node, &heap->nodes[(i - 1) / 2])) {
-        hb_heap_set(heap, i, heap->nodes[(i - 1) / 2]);
-        i = (i - 1) / 2;
-    }
-    hb_heap_set(heap, i, node);
-}
-
-static inline void hb_heap_down(struct hb_heap *heap, int i)
-{
-    struct hb_node node = heap->nodes[i];
-    int child;
-    while ((child = 2 * i + 1) < heap->count) {
-        if (child + 1 < heap->count && hb_before(&heap->nodes[child + 1], &heap->nodes[child]))
-            child++;
-        if (!hb_before(&heap->nodes[child], &node))
-            break;
-        hb_heap_set(heap, i, heap->nodes[child]);
-        i = child;
-    }
-    hb_heap_set(heap, i, node);
-}
-
-static inline void hb_heap_remove(struct hb_heap *heap, struct hb_alarm *alarm)
-{
-    int i = alarm->place;
-    if (i < 0)
-        return;
-    alarm->place = -1;
-    heap->count--;
-    if (i < heap->count) {
-        hb_heap_set(heap, i, heap->nodes[heap->count]);
-        hb_heap_up(heap, i);
-        hb_heap_down(heap, i);
-    }
-}
-
-/* (Re)starts an alarm; memory is only needed for one that is not running. */
-static inline int hb_heap_start(struct hb_heap *heap, struct hb_alarm *alarm, double at)
-{
-    struct hb_node node = {at, heap->started++, alarm};
-    struct hb_node *grown;
-    int room = heap->room ? 2 * heap->room : 64;
-    if (alarm->place < 0) {
-        if (heap->count == heap->room) {
-            grown = realloc(heap->nodes, (size_t)room * sizeof *grown);
-            if (!grown)
-                return -ENOMEM;
-            heap->nodes = grown;
-            heap->room = room;
-        }
-        alarm->place = heap->count++;
-    }
-    heap->nodes[alarm->place] = node;
-    hb_heap_up(heap, alarm->place);
-    hb_heap_down(heap, alarm->place);
-    return 0;
-}
-
-static inline double hb_heap_first(const struct hb_heap *heap)
-{
-    return heap->count ? heap->nodes[0].at : INFINITY;
-}
-
-/* The next deadline of a repeating alarm: on its grid, or if that has passed already, as soon as
-   possible, but never now, or one that repeats every nanosecond would keep us here. */
-static inline double hb_next_deadline(double at, double repeat, double now)
-{
-    at += repeat;
-    return at > now ? at : nextafter(now, INFINITY);
-}
-
-/* The alarm that is due first, taken out of the heap or moved on to its next deadline; NULL if none is. */
-static inline struct hb_alarm *hb_heap_due(struct hb_heap *heap, double now)
-{
-    struct hb_alarm *alarm;
-    if (!heap->count || heap->nodes[0].at > now)
-        return NULL;
-    alarm = heap->nodes[0].alarm;
-    if (alarm->repeat > 0)
-        hb_heap_start(heap, alarm, hb_next_deadline(heap->nodes[0].at, alarm->repeat, now));
-    else
-        hb_heap_remove(heap, alarm);
-    return alarm;
-}
-
-static inline int hb_heap_verify(const struct hb_heap *heap)
-{
-    int i;
-    for (i = 0; i < heap->count; i++)
-        if (heap->nodes[i].alarm->place != i || (i && hb_before(&heap->nodes[i], &heap->nodes[(i - 1) / 2])))
-            return -EFAULT;
-    return 0;
-}
-
-/* -- timers: a table of alarms -------------------------------------------------------------------- */
-
-static inline int hb_timers_start(struct hb_table *timers, struct hb_heap *heap, int slot, double after, double repeat)
-{
-    struct hb_alarm *alarm = hb_table_get(timers, slot);
-    int error;
-    if (isnan(after) || !(repeat >= 0))
-        return -EINVAL;
-    if (!alarm) {
-        alarm = malloc(sizeof *alarm);
-        if (!alarm)
-            return -ENOMEM;
-        *alarm = (struct hb_alarm){0, slot, HB_TIMER, -1};
-        error = hb_table_put(timers, slot, alarm);
-        if (error) {
-            free(alarm);
-            return error;
-        }
-    }
-    alarm->repeat = repeat;
-    return hb_heap_start(heap, alarm, hb_clock() + (after > 0 ? after : 0));
-}
-
-static inline int hb_timers_stop(struct hb_table *timers, struct hb_heap *heap, int slot)
-{
-    struct hb_alarm *alarm = hb_table_get(timers, slot);
-    if (alarm)
-        hb_heap_remove(heap, alarm);
-    return 0;
-}
-
-static inline void hb_timers_drop(struct hb_table *timers, struct hb_heap *heap)
-{
-    int slot;
-    for (slot = 0; slot < timers->room; slot++) {
-        struct hb_alarm *alarm = hb_table_take(timers, slot);
-        if (alarm)
-            hb_heap_remove(heap, alarm);
-        free(alarm);
-    }
-}
-
-/* -- stats: a table of paths looked at by alarms ---------------------------------------------------- */
-
-struct hb_watch {
-    struct hb_alarm alarm; /* first: the heap's pointer is ours */
-    struct stat last;
-    char *path;
-};
-
-/* A path that leads nowhere is all zeros: no links. */
-static inline void hb_look(const char *path, struct stat *st)
-{
-    memset(st, 0, sizeof *st);
-    if (stat(path, st))
-        memset(st, 0, sizeof *st);
-}
-
-#ifdef __APPLE__
-#define st_mtim st_mtimespec
-#define st_ctim st_ctimespec
-#endif
-
-static inline int hb_same_time(struct timespec a, struct timespec b)
-{
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-static inline int hb_same_stat(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_mode == b->st_mode && a->st_nlink == b->st_nlink &&
-           a->st_uid == b->st_uid && a->st_gid == b->st_gid && a->st_rdev == b->st_rdev && a->st_size == b->st_size &&
-           hb_same_time(a->st_mtim, b->st_mtim) && hb_same_time(a->st_ctim, b->st_ctim);
-}
-
-/* Looks, and puts an entry into the ring if something has changed since the last look. */
-static inline void hb_watch_look(struct hb_watch *watch, struct hb_ring *ring)
-{
-    struct stat st;
-    hb_look(watch->path, &st);
-    if (!hb_same_stat(&st, &watch->last))
-        hb_ring_push(ring, watch->alarm.key, HB_STAT);
-    watch->last = st;
-}
-
-/* Takes a watch out of the table and the heap; the caller frees it. */
-static inline struct hb_watch *hb_watch_stop(struct hb_table *stats, struct hb_heap *heap, int slot)
-{
-    struct hb_watch *watch = hb_table_take(stats, slot);
-    if (watch) {
-        hb_heap_remove(heap, &watch->alarm);
-        free(watch->path);
-    }
-    return watch;
-}
-
-/* Starts a new watch of the slot, which is free.  On an error the caller still owns it. */
-static inline int hb_watch_start(struct hb_watch *watch, struct hb_table *stats, struct hb_heap *heap, int slot,
-                                 const char *path, double interval)
-{
-    int error;
-    interval = !(interval > 0) ? 5.0 : interval < 0.1 ? 0.1 : interval;
-    watch->alarm = (struct hb_alarm){interval, slot, HB_STAT, -1};
-    watch->path = strdup(path);
-    error = watch->path ? hb_table_put(stats, slot, watch) : -ENOMEM;
-    if (error) {
-        free(watch->path);
-        return error;
-    }
-    hb_look(path, &watch->last);
-    error = hb_heap_start(heap, &watch->alarm, hb_clock() + interval);
-    if (error)
-        hb_watch_stop(stats, heap, slot);
-    return error;
-}
-
-/* -- what is due ------------------------------------------------------------------------------------ */
-
-static inline void hb_collect(struct hb_heap *heap, struct hb_ring *ring, double now)
-{
-    struct hb_alarm *alarm;
-    while ((alarm = hb_heap_due(heap, now)))
-        if (alarm->events == HB_TIMER)
-            hb_ring_push(ring, alarm->key, HB_TIMER);
-        else
-            hb_watch_look((struct hb_watch *)alarm, ring);
 }
 
 #endif

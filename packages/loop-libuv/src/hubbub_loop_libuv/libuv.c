@@ -4,10 +4,11 @@
  * What is treacherous in libuv, and what is done about it:
  *
  * - It counts time in whole milliseconds of a coarse clock, starts a wait anew after a signal, and ends
- *   the process when its wait fails.  So we wait ourselves, on uv_backend_fd and as long as the heap of
- *   hb_shared.h says, to the nanosecond; uv_run never waits, it only takes what is there.  This is how
- *   libuv is meant to be embedded.  It holds as long as no timer or other handle of libuv's that is not a
- *   descriptor is used, and uv_backend_timeout is asked for the rest (handles being closed).
+ *   the process when its wait fails.  So we wait ourselves, on uv_backend_fd and to the nanosecond; uv_run
+ *   never waits, it only takes what is there.  This is how libuv is meant to be embedded.  It holds as long
+ *   as no timer or other handle of libuv's that is not a descriptor is used.  uv_run comes first, and our
+ *   wait only when that has brought nothing: a loop with work to do makes one system call a turn then, and
+ *   one that goes to sleep can afford the second.
  * - uv__io_poll ends the process if epoll_ctl refuses what uv_poll_start was asked to watch: a descriptor
  *   that was closed, or closed and opened anew as a regular file, since, or one too many for the user's
  *   limit (fs.epoll.max_user_watches).  So hb_arm only looks whether the descriptor is open and notes the
@@ -24,8 +25,6 @@
  * - uv_poll_init makes the descriptor non-blocking, for everybody who has it.  That is undone.
  * - After fork, the epoll instance is still the parent's: stopping a handle would take the descriptor from
  *   the parent.  uv_loop_fork comes first, also before hb_destroy in a child.
- * - uv_fs_poll uses a thread pool that does not live on in a child, where closing the handle would wait
- *   for ever.  stat(2) is called when its alarm is due instead.
  */
 #if defined(__has_include)
 #if !__has_include(<uv.h>)
@@ -58,16 +57,13 @@ struct handle {
 struct hb_loop {
     uv_loop_t uv;
     uv_async_t waker;
+    struct hb_owner owner;
     struct hb_ring ring;
-    struct hb_table handles; /* by descriptor: struct handle */
-    struct hb_table timers;  /* by slot: struct hb_alarm */
-    struct hb_table stats;   /* by slot: struct hb_watch */
-    struct hb_heap heap;     /* of timers and stats */
+    struct hb_table handles;  /* by descriptor: struct handle */
     struct hb_list unsettled; /* descriptors whose wish libuv does not know yet */
-    double now;
     unsigned int turn;
     int woken; /* in this turn */
-    pid_t owner;
+    pid_t process;
 };
 
 /* -- callbacks: they write into the ring, no more -------------------------------------------------- */
@@ -169,10 +165,9 @@ static void settle_one(hb_loop *loop, struct handle *handle)
     handle->armed = handle->wanted;
 }
 
-/* Returns whether libuv has something new to tell the kernel. */
-static int settle(hb_loop *loop)
+static void settle(hb_loop *loop)
 {
-    int i, any = loop->unsettled.count > 0;
+    int i;
     for (i = 0; i < loop->unsettled.count; i++) {
         struct handle *handle = hb_table_get(&loop->handles, loop->unsettled.items[i]);
         if (handle && handle->unsettled) {
@@ -181,7 +176,6 @@ static int settle(hb_loop *loop)
         }
     }
     loop->unsettled.count = 0;
-    return any;
 }
 
 /* -- waiting -------------------------------------------------------------------------------------- */
@@ -194,14 +188,14 @@ struct kernel_time {
     int64_t nanoseconds;
 };
 
-static int wait_for_long(int fd, double seconds)
+static int wait_by_poll(int fd, double seconds)
 {
     struct pollfd p = {fd, POLLIN, 0};
     struct timespec t = hb_timespec(seconds);
-    return ppoll(&p, 1, &t, NULL);
+    return ppoll(&p, 1, seconds < 0 ? NULL : &t, NULL);
 }
 
-/* epoll_pwait2 (Linux 5.11) saves the detour through poll; the event stays for libuv. */
+/* Until the descriptor is readable; below 0 there is no limit.  epoll_pwait2 (Linux 5.11) saves the detour through poll; the event stays for libuv. */
 static int wait_for(int fd, double seconds)
 {
 #ifdef SYS_epoll_pwait2
@@ -211,13 +205,13 @@ static int wait_for(int fd, double seconds)
     struct kernel_time limit = {t.tv_sec, t.tv_nsec};
     int n;
     if (!missing) {
-        n = (int)syscall(SYS_epoll_pwait2, fd, &event, 1, seconds < INFINITY ? &limit : NULL, NULL, 0);
+        n = (int)syscall(SYS_epoll_pwait2, fd, &event, 1, seconds < 0 ? NULL : &limit, NULL, 0);
         if (n >= 0 || (errno != ENOSYS && errno != EPERM))
             return n;
         missing = 1;
     }
 #endif
-    return wait_for_long(fd, seconds);
+    return wait_by_poll(fd, seconds);
 }
 
 #else
@@ -232,58 +226,61 @@ static int wait_for(int fd, double seconds)
     }
     FD_ZERO(&fds);
     FD_SET(fd, &fds);
-    return pselect(fd + 1, &fds, NULL, NULL, &t, NULL);
+    return pselect(fd + 1, &fds, NULL, NULL, seconds < 0 ? NULL : &t, NULL);
 }
 
 #endif
 
-/* Waits for the backend until a moment.  Above 0: there is work for uv_run; else 0 or -errno. */
-static int wait_backend(hb_loop *loop, double until)
-{
-    int n = wait_for(uv_backend_fd(&loop->uv), until > loop->now ? until - loop->now : 0);
-    return n < 0 ? -errno : n;
-}
-
 /* -- one turn ------------------------------------------------------------------------------------- */
 
-static int begin_turn(hb_loop *loop)
+static int may_call(const hb_loop *loop)
 {
+    return loop ? hb_stranger(&loop->owner) : -ENXIO;
+}
+
+/* Takes what is there; returns whether there was anything. */
+static int look(hb_loop *loop)
+{
+    uv_run(&loop->uv, UV_RUN_NOWAIT);
+    return loop->ring.count || loop->woken;
+}
+
+static int turn(hb_loop *loop, double seconds)
+{
+    int ready;
     loop->ring.count = 0;
     loop->woken = 0;
     loop->turn++;
-    hb_update_now(loop);
-    return hb_ring_reserve(&loop->ring, loop->handles.used + loop->timers.used + loop->stats.used);
+    settle(loop);
+    if (fcntl(uv_backend_fd(&loop->uv), F_GETFD) < 0)
+        return -errno;
+    if (look(loop) || !(seconds < 0 || seconds > 0))
+        return 0;
+    ready = wait_for(uv_backend_fd(&loop->uv), seconds);
+    if (ready > 0)
+        look(loop);
+    return ready < 0 && errno != EINTR ? -errno : 0;
 }
 
-int hb_poll_for(hb_loop *loop, double seconds)
+int hb_poll(hb_loop *loop, double seconds)
 {
-    int error = begin_turn(loop);
-    double limit = seconds < 0 ? INFINITY : loop->now + seconds;
-    int ready;
+    int error = may_call(loop);
     if (error)
         return error;
-    do {
-        ready = settle(loop) || uv_backend_timeout(&loop->uv) == 0;
-        if (!ready)
-            ready = wait_backend(loop, fmin(limit, hb_heap_first(&loop->heap)));
-        if (ready > 0)
-            uv_run(&loop->uv, UV_RUN_NOWAIT);
-        else if (ready < 0 && ready != -EINTR)
-            return ready;
-        hb_update_now(loop);
-        hb_collect(&loop->heap, &loop->ring, loop->now);
-    } while (limit > loop->now && !loop->ring.count && !loop->woken && ready != -EINTR);
-    return loop->ring.count;
-}
-
-int hb_poll(hb_loop *loop, int block)
-{
-    return hb_poll_for(loop, block ? -1 : 0);
+    hb_set_polling(&loop->owner, 1);
+    error = turn(loop, seconds);
+    hb_set_polling(&loop->owner, 0);
+    return error ? error : loop->ring.count;
 }
 
 int *hb_fired(hb_loop *loop)
 {
-    return loop->ring.pairs;
+    return loop ? loop->ring.pairs : NULL;
+}
+
+int hb_count(hb_loop *loop)
+{
+    return loop ? loop->ring.count : 0;
 }
 
 /* -- making and ending ------------------------------------------------------------------------------ */
@@ -301,8 +298,8 @@ static int open_parts(hb_loop *loop)
         return error;
     }
     loop->waker.data = loop;
-    loop->owner = getpid();
-    hb_update_now(loop);
+    loop->owner.thread = pthread_self();
+    loop->process = getpid();
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* libuv's own descriptors are registered now */
     return 0;
 }
@@ -322,23 +319,27 @@ hb_loop *hb_create(unsigned int flags, int *error)
     return loop;
 }
 
-static void drop_everything(hb_loop *loop)
+static void drop_handles(hb_loop *loop)
 {
-    int i;
-    for (i = 0; i < loop->handles.room; i++)
-        hb_forget(loop, i);
-    for (i = 0; i < loop->stats.room; i++)
-        hb_stat_stop(loop, i);
-    hb_timers_drop(&loop->timers, &loop->heap);
+    int fd;
+    for (fd = 0; fd < loop->handles.room; fd++)
+        hb_forget(loop, fd);
+}
+
+int hb_own(hb_loop *loop)
+{
+    return loop ? hb_take_over(&loop->owner) : -ENXIO;
 }
 
 int hb_fork(hb_loop *loop)
 {
-    int error = uv_loop_fork(&loop->uv);
+    int error = loop ? uv_loop_fork(&loop->uv) : -ENXIO;
     if (error)
         return error;
-    loop->owner = getpid();
-    drop_everything(loop);
+    hb_set_polling(&loop->owner, 0);
+    loop->owner.thread = pthread_self();
+    loop->process = getpid();
+    drop_handles(loop);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* finishes closing, registers libuv's own descriptors */
     loop->ring.count = 0;
     return 0;
@@ -346,18 +347,17 @@ int hb_fork(hb_loop *loop)
 
 int hb_destroy(hb_loop *loop)
 {
-    int error = loop->owner == getpid() ? 0 : hb_fork(loop);
+    int error = may_call(loop);
+    if (!error && loop->process != getpid())
+        error = hb_fork(loop);
     if (error)
         return error; /* rather a leak than to touch what is the parent's */
-    drop_everything(loop);
+    drop_handles(loop);
     uv_close((uv_handle_t *)&loop->waker, NULL);
     while (uv_loop_close(&loop->uv) == UV_EBUSY)
         uv_run(&loop->uv, UV_RUN_NOWAIT);
     free(loop->handles.items);
-    free(loop->timers.items);
-    free(loop->stats.items);
     free(loop->unsettled.items);
-    free(loop->heap.nodes);
     free(loop->ring.pairs);
     free(loop);
     return 0;
@@ -386,7 +386,9 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
         *error = -ENOMEM;
         return NULL;
     }
-    *error = open_poll(loop, handle, fd);
+    *error = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
+    if (!*error)
+        *error = open_poll(loop, handle, fd);
     if (*error) {
         free(handle);
         return NULL;
@@ -404,10 +406,13 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
 
 int hb_arm(hb_loop *loop, int fd, int events)
 {
-    struct handle *handle = hb_table_get(&loop->handles, fd);
-    int error = 0;
+    struct handle *handle;
+    int error = may_call(loop);
+    if (error)
+        return error;
     if (events & ~(HB_READ | HB_WRITE))
         return -EINVAL;
+    handle = hb_table_get(&loop->handles, fd);
     if (handle && handle->wanted == events)
         return 0;
     if (events && handle && fcntl(fd, F_GETFD) < 0)
@@ -425,41 +430,13 @@ int hb_arm(hb_loop *loop, int fd, int events)
 
 int hb_forget(hb_loop *loop, int fd)
 {
-    struct handle *handle = hb_table_take(&loop->handles, fd);
+    int error = may_call(loop);
+    struct handle *handle = error ? NULL : hb_table_take(&loop->handles, fd);
+    if (error)
+        return error;
     if (!handle)
         return -ENOENT;
     uv_close((uv_handle_t *)&handle->poll, on_closed);
-    return 0;
-}
-
-/* -- timers and stats ------------------------------------------------------------------------------- */
-
-int hb_timer_start(hb_loop *loop, int slot, double after, double repeat)
-{
-    return hb_timers_start(&loop->timers, &loop->heap, slot, after, repeat);
-}
-
-int hb_timer_stop(hb_loop *loop, int slot)
-{
-    return hb_timers_stop(&loop->timers, &loop->heap, slot);
-}
-
-int hb_stat_start(hb_loop *loop, int slot, const char *path, double interval)
-{
-    struct hb_watch *watch = malloc(sizeof *watch);
-    int error;
-    if (!watch)
-        return -ENOMEM;
-    hb_stat_stop(loop, slot);
-    error = hb_watch_start(watch, &loop->stats, &loop->heap, slot, path, interval);
-    if (error)
-        free(watch);
-    return error;
-}
-
-int hb_stat_stop(hb_loop *loop, int slot)
-{
-    free(hb_watch_stop(&loop->stats, &loop->heap, slot));
     return 0;
 }
 
@@ -467,22 +444,13 @@ int hb_stat_stop(hb_loop *loop, int slot)
 
 void hb_wake(hb_loop *loop)
 {
-    uv_async_send(&loop->waker);
-}
-
-double hb_now(hb_loop *loop)
-{
-    return loop->now;
-}
-
-double hb_update_now(hb_loop *loop)
-{
-    return loop->now = hb_clock();
+    if (loop)
+        uv_async_send(&loop->waker);
 }
 
 int hb_backend_fd(hb_loop *loop)
 {
-    return uv_backend_fd(&loop->uv);
+    return loop ? uv_backend_fd(&loop->uv) : -1;
 }
 
 const char *hb_backend(hb_loop *loop)
@@ -511,11 +479,13 @@ unsigned int hb_backends(void)
 
 int hb_verify(hb_loop *loop)
 {
-    int fd;
+    int fd, error = may_call(loop);
+    if (error)
+        return error;
     for (fd = 0; fd < loop->handles.room; fd++) {
         struct handle *handle = hb_table_get(&loop->handles, fd);
         if (handle && (handle->fd != fd || (handle->armed != handle->wanted && !handle->unsettled)))
             return -EFAULT;
     }
-    return hb_heap_verify(&loop->heap);
+    return loop->ring.room < loop->handles.used ? -EFAULT : 0;
 }

@@ -22,15 +22,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-__all__ = ["READ", "STAT", "TIMER", "WRITE", "NativeLoop", "TableSuite"]
+__all__ = ["READ", "WRITE", "NativeLoop", "TableSuite"]
 
-READ, WRITE, TIMER, STAT = 1, 2, 4, 8
+READ, WRITE = 1, 2
 
 # How long a test waits for what must come, in seconds, before it fails.
 _PATIENCE = 20.0
@@ -58,25 +60,31 @@ class NativeLoop:
         pointer, self.pointer = self.pointer, self.ffi.NULL
         self._check(self.lib.hb_destroy(pointer))
 
-    def poll(self, block: bool = False) -> list[tuple[int, int]]:
-        """One turn; returns the ring's entries (key, events)."""
-        return self._entries(self._check(self.lib.hb_poll(self.pointer, block)))
+    def poll(self, seconds: float = 0.0) -> list[tuple[int, int]]:
+        """One turn of at most so many seconds, below 0 without limit; returns the ring's entries (fd, events)."""
+        count = self._check(self.lib.hb_poll(self.pointer, seconds))
+        assert self.lib.hb_count(self.pointer) == count
+        return self.ring(count)
 
-    def _entries(self, count: int) -> list[tuple[int, int]]:
+    def ring(self, count: int) -> list[tuple[int, int]]:
+        """The first entries of the ring."""
         flat = self.ffi.unpack(self.lib.hb_fired(self.pointer), 2 * count) if count else []
         return list(zip(flat[::2], flat[1::2], strict=True))
-
-    def poll_for(self, seconds: float) -> list[tuple[int, int]]:
-        """One turn of at most so many seconds; returns the ring's entries."""
-        return self._entries(self._check(self.lib.hb_poll_for(self.pointer, seconds)))
 
     def wait(self, seconds: float = _PATIENCE) -> list[tuple[int, int]]:
         """Polls until there is an entry; fails if none comes in time."""
         limit = time.monotonic() + seconds
-        while time.monotonic() < limit:
-            if entries := self.poll(block=True):
+        while (left := limit - time.monotonic()) > 0:
+            if entries := self.poll(left):
                 return entries
         raise AssertionError(f"nothing fired in {seconds} s")
+
+    def idle(self, seconds: float) -> float:
+        """Polls until the time is up; returns by how many seconds it was late. Fails if there is an entry."""
+        limit = time.monotonic() + seconds
+        while (left := limit - time.monotonic()) > 0:
+            assert self.poll(left) == []
+        return -left
 
     def arm(self, fd: int, events: int) -> None:
         """Asks for events of a descriptor."""
@@ -86,33 +94,13 @@ class NativeLoop:
         """Drops a descriptor's handle."""
         self._check(self.lib.hb_forget(self.pointer, fd))
 
-    def start_timer(self, slot: int, after: float, repeat: float = 0.0) -> None:
-        """Starts a slot's timer."""
-        self._check(self.lib.hb_timer_start(self.pointer, slot, after, repeat))
-
-    def stop_timer(self, slot: int) -> None:
-        """Stops a slot's timer."""
-        self._check(self.lib.hb_timer_stop(self.pointer, slot))
-
-    def start_stat(self, slot: int, path: Path, interval: float = 0.1) -> None:
-        """Starts to watch a path."""
-        self._check(self.lib.hb_stat_start(self.pointer, slot, os.fsencode(path), interval))
-
-    def stop_stat(self, slot: int) -> None:
-        """Stops watching a path."""
-        self._check(self.lib.hb_stat_stop(self.pointer, slot))
-
     def wake(self) -> None:
         """Wakes a waiting poll."""
         self.lib.hb_wake(self.pointer)
 
-    def now(self) -> float:
-        """The cached time, in seconds."""
-        return float(self.lib.hb_now(self.pointer))
-
-    def update_now(self) -> float:
-        """The time, read now, in seconds."""
-        return float(self.lib.hb_update_now(self.pointer))
+    def own(self) -> None:
+        """Makes the loop the calling thread's."""
+        self._check(self.lib.hb_own(self.pointer))
 
     def fork(self) -> None:
         """Makes the loop the child's own."""
@@ -196,20 +184,6 @@ def _open_descriptors() -> set[int]:
     return found
 
 
-def _spin_until(moment: float) -> None:
-    """Lets time pass without the loop's knowing."""
-    while time.monotonic() <= moment:
-        pass
-
-
-def _lateness(loop: NativeLoop, seconds: float) -> float:
-    """How much later than asked, in seconds, a timer fires; below 0 is too early."""
-    start = time.monotonic()
-    loop.start_timer(0, seconds)
-    assert loop.wait() == [(0, TIMER)]
-    return time.monotonic() - start - seconds
-
-
 class TableSuite:
     """Tests of a C table; a subclass names the extension module and, if it likes, the flags of hb_create."""
 
@@ -275,16 +249,14 @@ class TableSuite:
 
         assert _in_child(body) == 0
 
-    def test_destroy_with_everything_alive(self, tmp_path: Path) -> None:
-        """A loop can be ended with handles, timers and stats alive, and closes all it opened."""
+    def test_destroy_with_handles_alive(self) -> None:
+        """A loop can be ended with handles alive, armed and not, and closes all it opened."""
         NativeLoop(self.extension, self.flags).destroy()
         before = _open_descriptors()
         with _pipe() as (r, w), _pipe() as (r2, _):
             loop = NativeLoop(self.extension, self.flags)
             loop.arm(r, READ)
             loop.arm(w, WRITE)
-            loop.start_timer(3, 10.0)
-            loop.start_stat(5, tmp_path)
             loop.poll()
             loop.arm(r2, READ)
             loop.arm(w, 0)
@@ -543,8 +515,7 @@ class TableSuite:
                 continue
             loop.poll()
             loop.forget(fd)
-        loop.start_timer(0, 0.001)
-        assert loop.wait() == [(0, TIMER)]
+        loop.idle(0.001)
 
     def test_forget(self, loop: NativeLoop) -> None:
         """A forgotten descriptor is silent, and forgetting it again is ENOENT."""
@@ -647,205 +618,75 @@ class TableSuite:
             assert os.get_blocking(r)
             assert not os.get_blocking(w)
 
-    # -- timers --------------------------------------------------------------------------
-
-    def test_timer_of_zero(self, loop: NativeLoop) -> None:
-        """A timer of 0 seconds or less fires in the next poll, even one that does not wait."""
-        for seconds in (0.0, -1.0, -math.inf):
-            loop.start_timer(7, seconds)
-            assert loop.poll() == [(7, TIMER)]
-            assert loop.poll() == []
+    # -- limits of a wait ----------------------------------------------------------------
 
     @pytest.mark.parametrize("seconds", [0.0003, 0.0012, 0.0022, 0.0123])
     def test_precision(self, loop: NativeLoop, seconds: float) -> None:
-        """A timer never fires early, and is not rounded up to whole milliseconds."""
-        late = [_lateness(loop, seconds) for _ in range(25)]
-        assert min(late) >= 0
+        """The limit of a wait is not rounded up to whole milliseconds."""
+        late = [loop.idle(seconds) for _ in range(25)]
         assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
 
-    def test_stale_clock(self, loop: NativeLoop) -> None:
-        """A timer counts from the moment of its start, however long ago the last poll was."""
-        late = []
-        for _ in range(10):
-            loop.poll()
-            _spin_until(time.monotonic() + 0.005)
-            late.append(_lateness(loop, 0.002))
-        assert min(late) >= 0
-        assert min(late) < 0.001
+    def test_limits_up_and_down(self, loop: NativeLoop) -> None:
+        """A limit is that of its own poll, whether the one before was longer, shorter or endless."""
+        for before in (0.0, 1e-9, 0.001, 0.003, 30.0, -1.0):
+            loop.wake()
+            loop.poll(before)
+            late = [loop.idle(0.002) for _ in range(5)]
+            assert min(late) < 0.001
 
-    def test_order(self, loop: NativeLoop) -> None:
-        """Timers due in the same turn fire in the order of their deadlines."""
-        slots = list(range(300))
-        random.Random(1).shuffle(slots)
-        earliest, latest = {}, {}
-        for slot in slots:
-            earliest[slot] = time.monotonic() + slot * 1e-4
-            loop.start_timer(slot, slot * 1e-4)
-            latest[slot] = time.monotonic() + slot * 1e-4
-        _spin_until(max(latest.values()))
-        fired = [slot for slot, _ in loop.poll()]
-        assert sorted(fired) == sorted(slots)
-        for i, slot in enumerate(fired):
-            assert all(earliest[slot] <= latest[other] for other in fired[i:])
+    def test_a_wait_waits(self, loop: NativeLoop) -> None:
+        """A wait sleeps: it takes hardly any CPU time and few turns, also after shorter ones."""
+        loop.idle(0.001)
+        cpu, turns, limit = time.process_time(), 0, time.monotonic() + 0.2
+        while (left := limit - time.monotonic()) > 0:
+            assert loop.poll(left) == []
+            turns += 1
+        assert turns < 20
+        assert time.process_time() - cpu < 0.1
 
-    def test_order_of_equals(self, loop: NativeLoop) -> None:
-        """Timers of the same length fire in the order of being started, also when started again."""
-        slots = list(range(100))
-        random.Random(2).shuffle(slots)
-        for slot in range(100):
-            loop.start_timer(slot, 0.0)
-        for slot in slots:
-            loop.start_timer(slot, 0.0)
-        assert loop.poll() == [(slot, TIMER) for slot in slots]
-
-    def test_stop(self, loop: NativeLoop) -> None:
-        """A stopped timer does not fire, and stopping one that does not run is no error."""
-        loop.start_timer(1, 0.0)
-        loop.start_timer(2, 0.0)
-        loop.stop_timer(1)
-        loop.stop_timer(1)
-        loop.stop_timer(900)
-        loop.stop_timer(-1)
-        assert loop.poll() == [(2, TIMER)]
-
-    def test_stopped_timer_ends_no_wait(self, loop: NativeLoop) -> None:
-        """A poll waits for the first timer that runs, whatever earlier ones were stopped."""
-        loop.start_timer(1, 0.002)
-        loop.start_timer(2, 0.03)
-        assert loop.poll() == []
-        loop.start_timer(3, 0.001)
-        loop.stop_timer(1)
-        assert loop.wait() == [(3, TIMER)]
-        loop.start_timer(4, 0.002)
-        loop.poll()
-        loop.stop_timer(4)
-        assert loop.poll(block=True) == [(2, TIMER)]
-
-    def test_restart(self, loop: NativeLoop) -> None:
-        """Starting a running timer sets its deadline anew, later or earlier."""
-        loop.start_timer(1, 0.0)
-        loop.start_timer(1, 0.02)
-        assert loop.poll() == []
-        loop.start_timer(2, 10.0)
-        loop.start_timer(2, 0.0)
-        assert loop.poll() == [(2, TIMER)]
-        assert loop.wait() == [(1, TIMER)]
-
-    def test_repeat(self, loop: NativeLoop) -> None:
-        """A repeating timer keeps to its grid until it is stopped."""
+    @pytest.mark.parametrize("seconds", [0.0, -0.0, math.nan])
+    def test_no_wait(self, loop: NativeLoop, seconds: float) -> None:
+        """With a limit of 0, or one that is no number, a poll only looks."""
         start = time.monotonic()
-        loop.start_timer(1, 0.005, 0.01)
-        for i in range(5):
-            assert loop.wait() == [(1, TIMER)]
-            assert time.monotonic() - start >= 0.005 + i * 0.01
-        loop.stop_timer(1)
-        _spin_until(time.monotonic() + 0.011)
-        assert loop.poll() == []
+        for _ in range(20):
+            assert loop.poll(seconds) == []
+        assert time.monotonic() - start < 1.0
 
-    def test_overdue_repeat(self, loop: NativeLoop) -> None:
-        """A repeating timer fires once in a turn, however many of its deadlines have passed."""
-        loop.start_timer(1, 0.0, 1e-12)
-        loop.start_timer(2, 0.0, 0.001)
-        _spin_until(time.monotonic() + 0.02)
-        for _ in range(3):
-            entries = loop.poll()
-            assert entries.count((1, TIMER)) == 1
-            assert entries.count((2, TIMER)) <= 1
-        loop.stop_timer(1)
-        loop.stop_timer(2)
+    @pytest.mark.parametrize("seconds", [1e9, 1e18, 1e300, math.inf, -1e-300, -1.0, -1e300, -math.inf])
+    def test_far_limits(self, loop: NativeLoop, seconds: float) -> None:
+        """Huge limits are accepted and wait, and so does every negative one."""
+        thread = threading.Timer(0.02, loop.wake)
+        start = time.monotonic()
+        thread.start()
+        while time.monotonic() - start < 0.01:
+            assert loop.poll(seconds) == []
+        thread.join()
 
-    def test_ten_thousand_timers(self, loop: NativeLoop) -> None:
-        """Of 10,000 timers, all that are not stopped fire, once, in order of their deadlines."""
-        dice = random.Random(3)
-        after = [dice.randrange(1, 1000) * 1e-5 for _ in range(10_000)]
-        for slot, seconds in enumerate(after):
-            loop.start_timer(slot, 60.0 + seconds)
-        for slot, seconds in enumerate(after):
-            loop.start_timer(slot, seconds)
-        stopped = set(dice.sample(range(10_000), 5_000))
-        for slot in stopped:
-            loop.stop_timer(slot)
-        fired: list[int] = []
-        while len(fired) < 5_000:
-            fired += [key for key, events in loop.wait() if events == TIMER]
-            assert len(set(fired)) == len(fired)
-        assert set(fired) == set(range(10_000)) - stopped
-        assert loop.poll() == []
-
-    def test_far_timers(self, loop: NativeLoop) -> None:
-        """Huge and infinite times are accepted and do not fire."""
-        for slot, seconds in enumerate((1e9, 1e18, 1e300, math.inf)):
-            loop.start_timer(slot, seconds, seconds)
-        assert loop.poll() == []
-        loop.start_timer(9, 0.001)
-        assert loop.wait() == [(9, TIMER)]
-        for slot in range(3):
-            loop.stop_timer(slot)
-        loop.start_timer(9, 0.001)
-        assert loop.wait() == [(9, TIMER)]
-
-    @pytest.mark.parametrize(
-        ("slot", "after", "repeat"),
-        [(0, math.nan, 0.0), (0, 1.0, math.nan), (0, 1.0, -1.0), (-1, 1.0, 0.0), (2**31 - 1, 1.0, 0.0)],
-    )
-    def test_bad_timer(self, loop: NativeLoop, slot: int, after: float, repeat: float) -> None:
-        """NaN, a negative repeat and a slot that is none are refused with EINVAL."""
-        with pytest.raises(OSError) as caught:
-            loop.start_timer(slot, after, repeat)
-        assert caught.value.errno == errno.EINVAL
-        assert loop.poll() == []
-
-    def test_descriptors_and_timers_together(self, loop: NativeLoop) -> None:
-        """One turn brings descriptors and timers, of the same number too."""
+    def test_descriptor_ends_a_wait(self, loop: NativeLoop) -> None:
+        """A descriptor that turns ready ends a wait whose limit is far."""
         with _pipe() as (r, w):
             loop.arm(r, READ)
-            loop.start_timer(r, 0.0)
-            os.write(w, b"x")
-            assert sorted(loop.poll()) == [(r, READ), (r, TIMER)]
-
-    def test_descriptor_ends_a_timed_wait(self, loop: NativeLoop) -> None:
-        """A descriptor that turns ready ends a wait whose timer is far."""
-        with _pipe() as (r, w):
-            loop.arm(r, READ)
-            loop.start_timer(0, 3600.0)
-            thread = threading.Thread(target=os.write, args=(w, b"x"))
+            loop.idle(0.001)
+            thread = threading.Timer(0.01, os.write, args=(w, b"x"))
             thread.start()
-            assert loop.wait() == [(r, READ)]
+            assert loop.wait(3600.0) == [(r, READ)]
             thread.join()
 
-    def test_limited_wait(self, loop: NativeLoop) -> None:
-        """A wait with a limit ends then and not before, precisely, or earlier with what fires."""
-        late = []
-        for seconds in [0.0003, 0.0022] * 10:
-            start = time.monotonic()
-            assert loop.poll_for(seconds) == []
-            late.append(time.monotonic() - start - seconds)
-        assert min(late) >= 0
-        assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
+    def test_ring_keeps_until_the_next_poll(self, loop: NativeLoop) -> None:
+        """What a poll found can be read again, and survives the arming of many more descriptors."""
         with _pipe() as (r, w):
-            loop.arm(r, READ)
             os.write(w, b"x")
-            assert loop.poll_for(_PATIENCE) == [(r, READ)]
-            loop.forget(r)
-        loop.start_timer(0, 0.005)
-        assert loop.poll_for(0) == []
-        assert loop.poll_for(1e-9) == []
-        assert loop.poll_for(_PATIENCE) == [(0, TIMER)]
-        loop.start_timer(0, 0.001)
-        assert loop.poll_for(-1) == [(0, TIMER)]
-        loop.wake()
-        assert loop.poll_for(_PATIENCE) == []
-
-    def test_clock(self, loop: NativeLoop) -> None:
-        """The loop's time is that of time.monotonic(), read at update_now and at each poll."""
-        before = time.monotonic()
-        now = loop.update_now()
-        after = time.monotonic()
-        assert before - 1e-6 <= now <= after + 1e-6
-        _spin_until(after + 0.001)
-        assert loop.now() == now
-        loop.poll()
-        assert after < loop.now() <= time.monotonic() + 1e-6
+            loop.arm(r, READ)
+            assert loop.wait() == [(r, READ)]
+            copies = [os.dup(w) for _ in range(200)]
+            for fd in copies:
+                loop.arm(fd, WRITE)
+            assert loop.lib.hb_count(loop.pointer) == 1
+            assert loop.ring(1) == [(r, READ)]
+            for fd in copies:
+                loop.forget(fd)
+                os.close(fd)
+            assert loop.poll() == [(r, READ)]
 
     # -- waking --------------------------------------------------------------------------
 
@@ -854,16 +695,17 @@ class TableSuite:
         for _ in range(50):
             thread = threading.Thread(target=loop.wake)
             thread.start()
-            assert loop.poll(block=True) == []
+            assert loop.poll(-1) == []
             thread.join()
 
     def test_wake_before_the_poll(self, loop: NativeLoop) -> None:
         """A wake-up that comes before the wait is not lost, and several are one."""
         for _ in range(5):
             loop.wake()
-        assert loop.poll(block=True) == []
-        loop.start_timer(0, 0.005)
-        assert loop.poll(block=True) == [(0, TIMER)]
+        start = time.monotonic()
+        assert loop.poll(_PATIENCE) == []
+        assert time.monotonic() - start < _PATIENCE / 2
+        loop.idle(0.005)
 
     def test_every_wake(self, loop: NativeLoop) -> None:
         """Not one of many wake-ups in a row is lost."""
@@ -877,8 +719,9 @@ class TableSuite:
         thread = threading.Thread(target=waker)
         thread.start()
         for _ in range(rounds):
-            loop.start_timer(0, _PATIENCE)
-            assert loop.poll(block=True) == []
+            start = time.monotonic()
+            assert loop.poll(_PATIENCE) == []
+            assert time.monotonic() - start < _PATIENCE / 2
             noticed.release()
         thread.join()
 
@@ -887,137 +730,138 @@ class TableSuite:
         ran = []
         before = signal.signal(signal.SIGALRM, lambda *_: ran.append(time.monotonic()))
         try:
-            loop.start_timer(0, _PATIENCE)
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
-            while not ran:
-                assert loop.poll(block=True) == []
+            for limit in (_PATIENCE, -1.0):
+                ran.clear()
+                start = time.monotonic()
+                signal.setitimer(signal.ITIMER_REAL, 0.02)
+                while not ran:
+                    assert loop.poll(limit) == []
+                assert time.monotonic() - start < _PATIENCE / 2
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
 
-    # -- stats ---------------------------------------------------------------------------
+    # -- threads -------------------------------------------------------------------------
 
-    def test_stat_of_a_file(self, loop: NativeLoop, tmp_path: Path) -> None:
-        """A change of a file's size, or of its content alone, fires once."""
-        path = tmp_path / "file"
-        path.write_bytes(b"one")
-        loop.start_stat(4, path)
-        assert loop.poll() == []
-        path.write_bytes(b"three")
-        assert loop.wait() == [(4, STAT)]
-        time_ns = path.stat().st_mtime_ns
-        path.write_bytes(b"seven")
-        os.utime(path, ns=(time_ns, time_ns + 1000))
-        assert loop.wait() == [(4, STAT)]
-        loop.start_timer(0, 0.3)
-        assert loop.wait() == [(0, TIMER)]
+    def test_another_thread(self, loop: NativeLoop) -> None:
+        """Another thread's calls are refused with EPROTO until it has taken the loop over."""
+        with _pipe() as (r, w):
+            loop.arm(r, READ)
+            os.write(w, b"x")
+            calls: list[Callable[[], object]] = [
+                loop.poll,
+                loop.verify,
+                loop.destroy,
+                partial(loop.arm, r, 0),
+                partial(loop.forget, r),
+            ]
+            pointer = loop.pointer
 
-    def test_stat_of_what_comes_and_goes(self, loop: NativeLoop, tmp_path: Path) -> None:
-        """A path may lead nowhere at first; its coming and going fire."""
-        path = tmp_path / "later"
-        loop.start_stat(0, path)
-        path.mkdir()
-        assert loop.wait() == [(0, STAT)]
-        path.rmdir()
-        assert loop.wait() == [(0, STAT)]
+            def refused() -> list[int | None]:
+                seen = []
+                for call in calls:
+                    try:
+                        call()
+                    except OSError as error:
+                        seen.append(error.errno)
+                    loop.pointer = pointer
+                return seen
 
-    def test_stat_through_a_link(self, loop: NativeLoop, tmp_path: Path) -> None:
-        """A symbolic link is followed: what it leads to is watched."""
-        target, link = tmp_path / "target", tmp_path / "link"
-        target.write_bytes(b"x")
-        link.symlink_to(target)
-        loop.start_stat(0, link)
-        target.write_bytes(b"longer")
-        assert loop.wait() == [(0, STAT)]
+            def adopted() -> list[tuple[int, int]]:
+                loop.own()
+                return loop.wait()
 
-    def test_stop_stat(self, loop: NativeLoop, tmp_path: Path) -> None:
-        """A stat that was stopped, or moved to another path, says no more of the old one."""
-        old, new = tmp_path / "old", tmp_path / "new"
-        loop.start_stat(0, old)
-        loop.start_stat(0, new)
-        loop.start_stat(1, old)
-        loop.stop_stat(1)
-        loop.stop_stat(1)
-        loop.stop_stat(77)
-        old.touch()
-        loop.start_timer(0, 0.3)
-        assert loop.wait() == [(0, TIMER)]
-        new.touch()
-        assert loop.wait() == [(0, STAT)]
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(refused).result(_PATIENCE) == [errno.EPROTO] * len(calls)
+                assert thread.submit(adopted).result(_PATIENCE) == [(r, READ)]
+                with pytest.raises(OSError) as caught:
+                    loop.poll()
+                assert caught.value.errno == errno.EPROTO
+            loop.own()
+            assert loop.poll() == [(r, READ)]
 
-    def test_bad_stat(self, loop: NativeLoop, tmp_path: Path) -> None:
-        """A slot that is none is refused with EINVAL."""
-        for slot in (-1, 2**31 - 1):
-            with pytest.raises(OSError) as caught:
-                loop.start_stat(slot, tmp_path)
-            assert caught.value.errno == errno.EINVAL
+    def test_no_take_over_while_polling(self, loop: NativeLoop) -> None:
+        """A loop that is waiting cannot be taken over by another thread: EBUSY."""
+        seen: list[int | None] = []
+
+        def take_over() -> None:
+            limit = time.monotonic() + _PATIENCE
+            while not seen and time.monotonic() < limit:
+                result = loop.lib.hb_own(loop.pointer)
+                if result:
+                    seen.append(-result)
+            loop.wake()
+
+        loop.poll()
+        thread = threading.Timer(0.05, take_over)
+        thread.start()
+        loop.poll(_PATIENCE)
+        thread.join()
+        assert seen == [errno.EBUSY]
+
+    def test_no_loop(self) -> None:
+        """NULL in the place of a loop is refused with ENXIO, or does nothing."""
+        lib, null = self.extension.lib, self.extension.ffi.NULL
+        for function in (lib.hb_destroy, lib.hb_own, lib.hb_fork, lib.hb_verify):
+            assert function(null) == -errno.ENXIO
+        assert lib.hb_poll(null, 0) == -errno.ENXIO
+        assert lib.hb_arm(null, 0, READ) == -errno.ENXIO
+        assert lib.hb_forget(null, 0) == -errno.ENXIO
+        assert lib.hb_count(null) == 0
+        assert lib.hb_fired(null) == null
+        assert lib.hb_backend_fd(null) == -1
+        lib.hb_wake(null)
 
     # -- fork ----------------------------------------------------------------------------
 
-    def test_child_starts_clean(self, loop: NativeLoop, tmp_path: Path) -> None:
-        """After hb_fork a child's loop has no descriptors, timers or stats, and works."""
+    def test_child_starts_clean(self, loop: NativeLoop) -> None:
+        """After hb_fork a child's loop has no descriptors, and works."""
         with _pipe() as (r, w):
             loop.arm(r, READ)
-            loop.start_timer(0, 0.0)
-            loop.start_stat(0, tmp_path / "file")
             os.write(w, b"x")
 
             def body() -> None:
                 loop.fork()
-                (tmp_path / "file").touch()
                 assert loop.poll() == []
                 loop.wake()
-                assert loop.poll(block=True) == []
+                assert loop.poll(-1) == []
                 loop.arm(r, READ)
                 assert loop.wait() == [(r, READ)]
                 loop.forget(r)
-                loop.start_timer(0, 0.002)
-                assert loop.wait() == [(0, TIMER)]
-                loop.start_stat(0, tmp_path / "other")
-                (tmp_path / "other").touch()
-                assert loop.wait() == [(0, STAT)]
+                assert loop.idle(0.002) < _PATIENCE
                 loop.verify()
                 loop.destroy()
 
             assert _in_child(body) == 0
 
     @pytest.mark.parametrize("how", ["forks", "destroys"])
-    def test_parent_is_not_disturbed(self, loop: NativeLoop, tmp_path: Path, how: str) -> None:
+    def test_parent_is_not_disturbed(self, loop: NativeLoop, how: str) -> None:
         """What a child does with its copy of the loop takes nothing from the parent."""
         with _pipe() as (r, w), _pipe() as (r2, w2):
             for fd in (r, r2):
                 loop.arm(fd, READ)
-            loop.start_stat(3, tmp_path / "file", 0.5)
             assert loop.poll() == []
-            loop.start_timer(0, 0.05)
 
             def body() -> None:
                 if how == "forks":
                     loop.fork()
                     loop.arm(r, READ)
                     loop.wake()
-                    loop.start_timer(0, 0.0)
-                    loop.wait()
+                    loop.poll(0.001)
                 loop.destroy()
 
             assert _in_child(body) == 0
-            assert loop.wait() == [(0, TIMER)]
-            assert loop.poll() == []
+            loop.idle(0.01)
             os.write(w, b"x")
             assert loop.wait() == [(r, READ)]
             os.write(w2, b"x")
             assert sorted(loop.poll()) == [(r, READ), (r2, READ)]
-            loop.forget(r)
-            loop.forget(r2)
-            (tmp_path / "file").touch()
-            assert loop.wait() == [(3, STAT)]
 
     def test_fork_without_forking(self, loop: NativeLoop) -> None:
         """hb_fork in the same process leaves an empty loop that works."""
         with _pipe() as (r, w):
             for _ in range(3):
                 loop.arm(r, READ)
-                loop.start_timer(0, 0.0)
                 loop.fork()
                 assert loop.poll() == []
             loop.arm(r, READ)
@@ -1035,10 +879,9 @@ class TableSuite:
                 loop.arm(r, READ)
                 loop.poll()
             os.closerange(3, 256)
-            for block in (False, True):
+            for seconds in (0.0, 0.01):
                 try:
-                    loop.start_timer(0, 0.01)
-                    loop.poll(block)
+                    loop.poll(seconds)
                 except OSError as error:
                     assert error.errno == errno.EBADF  # noqa: PT017 - not every backend has a descriptor
 
@@ -1077,19 +920,12 @@ class TableSuite:
                 assert self.extension.lib.hb_arm(loop.pointer, fd, READ) == -errno.EBADF
                 assert self.extension.lib.hb_forget(loop.pointer, fd) == -errno.ENOENT
 
-        def start_timer() -> None:
-            loop.start_timer(dice.randrange(50), dice.uniform(-0.001, 0.001), dice.choice([0.0, 0.0, 0.001]))
-
-        def stop_timer() -> None:
-            loop.stop_timer(dice.randrange(50))
-
         def poll() -> None:
-            for key, events in loop.poll():
-                if events != TIMER:
-                    assert key in armed
-                    assert events & ~armed[key] == 0
+            for fd, events in loop.poll(dice.choice([0.0, 0.0, 1e-6, math.nan])):
+                assert fd in armed
+                assert events & ~armed[fd] == 0
 
-        calls = [arm, arm, arm, arm, forget, replace, send, unsound, start_timer, stop_timer, poll, poll]
+        calls = [arm, arm, arm, arm, forget, replace, send, unsound, poll, poll]
         for i in range(20_000):
             dice.choice(calls)()
             if i % 500 == 0:

@@ -1,20 +1,20 @@
 """The Python half of the native loops: drives the dozen C functions that every ring backend implements.
 
-C never calls Python. Its callbacks append pairs of integers (key, events) to a ring in C memory, and ``poll`` hands the
-ring over when the call has returned: one crossing a turn, however many events there are.
+C never calls Python. Its callbacks append pairs of integers (descriptor, events) to a ring in C memory, and ``poll``
+hands the ring over when the call has returned: one crossing a turn, however many events there are.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
+from hubbub.exceptions import InvalidThreadUseError
 from hubbub.loop.base import BaseLoop
 
 __all__ = ["RingLoop"]
-
-_TIMER = 4
 
 
 class RingLoop(BaseLoop):
@@ -22,8 +22,6 @@ class RingLoop(BaseLoop):
 
     ffi: ClassVar[Any]
     lib: ClassVar[Any]
-
-    _callbacks: list[Callable[[], Any] | None] = []  # noqa: RUF012  # what _open finds at first; never changed
 
     def __init__(self, default: bool = False, flags: int = 0) -> None:
         self.flags = flags
@@ -36,123 +34,73 @@ class RingLoop(BaseLoop):
             raise OSError(error[0], f"cannot create a {self.name} loop: {os.strerror(error[0])}")
         self._loop = loop
         self._hb_poll = self.lib.hb_poll
+        self._hb_arm = self.lib.hb_arm
         self._hb_fired = self.lib.hb_fired
         self._unpack = self.ffi.unpack
-        self._hb_timer_start = self.lib.hb_timer_start
-        self._hb_timer_stop = self.lib.hb_timer_stop
-        # After a fork slots keep their numbers, so that a key from before it names no timer at all.
-        self._callbacks = [None] * len(self._callbacks)
-        self._free: list[int] = list(range(len(self._callbacks)))
-        self._repeating: set[int] = set()
-        self._unref_slots: set[int] = set()
+        self._ring = self._hb_fired(loop)
 
     def _close(self, forked: bool) -> None:
         loop, self._loop = self._loop, self.ffi.NULL
         if forked:
             self.lib.hb_fork(loop)
         self._check(self.lib.hb_destroy(loop))
-        self._callbacks = [None] * len(self._callbacks)  # nobody may stop a timer of a loop that is gone
 
     def _leave(self) -> None:
         # The library may have been in the middle of anything: what it holds is left alone.
         self._loop = self.ffi.NULL
-        self._callbacks = [None] * len(self._callbacks)
+
+    def destroy(self) -> None:
+        """See :meth:`hubbub.loop.base.BaseLoop.destroy`.
+
+        :raises InvalidThreadUseError: the loop is waiting in another thread.
+        """
+        if not self.destroyed:
+            self._check(self.lib.hb_own(self._loop))
+        super().destroy()
 
     def _check(self, result: int) -> None:
-        if result < 0:
-            raise OSError(-result, os.strerror(-result))
+        """Turn an error of the C table into an exception."""
+        if result >= 0:
+            return
+        self.check_alive()
+        if result in (-errno.EPROTO, -errno.EBUSY):
+            raise InvalidThreadUseError(f"{self!r} belongs to another thread")
+        raise OSError(-result, os.strerror(-result))
 
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
-        """See :meth:`hubbub.abc.Loop.poll`. The library knows its timers: it waits for them, or not at all."""
-        count = self.lib.hb_poll_for(self._loop, timeout) if timeout > 0.0 else self._hb_poll(self._loop, timeout < 0.0)
-        if not count:
-            return ()
-        if count < 0:
+        """See :meth:`hubbub.abc.Loop.poll`."""
+        try:
+            count = self._hb_poll(self._loop, timeout)
+            if count == 1:
+                ring = self._ring
+                return ((ring[0], ring[1]),)
+            if count > 0:
+                return self._pairs(count)
+        except BaseException:
+            # One of Python's signal handlers raised when the call had returned: what lies in the ring is not lost.
+            count = self.lib.hb_count(self._loop)
+            self._fire_all(-1, self._pairs(count))
+            raise
+        if count:
             self._check(count)
-        ring = self._unpack(self._hb_fired(self._loop), 2 * count)
-        numbers = iter(ring)
-        pairs = zip(numbers, numbers)  # noqa: B905  # strict costs, and the ring holds pairs
-        if not self._callbacks:
-            return pairs
-        events = []
-        for key, bits in pairs:
-            if bits == _TIMER:
-                self._timer_fired(key)
-            else:
-                events.append((key, bits))
-        return events
+        return ()
 
-    # Timers: the keys are slots of the C table, their callbacks are kept here ---------------------------------------
-
-    def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
-        """See :meth:`hubbub.loop.base.BaseLoop.call_later`."""
-        free = self._free
-        slot = free.pop() if free else len(self._callbacks)
-        result = self._hb_timer_start(self._loop, slot, after, repeat)
-        if result < 0:
-            if slot < len(self._callbacks):
-                free.append(slot)
-            self._check(result)
-        if slot == len(self._callbacks):
-            self._callbacks.append(callback)
-        else:
-            self._callbacks[slot] = callback
-        if repeat:
-            self._repeating.add(slot)
-        if not ref:
-            self._unref_slots.add(slot)
-        return slot
-
-    def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
-        """See :meth:`hubbub.loop.base.BaseLoop.cancel_later`."""
-        if self._callbacks[key] is callback:
-            self._hb_timer_stop(self._loop, key)
-            self._release(key)
-        elif self.ready:
-            self.unschedule(callback)
-
-    def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
-        """Whether the timer that was started with ``callback`` is still running."""
-        return self._callbacks[key] is callback
-
-    def ref_timer(self, key: Any, ref: bool) -> None:
-        """Let a running timer count, or not, as a reason to go on."""
-        if ref:
-            self._unref_slots.discard(key)
-        else:
-            self._unref_slots.add(key)
-
-    def _timer_fired(self, slot: int) -> None:
-        callback = self._callbacks[slot]
-        if callback is not None:
-            self.ready.append(callback)
-            if slot not in self._repeating:
-                self._release(slot)
-
-    def _release(self, slot: int) -> None:
-        self._callbacks[slot] = None
-        self._free.append(slot)
-        if self._repeating:
-            self._repeating.discard(slot)
-        if self._unref_slots:
-            self._unref_slots.discard(slot)
-
-    def timer_count(self) -> int:
-        """How many timers are running."""
-        return len(self._callbacks) - len(self._free)
-
-    def _timers_alive(self) -> bool:
-        return self.timer_count() > len(self._unref_slots)
+    def _pairs(self, count: int) -> Iterator[tuple[int, int]]:
+        numbers = iter(self._unpack(self._ring, 2 * count) if count else ())
+        return zip(numbers, numbers)  # noqa: B905  # strict costs, and the ring holds pairs
 
     def arm(self, fd: int, events: int) -> None:
         """See :meth:`hubbub.abc.Loop.arm`."""
-        result = self.lib.hb_arm(self._loop, fd, events)
-        if result < 0:
+        result = self._hb_arm(self._loop, fd, events)
+        if result:
             self._check(result)
+        self._ring = self._hb_fired(self._loop)  # it may have moved, to have room for one more
 
     def forget(self, fd: int) -> None:
         """See :meth:`hubbub.abc.Loop.forget`."""
-        self.lib.hb_forget(self._loop, fd)
+        result = self.lib.hb_forget(self._loop, fd)
+        if result and result != -errno.ENOENT:
+            self._check(result)
 
     def wake(self) -> None:
         """End a waiting poll. From any thread."""
@@ -162,7 +110,11 @@ class RingLoop(BaseLoop):
 
     @property
     def backend(self) -> str:
-        """The kernel interface in use, for instance ``epoll``."""
+        """The kernel interface in use, for instance ``epoll``.
+
+        :raises LoopDestroyed: the loop is gone.
+        """
+        self.check_alive()
         return bytes(self.ffi.string(self.lib.hb_backend(self._loop))).decode()
 
     def fileno(self) -> int:
