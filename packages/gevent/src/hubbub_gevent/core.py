@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from time import time
-from typing import Any
 
 from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import ScheduledCall as callback
@@ -43,5 +42,6 @@ recommended_backends = supported_backends
 def embeddable_backends() -> list[str]:
     """None."""
     return []
+
 
 loop = config.loop

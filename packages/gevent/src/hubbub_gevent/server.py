@@ -6,17 +6,21 @@ import socket as _socket
 from ssl import PROTOCOL_TLS_SERVER
 from typing import Any
 
-from hubbub_server.datagram import DatagramServer
+from hubbub_server.datagram import DatagramServer as _DatagramServer
 from hubbub_server.stream import StreamServer as _StreamServer
 
-from hubbub_gevent.baseserver import BaseServer
+from hubbub_gevent.baseserver import BaseServer, Habits
 from hubbub_gevent.socket import socket
 from hubbub_gevent.ssl import SSLContext
 
 __all__ = ["BaseServer", "DatagramServer", "StreamServer"]
 
 
-class StreamServer(_StreamServer):
+class DatagramServer(Habits, _DatagramServer):
+    """gevent's DatagramServer."""
+
+
+class StreamServer(Habits, _StreamServer):
     """:class:`hubbub_server.StreamServer` with gevent's arguments for TLS."""
 
     def __init__(
