@@ -339,6 +339,26 @@ def test_event_between_two_hubs(hub):
     assert seen == [True]
 
 
+def test_two_hubs_take_turns(hub):
+    """Two hubs that answer each other through events: no set is missed, and none wakes somebody twice."""
+    ping, pong = Event(), Event()
+    rounds = 300
+
+    def other():
+        for _ in range(rounds):
+            assert ping.wait(timeout=5)
+            ping.clear()
+            pong.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    for _ in range(rounds):
+        ping.set()
+        assert pong.wait(timeout=5)
+        pong.clear()
+    thread.join()
+
+
 def test_two_hubs_hand_results_over(hub):
     """Two hubs that answer each other through results never miss one another."""
     questions = [AsyncResult() for _ in range(300)]
