@@ -3,6 +3,9 @@
 :func:`open` takes what the builtin takes and returns what it returns, over a raw file of this module:
 :class:`PolledFile` where the descriptor can be polled, :class:`ThreadedFile` where it cannot (regular files, which the
 kernel always calls ready). Several greenlets may use one buffered file: their calls take turns.
+
+As with :mod:`io`, a read that is cut short by an exception (a :class:`hubbub.Timeout`, for instance) in the middle of a
+line or block loses what it had taken of it.
 """
 
 from __future__ import annotations
