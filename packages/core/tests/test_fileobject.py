@@ -32,6 +32,14 @@ def pipe():
 
 
 @pytest.fixture
+def any_hub():
+    """A hub on the default loop, for what does not depend on the loop."""
+    made = hubbub.get_hub()
+    yield made
+    made.destroy()
+
+
+@pytest.fixture
 def path(tmp_path):
     return tmp_path / "file"
 
@@ -335,7 +343,7 @@ def test_regular_file_goes_through_threads(hub, path):
 
 @pytest.mark.parametrize("mode", ["w", "wb", "w+", "w+b", "x", "xb", "a", "a+b", "r", "rb", "r+", "r+b", "rt", "+r"])
 @pytest.mark.parametrize("buffering", [-1, 0, 1, 100])
-def test_modes(hub, path, mode, buffering):
+def test_modes(any_hub, path, mode, buffering):
     """Every mode and buffering gives what the builtin gives: the same kind of file, the same content, or error."""
     results = []
     for opener in (builtins.open, fileobject.open):
@@ -402,7 +410,7 @@ def use(opener, path, mode, buffering):
         ("bad\0name",),
     ],
 )
-def test_bad_arguments(hub, path, arguments):
+def test_bad_arguments(any_hub, path, arguments):
     """Wrong modes, names and descriptors raise what the builtin raises, and leave no descriptor."""
     path.write_text("x")
     name = arguments[0] or os.fspath(path)
@@ -416,7 +424,7 @@ def test_bad_arguments(hub, path, arguments):
         assert (ours.value.errno, ours.value.filename) == (theirs.value.errno, theirs.value.filename)
 
 
-def test_opener(hub, path):
+def test_opener(any_hub, path):
     """An opener is called with path and flags, and its descriptor used."""
     seen = []
 
@@ -432,13 +440,13 @@ def test_opener(hub, path):
         fileobject.open(path, opener=lambda name, flags: -1)
 
 
-def test_descriptors_are_not_inherited(hub, path):
+def test_descriptors_are_not_inherited(any_hub, path):
     """What open opens is closed in programs that are started, as PEP 446 wants."""
     with fileobject.open(path, "w") as file:
         assert not os.get_inheritable(file.fileno())
 
 
-def test_large_file(hub, path):
+def test_large_file(any_hub, path):
     """Large files are read and written in one go, by piece, and at positions."""
     data = os.urandom(1 << 20)
     with fileobject.open(path, "w+b") as file:
@@ -452,7 +460,7 @@ def test_large_file(hub, path):
         assert buffer == data[1010:101010]
 
 
-def test_text_positions(hub, path):
+def test_text_positions(any_hub, path):
     """tell and seek work in text files."""
     path.write_text("höhe\nzwei\ndrei\n", encoding="utf-8")
     with fileobject.open(path, encoding="utf-8") as file:

@@ -23,6 +23,14 @@ def script(text):
     return [PYTHON, "-S", "-c", text]
 
 
+@pytest.fixture
+def any_hub():
+    """A hub on the default loop, for what does not depend on the loop."""
+    made = hubbub.get_hub()
+    yield made
+    made.destroy()
+
+
 def descriptors():
     return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
 
@@ -184,7 +192,7 @@ def test_text_mode(hub):
 
 @pytest.mark.parametrize("bufsize", [-1, 0, 1, 4096])
 @pytest.mark.parametrize("text", [False, True])
-def test_conversation(hub, bufsize, text):
+def test_conversation(any_hub, bufsize, text):
     """A dialogue line by line works with every buffer size."""
     warn = pytest.warns(RuntimeWarning, match="line buffering") if bufsize == 1 and not text else None
     if warn is not None:
@@ -227,7 +235,7 @@ def test_close_while_another_reads(hub):
         hub.exception_stream = None
 
 
-def test_stdout_to_files(hub, tmp_path):
+def test_stdout_to_files(any_hub, tmp_path):
     """Redirection to files, to nothing and to each other works as in the standard library."""
     with open(tmp_path / "out", "wb") as out:
         assert subprocess.call(["sh", "-c", "echo a; echo b >&2"], stdout=out, stderr=STDOUT) == 0
@@ -235,7 +243,7 @@ def test_stdout_to_files(hub, tmp_path):
     assert subprocess.call(["sh", "-c", "echo a"], stdout=DEVNULL, stdin=DEVNULL) == 0
 
 
-def test_functions(hub):
+def test_functions(any_hub):
     """run, call, check_call, check_output, getoutput and getstatusoutput do what the standard ones do."""
     assert subprocess.run(["true"]).returncode == 0
     assert subprocess.run(["sh", "-c", "echo x"], stdout=PIPE, check=True).stdout == b"x\n"
@@ -262,7 +270,7 @@ def test_functions(hub):
         ("check_output", {"check": True}),
     ],
 )
-def test_arguments_that_exclude_one_another(hub, function, arguments):
+def test_arguments_that_exclude_one_another(any_hub, function, arguments):
     """Contradictory arguments are refused as in the standard library, with the same words."""
     with pytest.raises(ValueError) as ours:
         getattr(subprocess, function)(["true"], **arguments)
@@ -293,7 +301,7 @@ def test_run_kills_after_its_time(hub):
         ({"args": ["true\0"]}, ValueError),
     ],
 )
-def test_bad_arguments_leave_nothing(hub, arguments, error):
+def test_bad_arguments_leave_nothing(any_hub, arguments, error):
     """What cannot be started raises the standard exception and leaves neither descriptor nor child."""
     hubbub.sleep(0)
     pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE} | arguments
@@ -413,7 +421,7 @@ def test_without_process_descriptors(hub, monkeypatch, main_thread):
     assert signal.getsignal(signal.SIGCHLD) == previous
 
 
-def test_options_reach_the_child(hub):
+def test_options_reach_the_child(any_hub):
     """preexec_fn, pass_fds, start_new_session, env, cwd and umask reach the child."""
     readable, writable = os.pipe()
     try:
