@@ -80,6 +80,12 @@ def _await_reply(sock: Socket, query: Query, until: float) -> Reply | None:
     """The reply, or None when it is late."""
     ignored = 0
     while (left := until - monotonic()) > 0:
+        if not ignored:
+            # Nothing can have come yet, so the first attempt to read is saved.
+            try:
+                sock.wait_readable(left)
+            except TimeoutError:
+                return None
         sock.settimeout(left)
         try:
             wire = sock.recv(_MAX_DATAGRAM)

@@ -10,20 +10,25 @@ from __future__ import annotations
 import _socket
 import socket
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 __all__ = ["in_order", "source_of"]
 
-# Prefix, its length in bits, precedence, label: RFC 6724, section 2.1; longest prefix first.
-_POLICY = (
-    (b"\0" * 15 + b"\1", 128, 50, 0),
-    (b"\0" * 10 + b"\xff\xff", 96, 35, 4),
-    (b"\0" * 12, 96, 1, 3),
-    (b"\x20\x01\0\0", 32, 5, 5),
-    (b"\x20\x02", 16, 30, 2),
-    (b"\x3f\xfe", 16, 1, 12),
-    (b"\xfe\xc0", 10, 1, 11),
-    (b"\xfc", 7, 3, 13),
-    (b"", 0, 40, 1),
+# The bits of a prefix, how many bits follow it, precedence, label: RFC 6724, section 2.1; longest prefix first.
+_POLICY = tuple(
+    (int.from_bytes(prefix.ljust(16, b"\0")) >> (128 - bits), 128 - bits, precedence, label)
+    for prefix, bits, precedence, label in (
+        (b"\0" * 15 + b"\1", 128, 50, 0),
+        (b"\0" * 10 + b"\xff\xff", 96, 35, 4),
+        (b"\0" * 12, 96, 1, 3),
+        (b"\x20\x01\0\0", 32, 5, 5),
+        (b"\x20\x02", 16, 30, 2),
+        (b"\x3f\xfe", 16, 1, 12),
+        (b"\xfe\xc0", 10, 1, 11),
+        (b"\xfc", 7, 3, 13),
+        (b"", 0, 40, 1),
+    )
 )
 _LINK_LOCAL, _SITE_LOCAL, _GLOBAL = 0x2, 0x5, 0xE
 _NETWORK_BITS = 64
@@ -40,36 +45,43 @@ def in_order(addresses: Sequence[str], source: Callable[[str], str | None]) -> l
     return sorted(addresses, key=lambda address: _rank(address, source(address)))
 
 
+class _Properties(NamedTuple):
+    number: int
+    scope: int
+    precedence: int
+    label: int
+
+
 def _rank(address: str, source: str | None) -> tuple[bool, bool, bool, int, int, int]:
     """Smaller is better."""
-    packed = _packed(address)
-    scope = _scope(packed)
-    precedence, label = _policy(packed)
+    to = _properties(address)
     if source is None:
-        return (True, True, True, -precedence, scope, 0)  # 1: avoid unusable destinations
-    from_packed = _packed(source)
+        return (True, True, True, -to.precedence, to.scope, 0)  # 1: avoid unusable destinations
+    come = _properties(source)
     return (
         False,
-        scope != _scope(from_packed),  # 2: prefer matching scope
-        label != _policy(from_packed)[1],  # 5: prefer matching label
-        -precedence,  # 6: prefer higher precedence
-        scope,  # 8: prefer smaller scope
-        -_common_bits(packed, from_packed) if ":" in address else 0,  # 9: use longest matching prefix
+        to.scope != come.scope,  # 2: prefer matching scope
+        to.label != come.label,  # 5: prefer matching label
+        -to.precedence,  # 6: prefer higher precedence
+        to.scope,  # 8: prefer smaller scope
+        -_common_bits(to.number, come.number) if ":" in address else 0,  # 9: use longest matching prefix
     )
+
+
+@lru_cache(maxsize=1024)
+def _properties(address: str) -> _Properties:
+    packed = _packed(address)
+    number = int.from_bytes(packed)
+    for prefix, shift, precedence, label in _POLICY:
+        if number >> shift == prefix:
+            return _Properties(number, _scope(packed), precedence, label)
+    raise AssertionError("the last prefix matches everything")
 
 
 def _packed(address: str) -> bytes:
     if ":" in address:
         return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
     return b"\0" * 10 + b"\xff\xff" + socket.inet_aton(address)
-
-
-def _policy(packed: bytes) -> tuple[int, int]:
-    number = int.from_bytes(packed)
-    for prefix, bits, precedence, label in _POLICY:
-        if (number ^ int.from_bytes(prefix.ljust(16, b"\0"))) >> (128 - bits) == 0:
-            return precedence, label
-    raise AssertionError("the last prefix matches everything")
 
 
 def _scope(packed: bytes) -> int:
@@ -85,9 +97,8 @@ def _scope(packed: bytes) -> int:
     return _LINK_LOCAL if packed == b"\0" * 15 + b"\1" else _GLOBAL
 
 
-def _common_bits(one: bytes, other: bytes) -> int:
-    difference = int.from_bytes(one) ^ int.from_bytes(other)
-    return min(128 - difference.bit_length(), _NETWORK_BITS)
+def _common_bits(one: int, other: int) -> int:
+    return min(128 - (one ^ other).bit_length(), _NETWORK_BITS)
 
 
 def source_of(address: str) -> str | None:

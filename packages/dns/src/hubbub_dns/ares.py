@@ -13,8 +13,7 @@ import _socket
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -26,13 +25,13 @@ from hubbub_dns._errors import Failure, LookupFailed
 from hubbub_dns._flights import Land
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
-from hubbub_dns._stub import StubResolver
+from hubbub_dns.stub import StubResolver
 
 try:
-    import fcntl
-    import termios
+    import fcntl as _fcntl
+    import termios as _termios
 except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]  # asked for before use
+    _fcntl = None  # type: ignore[assignment]  # asked for before use
 
 try:
     import pycares
@@ -64,7 +63,7 @@ _abandoned: list[Any] = []
 
 
 class Resolver(StubResolver):
-    """See :class:`hubbub_dns._stub.StubResolver` for the parameters.
+    """See :class:`hubbub_dns.stub.StubResolver` for the parameters.
 
     ``timeout`` times ``attempts`` times the number of servers is the limit in total; within it c-ares sends again
     sooner, and then less and less often.
@@ -216,14 +215,19 @@ class _Channel:
         watcher.start(self._ready, fd, pass_events=True)
 
     def _ready(self, events: int, fd: int) -> None:
-        datagrams = _are_datagrams(fd)
-        if datagrams and events & READ:
-            _drop_queries(fd)
-        none = pycares.ARES_SOCKET_BAD
-        self._ares.process_fd(fd if events & READ else none, fd if events & WRITE else none)
-        if not datagrams and fd in self._watchers and _has_hung_up(fd):
-            # c-ares keeps a connection that ended in the middle of a reply; it would be readable for ever.
-            self._watchers[fd].stop()
+        # A descriptor of c-ares as a socket; its family does not matter here.
+        sock = _socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
+        try:
+            datagrams = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_DGRAM
+            if datagrams and events & READ:
+                _drop_queries(sock)
+            none = pycares.ARES_SOCKET_BAD
+            self._ares.process_fd(fd if events & READ else none, fd if events & WRITE else none)
+            if not datagrams and fd in self._watchers and _has_hung_up(sock):
+                # c-ares keeps a connection that ended in the middle of a reply; it would be readable for ever.
+                self._watchers[fd].stop()
+        finally:
+            sock.detach()
         self._go_on()
 
     def _set_timer(self) -> None:
@@ -299,45 +303,28 @@ class _Question:
         return LookupFailed(Failure.NO_RECOVERY) if len(self.chain) > MAX_CHAIN else None
 
 
-@contextmanager
-def _borrowed(fd: int) -> Iterator[_socket.socket]:
-    """A descriptor of c-ares as a socket; its family does not matter here."""
-    sock = _socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
-    try:
-        yield sock
-    finally:
-        sock.detach()
-
-
-def _are_datagrams(fd: int) -> bool:
-    with _borrowed(fd) as sock:
-        return sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_DGRAM
-
-
-def _drop_queries(fd: int) -> None:
+def _drop_queries(sock: _socket.socket) -> None:
     """Throw away datagrams at the head of the queue that are queries: c-ares takes its own, sent back, for a reply."""
-    with _borrowed(fd) as sock:
-        try:
-            # Looking at a queue that is empty would take the error that c-ares is to find there.
-            while _waiting_bytes(fd) >= 3 and not sock.recv(3, socket.MSG_PEEK)[2] & 0x80:
-                sock.recv(3)
-        except OSError:
-            return
+    try:
+        # Looking at a queue that is empty would take the error that c-ares is to find there.
+        while _waiting_bytes(sock.fileno()) >= 3 and not sock.recv(3, socket.MSG_PEEK)[2] & 0x80:
+            sock.recv(3)
+    except OSError:
+        return
 
 
 def _waiting_bytes(fd: int) -> int:
     """The length of the next datagram; 0 where the system does not tell."""
-    if fcntl is None:
+    if _fcntl is None:
         return 0
-    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+    return int.from_bytes(_fcntl.ioctl(fd, _termios.FIONREAD, b"\0" * 4), sys.byteorder)
 
 
-def _has_hung_up(fd: int) -> bool:
-    with _borrowed(fd) as sock:
-        try:
-            return not sock.recv(1, socket.MSG_PEEK)
-        except OSError:
-            return False
+def _has_hung_up(sock: _socket.socket) -> bool:
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return False
 
 
 def _csv(server: Server) -> str:

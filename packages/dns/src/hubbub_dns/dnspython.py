@@ -21,8 +21,8 @@ from hubbub_dns._errors import Failure, LookupFailed, gai_error
 from hubbub_dns._flights import Land
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server, over_tcp, over_udp
-from hubbub_dns._stub import StubResolver
 from hubbub_dns._wire import Malformed, Query, Reply, encode_name
+from hubbub_dns.stub import StubResolver
 
 try:
     import dns.exception
@@ -45,7 +45,7 @@ _FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
 
 
 class Resolver(StubResolver):
-    """See :class:`hubbub_dns._stub.StubResolver` for the parameters."""
+    """See :class:`hubbub_dns.stub.StubResolver` for the parameters."""
 
     def query(self, name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
         """The records of one type that a name has: MX, TXT, SRV and all others that dnspython reads.

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from hubbub import abc
@@ -40,12 +40,15 @@ _ANY_ADDRESS: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"
 _LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 # Host names as RFC 1123 has them, and the underscore that many use.
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
+# A host name whose last label begins with a letter: inet_aton(3) makes an address of none of these.
+_PLAIN_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 _SPECIAL = (b"", b"<broadcast>")
 """Hosts that Python itself makes addresses of."""
 # As plain integers: an enumeration would cut negative flags to the bits it knows.
 _AI_NUMERICHOST = int(socket.AI_NUMERICHOST)
 _AI_CANONNAME = int(socket.AI_CANONNAME)
 _AI_V4MAPPED = int(getattr(socket, "AI_V4MAPPED", 0))
+_AI_ADDRCONFIG = int(getattr(socket, "AI_ADDRCONFIG", 0))
 _AI_ALL = int(getattr(socket, "AI_ALL", 0))
 
 
@@ -241,16 +244,22 @@ class StubResolver(abc.Resolver):
             number = operator.index(flags)
         except TypeError:
             return _system.getaddrinfo(host, port, family, type, proto, flags)  # says what is wrong with it
+        whole = isinstance(family, int) and isinstance(type, int) and isinstance(proto, int)
+        name = _plain(host) if whole else None
+        if name is None or number & _AI_NUMERICHOST:
+            try:
+                # The system's checks and its answer for numeric hosts; it asks nobody.
+                return _system.getaddrinfo(host, port, family, type, proto, number | _AI_NUMERICHOST)
+            except socket.gaierror as error:
+                if error.errno != socket.EAI_NONAME or host is None or number & _AI_NUMERICHOST:
+                    raise
+            name = _text(host)
+        if whole and _is_lasting(port, number):
+            forms = _kept_forms(port, family, type, proto, number)
+        else:
+            forms = _forms(port, family, type, proto, number)
         try:
-            # The system's checks and its answer for numeric hosts; it asks nobody.
-            return _system.getaddrinfo(host, port, family, type, proto, number | _AI_NUMERICHOST)
-        except socket.gaierror as error:
-            if error.errno != socket.EAI_NONAME or host is None or number & _AI_NUMERICHOST:
-                raise
-        families = _wanted(family, number)
-        forms = _forms(port, family, type, proto, number, families)
-        try:
-            found = self._find(_text(host), [wanted for wanted in families if wanted in forms])
+            found = self._find(name, list(forms))
         except LookupFailed as failed:
             raise gai_error(failed.failure) from None
         entries = _entries(found, forms, mapped=family == socket.AF_INET6, everything=bool(number & _AI_ALL))
@@ -386,6 +395,11 @@ def _encoded(host: Any) -> bytes | None:
     return bytes(host) if isinstance(host, (bytes, bytearray)) else None
 
 
+def _plain(host: Any) -> str | None:
+    """A host that is plainly a name, so that nothing needs to be asked about it; None if one has to look closer."""
+    return host if type(host) is str and _PLAIN_NAME.match(host) else None
+
+
 def _text(host: str | bytes) -> str:
     """A host that :func:`socket.getaddrinfo` accepts, as far as it reads it: to the first NUL."""
     return (_encoded(host) or b"").partition(b"\0")[0].decode("latin-1")
@@ -393,6 +407,9 @@ def _text(host: str | bytes) -> str:
 
 def _name(host: Any, family: int) -> str | None:
     """The name to look up, or None if the system's function needs none: it is numeric, special or refused."""
+    plain = _plain(host)
+    if plain is not None:
+        return plain
     encoded = _encoded(host)
     if encoded is None or encoded in _SPECIAL or b"\0" in encoded:
         return None
@@ -422,21 +439,19 @@ def _wanted(family: int, flags: int) -> list[int]:
     return [socket.AF_INET] if family == socket.AF_INET else [socket.AF_INET, socket.AF_INET6]
 
 
-def _forms(
-    port: Any, family: int, type: int, proto: int, flags: int, families: Sequence[int]
-) -> dict[int, list[tuple[int, int, int, Any]]]:
+def _forms(port: Any, family: int, type: int, proto: int, flags: int) -> dict[int, list[tuple[int, int, int, Any]]]:
     """What an address of each family becomes: (family, type, protocol, address to be filled in).
 
     Asked of the system with an address in place of the name. It raises what it would for the name: an unknown
     service, a socket type that does not fit, and, with AI_ADDRCONFIG, a family that this machine does not have.
     """
-    flags = flags & ~(_AI_CANONNAME | _AI_ALL) | _AI_NUMERICHOST
+    asked = flags & ~(_AI_CANONNAME | _AI_ALL) | _AI_NUMERICHOST
     forms: dict[int, list[tuple[int, int, int, Any]]] = {}
     refusal: socket.gaierror | None = None
-    for wanted in families:
+    for wanted in _wanted(family, flags):
         own = family or wanted
         try:
-            entries = _socket.getaddrinfo(_ANY_ADDRESS[own], port, own, type, proto, flags)
+            entries = _socket.getaddrinfo(_ANY_ADDRESS.get(own, "0.0.0.0"), port, own, type, proto, asked)
         except socket.gaierror as error:
             refusal = error
             continue
@@ -444,6 +459,14 @@ def _forms(
     if not forms and refusal is not None:
         raise refusal
     return forms
+
+
+_kept_forms = lru_cache(maxsize=256, typed=True)(_forms)
+
+
+def _is_lasting(port: Any, flags: int) -> bool:
+    """Whether the system's answer is always the same: it looks up no service's name and no interfaces."""
+    return (port is None or type(port) is int) and not flags & _AI_ADDRCONFIG
 
 
 def _entries(
