@@ -63,7 +63,7 @@ _abandoned: list[Any] = []
 
 
 class Resolver(StubResolver):
-    """See :class:`hubbub_dns.stub.StubResolver` for the parameters.
+    """Takes the parameters of :class:`hubbub_dns.stub.StubResolver`.
 
     ``timeout`` times ``attempts`` times the number of servers is the limit in total; within it c-ares sends again
     sooner, and then less and less often.

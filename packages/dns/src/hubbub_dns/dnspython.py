@@ -45,7 +45,7 @@ _FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
 
 
 class Resolver(StubResolver):
-    """See :class:`hubbub_dns.stub.StubResolver` for the parameters."""
+    """Takes the parameters of :class:`hubbub_dns.stub.StubResolver`."""
 
     def query(self, name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
         """The records of one type that a name has: MX, TXT, SRV and all others that dnspython reads.
