@@ -32,7 +32,7 @@ int hb_poll(hb_loop *loop, double seconds);
 
 /* The ring: pairs (fd, events), events READ 1 | WRITE 2; an error or a hang-up sets every bit that is
    armed.  A descriptor has one pair at most.  What is in it is valid until the next hb_poll, where it is
-   until the next hb_arm.  Forgetting a descriptor does not take back what lies in the ring. */
+   until an hb_arm returns something else than 0.  Forgetting a descriptor does not take back what lies in the ring. */
 int *hb_fired(hb_loop *loop);
 
 /* How many entries the last hb_poll has put there. */
@@ -41,7 +41,8 @@ int hb_count(hb_loop *loop);
 /* Level-triggered interest in a descriptor, READ 1 | WRITE 2, 0 for none.  The handle is made on
    first use and kept; to ask for what is armed already costs next to nothing.
    -EBADF: not an open descriptor, -EPERM: one that the system cannot wait for (a regular file),
-   -EINVAL: no such events.  After an error event the handle may be disarmed: ask again. */
+   -EINVAL: no such events.  After an error event the handle may be disarmed: ask again.
+   0; or 1: done, and the ring is somewhere else now, see hb_fired. */
 int hb_arm(hb_loop *loop, int fd, int events);
 
 /* Drops the handle of a descriptor, before it is closed; harmless if it was closed or even opened

@@ -113,6 +113,7 @@ struct hb_ring {
     int room;
 };
 
+/* 1: it has moved. */
 static inline int hb_ring_reserve(struct hb_ring *ring, int entries)
 {
     int room = ring->room ? ring->room : 64;
@@ -126,7 +127,7 @@ static inline int hb_ring_reserve(struct hb_ring *ring, int entries)
         return -ENOMEM;
     ring->pairs = grown;
     ring->room = room;
-    return 0;
+    return 1;
 }
 
 static inline void hb_ring_push(struct hb_ring *ring, int key, int events)

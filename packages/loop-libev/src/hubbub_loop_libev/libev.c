@@ -409,8 +409,6 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
 {
     struct handle *handle = NULL;
     *error = door(loop, fd);
-    if (!*error)
-        *error = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
     if (*error)
         return NULL;
     handle = calloc(1, sizeof *handle);
@@ -441,7 +439,7 @@ static void handle_set(hb_loop *loop, struct handle *handle, int events)
 int hb_arm(hb_loop *loop, int fd, int events)
 {
     struct handle *handle;
-    int error = may_call(loop);
+    int moved, error = may_call(loop);
     if (error)
         return error;
     if (events & ~(HB_READ | HB_WRITE))
@@ -451,6 +449,9 @@ int hb_arm(hb_loop *loop, int fd, int events)
         return 0;
     if (events && handle && fcntl(fd, F_GETFD) < 0)
         return -errno;
+    moved = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
+    if (moved < 0)
+        return moved;
     if (!handle)
         handle = handle_new(loop, fd, &error);
     if (!error && !handle->unsettled) {
@@ -459,7 +460,7 @@ int hb_arm(hb_loop *loop, int fd, int events)
     }
     if (!error)
         handle_set(loop, handle, events);
-    return error;
+    return error ? error : moved;
 }
 
 int hb_forget(hb_loop *loop, int fd)

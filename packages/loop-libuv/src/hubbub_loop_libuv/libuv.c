@@ -386,9 +386,7 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
         *error = -ENOMEM;
         return NULL;
     }
-    *error = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
-    if (!*error)
-        *error = open_poll(loop, handle, fd);
+    *error = open_poll(loop, handle, fd);
     if (*error) {
         free(handle);
         return NULL;
@@ -407,7 +405,7 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
 int hb_arm(hb_loop *loop, int fd, int events)
 {
     struct handle *handle;
-    int error = may_call(loop);
+    int moved, error = may_call(loop);
     if (error)
         return error;
     if (events & ~(HB_READ | HB_WRITE))
@@ -417,6 +415,9 @@ int hb_arm(hb_loop *loop, int fd, int events)
         return 0;
     if (events && handle && fcntl(fd, F_GETFD) < 0)
         return -errno;
+    moved = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
+    if (moved < 0)
+        return moved;
     if (!handle)
         handle = handle_new(loop, fd, &error);
     if (handle)
@@ -425,7 +426,7 @@ int hb_arm(hb_loop *loop, int fd, int events)
         handle->armed = 0; /* what was disarmed may be another file by now: tell libuv in any case */
     if (!error)
         handle->wanted = events;
-    return error;
+    return error ? error : moved;
 }
 
 int hb_forget(hb_loop *loop, int fd)

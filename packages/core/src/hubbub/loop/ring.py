@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from struct import Struct
 from typing import Any, ClassVar
 
 from hubbub.exceptions import InvalidThreadUseError
 from hubbub.loop.base import BaseLoop
 
 __all__ = ["RingLoop"]
+
+_PAIR = Struct("ii")
+_first_pair: Callable[[Any], Any] = _PAIR.unpack_from
 
 
 class RingLoop(BaseLoop):
@@ -35,9 +39,11 @@ class RingLoop(BaseLoop):
         self._loop = loop
         self._hb_poll = self.lib.hb_poll
         self._hb_arm = self.lib.hb_arm
-        self._hb_fired = self.lib.hb_fired
-        self._unpack = self.ffi.unpack
-        self._ring = self._hb_fired(loop)
+        self._find_ring()
+
+    def _find_ring(self) -> None:
+        self._ring = self.lib.hb_fired(self._loop)
+        self._first = self.ffi.buffer(self._ring, _PAIR.size) if self._ring else b""
 
     def _close(self, forked: bool) -> None:
         loop, self._loop = self._loop, self.ffi.NULL
@@ -72,8 +78,7 @@ class RingLoop(BaseLoop):
         try:
             count = self._hb_poll(self._loop, timeout)
             if count == 1:
-                ring = self._ring
-                return ((ring[0], ring[1]),)
+                return (_first_pair(self._first),)
             if count > 0:
                 return self._pairs(count)
         except BaseException:
@@ -85,16 +90,18 @@ class RingLoop(BaseLoop):
             self._check(count)
         return ()
 
-    def _pairs(self, count: int) -> Iterator[tuple[int, int]]:
-        numbers = iter(self._unpack(self._ring, 2 * count) if count else ())
-        return zip(numbers, numbers)  # noqa: B905  # strict costs, and the ring holds pairs
+    def _pairs(self, count: int) -> Iterator[Any]:
+        if not count:
+            return iter(())
+        # A copy: a signal handler may arm a descriptor, and the ring move, while somebody is still reading.
+        return _PAIR.iter_unpack(bytes(self.ffi.buffer(self._ring, _PAIR.size * count)))
 
     def arm(self, fd: int, events: int) -> None:
         """See :meth:`hubbub.abc.Loop.arm`."""
         result = self._hb_arm(self._loop, fd, events)
         if result:
+            self._find_ring()  # it may have moved, to have room for one more
             self._check(result)
-        self._ring = self._hb_fired(self._loop)  # it may have moved, to have room for one more
 
     def forget(self, fd: int) -> None:
         """See :meth:`hubbub.abc.Loop.forget`."""
