@@ -29,6 +29,7 @@ __all__ = ["Socket", "close", "closing", "wait_readable", "wait_writable"]
 
 T = TypeVar("T")
 _OWN: Any = object()
+_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
 _os_close = os.close
@@ -125,22 +126,22 @@ class Socket(socket.socket):
         self._read, self._write = handle.read, handle.write
         return handle
 
-    def _reading(self, call: Callable[..., T], *args: Any) -> T:
-        """Make ``call`` as often as it takes."""
+    def _reading(self, call: Callable[..., T], *args: Any, flags: int = 0) -> T:
+        """Make ``call`` as often as it takes; once only if ``flags`` have MSG_DONTWAIT."""
         while True:
             try:
                 return call(self, *args)
             except BlockingIOError:
-                if self._limit == 0.0:
+                if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
             self.wait_readable()
 
-    def _writing(self, call: Callable[..., T], *args: Any) -> T:
+    def _writing(self, call: Callable[..., T], *args: Any, flags: int = 0) -> T:
         while True:
             try:
                 return call(self, *args)
             except BlockingIOError:
-                if self._limit == 0.0:
+                if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
             self.wait_writable()
 
@@ -149,13 +150,13 @@ class Socket(socket.socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """:meth:`socket.socket.recv`."""
         read = self._read
-        if read is not None and not read.ready and self._limit != 0.0 and not read.wait(self._limit):
-            raise TimeoutError("timed out")
+        if read is not None and not read.ready and self._limit != 0.0 and not flags & _DONTWAIT:
+            self.wait_readable()
         while True:
             try:
                 data = _recv(self, bufsize, flags)
             except BlockingIOError:
-                if self._limit == 0.0:
+                if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
             else:
                 if read is not None:
@@ -167,13 +168,13 @@ class Socket(socket.socket):
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """:meth:`socket.socket.recv_into`."""
         read = self._read
-        if read is not None and not read.ready and self._limit != 0.0 and not read.wait(self._limit):
-            raise TimeoutError("timed out")
+        if read is not None and not read.ready and self._limit != 0.0 and not flags & _DONTWAIT:
+            self.wait_readable()
         while True:
             try:
                 count = _recv_into(self, buffer, nbytes, flags)
             except BlockingIOError:
-                if self._limit == 0.0:
+                if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
             else:
                 if read is not None:
@@ -185,19 +186,19 @@ class Socket(socket.socket):
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
-        return self._reading(_Base.recvfrom, bufsize, flags)
+        return self._reading(_Base.recvfrom, bufsize, flags, flags=flags)
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Address]:
         """:meth:`socket.socket.recvfrom_into`."""
-        return self._reading(_Base.recvfrom_into, buffer, nbytes, flags)
+        return self._reading(_Base.recvfrom_into, buffer, nbytes, flags, flags=flags)
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """:meth:`socket.socket.recvmsg`."""
-        return self._reading(_Base.recvmsg, bufsize, ancbufsize, flags)
+        return self._reading(_Base.recvmsg, bufsize, ancbufsize, flags, flags=flags)
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """:meth:`socket.socket.recvmsg_into`."""
-        return self._reading(_Base.recvmsg_into, buffers, ancbufsize, flags)
+        return self._reading(_Base.recvmsg_into, buffers, ancbufsize, flags, flags=flags)
 
     # Sending --------------------------------------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Socket(socket.socket):
         try:
             return _send(self, data, flags)
         except BlockingIOError:
-            if self._limit == 0.0:
+            if self._limit == 0.0 or flags & _DONTWAIT:
                 raise
         self.wait_writable()
         return self._writing(_send, data, flags)
@@ -221,7 +222,7 @@ class Socket(socket.socket):
             if sent == size:
                 return
         except BlockingIOError:
-            if self._limit == 0.0:
+            if self._limit == 0.0 or flags & _DONTWAIT:
                 raise
         self._send_rest(memoryview(view), sent, flags)
 
@@ -232,7 +233,7 @@ class Socket(socket.socket):
             try:
                 sent += _send(self, view[sent:], flags)
             except BlockingIOError:
-                if limit == 0.0:
+                if limit == 0.0 or flags & _DONTWAIT:
                     raise
             if sent >= len(view):
                 return
@@ -240,11 +241,11 @@ class Socket(socket.socket):
 
     def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto`."""
-        return self._writing(_Base.sendto, *args)
+        return self._writing(_Base.sendto, *args, flags=args[1] if len(args) > 2 else 0)
 
     def sendmsg(self, *args: Any) -> int:
         """:meth:`socket.socket.sendmsg`."""
-        return self._writing(_Base.sendmsg, *args)
+        return self._writing(_Base.sendmsg, *args, flags=args[2] if len(args) > 2 else 0)
 
     # Connecting -----------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,13 @@ class local:
         object.__setattr__(self, "_local__dicts", dicts)
         return self
 
+    def __copy__(self) -> local:
+        """Another one, with the current greenlet's attributes."""
+        args, kwargs = object.__getattribute__(self, "_local__arguments")
+        new: local = type(self).__new__(type(self), *args, **kwargs)
+        _attributes(new).update(_attributes(self))
+        return new
+
     def __getattribute__(self, name: str) -> Any:
         mine = _attributes(self)
         if name == "__dict__":

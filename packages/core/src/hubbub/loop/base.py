@@ -540,6 +540,12 @@ class BaseLoop(Loop):
         """Watch for the end of a child process."""
         return watchers.Child(self, pid, trace, ref)
 
+    def install_sigchld(self) -> None:
+        """Nothing: child watchers use process descriptors, or take the signal when the first of them starts."""
+
+    def reset_sigchld(self) -> None:
+        """Nothing: see :meth:`install_sigchld`."""
+
     def async_(self, ref: bool = True, priority: int = 0) -> watchers.Async:
         """A wake-up for other threads to send."""
         return watchers.Async(self, ref, priority)
