@@ -33,9 +33,9 @@ def read_all(sock: Socket) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_the_end_that_arrives_with_the_last_data(request, kind):
+def test_the_end_that_arrives_with_the_last_data(unix, tcp, kind):
     """Data and the end of the stream that arrive together are both seen."""
-    ours, theirs = request.getfixturevalue(kind)
+    ours, theirs = unix if kind == "unix" else tcp
     reader = spawn(read_all, ours)
     sleep(0.001)
     theirs.send(b"last")
