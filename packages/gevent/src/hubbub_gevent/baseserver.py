@@ -26,10 +26,7 @@ class Habits:
 
     @property
     def _handle(self) -> Any:
-        handle = self.handle
-        if handle is None:
-            raise AttributeError("handle")
-        return handle
+        return self.handle
 
     def set_handle(self, handle: Callable[..., Any]) -> None:
         """Set what is called for each thing accepted.

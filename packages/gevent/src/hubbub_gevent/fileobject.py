@@ -10,9 +10,16 @@ __all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread
 
 
 class FileObjectBase(_FileObject):
-    """What gevent's file objects share."""
+    """What gevent's file objects share: older names of parameters, and no name once closed."""
 
     default_bufsize = -1
+
+    def __init__(self, fobj: Any, mode: Any = None, buffering: Any = None, *args: Any, **kwargs: Any) -> None:
+        if "bufsize" in kwargs:
+            buffering = kwargs.pop("bufsize")
+        if "close" in kwargs:
+            kwargs["closefd"] = kwargs.pop("close")
+        super().__init__(fobj, mode, self.default_bufsize if buffering is None else buffering, *args, **kwargs)
 
 
 class FileObjectPosix(FileObjectBase):

@@ -47,6 +47,24 @@ def _stack(frame: FrameType | None, limit: int) -> _Frame | None:
     return first
 
 
+def tree_locals(spawner: Any) -> dict[str, Any]:
+    """The dictionary that all greenlets spawned below one share; begun by the first below the main greenlet."""
+    tree = getattr(spawner, "spawn_tree_locals", None)
+    if tree is None:
+        tree = {}
+        if spawner.parent is not None:
+            spawner.spawn_tree_locals = tree
+    return tree
+
+
+def track_raw(new: Any) -> None:
+    """Give a bare greenlet what :class:`Greenlet` knows of its spawner."""
+    spawner = getcurrent()
+    new.spawning_greenlet = weakref.ref(spawner)
+    new.spawning_stack = _stack(sys._getframe(2), 10)
+    new.spawn_tree_locals = tree_locals(spawner)
+
+
 _spawn_callbacks: set[Callable[[Any], Any]] | None = None
 
 
@@ -59,9 +77,7 @@ class Greenlet(_greenlet.Greenlet):
         super().__init__(None, *args, context=Context())
         if run is not None:
             self._run = run
-        if run is not None and not callable(run):
-            raise TypeError("The run argument or self._run must be callable")
-        if not callable(getattr(self, "_run", None)):
+        if not callable(self._run):
             raise TypeError("The run argument or self._run must be callable")
         self.kwargs = kwargs
         self.spawning_greenlet: Any = None
@@ -77,18 +93,18 @@ class Greenlet(_greenlet.Greenlet):
         spawner = getcurrent()
         self.spawning_greenlet = weakref.ref(spawner)
         self.spawning_stack = _stack(sys._getframe(2), self.spawning_stack_limit)
-        tree = getattr(spawner, "spawn_tree_locals", None)
-        if tree is None:
-            tree = {}
-            if spawner.parent is not None and hasattr(spawner, "__dict__"):
-                spawner.spawn_tree_locals = tree  # type: ignore[attr-defined]  # any greenlet with a dictionary
-        self.spawn_tree_locals = tree
+        self.spawn_tree_locals = tree_locals(spawner)
 
     @property
     def minimal_ident(self) -> int:
         """A small number, used again when this greenlet is gone."""
-        number: int = self.hub.ident_registry.get_ident(self)  # type: ignore[attr-defined]  # the facade's hub
+        number: int = self.parent.ident_registry.get_ident(self)  # type: ignore[union-attr]  # the facade's hub
         return number
+
+    @property
+    def exc_info(self) -> Any:
+        """(type, error, traceback) of the error it ended with, or None."""
+        return super().exc_info or None
 
     @property
     def name(self) -> str:
@@ -102,24 +118,22 @@ class Greenlet(_greenlet.Greenlet):
         self._name = name
 
     def _formatinfo(self) -> str:
-        run = getattr(self, "_run", None)
-        owner = getattr(run, "__self__", None)
-        name = getattr(run, "__name__", None) or repr(run)
-        if owner is self:
-            return ""
-        text = name
-        if owner is not None:
-            text = f"<bound method {type(owner).__name__}.{name} of {owner!r}>"
-        else:
-            text = repr(run) if not hasattr(run, "__name__") else f"{run!r}"
+        text = self.__dict__.get("_described") or self._describe_run()
         arguments = [repr(item)[:50] for item in self.args]
         arguments += [f"{key}={value!r}"[:50] for key, value in self.kwargs.items()]
         return f"{text}({', '.join(arguments)})" if arguments else text
 
+    def _describe_run(self) -> str:
+        run = self._run
+        owner = getattr(run, "__self__", None)
+        name = getattr(run, "__name__", None) or repr(run)
+        if owner is None or owner is self:
+            return name
+        return f"<bound method {type(owner).__name__}.{name} of {owner!r}>"
+
     def __repr__(self) -> str:
-        text = f"<{type(self).__name__} {self.name!r} at {id(self):#x}"
-        info = self._formatinfo()
-        return f"{text}: {info}>" if info else f"{text}>"
+        name = f' "{self._name}"' if self._name is not None else ""
+        return f"<{type(self).__name__}{name} at {id(self):#x}: {self._formatinfo()}>"
 
     @classmethod
     def add_spawn_callback(cls, callback: Callable[[Any], Any]) -> None:
@@ -147,6 +161,44 @@ class Greenlet(_greenlet.Greenlet):
         if _spawn_callbacks is not None and not self.started and not self.dead:
             self._announce()
         super().start()
+
+    @classmethod
+    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Any:
+        """Create one and start it after ``seconds``.
+
+        :raises TypeError: there is nothing to run.
+        """
+        if cls is Greenlet and not args:
+            raise TypeError("spawn_later needs a function to run")
+        return super().spawn_later(seconds, *args, **kwargs)
+
+    def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: Any = None) -> None:
+        """Raise ``exception`` in it. What is no exception gives a TypeError there."""
+        if not (
+            isinstance(exception, BaseException)
+            or (isinstance(exception, type) and issubclass(exception, BaseException))
+        ):
+            exception = TypeError(f"exceptions must derive from BaseException, not {type(exception).__name__}")
+        super().kill(exception, block, timeout)
+
+    def get(self, block: bool = True, timeout: Any = None) -> Any:
+        """What it returned; raises what it raised."""
+        if isinstance(timeout, Timeout):
+            with timeout:
+                return super().get(block)
+        return super().get(block, timeout)
+
+    def join(self, timeout: Any = None) -> None:
+        """Wait until it has ended."""
+        if not isinstance(timeout, Timeout):
+            super().join(timeout)
+            return
+        try:
+            with timeout:
+                super().join()
+        except Timeout as error:
+            if error is not timeout:
+                raise
 
     def start_later(self, seconds: float) -> None:
         """Run after ``seconds``."""

@@ -56,13 +56,12 @@ __all__ = [
 _NONE: Any = object()
 _main_ident: list[int] = []
 idle = _hub.idle
-sleep = _hub.sleep
+_sleep = _hub.sleep
 
 
 class Hub(_hub.Hub):
     """gevent's hub: :class:`hubbub.hub.Hub` with the attributes that gevent's users know."""
 
-    WAITS_FOR_THREADS = False
     threadpool_size = 10
     periodic_monitoring_thread: Any = None
 
@@ -75,6 +74,11 @@ class Hub(_hub.Hub):
     def main_hub(self) -> bool:
         """Whether this is the hub of the main thread."""
         return self.thread_ident == _main_thread_ident()
+
+    @property
+    def WAITS_FOR_THREADS(self) -> bool:  # type: ignore[override]  # hubbub's is a constant
+        """In the main thread LoopExit is raised as soon as nothing on its own loop is left."""
+        return not self.main_hub
 
     @property
     def loop_class(self) -> Any:
@@ -132,6 +136,23 @@ class Hub(_hub.Hub):
 
             self.periodic_monitoring_thread = PeriodicMonitoringThread(self)
         return self.periodic_monitoring_thread
+
+    def wait(self, watcher: Any) -> None:
+        """Wait for one event of ``watcher``.
+
+        :raises InvalidSwitchError: somebody else switched here.
+        """
+        waiter = Waiter(self)
+        watcher.start(waiter.switch, waiter)
+        try:
+            result = waiter.get()
+            if result is not waiter:
+                raise InvalidSwitchError(
+                    f"Invalid switch into {getcurrent()!r}: got {result!r} (expected {waiter!r}; "
+                    f"waiting on {self!r} with {watcher!r})"
+                )
+        finally:
+            watcher.stop()
 
     def cancel_wait(self, watcher: Any, error: Any, close_watcher: bool = False) -> None:
         """Make who waits for ``watcher`` fail with ``error``."""
@@ -223,6 +244,27 @@ def get_loop() -> Any:
     return get_hub().loop
 
 
+def sleep(seconds: float = 0, ref: bool = True) -> None:
+    """Let others run for at least ``seconds``; 0 or less yields once.
+
+    :raises InvalidSwitchError: somebody else switched here.
+    """
+    hub = get_hub()
+    if seconds <= 0:
+        waiter = Waiter(hub)
+        call = hub.loop.run_callback(waiter.switch, waiter)
+        try:
+            result = waiter.get()
+        finally:
+            call.stop()
+        if result is not waiter:
+            raise InvalidSwitchError(f"Invalid switch into {getcurrent()!r}: got {result!r}")
+        return
+    hub.loop.update_now()
+    with hub.loop.timer(seconds, ref=ref) as timer:
+        hub.wait(timer)
+
+
 def spawn_raw(function: Any, *args: Any, **kwargs: Any) -> Any:
     """A bare greenlet, started soon.
 
@@ -230,7 +272,12 @@ def spawn_raw(function: Any, *args: Any, **kwargs: Any) -> Any:
     """
     if not callable(function):
         raise TypeError("function must be callable")
-    return _spawn_raw(function, *args, **kwargs)
+    new = _spawn_raw(function, *args, **kwargs)
+    if config.track_greenlet_tree:
+        from hubbub_gevent.greenlet import track_raw
+
+        track_raw(new)
+    return new
 
 
 def kill(greenlet: Any, exception: Any = GreenletExit) -> None:

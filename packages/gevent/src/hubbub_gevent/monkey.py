@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import hubbub_monkey
@@ -12,6 +15,7 @@ from hubbub_monkey.patching import originals as saved
 
 from hubbub_gevent import events as _events
 from hubbub_gevent.events import DoNotPatch
+from hubbub_gevent.hub import sleep
 
 __all__ = [
     "MonkeyPatchWarning",
@@ -38,7 +42,6 @@ __all__ = [
 ]
 
 _FLAGS = ("socket", "dns", "time", "select", "thread", "os", "ssl", "subprocess", "signal", "queue")
-_ORDER = ("os", "threading", "time", "socket", "dns", "select", "selectors", "ssl", "subprocess", "signal", "queue")
 _earlier: list[dict[str, Any]] = []
 
 
@@ -69,18 +72,26 @@ def _apply(*names: str) -> None:
 
 
 def _apply_one(name: str) -> None:
-    target = sys.modules.get("socket" if name == "dns" else name)
+    module = "socket" if name == "dns" else name
+    target, source = importlib.import_module(module), importlib.import_module(f"hubbub_gevent.{module}")
+    items = list(getattr(source, "__dns__" if name == "dns" else "__implements__", ()))
     try:
-        _events.notify_and_call_entry_points(_events.GeventWillPatchModuleEvent(name, None, target, []))
+        _events.notify_and_call_entry_points(_events.GeventWillPatchModuleEvent(module, source, target, items))
     except DoNotPatch:
         return
     hubbub_monkey.patch_module(name)
-    _events.notify_and_call_entry_points(_events.GeventDidPatchModuleEvent(name, None, target))
+    _events.notify_and_call_entry_points(_events.GeventDidPatchModuleEvent(module, source, target))
 
 
 def patch_os() -> None:
     """Fork, close and waiting for children."""
     _apply("os")
+    import os
+
+    from hubbub_gevent import os as gevent_os
+
+    for name in ("fork", "forkpty"):
+        patch_item(os, name, getattr(gevent_os, name))
 
 
 def patch_queue() -> None:
@@ -91,6 +102,9 @@ def patch_queue() -> None:
 def patch_time() -> None:
     """time.sleep."""
     _apply("time")
+    import time
+
+    patch_item(time, "sleep", sleep)
 
 
 def patch_contextvars() -> None:
@@ -107,6 +121,12 @@ def patch_thread(
 ) -> None:
     """Threads become greenlets."""
     _apply("threading")
+    if Event:
+        import threading as _threading
+
+        from hubbub_gevent.event import Event as _Event
+
+        patch_item(_threading, "Event", _Event)
 
 
 def patch_socket(dns: bool = True, aggressive: bool = True) -> None:
@@ -148,8 +168,14 @@ def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> N
 
 
 def patch_signal() -> None:
-    """Signals."""
+    """SIGCHLD handlers run in greenlets."""
     _apply("signal")
+    import signal
+
+    from hubbub_gevent import signal as gevent_signal
+
+    for name in ("signal", "getsignal"):
+        patch_item(signal, name, getattr(gevent_signal, name))
 
 
 def patch_module(
@@ -250,7 +276,7 @@ def patch_all(
         "queue": queue,
         "contextvars": contextvars,
     }
-    first = not _earlier
+    first = not _earlier or not saved
     if not first and _nothing_new({**asked, **kwargs}):
         return None
     try:
@@ -265,7 +291,8 @@ def patch_all(
         )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", MonkeyPatchWarning)
-        _apply(*_wanted(asked))
+        for function in _wanted(asked):
+            function()
     _events.notify_and_call_entry_points(_events.GeventDidPatchBuiltinModulesEvent(asked, kwargs))
     _events.notify_and_call_entry_points(_events.GeventDidPatchAllEvent(asked, kwargs))
     for item in caught:
@@ -275,13 +302,20 @@ def patch_all(
     return True
 
 
-def _wanted(asked: dict[str, Any]) -> list[str]:
-    names = {"threading" if name == "thread" else name for name in _FLAGS if asked[name]}
-    if asked["select"]:
-        names.add("selectors")
-    if not asked["socket"]:
-        names.discard("dns")
-    return [name for name in _ORDER if name in names]
+def _wanted(asked: dict[str, Any]) -> list[Callable[[], None]]:
+    """What to call, in gevent's order."""
+    steps: list[tuple[str, Callable[[], None]]] = [
+        ("os", patch_os),
+        ("thread", partial(patch_thread, Event=asked["Event"])),
+        ("time", patch_time),
+        ("socket", partial(patch_socket, dns=asked["dns"])),
+        ("select", patch_select),
+        ("ssl", patch_ssl),
+        ("subprocess", patch_subprocess),
+        ("signal", patch_signal),
+        ("queue", patch_queue),
+    ]
+    return [function for name, function in steps if asked[name]]
 
 
 def _nothing_new(wishes: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os as _os
+import os as _std_os
 from collections.abc import Callable
 from typing import Any
 
@@ -59,3 +60,7 @@ def forkpty_and_watch(
     result = forkpty()
     _watched(result[0], callback, loop, ref)
     return result
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_std_os, name)

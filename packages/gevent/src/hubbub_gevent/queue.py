@@ -1,18 +1,13 @@
-"""gevent.queue on hubbub."""
+"""gevent.queue on hubbub: waits also take a Timeout object as their limit."""
 
 from __future__ import annotations
 
-from hubbub.queue import (
-    Channel,
-    Empty,
-    Full,
-    JoinableQueue,
-    LifoQueue,
-    PriorityQueue,
-    Queue,
-    ShutDown,
-    SimpleQueue,
-)
+from types import GenericAlias
+from typing import Any
+
+from hubbub import queue as _queue
+from hubbub.queue import Empty, Full, ShutDown
+from hubbub.timeout import Timeout
 
 __all__ = [
     "Channel",
@@ -29,3 +24,55 @@ __all__ = [
 __implements__ = ["Queue", "PriorityQueue", "LifoQueue", "SimpleQueue"]
 __extensions__ = ["JoinableQueue", "Channel", "ShutDown"]
 __imports__ = ["Empty", "Full"]
+
+
+class _Limits:
+    """Waits that take a number of seconds or a Timeout."""
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        return GenericAlias(cls, item)
+
+    def get(self, block: bool = True, timeout: Any = None) -> Any:
+        """Remove and return the next item."""
+        if isinstance(timeout, Timeout):
+            with timeout:
+                return super().get(block)  # type: ignore[misc]  # a mix-in for hubbub's queues
+        return super().get(block, timeout)  # type: ignore[misc]  # see above
+
+    def put(self, item: Any, block: bool = True, timeout: Any = None) -> None:
+        """Add an item."""
+        if isinstance(timeout, Timeout):
+            with timeout:
+                super().put(item, block)  # type: ignore[misc]  # see above
+        else:
+            super().put(item, block, timeout)  # type: ignore[misc]  # see above
+
+    def peek(self, block: bool = True, timeout: Any = None) -> Any:
+        """The next item, without removing it."""
+        if isinstance(timeout, Timeout):
+            with timeout:
+                return super().peek(block)  # type: ignore[misc]  # see above
+        return super().peek(block, timeout)  # type: ignore[misc]  # see above
+
+
+class SimpleQueue(_Limits, _queue.SimpleQueue[Any]):
+    """:class:`hubbub.queue.SimpleQueue`."""
+
+
+class Queue(_Limits, _queue.Queue[Any]):
+    """:class:`hubbub.queue.Queue`."""
+
+
+class PriorityQueue(_Limits, _queue.PriorityQueue[Any]):
+    """:class:`hubbub.queue.PriorityQueue`."""
+
+
+class LifoQueue(_Limits, _queue.LifoQueue[Any]):
+    """:class:`hubbub.queue.LifoQueue`."""
+
+
+class Channel(_Limits, _queue.Channel[Any]):
+    """:class:`hubbub.queue.Channel`."""
+
+
+JoinableQueue = Queue

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from hubbub_net import selectors as _cooperative
+from hubbub_net.selectors import DefaultSelector
 
-__all__ = list(_cooperative.__all__)
+__all__ = [*_cooperative.__all__, "GeventSelector"]
+
+__implements__ = ["DefaultSelector"]
+GeventSelector = DefaultSelector
 
 
 def __getattr__(name: str) -> Any:

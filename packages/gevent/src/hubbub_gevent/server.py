@@ -36,6 +36,8 @@ class StreamServer(Habits, _StreamServer):
             context = _context(ssl_args)
         elif ssl_args:
             raise TypeError(f"unexpected arguments beside ssl_context: {', '.join(sorted(ssl_args))}")
+        if backlog is not None and isinstance(listener, _socket.socket):
+            raise TypeError("backlog must be None when a socket instance is passed")
         super().__init__(listener, handle, backlog=backlog, spawn=spawn, ssl_context=context)
 
     @classmethod

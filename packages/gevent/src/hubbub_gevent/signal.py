@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from hubbub.signal import getsignal, set_wakeup_fd, signal
+import signal as _std_signal
+from typing import Any
+
+from hubbub import signal as _cooperative
+from hubbub.signal import set_wakeup_fd
+from hubbub_monkey import get_original
 
 __all__ = ["getsignal", "set_wakeup_fd", "signal"]
 
+_signal, _getsignal = get_original("signal", ["signal", "getsignal"])
 __implements__ = ["signal", "getsignal", "set_wakeup_fd"]
+
+
+def signal(signalnum: int, handler: Any) -> Any:
+    """:func:`signal.signal`; a handler of SIGCHLD runs in a greenlet of its own."""
+    if signalnum == getattr(_std_signal, "SIGCHLD", None):
+        return _cooperative.signal(signalnum, handler)
+    return _signal(signalnum, handler)
+
+
+def getsignal(signalnum: int) -> Any:
+    """:func:`signal.getsignal`."""
+    if signalnum == getattr(_std_signal, "SIGCHLD", None):
+        return _cooperative.getsignal(signalnum)
+    return _getsignal(signalnum)
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_std_signal, name)

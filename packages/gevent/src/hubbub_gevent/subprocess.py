@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess as _std_subprocess
 from subprocess import (
     DEVNULL,
     PIPE,
@@ -12,6 +13,7 @@ from subprocess import (
     TimeoutExpired,
     list2cmdline,
 )
+from typing import Any
 
 from hubbub.subprocess import Popen, call, check_call, check_output, getoutput, getstatusoutput, run
 
@@ -34,3 +36,7 @@ __all__ = [
 ]
 
 __implements__ = ["Popen", "call", "check_call", "check_output", "run", "CompletedProcess"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_std_subprocess, name)

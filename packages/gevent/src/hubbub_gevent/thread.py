@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import _thread as _std_thread
 from _thread import TIMEOUT_MAX, error, get_native_id, interrupt_main, stack_size
+from typing import Any
 
 from hubbub.local import local
-from hubbub.thread import LockType, RLock, exit, get_ident, start_new_thread
+from hubbub.thread import LockType, RLock, exit, get_ident
+from hubbub_monkey.threads import start as start_new_thread
+from hubbub_monkey.threads import start_joinable as start_joinable_thread
 
 __all__ = [
     "TIMEOUT_MAX",
@@ -21,6 +25,7 @@ __all__ = [
     "interrupt_main",
     "local",
     "stack_size",
+    "start_joinable_thread",
     "start_new",
     "start_new_thread",
 ]
@@ -33,3 +38,7 @@ allocate_lock = LockType
 allocate = LockType
 exit_thread = exit
 start_new = start_new_thread
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_std_thread, name)

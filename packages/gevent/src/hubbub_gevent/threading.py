@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading as _std_threading
+from typing import Any
+
 from hubbub.local import local
-from hubbub.thread import LockType, RLock, get_ident, start_new_thread
+from hubbub.thread import LockType, RLock, get_ident
+
+from hubbub_gevent.thread import start_new_thread
 
 __all__ = ["Lock", "RLock", "allocate_lock", "get_ident", "local", "start_new_thread"]
 
@@ -14,3 +19,7 @@ allocate_lock = LockType
 _allocate_lock = LockType
 _start_new_thread = start_new_thread
 _get_ident = get_ident
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_std_threading, name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from hubbub import threadpool as _threadpool
-from hubbub.threadpool import ThreadPoolExecutor
 
 from hubbub_gevent.hub import get_hub
 
@@ -21,6 +20,14 @@ class ThreadPool(_threadpool.ThreadPool):
 
     def adjust(self) -> None:
         """Threads come and go by themselves."""
+
+
+class ThreadPoolExecutor(_threadpool.ThreadPoolExecutor):
+    """:class:`hubbub.threadpool.ThreadPoolExecutor`, with gevent's ``kill``."""
+
+    def kill(self, wait: bool = True) -> None:
+        """The same as :meth:`shutdown`."""
+        self.shutdown(wait=wait)
 
 
 class ThreadResult:

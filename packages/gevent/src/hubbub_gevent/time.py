@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from hubbub.hub import sleep
+import time as _time
+from typing import Any
+
+from hubbub_gevent.hub import sleep
 
 __all__ = ["sleep"]
 
 __implements__ = ["sleep"]
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_time, name)

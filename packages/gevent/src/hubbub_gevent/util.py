@@ -14,6 +14,7 @@ from hubbub import inspect as _inspect
 
 from hubbub_gevent.greenlet import Greenlet
 from hubbub_gevent.hub import Hub, get_hub
+from hubbub_gevent.local import all_local_dicts_for_greenlet
 
 __all__ = ["GreenletTree", "assert_switches", "format_run_info", "print_run_info", "wrap_errors"]
 
@@ -66,6 +67,7 @@ def format_run_info(
     limit = None if limit is Ellipsis else limit
     lines: list[str] = []
     _format_threads(lines, thread_stacks, limit)
+    lines += ["*" * 80, "* Greenlets"]
     for tree in GreenletTree.forest():
         lines.append("*" * 80)
         lines += tree.format_lines(details={"running_stacks": greenlet_stacks, "running_stack_limit": limit})
@@ -141,8 +143,15 @@ class GreenletTree:
         if wishes.get("spawning_stacks") and getattr(item, "spawning_stack", None) is not None:
             yield "Spawned at:"
             yield from _stack_lines(item.spawning_stack, wishes.get("spawning_stack_limit"))
+        if wishes and item.parent is not None:
+            yield f"Parent: {item.parent!r}"
         if wishes.get("locals") and getattr(item, "spawn_tree_locals", None):
             yield f"Spawn Tree Locals: {item.spawn_tree_locals!r}"
+        if wishes.get("locals"):
+            found = [entry for entry in all_local_dicts_for_greenlet(item) if entry[1]]
+            if found:
+                yield "Greenlet Locals:"
+                yield from (f"  Local {kind} at {ident:#x}: {values!r}" for (kind, ident), values in found)
 
     @classmethod
     def forest(cls) -> list[Any]:

@@ -11,7 +11,7 @@ from hubbub.hub import get_hub_if_exists, sleep
 from hubbub.local import local
 from hubbub.thread import LockType, RLock, allocate_lock, get_ident
 
-from hubbub_monkey._threads import set_sentinel, start, track_dummy
+from hubbub_monkey.threads import set_sentinel, start, track_dummy
 
 __all__ = ["adopt_threads", "replacements"]
 
