@@ -7,17 +7,19 @@ import socket
 from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from hubbub import sleep
 from hubbub.io import Socket
 
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply
 
-__all__ = ["Server", "over_tcp", "over_udp"]
+__all__ = ["Server", "over_tcp", "over_udp", "sockaddr"]
 
 _FLOOD = 64
 """Foreign datagrams to throw away before others get a turn."""
 _MAX_DATAGRAM = 65_535
+_PORTS = {"tls": 853, "https": 443}
 
 
 class Server(NamedTuple):
@@ -26,27 +28,46 @@ class Server(NamedTuple):
     address: str
     """Numeric."""
     port: int
+    scheme: str = ""
+    """Empty, ``tls`` or ``https``."""
+    name: str = ""
+    """Behind TLS: who the server must prove to be; empty for its address."""
+    path: str = ""
+    """Behind HTTPS: where questions go."""
 
     @classmethod
     def make(cls, server: str | tuple[str, int], port: int) -> Server:
         """Check the address.
 
-        :param port: for one that is given without.
+        :param server: an address, an (address, port) pair, or ``tls://address:port#name`` or
+            ``https://address:port/path#name``.
+        :param port: for plain ones that are given without.
         :raises ValueError: it is not numeric.
         """
-        address, number = (server, port) if isinstance(server, str) else server
-        made = cls(address, number)
         try:
-            _sockaddr(made)
-        except (OSError, UnicodeError, OverflowError, TypeError):
+            made = _parse(cls, server, port)
+            sockaddr(made)
+        except (OSError, ValueError, OverflowError, TypeError):
             raise ValueError(f"a name server is a numeric address and a port, not {server!r}") from None
         return made
 
 
+def _parse(cls: type[Server], server: str | tuple[str, int], port: int) -> Server:
+    if not isinstance(server, str):
+        return cls(*server)
+    if "://" not in server:
+        return cls(server, port)
+    url = urlsplit(server)
+    if url.scheme not in _PORTS or not f"{url.path}{url.query}{url.fragment}".isascii():
+        raise ValueError(server)
+    path = (url.path or "/dns-query") + (f"?{url.query}" if url.query else "")
+    return cls(url.hostname or "", url.port or _PORTS[url.scheme], url.scheme, url.fragment, path)
+
+
 @lru_cache(maxsize=100)
-def _sockaddr(server: Server) -> tuple[int, Any]:
+def sockaddr(server: Server) -> tuple[int, Any]:
     """Family and address for ``connect``; link-local addresses have their scope's number in it."""
-    entries = _socket.getaddrinfo(*server, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
+    entries = _socket.getaddrinfo(server.address, server.port, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
     return entries[0][0], entries[0][4]
 
 
@@ -62,7 +83,7 @@ def over_udp(server: Server, query: Query, timeout: float, resend: float) -> Rep
     """
     deadline = monotonic() + timeout
     wire = query.to_wire()
-    family, address = _sockaddr(server)
+    family, address = sockaddr(server)
     with Socket(family, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         while True:
@@ -111,7 +132,7 @@ def over_tcp(server: Server, query: Query, timeout: float) -> Reply:
     :raises Malformed: the server answered something else.
     """
     deadline = monotonic() + timeout
-    family, address = _sockaddr(server)
+    family, address = sockaddr(server)
     with Socket(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         sock.connect(address)

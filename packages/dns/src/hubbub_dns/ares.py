@@ -71,6 +71,9 @@ class Resolver(StubResolver):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for server in self._given_servers or ():
+            if server.scheme:
+                raise ValueError(f"c-ares asks no server over {server.scheme}; the dnspython resolver does")
         self._channels: set[_Channel] = set()
         self._idle: list[_Channel] = []
 

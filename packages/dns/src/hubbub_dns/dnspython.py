@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hubbub
 
@@ -35,6 +35,11 @@ except ImportError as error:
         f"the dnspython resolver needs dnspython: pip install 'hubbub-dns[dnspython]' ({error})"
     ) from error
 
+if TYPE_CHECKING:
+    import ssl
+
+    from hubbub_dns._secure import SecureServers
+
 __all__ = ["Resolver"]
 
 _NOERROR, _FORMERR, _NXDOMAIN, _NOTIMP = 0, 1, 3, 4
@@ -45,7 +50,30 @@ _FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
 
 
 class Resolver(StubResolver):
-    """Takes the parameters of :class:`hubbub_dns.stub.StubResolver`."""
+    """Takes the parameters of :class:`hubbub_dns.stub.StubResolver`, and one more.
+
+    ``servers`` may be behind TLS: ``tls://192.0.2.1#dns.example`` (RFC 7858) or
+    ``https://192.0.2.1/dns-query#dns.example`` (RFC 8484), with the name that the certificate must have.
+
+    :param ssl_context: for such servers; None: the system's authorities are trusted.
+    """
+
+    def __init__(self, *args: Any, ssl_context: ssl.SSLContext | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._secure: SecureServers | None = None
+        self._ssl_context = ssl_context
+
+    def close(self) -> None:
+        """Call off what is under way (those who wait get EAI_AGAIN), close idle connections."""
+        super().close()
+        if self._secure is not None:
+            self._secure.close()
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        super().reinit()
+        if self._secure is not None:
+            self._secure.close()
 
     def query(self, name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
         """The records of one type that a name has: MX, TXT, SRV and all others that dnspython reads.
@@ -72,7 +100,7 @@ class Resolver(StubResolver):
             try:
                 known = self._records(self._ask_all(settings, self.servers, wire, number))
             except LookupFailed as failed:
-                raise gai_error(failed.failure) from None
+                raise gai_error(failed.failure) from failed.__cause__
             if self.cache is not None:
                 self.cache.put(key, known, known[1] - monotonic(), negative=isinstance(known[0], Failure))
         records, until = known
@@ -145,9 +173,11 @@ class Resolver(StubResolver):
                     if error.errno in _OURS:
                         raise
                     silent = True
+                    failed.__cause__ = error.with_traceback(None)
                     continue
-                except Malformed:
+                except Malformed as error:
                     failed = LookupFailed(Failure.NO_RECOVERY)
+                    failed.__cause__ = error.with_traceback(None)
                     continue
                 if reply.rcode in (_NOERROR, _NXDOMAIN):
                     return reply
@@ -166,6 +196,8 @@ class Resolver(StubResolver):
         return reply
 
     def _exchange(self, settings: Settings, server: Server, query: Query) -> Reply:
+        if server.scheme:
+            return self._ask_secure(server, query, settings.timeout)
         if settings.use_vc:
             return over_tcp(server, query, settings.timeout)
         known = self._round_trip.get(server)
@@ -176,3 +208,10 @@ class Resolver(StubResolver):
         if taken < resend:  # it is known which sending was answered
             self._round_trip[server] = taken if known is None else known + (taken - known) / 8  # as in RFC 6298
         return over_tcp(server, query, settings.timeout) if reply.truncated else reply
+
+    def _ask_secure(self, server: Server, query: Query, timeout: float) -> Reply:
+        if self._secure is None:
+            from hubbub_dns._secure import SecureServers
+
+            self._secure = SecureServers(self._ssl_context)
+        return self._secure.ask(server, query, timeout)

@@ -261,7 +261,7 @@ class StubResolver(abc.Resolver):
         try:
             found = self._find(name, list(forms))
         except LookupFailed as failed:
-            raise gai_error(failed.failure) from None
+            raise gai_error(failed.failure) from failed.__cause__
         entries = _entries(found, forms, mapped=family == socket.AF_INET6, everything=bool(number & _AI_ALL))
         if number & _AI_CANONNAME:
             entries[0] = (*entries[0][:3], found.canonical, entries[0][4])
@@ -291,7 +291,7 @@ class StubResolver(abc.Resolver):
         try:
             found = self._find(name, [socket.AF_INET])
         except LookupFailed as failed:
-            raise gai_error(failed.failure) from None
+            raise gai_error(failed.failure) from failed.__cause__
         return found, _sorting.in_order(found.addresses[socket.AF_INET], _sorting.source_of)
 
     def gethostbyaddr(self, ip_address: Any) -> tuple[str, list[str], list[str]]:
@@ -308,7 +308,7 @@ class StubResolver(abc.Resolver):
         try:
             return self._find_names(address)
         except LookupFailed as failed:
-            raise host_error(failed.failure) from None
+            raise host_error(failed.failure) from failed.__cause__
 
     def getnameinfo(self, sockaddr: Address, flags: int) -> tuple[str, str]:
         """:func:`socket.getnameinfo`."""
@@ -323,7 +323,7 @@ class StubResolver(abc.Resolver):
             name, _, _ = self._find_names(address)
         except LookupFailed as failed:
             if failed.failure is Failure.TRY_AGAIN:
-                raise gai_error(Failure.TRY_AGAIN) from None
+                raise gai_error(Failure.TRY_AGAIN) from failed.__cause__
             if number & socket.NI_NAMEREQD:
                 raise gai_error(Failure.NOT_FOUND) from None
             return address, service
@@ -370,7 +370,7 @@ def _worst(outcomes: Sequence[Answer | BaseException]) -> LookupFailed:
     failures = []
     for outcome in outcomes:
         if isinstance(outcome, LookupFailed):
-            failures.append(LookupFailed(outcome.failure, outcome.answered))
+            failures.append(_again(outcome))
         elif isinstance(outcome, BaseException):
             raise outcome
         else:
@@ -378,6 +378,13 @@ def _worst(outcomes: Sequence[Answer | BaseException]) -> LookupFailed:
     order = (Failure.TRY_AGAIN, Failure.NO_RECOVERY, Failure.NO_DATA, Failure.NOT_FOUND)
     failures.sort(key=lambda failed: (failed.answered, order.index(failed.failure)))
     return failures[0] if failures else LookupFailed(Failure.NOT_FOUND)
+
+
+def _again(failed: LookupFailed) -> LookupFailed:
+    """The same failure for another caller: several may share one."""
+    copy = LookupFailed(failed.failure, failed.answered)
+    copy.__cause__ = failed.__cause__
+    return copy
 
 
 def _is_localhost(name: str) -> bool:
