@@ -12,6 +12,7 @@ import select
 import socket
 from _thread import get_ident
 from collections.abc import Callable
+from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,13 +69,11 @@ class Socket(socket.socket):
     def settimeout(self, value: float | None) -> None:
         """:meth:`socket.socket.settimeout`: None waits for ever, 0 never waits.
 
+        :raises TypeError: ``value`` is no number.
         :raises ValueError: ``value`` is negative.
         """
         if value is not None:
-            try:
-                value = float(value)
-            except (TypeError, ValueError):
-                raise TypeError(f"a timeout is a number of seconds or None, not {value!r}") from None
+            value = float(value if isinstance(value, float) else index(value))
             if not value >= 0.0:
                 raise ValueError(f"Timeout value out of range: {value!r} seconds")
         self._limit = value
@@ -121,6 +120,7 @@ class Socket(socket.socket):
         if fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         handle = get_hub().loop.handle(fd)
+        handle.foreign = False
         if _family(self) not in _INTERNET:
             handle.always_level = True
         self._read, self._write = handle.read, handle.write
@@ -410,8 +410,10 @@ def _is_ready(fd: int, writing: bool) -> bool:
 
 def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
     loop = get_hub().loop
-    known = loop.handles.get(fd)
-    handle = known if known is not None else loop.handle(fd)
+    handle = loop.handles.get(fd)
+    if handle is None:
+        handle = loop.handle(fd)
+        handle.foreign = True
     direction = handle.write if writing else handle.read
     try:
         if loop.edge_triggered:
@@ -421,8 +423,8 @@ def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
         return direction.wait(timeout)
     finally:
         # Nobody tells when a foreign descriptor is closed, so it does not stay registered.
-        if known is None and not (handle.read.waiting or handle.write.waiting or handle.watchers):
-            handle.close()
+        if handle.foreign and not (handle.read.waiting or handle.write.waiting or handle.watchers):
+            handle.drop()
 
 
 def wait_readable(fd: int, timeout: float | None = None) -> bool:

@@ -67,8 +67,6 @@ class Direction:
                 # That thread has ended (or stayed behind in the parent process); the descriptor lives on.
                 return self._on(current_hub().loop).wait(timeout)
             raise _closed()
-        if not self.armed:
-            self.loop.arm_direction(self)
         current = getcurrent()
         hub = self.loop.hub
         if current.parent is not hub:
@@ -78,6 +76,8 @@ class Direction:
                 return self._on(mine.loop).wait(timeout)
             if current is hub:
                 raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a callback; spawn a greenlet")
+        if not self.armed:
+            self.loop.arm_direction(self)
         switch = current.switch
         self.since = self.loop.time
         if self.waiter is None:
@@ -166,6 +166,7 @@ class Readiness:
         "always_level",
         "closed",
         "fd",
+        "foreign",
         "level",
         "loop",
         "read",
@@ -180,6 +181,8 @@ class Readiness:
         self.loop = loop
         self.fd = fd
         self.closed = False
+        self.foreign = False
+        """Nobody will tell when the descriptor is closed: known only while somebody waits for it."""
         self.level = not loop.edge_triggered
         """Events are reported for as long as they last."""
         self.always_level = self.level
@@ -216,6 +219,13 @@ class Readiness:
             direction.ready = True
             direction.waiter = None
             direction.others = None
+
+    def drop(self) -> None:
+        """Forget the descriptor; those who were woken already go on."""
+        self.loop.handles.pop(self.fd, None)
+        self.registered = 0
+        self.read.armed = self.write.armed = False
+        self.loop.forget(self.fd)
 
     def close(self) -> None:
         """The descriptor is about to be closed: unregister, and wake every waiter (they get EBADF)."""
