@@ -6,13 +6,16 @@ import os
 import re
 import socket
 import stat
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from hubbub.abc import Address
 from hubbub.io import Socket
 from hubbub.lowlevel import get_hub
 
-__all__ = ["adopt", "bind", "parse_address"]
+__all__ = ["adopt", "bind", "bind_plain", "parse_address"]
+
+AnySocket = TypeVar("AnySocket", bound=socket.socket)
 
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})", re.ASCII)
@@ -72,7 +75,7 @@ def _port(port: Any, address: Any) -> int:
     return number
 
 
-def _numeric(family: int, address: Address, kind: int) -> Address:
+def _numeric(family: int, address: Address, kind: int, lookup: Callable[..., Any]) -> Address:
     """The same address with the name, if it has one, looked up."""
     host = address[0]
     if not host:
@@ -80,7 +83,7 @@ def _numeric(family: int, address: Address, kind: int) -> Address:
     try:
         socket.inet_pton(family, host)
     except OSError:
-        return get_hub().resolver.getaddrinfo(host, address[1], family, kind, 0, socket.AI_PASSIVE)[0][4]
+        return lookup(host, address[1], family, kind, 0, socket.AI_PASSIVE)[0][4]
     return address
 
 
@@ -100,12 +103,23 @@ def bind(
     :param reuse_port: SO_REUSEPORT: several processes may listen, the kernel spreads the connections.
     :raises OSError: from :manpage:`bind(2)`, naming the address.
     """
-    target = address if family == getattr(socket, "AF_UNIX", None) else _numeric(family, address, kind)
-    sock = Socket(family, kind)
+    if family != getattr(socket, "AF_UNIX", None):
+        address = _numeric(family, address, kind, lambda *args: get_hub().resolver.getaddrinfo(*args))
+    return _bound(Socket(family, kind), address, backlog, reuse_addr, reuse_port)
+
+
+def bind_plain(family: int, address: Address, backlog: int, reuse_port: bool) -> socket.socket:
+    """The same for a process without a hub: an ordinary listening socket."""
+    if family != getattr(socket, "AF_UNIX", None):
+        address = _numeric(family, address, socket.SOCK_STREAM, socket.getaddrinfo)
+    return _bound(socket.socket(family, socket.SOCK_STREAM), address, backlog, True, reuse_port)
+
+
+def _bound(sock: AnySocket, address: Address, backlog: int, reuse_addr: bool, reuse_port: bool) -> AnySocket:
     try:
-        _configure(sock, family, target, reuse_addr, reuse_port)
-        sock.bind(target)
-        if kind == socket.SOCK_STREAM:
+        _configure(sock, address, reuse_addr, reuse_port)
+        sock.bind(address)
+        if sock.type == socket.SOCK_STREAM:
             sock.listen(backlog)
     except OSError as error:
         sock.close()
@@ -117,7 +131,8 @@ def bind(
     return sock
 
 
-def _configure(sock: Socket, family: int, target: Address, reuse_addr: bool, reuse_port: bool) -> None:
+def _configure(sock: socket.socket, target: Address, reuse_addr: bool, reuse_port: bool) -> None:
+    family = sock.family
     if family == getattr(socket, "AF_UNIX", None):
         _remove_stale(target)
         return

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseServer"]
 
+# Not socket.socket: that may have been replaced since, by a class that Socket does not derive from.
+_PlainSocket: type[socket.socket] = Socket.__bases__[0]
 _PASSING = frozenset(
     number
     for name in (
@@ -84,7 +86,7 @@ class BaseServer:
         :raises TypeError: a TLS socket, or nothing that could be an address.
         :raises ValueError: an address that cannot be read.
         """
-        if isinstance(listener, socket.socket):
+        if isinstance(listener, _PlainSocket):
             if hasattr(listener, "do_handshake"):
                 raise TypeError(f"expected a plain socket and ssl_context, not the TLS socket {listener!r}")
             self.socket = adopt(listener)

@@ -8,6 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 
 import hubbub
+from hubbub.io import Socket
 
 from hubbub_server._tls import send_close_notify
 from hubbub_server.http.accesslog import Entry
@@ -25,7 +26,7 @@ _RECEIVE = 65536
 _TURN = 1048576
 """After so many bytes without a wait, others get their turn."""
 _NEVER = float("inf")
-_shutdown = socket.socket.shutdown  # not TLS's, which would forget the session
+_shutdown = Socket.__bases__[0].shutdown  # type: ignore[attr-defined]  # not TLS's, which would forget the session
 
 # What the connection waits for, which decides how its time limit ends it.
 _RUNNING, _IDLE, _READING, _WRITING, _LINGERING = range(5)

@@ -1,0 +1,73 @@
+"""``python -m hubbub_server`` and ``hubbub-serve``: serve a WSGI application."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+
+import hubbub
+from hubbub.exceptions import PluginError
+
+from hubbub_server._application import ApplicationError
+from hubbub_server._options import make_parser
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser()
+    options = parser.parse_args(given)
+    if options.keyfile and not options.certfile:
+        parser.error("--keyfile needs --certfile")
+    try:
+        _choose(options)
+        patched = _wants_patching(options)
+        if options.control is None and (options.workers is not None or options.reload):
+            from hubbub_server._supervisor import Supervisor
+
+            return Supervisor(options, _command(given, patched)).run()
+        if patched:
+            command = _command(given, True)
+            os.execv(command[0], command)
+        from hubbub_server._serving import Serving
+
+        return Serving(options).run()
+    except (ApplicationError, PluginError, OSError, ValueError) as error:
+        sys.stderr.write(f"hubbub-serve: {error}\n")
+        return 1
+
+
+def _choose(options: argparse.Namespace) -> None:
+    """Set the loop and the resolver, here and for the processes started from here."""
+    hubbub.configure(loop=options.loop, resolver=options.resolver)
+    for name, value in (("HUBBUB_LOOP", options.loop), ("HUBBUB_RESOLVER", options.resolver)):
+        if value is not None:
+            os.environ[name] = value
+
+
+def _wants_patching(options: argparse.Namespace) -> bool:
+    """Whether the process that serves is to be started under hubbub-monkey.
+
+    :raises ApplicationError: asked for and not installed.
+    """
+    if options.monkey is False:
+        return False
+    installed = importlib.util.find_spec("hubbub_monkey") is not None
+    if options.monkey and not installed:
+        raise ApplicationError("--monkey needs the package hubbub-monkey")
+    return installed
+
+
+def _command(given: list[str], patched: bool) -> list[str]:
+    """The command line of a process that serves, patched from its start or not."""
+    start = [sys.executable, "-m", "hubbub_monkey"] if patched else [sys.executable]
+    return [*start, "-m", "hubbub_server", "--no-monkey", *[word for word in given if word != "--monkey"]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""Finding the application that a command line names."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ApplicationError", "find_application"]
+
+
+class ApplicationError(Exception):
+    """The application cannot be had; the text says which part of its name is wrong, and what is there instead."""
+
+
+def find_application(name: str, factory: bool = False) -> Any:
+    """The object that ``module:attribute`` names; ``module`` alone means ``module:application`` or ``module:app``.
+
+    The current directory is searched first.
+
+    :param factory: call what was found, to get the application.
+    :raises ApplicationError: there is no such thing, or it is not callable.
+    """
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
+            raise ApplicationError(
+                f"no module {error.name!r} in {here} or on sys.path; the application is written module:attribute,"
+                f" and this is {name!r}"
+            ) from None
+        raise
+    except (ValueError, TypeError):
+        raise ApplicationError(f"{name!r} names no module; the application is written module:attribute") from None
+    found = _attribute(module, module_name, attribute)
+    if not callable(found):
+        raise ApplicationError(f"{name!r} is no application: it is {found!r}, which cannot be called")
+    if factory:
+        found = found()
+        if not callable(found):
+            raise ApplicationError(f"{name!r}() is no application: it is {found!r}, which cannot be called")
+    return found
+
+
+def _attribute(module: Any, module_name: str, attribute: str) -> Any:
+    names = [attribute] if attribute else ["application", "app"]
+    for candidate in names:
+        found = module
+        try:
+            for part in candidate.split("."):
+                found = getattr(found, part)
+        except AttributeError:
+            continue
+        return found
+    there = sorted(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
+    where = getattr(module, "__file__", "built in")
+    raise ApplicationError(
+        f"the module {module_name!r} ({where}) has no {' or '.join(map(repr, names))};"
+        f" callable there: {', '.join(there) or 'nothing'}"
+    )

@@ -1,0 +1,117 @@
+"""The command line's options."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from hubbub_server.http.accesslog import FORMATS
+from hubbub_server.http.limits import Limits
+
+__all__ = ["limits_of", "make_parser"]
+
+_LIMITS = {
+    "request_line": "longest request line, in bytes",
+    "header_count": "most header fields of a request",
+    "header_bytes": "longest head of a request, in bytes",
+    "body_bytes": "longest body of a request, in bytes; none for no limit",
+    "chunk_extension_bytes": "most bytes of chunk extensions in a body",
+    "trailer_bytes": "longest trailer section, in bytes",
+    "requests_per_connection": "requests after which a connection is closed; none for no limit",
+    "discard_bytes": "most of an unread body that is thrown away to keep a connection, in bytes",
+    "header_seconds": "time for the head of a request; none for no limit",
+    "body_seconds": "time for a body to make progress; none for no limit",
+    "body_rate": "bytes per second below which a body has stalled",
+    "idle_seconds": "time between two requests of a connection; none for no limit",
+    "write_seconds": "time for a response to make progress; none for no limit",
+    "write_rate": "bytes per second below which a client does not read",
+    "linger_seconds": "how long a refused client is listened to",
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of ``hubbub-serve``."""
+    parser = argparse.ArgumentParser(
+        prog="hubbub-serve",
+        description="Serve a WSGI application over HTTP. Send SIGTERM to stop it, SIGHUP to reload.",
+    )
+    parser.add_argument("application", metavar="module:attribute", help="the application; module alone means :app")
+    parser.add_argument("--factory", action="store_true", help="the attribute is a function that makes the application")
+    parser.add_argument(
+        "-b",
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help="host:port, :port, [v6]:port, port or unix:path; may be given several times (default: 127.0.0.1:8000)",
+    )
+    parser.add_argument("--backlog", type=_natural, default=1024, help="connections the kernel queues (default: 1024)")
+    parser.add_argument("--certfile", help="serve TLS with this certificate (PEM, with its chain)")
+    parser.add_argument("--keyfile", help="the certificate's key, if it is not in the same file")
+    parser.add_argument("-w", "--workers", type=_positive, help="so many processes, watched by one more")
+    parser.add_argument("--reuse-port", action="store_true", help="a listener per worker (SO_REUSEPORT)")
+    parser.add_argument("--loop", help="the event loop (default: $HUBBUB_LOOP or the first installed)")
+    parser.add_argument("--resolver", help="the resolver (default: $HUBBUB_RESOLVER or hubbub-dns)")
+    parser.add_argument(
+        "--monkey",
+        action=argparse.BooleanOptionalAction,
+        help="make the standard library cooperative first (default: if hubbub-monkey is installed)",
+    )
+    parser.add_argument("--reload", action="store_true", help="start anew when a module changes; for development")
+    parser.add_argument("--stop-seconds", type=float, default=30.0, help="time for requests to end (default: 30)")
+    parser.add_argument("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
+    parser.add_argument("--log-format", choices=sorted(FORMATS), default="common")
+    parser.add_argument("--error-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
+    group = parser.add_argument_group("limits")
+    defaults = Limits()
+    for field in dataclasses.fields(Limits):
+        default = getattr(defaults, field.name)
+        group.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            type=_limit_type(str(field.type)),
+            default=default,
+            metavar="N",
+            help=f"{_LIMITS[field.name]} (default: {'none' if default is None else f'{default:g}'})",
+        )
+    # What the supervisor tells its workers.
+    parser.add_argument("--inherited", type=_numbers, default=[], help=argparse.SUPPRESS)
+    parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
+    return parser
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    """The limits among the options."""
+    return Limits(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Limits)})
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("a number from 0 up")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a number from 1 up")
+    return number
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
+
+
+def _limit_type(annotation: str) -> Any:
+    make: Any = float if "float" in annotation else int
+
+    def read(text: str) -> Any:
+        if "None" in annotation and text.lower() == "none":
+            return None
+        number = make(text)
+        if not number > 0:
+            raise argparse.ArgumentTypeError("a number above 0")
+        return number
+
+    read.__name__ = "limit"
+    return read
