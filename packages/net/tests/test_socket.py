@@ -406,6 +406,53 @@ def test_a_reader_and_a_writer_do_not_disturb_each_other(hub: Hub) -> None:
         writer.get(timeout=5)
 
 
+def test_a_dropped_socket_is_forgotten(hub: Hub) -> None:
+    """A socket that is collected without ``close`` warns, and the next one with its number works."""
+    one, other = socket.socketpair()
+    one.settimeout(0.001)
+    with other, pytest.raises(TimeoutError):
+        one.recv(1)
+    number = one.fileno()
+    with pytest.warns(ResourceWarning):
+        del one
+    new, peer = socket.socketpair()
+    with new, peer:
+        assert number in (new.fileno(), peer.fileno())
+        for sock, partner in ((new, peer), (peer, new)):
+            reader = hubbub.spawn(sock.recv, 10)
+            hubbub.sleep(0.001)
+            partner.send(b"hello")
+            assert reader.get(timeout=5) == b"hello"
+
+
+def test_a_socket_in_two_threads(hub: Hub) -> None:
+    """A socket that one thread reads and another writes wakes each on its own loop, and ``close`` reaches both."""
+    one, other = socket.socketpair()
+    pool = hub.threadpool
+
+    def elsewhere() -> tuple[bytes, int]:
+        data = one.recv(10)
+        one.send(b"back")
+        try:
+            one.recv(10)
+        except OSError as error:
+            return data, error.errno or 0
+        finally:
+            hubbub.get_hub().destroy()
+        return data, 0
+
+    with other:
+        running = pool.spawn(elsewhere)
+        hubbub.sleep(0.01)
+        mine = hubbub.spawn(one.recv, 10)
+        mine.kill()
+        other.send(b"there")
+        assert other.recv(10) == b"back"
+        hubbub.sleep(0.01)
+        one.close()
+        assert running.get(timeout=5) == (b"there", errno.EBADF)
+
+
 # sendfile -------------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import hubbub
 import pytest
+from hubbub.io import Socket
 from hubbub.lowlevel import Hub
 from hubbub_net import socket, ssl
 
@@ -73,6 +74,46 @@ def test_contexts_and_sockets_are_those_of_the_standard_library(hub: Hub, certif
     with one, other:
         assert isinstance(one, ssl.SSLSocket)
         assert isinstance(one, stdlib.SSLSocket)
+
+
+def test_every_way_to_a_context_is_cooperative(hub: Hub) -> None:
+    """Contexts from the module's functions, private ones that programs use included, are of our class."""
+    made = [ssl.create_default_context(), ssl._create_unverified_context(), ssl._create_default_https_context()]
+    assert {type(context) for context in made} == {ssl.SSLContext}
+    assert made[1].verify_mode == stdlib.CERT_NONE
+
+
+@pytest.mark.skipif(not hasattr(stdlib, "wrap_socket"), reason="this Python has no ssl.wrap_socket")
+@pytest.mark.filterwarnings("ignore:ssl:DeprecationWarning")
+def test_wrap_socket_of_the_module(hub: Hub, certificates: Any) -> None:
+    """The deprecated function ``ssl.wrap_socket`` is cooperative where the interpreter still has it."""
+    one, other = socket.socketpair()
+
+    def serve() -> Any:
+        return ssl.wrap_socket(one, certfile=certificates.chain, server_side=True)
+
+    wrapping = hubbub.spawn(serve)
+    with (
+        ssl.wrap_socket(other, ca_certs=certificates.file, cert_reqs=stdlib.CERT_REQUIRED) as client,
+        wrapping.get() as server,
+    ):
+        server.sendall(b"hello")
+        assert client.recv(10) == b"hello"
+    with pytest.raises(ValueError):
+        ssl.wrap_socket(other, server_side=True)
+
+
+def test_a_socket_of_core_can_be_wrapped(hub: Hub, certificates: Any) -> None:
+    """``wrap_socket`` takes a ``hubbub.io.Socket``, which is what servers accept."""
+    one, other = (Socket(fileno=sock.detach()) for sock in plain.socketpair())
+    reading = hubbub.spawn(one.recv, 1)  # it knows the loop already
+    hubbub.sleep(0)
+    reading.kill()
+    wrapping = hubbub.spawn(certificates.server.wrap_socket, one, server_side=True)
+    with certificates.client.wrap_socket(other, server_hostname="localhost") as client, wrapping.get() as server:
+        reader = hubbub.spawn(server.recv, 10)
+        client.sendall(b"hello")
+        assert reader.get(timeout=5) == b"hello"
 
 
 # Connections ----------------------------------------------------------------------------------------------------------

@@ -8,12 +8,15 @@ __all__ = ["public_names"]
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """The names without an underscore in ``module``, but for the modules that it imports, in order."""
+    """The names without an underscore in ``module``, but for what it imports from others, in order."""
     listed = getattr(module, "__all__", None)
     if listed is not None:
         return sorted(set(listed))
+    own = {module.__name__, f"_{module.__name__}", "builtins"}
     return sorted(
         name
         for name, value in vars(module).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType) and name != "annotations"
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and (not callable(value) or getattr(value, "__module__", None) in {*own, None})
     )

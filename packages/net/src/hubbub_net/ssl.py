@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket as _plain
 import ssl as _stdlib
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,6 +36,7 @@ _CHUNK = 1 << 20
 """``sendall`` encrypts so many bytes at once."""
 _DEFAULT_TIMEOUT: Any = object()
 _create_default_context = _stdlib.create_default_context
+_create_stdlib_context: Any = _stdlib._create_unverified_context
 
 
 def __getattr__(name: str) -> Any:
@@ -312,10 +314,60 @@ def create_default_context(
     cadata: Any = None,
 ) -> SSLContext:
     """:func:`ssl.create_default_context`."""
-    context: Any = _create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata)
-    context.__class__ = SSLContext  # so that its settings are those of the running interpreter
+    return _cooperative(_create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata))
+
+
+def _cooperative(context: Any) -> SSLContext:
+    """``context`` of the running interpreter, with its settings, as one of ours."""
+    context.__class__ = SSLContext
     made: SSLContext = context
     return made
+
+
+def _create_unverified_context(*args: Any, **options: Any) -> SSLContext:
+    """``ssl._create_unverified_context``, which programs use although it is private."""
+    return _cooperative(_create_stdlib_context(*args, **options))
+
+
+_create_default_https_context = create_default_context
+
+if hasattr(_stdlib, "wrap_socket"):
+
+    def wrap_socket(
+        sock: Any,
+        keyfile: str | None = None,
+        certfile: str | None = None,
+        server_side: bool = False,
+        cert_reqs: int = _stdlib.CERT_NONE,
+        ssl_version: int = _stdlib.PROTOCOL_TLS,
+        ca_certs: str | None = None,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        ciphers: str | None = None,
+    ) -> SSLSocket:
+        """``ssl.wrap_socket`` of Python 3.11, deprecated there and gone after it.
+
+        :raises ValueError: a server without a certificate, or a key without one.
+        """
+        warnings.warn(
+            "ssl.wrap_socket() is deprecated, use SSLContext.wrap_socket()", category=DeprecationWarning, stacklevel=2
+        )
+        if (server_side or keyfile) and not certfile:
+            raise ValueError("certfile must be specified")
+        context = SSLContext(ssl_version)
+        context.verify_mode = _stdlib.VerifyMode(cert_reqs)
+        if ca_certs:
+            context.load_verify_locations(ca_certs)
+        if certfile:
+            context.load_cert_chain(certfile, keyfile)
+        if ciphers:
+            context.set_ciphers(ciphers)
+        return context.wrap_socket(
+            sock,
+            server_side=server_side,
+            do_handshake_on_connect=do_handshake_on_connect,
+            suppress_ragged_eofs=suppress_ragged_eofs,
+        )
 
 
 def get_server_certificate(
