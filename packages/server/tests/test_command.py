@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from hubbub_server._application import ApplicationError, find_application
 from hubbub_server.__main__ import main
+from hubbub_server._application import ApplicationError, find_application
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import hubbub
-from hubbub import plugins
 from hubbub.event import Event
 from hubbub.io import Socket
 from hubbub.lowlevel import wait_readable
@@ -21,6 +20,7 @@ from hubbub_server._listener import parse_address
 from hubbub_server._options import limits_of
 from hubbub_server._reload import CHANGED, watch_modules
 from hubbub_server._systemd import listen_fds, notify
+from hubbub_server._tls import cooperative
 from hubbub_server.wsgi import WSGIServer
 
 __all__ = ["Serving", "log_file", "tls_context"]
@@ -35,9 +35,7 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     :raises OSError: the files cannot be read, or do not fit together.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    # The sockets come from whichever package says how ssl is made cooperative.
-    replaced = plugins.load(plugins.PATCHES, "ssl").replacements()
-    context.sslsocket_class = replaced["ssl"]["SSLContext.sslsocket_class"]
+    context.sslsocket_class = cooperative()
     context.set_alpn_protocols(["http/1.1"])
     context.load_cert_chain(certfile, keyfile)
     return context

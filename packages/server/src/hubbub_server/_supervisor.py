@@ -113,10 +113,8 @@ class Supervisor:
     # Waiting --------------------------------------------------------------------------------------------------------
 
     def _wait(self, reader: socket.socket) -> None:
-        waited: list[Any] = [
-            reader,
-            *(worker.control for worker in self.workers if not (worker.ready or worker.silent)),
-        ]
+        starting = [worker for worker in self.workers if not (worker.ready or worker.silent)]
+        waited: list[Any] = [reader, *(worker.control for worker in starting)]
         soon = time.monotonic() + 60.0
         if len(self._current()) < self.count and not self.stopping:
             soon = self._not_before

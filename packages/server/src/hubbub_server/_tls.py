@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["check_context", "send_close_notify"]
+from hubbub import plugins
+
+__all__ = ["check_context", "cooperative", "send_close_notify"]
 
 
 def check_context(context: Any) -> None:
@@ -31,3 +33,12 @@ def send_close_notify(sock: Any) -> None:
         sock.unwrap()
     except (OSError, ValueError):
         return  # the usual end: the client's answer is not waited for; or the connection is broken already
+
+
+def cooperative() -> Any:
+    """A class for ``SSLContext.sslsocket_class`` whose sockets cooperate, from whichever package has one.
+
+    :raises hubbub.exceptions.PluginError: no package has; the error names one.
+    """
+    replaced = plugins.load(plugins.PATCHES, "ssl").replacements()
+    return replaced["ssl"]["SSLContext.sslsocket_class"]
