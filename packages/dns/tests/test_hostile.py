@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import struct
@@ -516,3 +517,26 @@ def test_overlap(make: Any, nameserver: Any) -> None:
     greenlets = [hubbub.spawn(ask, resolver, f"n{number}.test") for number in range(200)]
     hubbub.joinall(greenlets, timeout=30)
     assert {greenlet.value for greenlet in greenlets} == {REAL}
+
+
+def test_no_descriptors(make: Any, nameserver: Any) -> None:
+    """Without free descriptors a look-up fails with an OSError; when there are some again, it works."""
+    resource = pytest.importorskip("resource")
+    resolver = make(nameserver)
+    assert ask(resolver) == REAL
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+    try:
+        greenlets = [hubbub.spawn(attempt, resolver, f"n{number}.test") for number in range(10)]
+        hubbub.joinall(greenlets, timeout=20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert {greenlet.value for greenlet in greenlets} <= {errno.EMFILE, socket.EAI_AGAIN}
+    assert ask(resolver, "again.test") == REAL
+
+
+def attempt(resolver: Any, name: str) -> int | None:
+    """The number of the OSError that a look-up raises."""
+    with pytest.raises(OSError) as info:
+        ask(resolver, name)
+    return info.value.errno

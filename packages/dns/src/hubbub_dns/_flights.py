@@ -90,9 +90,13 @@ class Flights(Generic[T]):
         while self._queue and len(self._asked) < self.limit:
             flight = self._queue.popleft()
             self._asked.add(flight)
-            stop = flight.launch(partial(self._land, flight))
-            if not flight.landed:
-                flight.stop = stop
+            try:
+                stop = flight.launch(partial(self._land, flight))
+            except Exception as error:
+                self._land(flight, error)  # raised by those who wait
+            else:
+                if not flight.landed:
+                    flight.stop = stop
 
     def _land(self, flight: Flight[T], outcome: T | BaseException) -> None:
         if flight not in self._asked:  # called off

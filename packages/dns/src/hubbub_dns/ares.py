@@ -43,9 +43,9 @@ __all__ = ["Resolver"]
 
 _NEGATIVE_TTL = 5.0
 """Seconds to keep the answer that there is nothing: pycares does not hand on the record that says how long."""
-_SENDINGS = 4
+_SENDINGS = 5
 _LEAST_RESEND = 0.25
-_MAX_IDLE = 64
+_MAX_IDLE = 256
 _MAX_ASKED = 64
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _FAILURES = {
@@ -159,8 +159,8 @@ class _Channel:
         self._asked.add(key)
         try:
             self._ares.query(key[0], question.rtype, callback=self._answered)
-        except (pycares.AresError, UnicodeError):
-            self._outcome = None, status.ARES_EBADNAME
+        except pycares.AresError as error:
+            self._outcome = None, error.args[0]
 
     def _forget_answers(self) -> None:
         """c-ares has a cache of its own, without a switch; a change of servers empties it."""
