@@ -235,6 +235,26 @@ def test_close_while_another_reads(hub):
         hub.exception_stream = None
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_pipeline(hub, text):
+    """The output of one child may be the input of another; both may go on to be used here."""
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE, text=text) as first:
+        with Popen(["cat"], stdin=first.stdout, stdout=PIPE, text=text) as second:
+            hubbub.sleep(0.02)  # the second waits for input
+            first.stdout.close()
+            line = "line\n" if text else b"line\n"
+            first.stdin.write(line)
+            first.stdin.close()
+            assert second.stdout.read() == line
+        assert second.returncode == 0
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE) as third:
+        assert subprocess.call(["echo", "from a child"], stdout=third.stdin) == 0
+        reader = hubbub.spawn(third.stdout.read)
+        third.stdin.write(b"x" * (1 << 18))
+        third.stdin.close()
+        assert reader.get(timeout=10) == b"from a child\n" + b"x" * (1 << 18)
+
+
 def test_stdout_to_files(any_hub, tmp_path):
     """Redirection to files, to nothing and to each other works as in the standard library."""
     with open(tmp_path / "out", "wb") as out:
@@ -363,6 +383,19 @@ def test_started_here_waited_for_there(hub):
     thread.start()
     thread.join()
     assert got == [((b"x\n", None), 0)]
+
+
+def test_subclass_that_fails_to_start(hub):
+    """If a subclass fails before anything was started, the pipes are closed."""
+
+    class Broken(Popen):
+        def _execute_child(self, *args, **kwargs):
+            raise RuntimeError("broken")
+
+    before = descriptors()
+    with pytest.raises(RuntimeError, match="broken"):
+        Broken(["true"], stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    assert descriptors() == before
 
 
 def test_no_signal_handler_is_touched(hub):

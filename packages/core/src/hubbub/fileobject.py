@@ -48,6 +48,7 @@ __all__ = [
     "can_be_polled",
     "open",
     "open_raw",
+    "share",
 ]
 
 T = TypeVar("T")
@@ -135,7 +136,8 @@ class PolledFile(_RawFile):
             self._blocks = os.get_blocking(fd)
 
     def _wait(self, writing: bool) -> None:
-        if not self._owned:
+        if self._blocks or not self._owned:
+            # Looks first: an edge-triggered loop reports what was ready before only to who has met EAGAIN.
             (wait_writable if writing else wait_readable)(self.fileno())
             return
         if self._directions is None:
@@ -184,6 +186,23 @@ class PolledFile(_RawFile):
         while (written := _write(self, data)) is None:
             self._wait(True)
         return written
+
+    def share(self) -> None:
+        """Make the descriptor blocking again, because other processes are going to use it too."""
+        if not self._blocks:
+            os.set_blocking(self.fileno(), True)
+            self._blocks = True
+
+
+def share(file: Any) -> None:
+    """Call before the descriptor of ``file`` (raw, buffered or text, ours or not) is given to another process.
+
+    Programs do not expect to be told that a read would block. Here the file goes on to cooperate, more slowly.
+    """
+    binary = getattr(file, "buffer", file)
+    raw = getattr(binary, "raw", binary)
+    if isinstance(raw, PolledFile):
+        raw.share()
 
 
 class ThreadedFile(_RawFile):

@@ -30,7 +30,7 @@ from typing import Any, AnyStr
 from greenlet import GreenletExit
 
 from hubbub._processes import wait_for_end
-from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered
+from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered, share
 from hubbub.greenlet import Greenlet, joinall
 from hubbub.hub import get_hub
 
@@ -80,10 +80,16 @@ class Popen(_Popen[AnyStr]):
         bufsize = args[1] if len(args) > 1 else kwargs.get("bufsize", -1)
         self._bufsize: Any = -1 if bufsize is None else bufsize
         self._parent_ends = (-1, -1, -1)
+        self._unopened: set[int] = set()
         self._watch: Greenlet | None = None
         self._heard: dict[Any, list[bytes]] = {}
         self._unsent: memoryview | None = None
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:
+            for fd in self._unopened:
+                os.close(fd)
+            raise
 
     # Starting -------------------------------------------------------------------------------------------------------
     # The constructor gets to know of the child's ends of the pipes alone, so that it makes no files of the parent's.
@@ -92,8 +98,11 @@ class Popen(_Popen[AnyStr]):
         base: Any = super()
         if _WINDOWS:
             return base._get_handles(*args)
+        for file in args:
+            share(file)  # our end of another child's pipe becomes an end of this one's
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = base._get_handles(*args)
         self._parent_ends = (p2cwrite, c2pread, errread)
+        self._unopened = {fd for fd in self._parent_ends if fd >= 0}
         return p2cread, -1, -1, c2pwrite, -1, errwrite
 
     def _execute_child(self, *args: Any) -> None:
@@ -108,7 +117,6 @@ class Popen(_Popen[AnyStr]):
         base._execute_child(*given)
 
     def _open_files(self) -> None:
-        unopened = [fd for fd in self._parent_ends if fd >= 0]
         text: Any = self.text_mode  # type: ignore[attr-defined]  # the stubs lack it
         size = self._bufsize
         by_line = text and size == 1
@@ -116,20 +124,17 @@ class Popen(_Popen[AnyStr]):
             if not text:
                 warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=5)
             size = -1
-        try:
-            for name, fd in zip(("stdin", "stdout", "stderr"), self._parent_ends, strict=True):
-                if fd < 0:
-                    continue
-                writes = name == "stdin"
-                file: Any = buffered(PolledFile(fd, "wb" if writes else "rb"), size)
-                unopened.remove(fd)
+        for name, fd in zip(("stdin", "stdout", "stderr"), self._parent_ends, strict=True):
+            if fd < 0:
+                continue
+            writes = name == "stdin"
+            raw = PolledFile(fd, "wb" if writes else "rb")
+            self._unopened.discard(fd)
+            file: Any = buffered(raw, size)
+            setattr(self, name, file)
+            if text:
+                file = TextFile(file, self.encoding, self.errors, None, writes and by_line, writes)  # type: ignore[attr-defined]  # the stubs lack them
                 setattr(self, name, file)
-                if text:
-                    file = TextFile(file, self.encoding, self.errors, None, writes and by_line, writes)  # type: ignore[attr-defined]  # the stubs lack them
-                    setattr(self, name, file)
-        finally:
-            for fd in unopened:
-                os.close(fd)
 
     # Waiting --------------------------------------------------------------------------------------------------------
 
@@ -139,8 +144,22 @@ class Popen(_Popen[AnyStr]):
             if _WINDOWS:
                 result: int = get_hub().threadpool.apply(base._wait, (timeout,))
                 return result
-            if wait_for_end(self.pid, base._internal_poll, timeout) is None:
+            if wait_for_end(self.pid, self._look, timeout) is None:
                 raise TimeoutExpired(self.args, timeout or 0.0)
+        return self.returncode
+
+    def _look(self) -> int | None:
+        """The status if it has ended."""
+        base: Any = super()
+        lock: Any = self._waitpid_lock  # type: ignore[attr-defined]  # not public
+        if self.returncode is None and lock.acquire(False):
+            try:
+                if self.returncode is None:
+                    pid, status = base._try_wait(os.WNOHANG)
+                    if pid == self.pid:
+                        base._handle_exitstatus(status)
+            finally:
+                lock.release()
         return self.returncode
 
     def ready(self) -> bool:
@@ -188,7 +207,7 @@ class Popen(_Popen[AnyStr]):
 
     def _movers(self, input: Any) -> list[Callable[[], None]]:
         movers: list[Callable[[], None]] = []
-        if self.stdin and not self.stdin.closed:
+        if self.stdin and self.stdin.closed is not True:
             if self._unsent is None:
                 if input and self.text_mode:  # type: ignore[attr-defined]  # the stubs lack it
                     input = input.encode(self.stdin.encoding, self.stdin.errors)  # type: ignore[attr-defined]  # a text file
