@@ -434,6 +434,55 @@ def docs(session: nox.Session) -> None:
     warn(session, unbuilt)
 
 
+# -- sanitizers ------------------------------------------------------------------------------
+
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g -O1"
+# Three frames tell who allocated; what has the interpreter or an extension of others among them is not ours.
+SANITIZER_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:malloc_context_size=3:log_path={folder}/report",
+    "LSAN_OPTIONS": "suppressions={folder}/not-ours:print_suppressions=0",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:log_path={folder}/report",
+}
+NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend")
+
+
+@nox.session(venv_backend="none", default=False)
+def sanitize(session: nox.Session) -> None:
+    """Build the native loops with sanitizers of addresses, leaks and undefined behaviour and run their tests."""
+    packages, _, options = chosen(session)
+    environment, unbuilt = development(session)
+    loops = [package for package in packages or PACKAGES.values() if package.native and package.loops]
+    compiler = environment.run("-c", "import sysconfig; print(sysconfig.get_config_var('CC'))", silent=True).split()[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "not-ours").write_text("".join(f"leak:{name}\n" for name in NOT_OURS))
+        # Beside the environment, and before it on the path: the ordinary builds stay as they are.
+        environment.pip(
+            *("--no-deps", "--no-build-isolation", "--target", folder / "built"),
+            *(package.folder for package in loops),
+            env={"CFLAGS": SANITIZE, "LDFLAGS": "-fsanitize=address,undefined"},
+        )
+        # The C++ library comes along for greenlet: the sanitizer must meet its exceptions from the start.
+        preloaded = [preloadable(compiler, name) for name in ("libasan.so", "libstdc++.so")]
+        settings = {name: value.format(folder=folder) for name, value in SANITIZER_OPTIONS.items()}
+        settings |= {"LD_PRELOAD": " ".join(preloaded), "PYTHONPATH": f"{folder / 'built'}", "PYTHONMALLOC": "malloc"}
+        tests = [package.folder / "tests" for package in loops]
+        try:
+            environment.run("-m", "pytest", *tests, "-p", "no:cacheprovider", *options, env=settings)
+        finally:
+            for report in sorted(folder.glob("report*")):
+                session.warn(report.read_text())
+        if any(folder.glob("report*")):
+            session.error("the sanitizers have found something")
+    warn(session, unbuilt)
+
+
+def preloadable(compiler: str, name: str) -> str:
+    """The path of a library as the compiler knows it."""
+    command = [compiler, f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 @nox.session(venv_backend="none", default=False)
 def demo(session: nox.Session) -> None:
     """Run the demonstration on every loop that can be built; arguments go to it."""
