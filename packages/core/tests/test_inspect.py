@@ -146,7 +146,9 @@ def test_statistics_count(hub):
     assert after.polls > before.polls
     assert after.switches > before.switches
     assert after.timers == before.timers + 1
+    assert after.greenlets == before.greenlets + 1
     greenlet.kill()
+    assert hub.statistics().greenlets == before.greenlets
 
 
 def test_assert_switches(hub):

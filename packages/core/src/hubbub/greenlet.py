@@ -127,10 +127,13 @@ class Greenlet(greenlet):
     def run(self) -> None:
         """The body of the greenlet; override ``_run`` instead."""
         self._state = _RUNNING
+        loop = self.parent.loop  # type: ignore[union-attr]  # the parent is a hub
+        loop.greenlets += 1
         try:
             self.value = self._run(*self.args, **self.kwargs)
         except BaseException as error:
             self._failed(error)
+        loop.greenlets -= 1
         self._finish()
 
     def _failed(self, error: BaseException) -> None:

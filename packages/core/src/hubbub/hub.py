@@ -59,8 +59,10 @@ class HubStatistics:
     """How many times the loop asked for events."""
     switches: int
     """How many callables of the run queue were called; nearly all of them switch to a greenlet."""
+    greenlets: int
+    """How many greenlets have begun and not ended; bare ones do not count."""
     ready: int
-    """How many are in the run queue now."""
+    """How many callables are in the run queue now."""
     timers: int
     """How many timers are running."""
     descriptors: int
@@ -237,6 +239,7 @@ class Hub(greenlet):
         return HubStatistics(
             polls=loop.iteration,
             switches=loop.calls,
+            greenlets=loop.greenlets,
             ready=len(loop.ready),
             timers=loop.timer_count(),
             descriptors=len(loop.handles),

@@ -113,6 +113,8 @@ class BaseLoop(Loop):
         """The longest time between two polls while there was work, in seconds."""
         self.calls = 0
         """How many callables of the run queue were called; most of them are switches to a greenlet."""
+        self.greenlets = 0
+        """How many greenlets have begun and not ended."""
         self._running = 0
         self._break = False
         self.born = -inf
@@ -609,6 +611,7 @@ class BaseLoop(Loop):
         """Empty everything in place: ``run`` may be in the middle of it."""
         self.generation += 1
         self.born = monotonic()
+        self.greenlets = int(getcurrent().parent is self.hub)  # the one that forked goes on
         self.ready.clear()
         for handle in self.handles.values():
             handle.forget_waiters()
