@@ -242,6 +242,26 @@ def test_search_goes_on_after_servfail(make: Any, nameserver: Any, dns: Any) -> 
     assert error_of(resolver.gethostbyname, "host") == (socket.gaierror, socket.EAI_NODATA)
 
 
+def test_search_ends_after_refusal(make: Any, nameserver: Any, dns: Any) -> None:
+    """A server that refuses ends the search list; the name as it stands is still asked for."""
+    nameserver.script = lambda request: request.reply(rcode=dns.REFUSED)
+    resolver = make(nameserver, search=["one.test", "two.test"], timeout=0.3, attempts=1)
+    assert error_of(resolver.gethostbyname, "host") == (socket.gaierror, socket.EAI_AGAIN)
+    assert {name for name, _ in nameserver.asked} == {"host.one.test", "host"}
+    nameserver.script = lambda request: request.reply(rcode=0 if request.name == "a.b" else dns.NXDOMAIN)
+    assert error_of(resolver.gethostbyname, "a.b") == (socket.gaierror, socket.EAI_NODATA)
+    nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN if request.name == "a.b" else 0)
+    assert error_of(resolver.gethostbyname, "a.b") == (socket.gaierror, socket.EAI_NONAME)
+
+
+def test_search_ends_in_silence(make: Any, nameserver: Any) -> None:
+    """When no server answers at all, the search ends."""
+    nameserver.script = lambda request: None
+    resolver = make(nameserver, search=["one.test", "two.test"], timeout=0.3, attempts=1)
+    assert error_of(resolver.gethostbyname, "host") == (socket.gaierror, socket.EAI_AGAIN)
+    assert {name for name, _ in nameserver.asked} == {"host.one.test"}
+
+
 # Files --
 
 

@@ -40,13 +40,20 @@ class LookupFailed(Exception):
     """One question has no answer.
 
     :param failure: why.
-    :param answered: whether a server said so, which lets the search go on in the next domain; else nobody answered.
+    :param answered: whether a server said so; else nobody answered.
+    :param servfail: whether it said SERVFAIL, which, other than the rest, lets the search go on in the next domain.
     """
 
-    def __init__(self, failure: Failure, answered: bool = True) -> None:
-        super().__init__(failure, answered)
+    def __init__(self, failure: Failure, answered: bool = True, servfail: bool = False) -> None:
+        super().__init__(failure, answered, servfail)
         self.failure = failure
         self.answered = answered
+        self.servfail = servfail
+
+    @property
+    def is_absence(self) -> bool:
+        """Whether a server said that there is no such name, or no such record of it."""
+        return self.failure in (Failure.NOT_FOUND, Failure.NO_DATA)
 
 
 def gai_error(failure: Failure) -> socket.gaierror:

@@ -49,13 +49,14 @@ _MAX_IDLE = 256
 _MAX_ASKED = 64
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _FAILURES = {
-    status.ARES_EFORMERR: (Failure.NO_RECOVERY, True),
-    status.ARES_EBADRESP: (Failure.NO_RECOVERY, True),
-    status.ARES_EBADNAME: (Failure.NOT_FOUND, True),
-    status.ARES_ESERVFAIL: (Failure.TRY_AGAIN, True),
-    status.ARES_ENOTIMP: (Failure.TRY_AGAIN, True),
-    status.ARES_EREFUSED: (Failure.TRY_AGAIN, True),
+    status.ARES_EFORMERR: LookupFailed(Failure.NO_RECOVERY),
+    status.ARES_EBADRESP: LookupFailed(Failure.NO_RECOVERY),
+    status.ARES_EBADNAME: LookupFailed(Failure.NOT_FOUND),
+    status.ARES_ESERVFAIL: LookupFailed(Failure.TRY_AGAIN, servfail=True),
+    status.ARES_ENOTIMP: LookupFailed(Failure.TRY_AGAIN),
+    status.ARES_EREFUSED: LookupFailed(Failure.TRY_AGAIN),
 }
+_SILENCE = LookupFailed(Failure.TRY_AGAIN, answered=False)
 _ABSENT = {status.ARES_ENODATA: Failure.NO_DATA, status.ARES_ENOTFOUND: Failure.NOT_FOUND}
 
 _abandoned: list[Any] = []
@@ -251,7 +252,7 @@ class _Channel:
             return
         if monotonic() >= self._deadline:
             self._cancel()
-            self._finish(question, LookupFailed(Failure.TRY_AGAIN, answered=False))
+            self._finish(question, _SILENCE)
             return
         self._ares.process_fd(pycares.ARES_SOCKET_BAD, pycares.ARES_SOCKET_BAD)
         self._go_on()
@@ -288,7 +289,7 @@ class _Question:
         if error in _ABSENT:
             return Answer(self.chain, (), min(self._ttl, _NEGATIVE_TTL), _ABSENT[error])
         if error is not None:
-            return LookupFailed(*_FAILURES.get(error, (Failure.TRY_AGAIN, False)))
+            return _FAILURES.get(error, _SILENCE)
         records = [
             Record(record.name, record.type, record.ttl, getattr(record.data, _VALUES[record.type]))
             for record in result.answer

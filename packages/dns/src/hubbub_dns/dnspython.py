@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Resolver"]
 
-_NOERROR, _FORMERR, _NXDOMAIN, _NOTIMP = 0, 1, 3, 4
+_NOERROR, _FORMERR, _SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED = range(6)
 _OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that no other server will mend."""
 _FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
@@ -181,7 +181,10 @@ class Resolver(StubResolver):
                     continue
                 if reply.rcode in (_NOERROR, _NXDOMAIN):
                     return reply
-                failed = LookupFailed(Failure.NO_RECOVERY if reply.rcode == _FORMERR else Failure.TRY_AGAIN)
+                if reply.rcode in (_SERVFAIL, _NOTIMP, _REFUSED):
+                    failed = LookupFailed(Failure.TRY_AGAIN, servfail=reply.rcode == _SERVFAIL)
+                else:
+                    failed = LookupFailed(Failure.NO_RECOVERY)
             if not silent:
                 break  # they will not think better of it at once
         raise failed

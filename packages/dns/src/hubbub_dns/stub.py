@@ -182,21 +182,33 @@ class StubResolver(abc.Resolver):
         settings = self._current_settings()
         if settings.no_aaaa:
             rtypes = [rtype for rtype in rtypes if rtype != AAAA]
-        first: LookupFailed | None = None
-        seen: dict[Failure, LookupFailed] = {}
-        for candidate in _resolvconf.candidates(name, settings):
+        bare = name.removesuffix(".")
+        names = _resolvconf.candidates(name, settings)
+        foremost: LookupFailed | None = None
+        nodata: LookupFailed | None = None
+        servfail: LookupFailed | None = None
+        failed = LookupFailed(Failure.NOT_FOUND)
+        searching = True
+        for candidate in names:
+            if not searching and candidate != bare:
+                continue
             outcomes = self._ask(settings, candidate, rtypes) if _HOST_NAME.match(candidate) else []
             found = [outcome for outcome in outcomes if isinstance(outcome, Answer) and outcome.values]
             if found:
                 return candidate, found
             failed = _worst(outcomes)
-            if not failed.answered or failed.failure is Failure.NO_RECOVERY:
+            if not failed.answered:
                 raise failed
-            if candidate == name and not seen:
-                first = failed
-            seen[failed.failure] = failed
-        # As the name stands it is tried first when it has dots enough; then that error counts, as in glibc.
-        raise first or seen.get(Failure.NO_DATA) or seen.get(Failure.TRY_AGAIN) or LookupFailed(Failure.NOT_FOUND)
+            if candidate == bare:
+                foremost = failed if candidate is names[0] else None
+                continue
+            if failed.failure is Failure.NO_DATA:
+                nodata = failed
+            if failed.servfail:
+                servfail = failed
+            searching = failed.is_absence or failed.servfail
+        # What glibc reports: the name as it stands if that came first, else the best of the search, else the last.
+        raise foremost or nodata or servfail or failed
 
     def _find(self, name: str, families: Sequence[int]) -> _Found:
         """A name's addresses: hosts file, then ``localhost``, then the servers."""
@@ -382,7 +394,7 @@ def _worst(outcomes: Sequence[Answer | BaseException]) -> LookupFailed:
 
 def _again(failed: LookupFailed) -> LookupFailed:
     """The same failure for another caller: several may share one."""
-    copy = LookupFailed(failed.failure, failed.answered)
+    copy = LookupFailed(failed.failure, failed.answered, failed.servfail)
     copy.__cause__ = failed.__cause__
     return copy
 
