@@ -9,6 +9,8 @@ __all__ = ["MAX_REQUEST_LINE", "Input", "InvalidInput"]
 
 MAX_REQUEST_LINE = 8192
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(;[^\r\n]*)?\r?\n\Z")
+_SIZE_SO_FAR = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(;[^\r\n]*)?\r?\n?\Z")
+"""What may still become a size: told byte by byte, a client that never ends the line is refused at once."""
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n]*\r?\n\Z")
 _PIECE = 65536
 
@@ -64,10 +66,16 @@ class Input:
             raise InvalidInput("a chunk is longer than it says")
 
     def _next_chunk(self) -> None:
-        line = self.rfile.readline(MAX_REQUEST_LINE + 1)
-        if not line:
-            self._ended = True
-            raise OSError("unexpected end of file while parsing chunked data")
+        line = b""
+        while not line.endswith(b"\n"):
+            piece = self.rfile.read(1)
+            if not piece:
+                self._ended = True
+                raise OSError("unexpected end of file while parsing chunked data")
+            line += piece
+            if len(line) > MAX_REQUEST_LINE or not _SIZE_SO_FAR.match(line):
+                self._ended = True
+                raise InvalidInput("the size of a chunk cannot be read")
         match = _SIZE.match(line)
         if match is None:
             self._ended = True

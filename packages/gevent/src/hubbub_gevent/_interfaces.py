@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zope.interface import Interface
+from zope.interface import Interface  # type: ignore[import-untyped]  # no types
 
 __all__ = ["ICallback", "ILoop", "IWatcher"]
 

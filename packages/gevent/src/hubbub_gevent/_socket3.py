@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
-from hubbub_gevent.socket import SocketType, fromfd, socket, socketpair
+from hubbub_net.socket import socket
+
+from hubbub_gevent.socket import SocketType, fromfd, socketpair
 
 __all__ = ["SocketType", "fromfd", "socket", "socketpair"]

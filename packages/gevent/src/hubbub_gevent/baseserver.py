@@ -28,6 +28,12 @@ class Habits:
     def _handle(self) -> Any:
         return self.handle
 
+    def __repr__(self) -> str:
+        handle = self.handle
+        mine = getattr(handle, "__self__", None) is self
+        shown = f"<bound method {type(self).__name__}.{handle.__name__} of self>" if mine else repr(handle)
+        return f"{super().__repr__()[:-1]} handle={shown}>"
+
     def set_handle(self, handle: Callable[..., Any]) -> None:
         """Set what is called for each thing accepted.
 
@@ -47,5 +53,5 @@ class Habits:
         super().set_spawn(spawn)  # type: ignore[misc]  # a mix-in for hubbub's servers
 
 
-class BaseServer(Habits, _BaseServer):
+class BaseServer(Habits, _BaseServer):  # type: ignore[override]  # the handler is looked up anew each time
     """gevent's BaseServer."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zope.event import notify, subscribers
-from zope.interface import Attribute, Interface, implementer
+from zope.event import notify, subscribers  # type: ignore[import-untyped]  # no types
+from zope.interface import Attribute, Interface, implementer  # type: ignore[import-untyped]  # no types
 
 __all__ = [
     "DoNotPatch",

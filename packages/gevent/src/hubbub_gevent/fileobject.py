@@ -14,12 +14,17 @@ class FileObjectBase(_FileObject):
 
     default_bufsize = -1
 
-    def __init__(self, fobj: Any, mode: Any = None, buffering: Any = None, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, fobj: Any, mode: Any = "r", buffering: Any = None, *args: Any, **kwargs: Any) -> None:
         if "bufsize" in kwargs:
             buffering = kwargs.pop("bufsize")
         if "close" in kwargs:
             kwargs["closefd"] = kwargs.pop("close")
         super().__init__(fobj, mode, self.default_bufsize if buffering is None else buffering, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "name" and self.io.closed and not isinstance(self.io.name, int):
+            raise AttributeError(name)
+        return super().__getattr__(name)
 
 
 class FileObjectPosix(FileObjectBase):

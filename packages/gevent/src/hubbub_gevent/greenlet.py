@@ -76,7 +76,7 @@ class Greenlet(_greenlet.Greenlet):
     def __init__(self, run: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(None, *args, context=Context())
         if run is not None:
-            self._run = run
+            self._run = run  # type: ignore[method-assign]  # as gevent keeps it
         if not callable(self._run):
             raise TypeError("The run argument or self._run must be callable")
         self.kwargs = kwargs

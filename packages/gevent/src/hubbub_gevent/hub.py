@@ -354,7 +354,7 @@ class Waiter:
         try:
             target.switch(value)
         except BaseException:
-            self.hub.handle_error(target.switch, *sys.exc_info())
+            get_hub().handle_error(target.switch, *sys.exc_info())
 
     def switch_args(self, *args: Any) -> None:
         """The same with a tuple."""
@@ -371,7 +371,7 @@ class Waiter:
         try:
             target.throw(*throw_args)
         except BaseException:
-            self.hub.handle_error(target.throw, *sys.exc_info())
+            get_hub().handle_error(target.throw, *sys.exc_info())
 
     def get(self) -> Any:
         """The value; raises the error. Waits if there is neither."""

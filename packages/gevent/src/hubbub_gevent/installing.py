@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from pathlib import Path
 from types import ModuleType
 
 __all__ = ["RealGeventImported", "install", "is_installed"]
 
-_HERE = Path(__file__).parent
+# This module is loaded at the start of every interpreter that HUBBUB_GEVENT is set for: it imports little. Finders and
+# loaders need no base class.
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _FACADE = "gevent"
 _SELF = "hubbub_gevent"
 _TOP = "_gevent"
@@ -54,19 +55,19 @@ def is_installed() -> bool:
     return any(isinstance(finder, _Finder) for finder in sys.meta_path)
 
 
-def _file_of(relative: str) -> Path | None:
+def _file_of(relative: str) -> str | None:
     """The source of a facade module, ``"event"`` or ``"resolver.thread"``; None if there is none."""
     parts = relative.split(".")
     if parts[0] in _OWN or parts[0] in ("__init__", "__main__") or parts[0] == _TOP:
         return None
-    path = _HERE.joinpath(*parts)
-    if (path / "__init__.py").is_file():
-        return path / "__init__.py"
-    path = path.with_suffix(".py")
-    return path if path.is_file() else None
+    path = os.path.join(_HERE, *parts)
+    for file in (os.path.join(path, "__init__.py"), f"{path}.py"):
+        if os.path.isfile(file):
+            return file
+    return None
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Answers for ``gevent``, ``gevent.X`` and, so that there is one object each, ``hubbub_gevent.X``."""
 
     def find_spec(
@@ -74,7 +75,7 @@ class _Finder(MetaPathFinder):
     ) -> ModuleSpec | None:
         """The spec of a facade module, or None."""
         if fullname == _FACADE:
-            return _spec(fullname, _HERE / f"{_TOP}.py", _TOP, [str(_HERE)])
+            return _spec(fullname, os.path.join(_HERE, f"{_TOP}.py"), _TOP, [_HERE])
         top, _, relative = fullname.partition(".")
         if top not in (_FACADE, _SELF) or not relative:
             return None
@@ -83,12 +84,13 @@ class _Finder(MetaPathFinder):
             return None
         other = f"{_SELF if top == _FACADE else _FACADE}.{relative}"
         if top == _SELF or other in sys.modules:
-            return ModuleSpec(fullname, _Alias(other))
-        return _spec(fullname, file, relative, [str(file.parent)] if file.name == "__init__.py" else None)
+            return ModuleSpec(fullname, _Alias(other))  # type: ignore[arg-type]  # the import system asks no base class
+        package = os.path.basename(file) == "__init__.py"
+        return _spec(fullname, file, relative, [os.path.dirname(file)] if package else None)
 
 
-def _spec(name: str, file: Path, relative: str, locations: list[str] | None) -> ModuleSpec | None:
-    loader = _FacadeLoader(name, str(file), relative)
+def _spec(name: str, file: str, relative: str, locations: list[str] | None) -> ModuleSpec | None:
+    loader = _FacadeLoader(name, file, relative)
     return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=locations)
 
 
@@ -113,7 +115,7 @@ class _FacadeLoader(SourceFileLoader):
         setattr(importlib.import_module(parent), child, module)
 
 
-def _unknown_in(module: str):  # type: ignore[no-untyped-def]  # a callable of PEP 562
+def _unknown_in(module: str) -> Callable[[str], object]:
     def __getattr__(name: str) -> object:
         raise AttributeError(
             f"module {module!r}, which is hubbub's, has no attribute {name!r}; "
@@ -124,7 +126,7 @@ def _unknown_in(module: str):  # type: ignore[no-untyped-def]  # a callable of P
     return __getattr__
 
 
-class _Alias(Loader):
+class _Alias:
     """Gives an existing module a second name."""
 
     def __init__(self, other: str) -> None:
@@ -142,7 +144,7 @@ class _Alias(Loader):
         module.__spec__ = self._spec
 
 
-class _LastWord(MetaPathFinder):
+class _LastWord:
     """Says whose gevent has no such module, when no other finder knows it either."""
 
     def find_spec(

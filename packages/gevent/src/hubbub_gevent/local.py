@@ -10,7 +10,7 @@ from hubbub import local as _local
 
 __all__ = ["all_local_dicts_for_greenlet", "local"]
 
-_owners: weakref.WeakKeyDictionary[greenlet, weakref.WeakSet[Any]] = weakref.WeakKeyDictionary()
+_owners: weakref.WeakKeyDictionary[greenlet, dict[int, weakref.ref[Any]]] = weakref.WeakKeyDictionary()
 
 
 class local(_local.local):
@@ -22,17 +22,29 @@ class local(_local.local):
         args, kwargs = object.__getattribute__(self, "_local__arguments")
         new = type(self)(*args, **kwargs)
         new.__dict__.update(self.__dict__)
+        for name in _slots(type(self)):
+            if hasattr(self, name):
+                object.__setattr__(new, name, object.__getattribute__(self, name))
         return new
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        _owners.setdefault(getcurrent(), weakref.WeakSet()).add(self)
+        _owners.setdefault(getcurrent(), {})[id(self)] = weakref.ref(self)
+
+
+def _slots(cls: type) -> list[str]:
+    """The names of slots that subclasses of :class:`local` declare."""
+    mine = cls.__mro__[: cls.__mro__.index(local)]
+    return [name for base in mine for name in base.__dict__.get("__slots__", ())]
 
 
 def all_local_dicts_for_greenlet(greenlet: greenlet) -> list[Any]:
     """``[((class, id), attributes), ...]`` of every ``local`` that ``greenlet`` has used."""
     found = []
-    for owner in list(_owners.get(greenlet, ())):
+    for reference in list(_owners.get(greenlet, {}).values()):
+        owner = reference()
+        if owner is None:
+            continue
         dicts = object.__getattribute__(owner, "_local__dicts")
         values = dicts.get(greenlet)
         if values is not None:

@@ -97,6 +97,12 @@ def patch_os() -> None:
 def patch_queue() -> None:
     """The module queue."""
     _apply("queue")
+    import queue
+
+    from hubbub_gevent import queue as gevent_queue
+
+    for name in gevent_queue.__implements__:
+        patch_item(queue, name, getattr(gevent_queue, name))
 
 
 def patch_time() -> None:
@@ -121,11 +127,15 @@ def patch_thread(
 ) -> None:
     """Threads become greenlets."""
     _apply("threading")
+    import _thread
+    import threading as _threading
+
+    from hubbub_gevent.event import Event as _Event
+    from hubbub_gevent.local import local
+
+    patch_item(_thread, "_local", local)
+    patch_item(_threading, "local", local)
     if Event:
-        import threading as _threading
-
-        from hubbub_gevent.event import Event as _Event
-
         patch_item(_threading, "Event", _Event)
 
 

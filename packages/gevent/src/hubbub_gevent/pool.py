@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from hubbub import pool as _pool
@@ -12,24 +13,34 @@ from hubbub_gevent.greenlet import Greenlet
 __all__ = ["Greenlet", "Group", "IMap", "IMapUnordered", "Pool", "PoolFull"]
 
 
-class Group(_pool.Group):
-    """:class:`hubbub.pool.Group` of gevent's greenlets."""
+class _Members:
+    """As in gevent, members that are being killed count until they have ended, and an empty group is false."""
 
-    greenlet_class = Greenlet
+    greenlet_class: Any = Greenlet
+    greenlets: set[Any]
+    dying: set[Any]
+
+    def __len__(self) -> int:
+        return len(self.greenlets | self.dying)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.greenlets or item in self.dying
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.greenlets | self.dying)
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+
+class Group(_Members, _pool.Group):
+    """:class:`hubbub.pool.Group` of gevent's greenlets."""
 
     def __init__(self, *args: Any) -> None:
         if len(args) > 1:
             raise AssertionError("a group is made of at most one iterable of greenlets")
         super().__init__(*(args[0] if args else ()))
 
-    def __bool__(self) -> bool:
-        return len(self) > 0
 
-
-class Pool(_pool.Pool):
+class Pool(_Members, _pool.Pool):
     """:class:`hubbub.pool.Pool` of gevent's greenlets."""
-
-    greenlet_class: Any = Greenlet
-
-    def __bool__(self) -> bool:
-        return len(self) > 0

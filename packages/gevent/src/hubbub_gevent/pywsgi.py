@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from email.utils import formatdate
+from socket import SHUT_WR
 from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
@@ -20,6 +22,7 @@ from hubbub_gevent._http_input import MAX_REQUEST_LINE, Input
 from hubbub_gevent._http_input import InvalidInput as _InvalidClientInput
 from hubbub_gevent.server import StreamServer
 from hubbub_gevent.socket import getfqdn
+from hubbub_gevent.timeout import Timeout
 
 __all__ = [
     "Environ",
@@ -31,6 +34,8 @@ __all__ = [
     "WSGIServer",
 ]
 
+_LINGER = 1.0
+_LINGER_READS = 64
 _INTERNAL_ERROR_STATUS = "500 Internal Server Error"
 _INTERNAL_ERROR_BODY = b"Internal Server Error"
 _HEADERS = [("Content-Type", "text/plain"), ("Connection", "close")]
@@ -43,6 +48,7 @@ def _response(status: str, body: str = "") -> bytes:
 
 _REQUEST_TOO_LONG_RESPONSE = _response("414 Request URI Too Long")
 _BAD_REQUEST_RESPONSE = _response("400 Bad Request")
+_BROKEN = (MissingHeaderBodySeparatorDefect, FirstHeaderLineIsContinuationDefect)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _VERSION = re.compile(r"HTTP/(\d)\.(\d)\Z")
 
@@ -241,6 +247,18 @@ class WSGIHandler:
         if not self.time_finish:
             self.time_finish = time.time()
         self.log_request()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Read on for a moment: closing over unread bytes would reset the connection and lose the answer."""
+        with Timeout(_LINGER, False):
+            try:
+                self.socket.shutdown(SHUT_WR)
+                for _ in range(_LINGER_READS):
+                    if not self.socket.recv(65536):
+                        break
+            except OSError:
+                pass  # the client is gone
 
     def handle_one_request(self) -> Any:
         """Serve one request.
@@ -326,7 +344,9 @@ class WSGIHandler:
         return True
 
     def _check_headers(self) -> None:
-        if self.headers.defects or self.headers.get_payload():
+        payload = self.headers.get_payload()
+        broken = any(isinstance(defect, _BROKEN) for defect in self.headers.defects)
+        if broken or (isinstance(payload, str) and payload.strip()):
             raise _InvalidClientRequest("Invalid header line")
         for name in self.headers:
             if not _TOKEN.match(name):

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import socket as _socket
+from _socket import socket as CSocket
 from ssl import PROTOCOL_TLS_SERVER
 from typing import Any
 
+from hubbub_net.socket import socket
 from hubbub_server.datagram import DatagramServer as _DatagramServer
 from hubbub_server.stream import StreamServer as _StreamServer
 
 from hubbub_gevent.baseserver import BaseServer, Habits
-from hubbub_gevent.socket import socket
 from hubbub_gevent.ssl import SSLContext
 
 __all__ = ["BaseServer", "DatagramServer", "StreamServer"]
 
+_native_bind = CSocket.bind
+"""Resolves a name by itself and at once: a listener's is the machine's own."""
 
-class DatagramServer(Habits, _DatagramServer):
+
+class DatagramServer(Habits, _DatagramServer):  # type: ignore[override]  # the handler is looked up anew each time
     """gevent's DatagramServer."""
 
 
-class StreamServer(Habits, _StreamServer):
+class StreamServer(Habits, _StreamServer):  # type: ignore[override]  # see above
     """:class:`hubbub_server.StreamServer` with gevent's arguments for TLS."""
 
     def __init__(
@@ -40,8 +44,12 @@ class StreamServer(Habits, _StreamServer):
             raise TypeError("backlog must be None when a socket instance is passed")
         super().__init__(listener, handle, backlog=backlog, spawn=spawn, ssl_context=context)
 
+    def init_socket(self) -> None:
+        """Bind and listen."""
+        self.socket = self.get_listener(self.address, self.backlog, self.family)
+
     @classmethod
-    def get_listener(cls, address: Any, backlog: int | None = None, family: int | None = None) -> Any:
+    def get_listener(cls, address: Any, backlog: Any = None, family: Any = None, reuse_port: bool = False) -> Any:
         """A listening socket."""
         return _tcp_listener(address, backlog or 128, reuse_addr=cls.reuse_addr, family=family)
 
@@ -64,9 +72,11 @@ def _tcp_listener(address: Any, backlog: int = 50, reuse_addr: Any = None, famil
     try:
         if reuse_addr is not None:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, reuse_addr)
-        sock.bind(address)
+        host = address[0] or (
+            "::" if sock.family == _socket.AF_INET6 else "0.0.0.0"
+        )  # what '' means, without a look-up
+        sock.bind((host, *address[1:]))
         sock.listen(backlog)
-        sock.setblocking(False)
     except BaseException:
         sock.close()
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket as __socket__
 from typing import Any
 
+from hubbub.abc import READ, WRITE
 from hubbub_net import socket as _cooperative
 from hubbub_net.socket import (
     socket,
@@ -29,6 +30,8 @@ __implements__ = [
 __dns__ = ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "getfqdn"]
 __extensions__ = _EXTENSIONS
 __imports__ = [name for name in __socket__.__all__ if name not in __implements__]
+__imports__ += ["error", "gaierror", "herror", "timeout", "has_ipv6"]
+__imports__ = list(dict.fromkeys(__imports__))
 __all__ = [*__implements__, *__imports__, *_EXTENSIONS]
 
 SocketType = socket
@@ -40,6 +43,36 @@ cancel_wait_ex = OSError(9, "File descriptor was closed in another greenlet")
 def cancel_wait(watcher: Any, error: Any = cancel_wait_ex) -> None:
     """Make who waits for ``watcher`` fail."""
     get_hub().cancel_wait(watcher, error)
+
+
+def _wait_fd(fd: Any, events: int, timeout: Any, timeout_exc: Any) -> None:
+    io = get_hub().loop.io(fd, events)
+    try:
+        wait(io, timeout, timeout_exc)
+    finally:
+        io.close()
+
+
+def wait_read(fileno: Any, timeout: float | None = None, timeout_exc: Any = timeout_default) -> None:
+    """Wait until a descriptor can be read.
+
+    :raises TimeoutError: ``timeout`` seconds have passed; or ``timeout_exc``.
+    """
+    _wait_fd(fileno, READ, timeout, timeout_exc)
+
+
+def wait_write(
+    fileno: Any, timeout: float | None = None, timeout_exc: Any = timeout_default, event: Any = None
+) -> None:
+    """Wait until a descriptor can be written; otherwise as :func:`wait_read`."""
+    _wait_fd(fileno, WRITE, timeout, timeout_exc)
+
+
+def wait_readwrite(
+    fileno: Any, timeout: float | None = None, timeout_exc: Any = timeout_default, event: Any = None
+) -> None:
+    """Wait for either; otherwise as :func:`wait_read`."""
+    _wait_fd(fileno, READ | WRITE, timeout, timeout_exc)
 
 
 def wait(io: Any, timeout: float | None = None, timeout_exc: Any = timeout_default) -> Any:

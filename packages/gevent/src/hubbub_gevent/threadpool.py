@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hubbub import threadpool as _threadpool
@@ -17,6 +18,15 @@ class ThreadPool(_threadpool.ThreadPool):
     def __init__(self, maxsize: int, hub: Any = None, idle_task_timeout: float | None = -1) -> None:
         seconds = None if idle_task_timeout is None or idle_task_timeout < 0 else idle_task_timeout
         super().__init__(maxsize, hub, seconds)
+
+    def apply_async(
+        self, func: Any, args: Any = None, kwds: Any = None, callback: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """Run ``func`` in a thread without waiting; ``callback(value)`` is called on the hub, and must not wait."""
+        task = super().apply_async(func, args, kwds)
+        if callback is not None:
+            task.rawlink(lambda source: callback(source.value) if source.successful() else None)
+        return task
 
     def adjust(self) -> None:
         """Threads come and go by themselves."""

@@ -19,6 +19,9 @@ from hubbub_gevent.local import all_local_dicts_for_greenlet
 __all__ = ["GreenletTree", "assert_switches", "format_run_info", "print_run_info", "wrap_errors"]
 
 
+_FailedToSwitch = _inspect.FailedToSwitch
+
+
 class wrap_errors:
     """A callable that returns errors of the given classes in place of raising them."""
 
