@@ -80,14 +80,13 @@ class Package:
         return list(nox.project.dependency_groups(self.settings, "test"))
 
     @property
-    def all_requirements(self) -> list[str]:
-        """Everything that building, using (with all extras) and testing it takes."""
+    def use(self) -> list[str]:
+        """What building it and using it, with all extras, takes."""
         extras = self.settings["project"].get("optional-dependencies", {})
         return [
             *self.settings["build-system"]["requires"],
             *self.runtime,
             *(requirement for extra in extras.values() for requirement in extra),
-            *self.test,
         ]
 
     def sources(self) -> list[Path]:
@@ -227,14 +226,17 @@ class Environment:
             name = f"requirements-{file.parent.name}-{file.stem}"
             self.step(name, digest(file), "-r", file)
 
+    def others(self, name: str, *requirements: str) -> None:
+        """Installs those of the requirements that are not of this repository."""
+        theirs = sorted(set(split(list(requirements))[1]))
+        self.step(name, digest(*theirs), *theirs)
+
     def packages(self) -> dict[str, str]:
         """Installs all packages of the repository, editable.
 
         Returns the native packages that could not be built, each with the reason.
         """
-        everything = [r for package in PACKAGES.values() for r in package.all_requirements]
-        others = sorted({*split(everything)[1], FOR_EDITABLE})
-        self.step("requirements", digest(*others), *others)
+        self.others("use", FOR_EDITABLE, *(r for package in PACKAGES.values() for r in package.use))
         pure = [package for package in PACKAGES.values() if not package.native]
         marker = digest(*(path for package in pure for path in package.sources()))
         editable = [word for package in pure for word in ("-e", str(package.folder))]
@@ -281,12 +283,21 @@ def build_failure(output: str) -> str:
     return ""
 
 
-def development(session: nox.Session, base: str = sys.executable) -> tuple[Environment, dict[str, str]]:
-    """The environment with all packages, and the native ones that could not be built, with the reasons."""
+def development(
+    session: nox.Session, base: str = sys.executable, testing: bool = True
+) -> tuple[Environment, dict[str, str]]:
+    """The environment with all packages, and the native ones that could not be built, with the reasons.
+
+    ``testing`` adds what tests and examples need.
+    """
     command = [base, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
     version = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     environment = Environment(session, STATE / f"python{version}", base)
-    return environment, environment.packages()
+    unbuilt = environment.packages()
+    if testing:
+        environment.others("test", *(r for package in PACKAGES.values() for r in package.test))
+        environment.requirements(ROOT / "examples" / "requirements.txt")
+    return environment, unbuilt
 
 
 def told(unbuilt: dict[str, str]) -> list[str]:
@@ -321,7 +332,6 @@ def run_tests(session: nox.Session, bases: list[str]) -> None:
     problems = []
     for base in bases:
         environment, unbuilt = development(session, base)
-        environment.requirements(ROOT / "examples" / "requirements.txt")
         built = [package for package in packages or PACKAGES.values() if package.name not in unbuilt]
         folders = [package.folder / "tests" for package in built]
         if not packages and not loops:
@@ -518,7 +528,7 @@ def preloadable(compiler: str, name: str) -> str:
 @nox.session(venv_backend="none", default=False)
 def demo(session: nox.Session) -> None:
     """Run the demonstration on every loop that can be built; arguments go to it."""
-    environment, unbuilt = development(session)
+    environment, unbuilt = development(session, testing=False)
     environment.requirements(ROOT / "examples" / "requirements.txt")
     try:
         environment.run(ROOT / "examples" / "demo.py", *session.posargs)
@@ -529,7 +539,7 @@ def demo(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
     """Compare with gevent from PyPI, in turn; arguments go to benchmarks/run.py."""
-    ours, unbuilt = development(session)
+    ours, unbuilt = development(session, testing=False)
     theirs = Environment(session, STATE / "gevent")
     theirs.requirements(REQUIREMENTS / "gevent.txt")
     ours.run(
