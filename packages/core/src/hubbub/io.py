@@ -31,12 +31,14 @@ __all__ = ["Socket", "close", "closing", "wait_readable", "wait_writable"]
 T = TypeVar("T")
 _OWN: Any = object()
 _DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+_NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
 _os_close = os.close
 _poll = select.poll if hasattr(select, "poll") else None
 _recv = _Base.recv
 _recv_into = _Base.recv_into
+_recvfrom = _Base.recvfrom
 _send = _Base.send
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR})
@@ -60,7 +62,7 @@ class Socket(socket.socket):
         self._read: Direction | None = None
         self._write: Direction | None = None
         super().__init__(family, type, proto, fileno)
-        self._limit: float | None = socket.getdefaulttimeout()
+        self._limit: float | None = 0.0 if type > 0 and type & _NONBLOCK else socket.getdefaulttimeout()
         super().setblocking(False)
         self._shortens = _kind(self) == socket.SOCK_STREAM
 
@@ -186,7 +188,13 @@ class Socket(socket.socket):
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
-        return self._reading(_Base.recvfrom, bufsize, flags, flags=flags)
+        while True:
+            try:
+                return _recvfrom(self, bufsize, flags)
+            except BlockingIOError:
+                if self._limit == 0.0 or flags & _DONTWAIT:
+                    raise
+            self.wait_readable()
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Address]:
         """:meth:`socket.socket.recvfrom_into`."""
@@ -198,7 +206,7 @@ class Socket(socket.socket):
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """:meth:`socket.socket.recvmsg_into`."""
-        return self._reading(_Base.recvmsg_into, buffers, ancbufsize, flags, flags=flags)
+        return self._reading(_Base.recvmsg_into, list(buffers), ancbufsize, flags, flags=flags)
 
     # Sending --------------------------------------------------------------------------------------------------------
 
@@ -245,6 +253,8 @@ class Socket(socket.socket):
 
     def sendmsg(self, *args: Any) -> int:
         """:meth:`socket.socket.sendmsg`."""
+        if args and not isinstance(args[0], (list, tuple)):
+            args = (list(args[0]), *args[1:])  # an iterator would be empty at the second attempt
         return self._writing(_Base.sendmsg, *args, flags=args[2] if len(args) > 2 else 0)
 
     # Connecting -----------------------------------------------------------------------------------------------------
