@@ -38,7 +38,11 @@ class Gunicorn:
     def __init__(self, folder: Path, *arguments: str) -> None:
         command = [sys.executable, "-m", "gunicorn", "-k", "hubbub_server.gunicorn.Worker", "-b", "127.0.0.1:0"]
         self.process = subprocess.Popen(
-            [*command, *arguments, "guni_app:app"], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, *arguments, "guni_app:app"],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.said = ""
         self._heard = threading.Condition()

@@ -18,9 +18,10 @@ from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
 from hubbub_server.stream import StreamServer
 
-__all__ = ["WSGIServer"]
+__all__ = ["Application", "WSGIServer"]
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+"""What PEP 3333 calls an application object."""
 
 
 class WSGIServer(StreamServer):

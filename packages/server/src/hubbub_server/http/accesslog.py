@@ -36,7 +36,7 @@ def _hex(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def escape(text: str) -> str:
+def _escape(text: str) -> str:
     """``text`` without quotes, backslashes, control characters and what is not ASCII."""
     return _UNSAFE.sub(_hex, text)
 
@@ -59,24 +59,24 @@ class _Clock:
 _clock = _Clock()
 
 
-def common(entry: Entry) -> str:
+def _common(entry: Entry) -> str:
     """``address - user [time] "request" status bytes``, and the seconds it took."""
-    user = escape(str(entry.environ.get("REMOTE_USER") or "-")).replace(" ", "\\x20")
+    user = _escape(str(entry.environ.get("REMOTE_USER") or "-")).replace(" ", "\\x20")
     return (
-        f'{entry.address or "-"} - {user} [{_clock.now()}] "{escape(entry.request)}" '
+        f'{entry.address or "-"} - {user} [{_clock.now()}] "{_escape(entry.request)}" '
         f"{entry.status or '-'} {entry.sent or '-'} {entry.seconds:.6f}"
     )
 
 
-def combined(entry: Entry) -> str:
+def _combined(entry: Entry) -> str:
     """The same with ``"referer" "user agent"`` before the seconds."""
-    line, _, seconds = common(entry).rpartition(" ")
-    referer = escape(entry.environ.get("HTTP_REFERER", "-"))
-    agent = escape(entry.environ.get("HTTP_USER_AGENT", "-"))
+    line, _, seconds = _common(entry).rpartition(" ")
+    referer = _escape(entry.environ.get("HTTP_REFERER", "-"))
+    agent = _escape(entry.environ.get("HTTP_USER_AGENT", "-"))
     return f'{line} "{referer}" "{agent}" {seconds}'
 
 
-def as_json(entry: Entry) -> str:
+def _as_json(entry: Entry) -> str:
     """One JSON object."""
     return json.dumps(
         {
@@ -92,7 +92,7 @@ def as_json(entry: Entry) -> str:
     )
 
 
-FORMATS: dict[str, Callable[[Entry], str]] = {"common": common, "combined": combined, "json": as_json}
+FORMATS: dict[str, Callable[[Entry], str]] = {"common": _common, "combined": _combined, "json": _as_json}
 """The formats by name."""
 
 

@@ -10,7 +10,7 @@ from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import BAD_REQUEST, CHUNKED
 
-__all__ = ["Body", "ChunkDecoder", "EmptyInput", "Input"]
+__all__ = ["Body", "ChunkDecoder", "EmptyInput", "Input", "Source"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'

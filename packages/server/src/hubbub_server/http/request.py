@@ -15,7 +15,7 @@ from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserU
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 
-__all__ = ["CHUNKED", "Fields", "Head", "HeadParser", "check_partial"]
+__all__ = ["BAD_REQUEST", "CHUNKED", "Fields", "Head", "HeadParser", "check_partial"]
 
 CHUNKED = -1
 """The length of a body that says itself where it ends."""
@@ -45,6 +45,7 @@ _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
 _KEYS: dict[bytes, tuple[str, int]] = {}
 
 BAD_REQUEST = "400 Bad Request"
+"""The status of most refusals."""
 
 
 class Fields(NamedTuple):

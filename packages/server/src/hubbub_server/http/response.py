@@ -7,7 +7,7 @@ import time
 from email.utils import formatdate
 from typing import Any, Final
 
-__all__ = ["ResponseHead", "date", "error_response"]
+__all__ = ["SERVER", "ResponseHead", "date", "error_response"]
 
 _STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
@@ -28,6 +28,7 @@ _KINDS = {
     "transfer-encoding": _FORBIDDEN,
 }
 SERVER: Final = "hubbub"
+"""What the ``Server`` field says: no version, which helps attackers more than anybody else."""
 
 _names: dict[Any, int] = {}
 _statuses: dict[Any, int] = {}
