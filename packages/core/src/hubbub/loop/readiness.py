@@ -30,7 +30,7 @@ __all__ = ["Direction", "Readiness"]
 _EXPIRED: Any = object()
 
 
-def current_hub() -> Hub:
+def _current_hub() -> Hub:
     """The hub of this thread."""
     from hubbub.hub import get_hub  # hub imports loops
 
@@ -65,13 +65,13 @@ class Direction:
         if handle.closed:
             if self.loop.destroyed:
                 # That thread has ended (or stayed behind in the parent process); the descriptor lives on.
-                return self._on(current_hub().loop).wait(timeout)
+                return self._on(_current_hub().loop).wait(timeout)
             raise _closed()
         current = getcurrent()
         hub = self.loop.hub
         if current.parent is not hub:
             # The main greenlet, the hub itself, a bare greenlet of somebody's, or another thread.
-            mine = current_hub()
+            mine = _current_hub()
             if mine is not hub:
                 return self._on(mine.loop).wait(timeout)
             if current is hub:
