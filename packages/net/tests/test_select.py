@@ -144,12 +144,16 @@ def test_poll(pair: Pair, ticks: list[int]) -> None:
 
 
 def test_poll_errors(pair: Pair) -> None:
-    """Unknown descriptors are KeyError and FileNotFoundError, as in the standard library."""
+    """Unknown descriptors are KeyError and FileNotFoundError, a time limit beyond 31 bits is OverflowError."""
     poller = select.poll()
     with pytest.raises(KeyError):
         poller.unregister(pair[0])
     with pytest.raises(FileNotFoundError):
         poller.modify(pair[0], stdlib.POLLIN)
+    with pytest.raises(OverflowError):
+        poller.poll(1 << 31)
+    with pytest.raises(TypeError):
+        poller.poll("long")  # type: ignore[arg-type]  # that is the point
 
 
 def test_poll_sees_hang_up_and_urgent_data(pair: Pair) -> None:

@@ -26,6 +26,7 @@ _kqueue: Any = getattr(_stdlib, "kqueue", None)
 _POLLIN: int = getattr(_stdlib, "POLLIN", 0)
 _POLLOUT: int = getattr(_stdlib, "POLLOUT", 0)
 _POLLPRI: int = getattr(_stdlib, "POLLPRI", 0)
+_LONGEST = 2**31 - 1
 
 __all__ = ["select", *(name for name in public_names(_stdlib) if name != "select")]
 
@@ -54,7 +55,8 @@ def select(
     """
     if timeout is not None and timeout < 0:
         raise ValueError("timeout must be non-negative")
-    reading, writing, urgent = list(rlist), list(wlist), list(xlist)
+    # Lists are passed on as they are: fileno() of a member may change them, and select.select allows for that.
+    reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
     found = _select(reading, writing, urgent, 0)
     if timeout == 0 and not any(found):
         give_way()
@@ -62,6 +64,7 @@ def select(
     if any(found):
         return found
     interests: dict[int, int] = {}
+    reading, writing, urgent = list(reading), list(writing), list(urgent)
     for members, bit in ((reading, READ), (writing, WRITE)):
         for member in members:
             fd = _number(member)
@@ -109,7 +112,10 @@ if _poll is not None:
             """(descriptor, events) pairs.
 
             :param timeout: milliseconds; None or a negative number waits for ever, 0 only looks.
+            :raises OverflowError: the timeout is more than 2**31 - 1.
             """
+            if timeout is not None and timeout > _LONGEST:
+                raise OverflowError("timeout is too large")
             found: list[tuple[int, int]] = self._poll.poll(0)
             if found:
                 return found

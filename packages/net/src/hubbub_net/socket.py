@@ -50,7 +50,6 @@ _dup = _stdlib.dup
 _socketpair = _stdlib.socketpair
 _sendfile = getattr(os, "sendfile", None)
 _sendto = _stdlib.socket.sendto
-_recvfrom = _stdlib.socket.recvfrom
 _is_known = lru_cache(4096)(is_numeric)  # a program sends datagrams to the same few hosts again and again
 _family: Any = _stdlib.SocketType.__dict__["family"].__get__
 _SENDFILE_BLOCK = 1 << 30
@@ -99,20 +98,8 @@ class socket(Socket):
         try:
             return _sendto(self, *args)
         except BlockingIOError:
-            if self.gettimeout() == 0.0:
-                raise
-        self.wait_writable()
+            pass
         return super().sendto(*args)
-
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
-        """:meth:`socket.socket.recvfrom`."""
-        while True:
-            try:
-                return _recvfrom(self, bufsize, flags)
-            except BlockingIOError:
-                if self.gettimeout() == 0.0:
-                    raise
-            self.wait_readable()
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Address | None = None, /) -> int:
         """:meth:`socket.socket.sendmsg`."""
