@@ -30,7 +30,7 @@ __all__ = ["Socket", "close", "closing", "wait_readable", "wait_writable"]
 
 T = TypeVar("T")
 _OWN: Any = object()
-_DONTWAIT: int = getattr(socket, "MSG_DONTWAIT", 0)
+_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))  # the constant itself is an enum, whose & is 3 us of Python
 _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
