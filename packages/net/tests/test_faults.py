@@ -470,7 +470,7 @@ def test_a_large_write_to_a_silent_peer_blocks_nobody(hub: Hub, certificates: An
         writing = hubbub.spawn(one.sendall, b"x" * (1 << 24))
         before = ticks[0]
         hubbub.sleep(0.05)
-        assert ticks[0] - before >= 5
+        assert ticks[0] - before >= 2
         assert not writing.dead
         writing.kill()
 

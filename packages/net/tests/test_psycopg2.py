@@ -78,7 +78,7 @@ def test_queries_wait_beside_one_another(connect: Any, ticks: list[int]) -> None
     hubbub.joinall(running, raise_error=True)
     assert [greenlet.get() for greenlet in running] == list(range(10))
     assert time.monotonic() - started < 1.6
-    assert ticks[0] - before > 20
+    assert ticks[0] - before > 5
 
 
 def test_a_large_answer_and_a_large_question(connect: Any) -> None:

@@ -107,7 +107,7 @@ def test_others_run_while_one_waits(hub: Hub, serve: Serve, ticks: list[int]) ->
     with socket.create_connection(serve(slow)) as sock:
         before = ticks[0]
         assert sock.recv(100) == b"late"
-        assert ticks[0] - before >= 5
+        assert ticks[0] - before >= 2
 
 
 def test_bulk_data_arrives_whole_in_both_directions_at_once(hub: Hub, serve: Serve) -> None:

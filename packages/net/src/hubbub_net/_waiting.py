@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+from _thread import _local
 from collections.abc import Mapping
 from contextlib import ExitStack
 from time import monotonic
@@ -35,10 +36,25 @@ class Deadline:
         return None if self._end is None else max(self._end - monotonic(), 0.0)
 
 
+class _Turn(_local):
+    loop: Any = None
+    iteration = -1
+
+
+_turn = _Turn()
+
+
 def give_way() -> None:
-    """Let other greenlets run before an answer that needed no wait, so that a polling loop does not starve them."""
-    if getcurrent() is not get_hub():
+    """Let other greenlets run, if the loop has not turned since this thread was here last.
+
+    Called before a look that may need no wait, so that a loop around it does not starve the others.
+    """
+    hub = get_hub()
+    loop = hub.loop
+    if loop is _turn.loop and loop.iteration == _turn.iteration and getcurrent() is not hub:
         sleep(0)
+    _turn.loop = loop
+    _turn.iteration = loop.iteration
 
 
 def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mapping[int, int] | None = None) -> bool:

@@ -57,11 +57,9 @@ def select(
         raise ValueError("timeout must be non-negative")
     # Lists are passed on as they are: fileno() of a member may change them, and select.select allows for that.
     reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
+    give_way()
     found = _select(reading, writing, urgent, 0)
-    if timeout == 0 and not any(found):
-        give_way()
-        return _select(reading, writing, urgent, 0)
-    if any(found):
+    if timeout == 0 or any(found):
         return found
     interests: dict[int, int] = {}
     reading, writing, urgent = list(reading), list(writing), list(urgent)
@@ -86,6 +84,7 @@ if _poll is not None:
         def __init__(self) -> None:
             self._poll = _poll()
             self._masks: dict[int, int] = {}
+            self._polling = False
 
         def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT, /) -> None:
             """Add a descriptor, or change what is wanted of it."""
@@ -113,19 +112,23 @@ if _poll is not None:
 
             :param timeout: milliseconds; None or a negative number waits for ever, 0 only looks.
             :raises OverflowError: the timeout is more than 2**31 - 1.
+            :raises RuntimeError: another greenlet waits in this object.
             """
             if timeout is not None and timeout > _LONGEST:
                 raise OverflowError("timeout is too large")
+            if self._polling:
+                raise RuntimeError("concurrent poll() invocation")
+            self._polling = True
+            try:
+                return self._wait(None if timeout is None or timeout < 0 else timeout / 1000.0)
+            finally:
+                self._polling = False
+
+        def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
+            give_way()
             found: list[tuple[int, int]] = self._poll.poll(0)
-            if found:
+            if found or timeout == 0.0:
                 return found
-            if timeout is not None and timeout >= 0:
-                timeout /= 1000.0
-            else:
-                timeout = None
-            if timeout == 0.0:
-                give_way()
-                return list(self._poll.poll(0))
             deadline = Deadline(timeout)
             while True:
                 in_time = wait_any(*self._wanted(deadline.left()))
@@ -213,12 +216,10 @@ if _epoll is not None:
             :param timeout: seconds; None or a negative number waits for ever, 0 only looks.
             :param maxevents: at most so many pairs; -1 for no limit.
             """
+            give_way()
             found: list[tuple[int, int]] = self._poller.poll(0, maxevents)
-            if found:
+            if found or timeout == 0:
                 return found
-            if timeout == 0:
-                give_way()
-                return list(self._poller.poll(0, maxevents))
             deadline = Deadline(None if timeout is None or timeout < 0 else timeout)
             while True:
                 in_time = wait_nested(self.fileno(), deadline.left())
@@ -249,12 +250,11 @@ if _kqueue is not None:
 
             :param timeout: seconds; None waits for ever, 0 only looks.
             """
-            found: list[Any] = self._poller.control(changelist, maxevents, 0)
-            if found or not maxevents:
-                return found
-            if timeout == 0:
+            if maxevents:
                 give_way()
-                return list(self._poller.control(None, maxevents, 0))
+            found: list[Any] = self._poller.control(changelist, maxevents, 0)
+            if found or timeout == 0 or not maxevents:
+                return found
             deadline = Deadline(timeout)
             while True:
                 in_time = wait_nested(self.fileno(), deadline.left())

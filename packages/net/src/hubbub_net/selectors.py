@@ -1,7 +1,7 @@
 """The standard library's :mod:`selectors`, with waits that let other greenlets run.
 
-Every class that the system has, and :class:`DefaultSelector`. A selector that always finds events gives way to other
-greenlets too: once for every call of ``select`` between which the loop did not turn.
+Every class that the system has, and :class:`DefaultSelector`. A loop around a selector that always finds events lets
+other greenlets run too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import selectors as _stdlib
 from typing import Any
 
 from hubbub.abc import READ, WRITE
-from hubbub.hub import get_hub
 from hubbub.lowlevel import closing
 
 from hubbub_net._names import public_names
@@ -34,17 +33,12 @@ def __dir__() -> list[str]:
 class _Cooperative(_stdlib.BaseSelector):
     """Asks the kernel only for what is there; waiting is the loop's."""
 
-    _turn = -1
-
     def select(self, timeout: float | None = None) -> _Events:
         """(key, events) pairs.
 
         :param timeout: seconds; None waits for ever, 0 or less only looks.
         """
-        loop = get_hub().loop
-        if loop.iteration == self._turn:
-            give_way()
-        self._turn = loop.iteration
+        give_way()
         found = super().select(0)
         if found or (timeout is not None and timeout <= 0):
             return found
@@ -53,7 +47,6 @@ class _Cooperative(_stdlib.BaseSelector):
             in_time = self._wait(deadline.left())
             found = super().select(0)
             if not in_time or found:
-                self._turn = loop.iteration
                 return found
 
     def _wait(self, timeout: float | None) -> bool:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hubbub.hub import sleep
 from hubbub.lock import Semaphore
 
 from hubbub_net._names import public_names
-from hubbub_net._waiting import Deadline, give_way
+from hubbub_net._waiting import Deadline
 from hubbub_net.socket import create_connection, socket
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
             if sent >= len(octets):
                 return sent
             if limit != 0.0:
-                give_way()
+                sleep(0)
 
     # Connections ----------------------------------------------------------------------------------------------------
 
