@@ -25,7 +25,6 @@ from threading import (
     gettrace,
     setprofile,
     settrace,
-    stack_size,
 )
 from typing import Any
 from weakref import WeakKeyDictionary, ref
@@ -70,7 +69,17 @@ __all__ = [
 ]
 
 _native_main_thread = threading.main_thread
+_stack_size = threading.stack_size
 _numbers = count(1)
+
+
+def stack_size(size: int = 0, /) -> int:
+    """:func:`threading.stack_size`, for native threads: greenlets have no stack of a fixed size.
+
+    :param size: bytes, or 0 to leave it as it is.
+    :returns: what it was, in bytes.
+    """
+    return _stack_size(size)
 
 
 class Semaphore(_lock.Semaphore):
