@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -13,6 +14,7 @@ import pytest
 from hubbub import plugins
 from hubbub_dns import ares, dnspython
 from hubbub_dns.cache import Cache
+from hubbub_testkit.greenlets import open_descriptors
 
 REAL, REAL6 = "192.0.2.1", "2001:db8::1"
 
@@ -466,7 +468,6 @@ def test_fork(make: Any, nameserver: Any) -> None:
 
     nameserver.script = script
     resolver = make(nameserver)
-    hubbub.get_hub().resolver = resolver
     assert resolver.gethostbyname("first.test") == REAL
     waiting = hubbub.spawn(resolver.gethostbyname, "www.test")
     hubbub.sleep(0.02)
@@ -490,6 +491,25 @@ def test_fork(make: Any, nameserver: Any) -> None:
         os.waitpid(pid, 0)
         pytest.fail("the child did not end")
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_hub_destroyed(make: Any, nameserver: Any) -> None:
+    """A hub that ends closes its resolver: no descriptor of a look-up under way is left."""
+    hub = hubbub.get_hub()
+    hub.resolver = resolver = make(nameserver)
+    assert resolver.gethostbyname("www.test") == REAL
+    before = open_descriptors()
+    nameserver.script = lambda request: None
+    for number in range(5):
+        hubbub.spawn(resolver.gethostbyname, f"n{number}.test")
+    hubbub.sleep(0.05)
+    assert len(resolver._flights) == 5
+    assert len(open_descriptors()) >= len(before) + 5
+    nameserver.close()
+    hub.exception_stream = None
+    hub.destroy()
+    gc.collect()
+    assert open_descriptors() < before
 
 
 def test_repr(make: Any, nameserver: Any, tmp_path: Path) -> None:

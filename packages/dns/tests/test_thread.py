@@ -183,7 +183,6 @@ def test_fork(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) -> Non
     if pid == 0:
         status = 1
         try:
-            resolver.reinit()
             held.go.set()
             status = 0 if resolver.gethostbyname("x.test") == "192.0.2.1" else 2
         finally:

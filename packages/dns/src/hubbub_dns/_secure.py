@@ -32,6 +32,7 @@ class SecureServers:
     def __init__(self, context: ssl.SSLContext | None) -> None:
         self._context = context
         self._idle: dict[Server, list[_Connection]] = {}
+        self._busy: set[_Connection] = set()
 
     def ask(self, server: Server, query: Query, timeout: float) -> Reply:
         """Put a question to one server.
@@ -51,13 +52,16 @@ class SecureServers:
                 raise
             except OSError:
                 pass  # the server has closed it meanwhile
-        return self._converse(self._connect(server, deadline), converse, query, deadline)
+        return self._converse(self._connection(server), converse, query, deadline)
 
     def _converse(
         self, connection: _Connection, converse: Callable[[_Connection, Query], bytes], query: Query, deadline: float
     ) -> Reply:
         connection.deadline = deadline
+        self._busy.add(connection)
         try:
+            if not connection.secured:
+                connection.handshake()
             wire = converse(connection, query)
             if not query.matches(wire):
                 raise Malformed("the reply is to another query")
@@ -65,13 +69,15 @@ class SecureServers:
         except BaseException:
             connection.close()
             raise
+        finally:
+            self._busy.discard(connection)
         self._put_back(connection)
         return reply
 
-    def _connect(self, server: Server, deadline: float) -> _Connection:
+    def _connection(self, server: Server) -> _Connection:
         if self._context is None:
             self._context = ssl.create_default_context()
-        return _Connection(server, self._context, deadline)
+        return _Connection(server, self._context)
 
     def _take(self, server: Server) -> _Connection | None:
         idle = self._idle.get(server, [])
@@ -91,7 +97,9 @@ class SecureServers:
             idle.append(connection)
 
     def close(self) -> None:
-        """Close the idle connections."""
+        """Close all connections; who waits gets EBADF."""
+        while self._busy:
+            self._busy.pop().close()
         for idle in self._idle.values():
             while idle:
                 idle.pop().close()
@@ -100,24 +108,24 @@ class SecureServers:
 class _Connection:
     """TLS over a cooperative socket, by way of memory."""
 
-    def __init__(self, server: Server, context: ssl.SSLContext, deadline: float) -> None:
+    def __init__(self, server: Server, context: ssl.SSLContext) -> None:
         self.server = server
-        self.deadline = deadline
+        self.deadline = 0.0
         self.used = 0.0
+        self.secured = False
         self.ended = False
         self._buffer = b""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server.name or server.address)
-        family, address = sockaddr(server)
-        self._sock = Socket(family, socket.SOCK_STREAM)
-        try:
-            self._sock.settimeout(self._left())
-            self._sock.connect(address)
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._do(self._tls.do_handshake)
-        except BaseException:
-            self._sock.close()
-            raise
+        self._sock = Socket(sockaddr(server)[0], socket.SOCK_STREAM)
+
+    def handshake(self) -> None:
+        """Connect, and have the server prove who it is."""
+        self._sock.settimeout(self._left())
+        self._sock.connect(sockaddr(self.server)[1])
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._do(self._tls.do_handshake)
+        self.secured = True
 
     def close(self) -> None:
         """Close, without the farewell of TLS: all messages have their length."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _socket
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from time import monotonic
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from hubbub.io import Socket
 
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply
 
-__all__ = ["Server", "over_tcp", "over_udp", "sockaddr"]
+__all__ = ["OpenSockets", "Server", "over_tcp", "over_udp", "sockaddr"]
 
 _FLOOD = 64
 """Foreign datagrams to throw away before others get a turn."""
@@ -71,7 +73,30 @@ def sockaddr(server: Server) -> tuple[int, Any]:
     return entries[0][0], entries[0][4]
 
 
-def over_udp(server: Server, query: Query, timeout: float, resend: float) -> Reply:
+class OpenSockets:
+    """The sockets that questions are using, so that they can be closed when nobody will run any more to do it."""
+
+    def __init__(self) -> None:
+        self._sockets: set[Socket] = set()
+
+    @contextmanager
+    def open(self, family: int, kind: int) -> Iterator[Socket]:
+        """A new socket, closed in the end."""
+        sock = Socket(family, kind)
+        self._sockets.add(sock)
+        try:
+            yield sock
+        finally:
+            self._sockets.discard(sock)
+            sock.close()
+
+    def close(self) -> None:
+        """Close all of them; who waits gets EBADF."""
+        while self._sockets:
+            self._sockets.pop().close()
+
+
+def over_udp(sockets: OpenSockets, server: Server, query: Query, timeout: float, resend: float) -> Reply:
     """Ask over UDP, from a port of its own; only replies from the server's address and port come through.
 
     What is no reply to this query, or broken, is ignored while the right one is awaited.
@@ -84,7 +109,7 @@ def over_udp(server: Server, query: Query, timeout: float, resend: float) -> Rep
     deadline = monotonic() + timeout
     wire = query.to_wire()
     family, address = sockaddr(server)
-    with Socket(family, socket.SOCK_DGRAM) as sock:
+    with sockets.open(family, socket.SOCK_DGRAM) as sock:
         sock.connect(address)
         while True:
             sock.send(wire)
@@ -123,7 +148,7 @@ def _await_reply(sock: Socket, query: Query, until: float) -> Reply | None:
     return None
 
 
-def over_tcp(server: Server, query: Query, timeout: float) -> Reply:
+def over_tcp(sockets: OpenSockets, server: Server, query: Query, timeout: float) -> Reply:
     """Ask over TCP (RFC 7766).
 
     :param timeout: seconds in total.
@@ -133,7 +158,7 @@ def over_tcp(server: Server, query: Query, timeout: float) -> Reply:
     """
     deadline = monotonic() + timeout
     family, address = sockaddr(server)
-    with Socket(family, socket.SOCK_STREAM) as sock:
+    with sockets.open(family, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         sock.connect(address)
         wire = query.to_wire()

@@ -20,7 +20,7 @@ from hubbub_dns._answer import MAX_CHAIN, Answer, follow
 from hubbub_dns._errors import Failure, LookupFailed, gai_error
 from hubbub_dns._flights import Land
 from hubbub_dns._resolvconf import Settings
-from hubbub_dns._servers import Server, over_tcp, over_udp
+from hubbub_dns._servers import OpenSockets, Server, over_tcp, over_udp
 from hubbub_dns._wire import Malformed, Query, Reply, encode_name
 from hubbub_dns.stub import StubResolver
 
@@ -60,18 +60,21 @@ class Resolver(StubResolver):
 
     def __init__(self, *args: Any, ssl_context: ssl.SSLContext | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._sockets = OpenSockets()
         self._secure: SecureServers | None = None
         self._ssl_context = ssl_context
 
     def close(self) -> None:
-        """Call off what is under way (those who wait get EAI_AGAIN), close idle connections."""
+        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
         super().close()
+        self._sockets.close()
         if self._secure is not None:
             self._secure.close()
 
     def reinit(self) -> None:
         """In the child after ``fork``: the parent's questions and connections are the parent's."""
         super().reinit()
+        self._sockets.close()
         if self._secure is not None:
             self._secure.close()
 
@@ -202,15 +205,15 @@ class Resolver(StubResolver):
         if server.scheme:
             return self._ask_secure(server, query, settings.timeout)
         if settings.use_vc:
-            return over_tcp(server, query, settings.timeout)
+            return over_tcp(self._sockets, server, query, settings.timeout)
         known = self._round_trip.get(server)
         resend = _FIRST_RESEND if known is None else max(_LEAST_RESEND, 4 * known)
         started = monotonic()
-        reply = over_udp(server, query, settings.timeout, resend)
+        reply = over_udp(self._sockets, server, query, settings.timeout, resend)
         taken = monotonic() - started
         if taken < resend:  # it is known which sending was answered
             self._round_trip[server] = taken if known is None else known + (taken - known) / 8  # as in RFC 6298
-        return over_tcp(server, query, settings.timeout) if reply.truncated else reply
+        return over_tcp(self._sockets, server, query, settings.timeout) if reply.truncated else reply
 
     def _ask_secure(self, server: Server, query: Query, timeout: float) -> Reply:
         if self._secure is None:

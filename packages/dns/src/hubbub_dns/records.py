@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["query"]
 
-_resolvers: WeakKeyDictionary[Hub, tuple[int, Resolver]] = WeakKeyDictionary()
-"""For hubs whose own resolver is of another kind: the process it was made in, and the resolver."""
+_resolvers: WeakKeyDictionary[Hub, Resolver] = WeakKeyDictionary()
+"""For hubs whose own resolver is of another kind."""
 
 
 def query(name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
@@ -38,8 +37,7 @@ def _resolver() -> Resolver:
     hub = get_hub()
     if isinstance(hub.resolver, Resolver):
         return hub.resolver
-    process, resolver = _resolvers.get(hub, (0, None))
-    if resolver is None or process != os.getpid():
-        resolver = Resolver()
-        _resolvers[hub] = os.getpid(), resolver
+    resolver = _resolvers.get(hub)
+    if resolver is None:
+        resolver = _resolvers[hub] = Resolver()
     return resolver

@@ -28,6 +28,7 @@ from hubbub_dns._answer import AAAA, PTR, A, Answer
 from hubbub_dns._errors import Failure, LookupFailed, gai_error, host_error
 from hubbub_dns._files import Watched
 from hubbub_dns._flights import Flights, Land
+from hubbub_dns._fork import reinit_after_fork
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
 from hubbub_dns._system import HostEntry
@@ -117,6 +118,7 @@ class StubResolver(abc.Resolver):
         self.servers: tuple[Server, ...] = ()
         """The servers that were asked last."""
         self._flights: Flights[Answer] = Flights(max_queries)
+        reinit_after_fork(self)
 
     def __repr__(self) -> str:
         kind = type(self)

@@ -19,6 +19,7 @@ from hubbub.event import AsyncResult
 from hubbub.threadpool import ThreadPool
 
 from hubbub_dns import _system
+from hubbub_dns._fork import reinit_after_fork
 
 __all__ = ["Resolver"]
 
@@ -42,6 +43,7 @@ class Resolver(abc.Resolver):
             raise ValueError(f"a resolver needs at least 1 thread, not {self.threads!r}")
         self._pool: ThreadPool | None = None
         self._flights: dict[Any, AsyncResult[Any]] = {}
+        reinit_after_fork(self)
 
     def __repr__(self) -> str:
         kind = type(self)

@@ -1,0 +1,26 @@
+"""Resolvers start anew in the child of a fork, also those that no hub knows of."""
+
+from __future__ import annotations
+
+import os
+from weakref import WeakSet
+
+from hubbub.abc import Resolver
+
+__all__ = ["reinit_after_fork"]
+
+_resolvers: WeakSet[Resolver] = WeakSet()
+
+
+def reinit_after_fork(resolver: Resolver) -> None:
+    """Call ``resolver.reinit()`` in children of this process."""
+    _resolvers.add(resolver)
+
+
+def _reinit_all() -> None:
+    for resolver in list(_resolvers):
+        resolver.reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reinit_all)
