@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 from greenlet import gettrace, settrace
+from zope.event import notify  # type: ignore[import-untyped]  # no types
+from zope.interface import implementer  # type: ignore[import-untyped]  # no types
 
 from hubbub_gevent._config import config
 from hubbub_gevent.events import (
     EventLoopBlocked,
     IPeriodicMonitorThread,
     PeriodicMonitorThreadStartedEvent,
-    implementer,
-    notify,
     notify_and_call_entry_points,
 )
 
@@ -47,7 +47,7 @@ class PeriodicMonitoringThread:
         _start(self._run, ())
         notify_and_call_entry_points(PeriodicMonitorThreadStartedEvent(self))
 
-    def _switched(self, event: str, args: Any) -> None:
+    def _switched(self, event: Any, args: Any) -> None:
         self._switches += 1
         self._active = args[1]
         if self._previous is not None:

@@ -11,18 +11,23 @@ from greenlet import getcurrent
 from hubbub_gevent.greenlet import Greenlet
 from hubbub_gevent.server import StreamServer
 
-__all__ = ["BackdoorServer"]
+__all__ = [
+    "BackdoorServer",
+    "main",
+]
 
 
 class _Streams:
     """Standard input and output that belong to each session's greenlet."""
 
     def __init__(self, original: Any) -> None:
-        self._original = original
+        self.original = original
         self.sessions: dict[Any, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.sessions.get(getcurrent(), self._original), name)
+        if not self.sessions:
+            return getattr(self.original, name)
+        return getattr(self.sessions.get(getcurrent(), self.original), name)
 
 
 class _Console(InteractiveConsole):
@@ -74,6 +79,8 @@ class BackdoorServer(StreamServer):
             pass  # the end of the session, and of nothing else
         finally:
             streams.sessions.pop(getcurrent(), None)
+            if not streams.sessions and sys.stdout is streams:
+                sys.stdout = streams.original
             try:
                 stream.close()
             except OSError:

@@ -12,6 +12,7 @@ __all__ = [
     "EventLoopBlocked",
     "GeventDidPatchAllEvent",
     "GeventDidPatchBuiltinModulesEvent",
+    "GeventDidPatchEvent",
     "GeventDidPatchModuleEvent",
     "GeventPatchEvent",
     "GeventWillPatchAllEvent",

@@ -6,7 +6,13 @@ from typing import Any
 
 from hubbub.fileobject import FileObject as _FileObject
 
-__all__ = ["FileObject", "FileObjectBlock", "FileObjectPosix", "FileObjectThread"]
+__all__ = [
+    "FileObject",
+    "FileObjectBase",
+    "FileObjectBlock",
+    "FileObjectPosix",
+    "FileObjectThread",
+]
 
 
 class FileObjectBase(_FileObject):
@@ -19,11 +25,17 @@ class FileObjectBase(_FileObject):
             buffering = kwargs.pop("bufsize")
         if "close" in kwargs:
             kwargs["closefd"] = kwargs.pop("close")
+        self._opened = fobj
         super().__init__(fobj, mode, self.default_bufsize if buffering is None else buffering, *args, **kwargs)
 
+    @property
+    def fileio(self) -> Any:
+        """The file below."""
+        return self.io
+
     def __getattr__(self, name: str) -> Any:
-        if name == "name" and self.io.closed and not isinstance(self.io.name, int):
-            raise AttributeError(name)
+        if name == "name" and hasattr(self._opened, "fileno"):
+            return self._opened.name
         return super().__getattr__(name)
 
 

@@ -16,7 +16,18 @@ from hubbub.greenlet import iwait, joinall, killall, wait
 from hubbub_gevent._config import config
 from hubbub_gevent.timeout import Timeout
 
-__all__ = ["Greenlet", "GreenletExit", "Timeout", "getcurrent", "iwait", "joinall", "killall", "wait"]
+__all__ = [
+    "Greenlet",
+    "GreenletExit",
+    "Timeout",
+    "getcurrent",
+    "iwait",
+    "joinall",
+    "killall",
+    "track_raw",
+    "tree_locals",
+    "wait",
+]
 
 
 class _Frame:
@@ -35,8 +46,14 @@ class _Frame:
         return
 
 
+_PLUMBING = ("gevent.", "hubbub.", "hubbub_gevent.")
+
+
 def _stack(frame: FrameType | None, limit: int) -> _Frame | None:
+    """The frames from the first that is the user's."""
     first = last = None
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PLUMBING):
+        frame = frame.f_back
     while frame is not None and limit > 0:
         new = _Frame(frame.f_code, frame.f_lineno)
         if last is None:
@@ -61,7 +78,7 @@ def track_raw(new: Any) -> None:
     """Give a bare greenlet what :class:`Greenlet` knows of its spawner."""
     spawner = getcurrent()
     new.spawning_greenlet = weakref.ref(spawner)
-    new.spawning_stack = _stack(sys._getframe(2), 10)
+    new.spawning_stack = _stack(sys._getframe(1), 10)
     new.spawn_tree_locals = tree_locals(spawner)
 
 
@@ -92,7 +109,7 @@ class Greenlet(_greenlet.Greenlet):
     def _track(self) -> None:
         spawner = getcurrent()
         self.spawning_greenlet = weakref.ref(spawner)
-        self.spawning_stack = _stack(sys._getframe(2), self.spawning_stack_limit)
+        self.spawning_stack = _stack(sys._getframe(1), self.spawning_stack_limit)
         self.spawn_tree_locals = tree_locals(spawner)
 
     @property

@@ -44,6 +44,7 @@ __all__ = [
     "idle",
     "iwait",
     "kill",
+    "loop",
     "reinit",
     "set_default_hub_class",
     "set_hub",

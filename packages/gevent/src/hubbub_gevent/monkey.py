@@ -20,6 +20,7 @@ from hubbub_gevent.hub import sleep
 __all__ = [
     "MonkeyPatchWarning",
     "get_original",
+    "is_anything_patched",
     "is_module_patched",
     "is_object_patched",
     "main",
@@ -27,6 +28,7 @@ __all__ = [
     "patch_builtins",
     "patch_contextvars",
     "patch_dns",
+    "patch_item",
     "patch_module",
     "patch_os",
     "patch_queue",
@@ -39,6 +41,7 @@ __all__ = [
     "patch_sys",
     "patch_thread",
     "patch_time",
+    "remove_item",
 ]
 
 _FLAGS = ("socket", "dns", "time", "select", "thread", "os", "ssl", "subprocess", "signal", "queue")

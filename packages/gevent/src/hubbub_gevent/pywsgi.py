@@ -32,6 +32,7 @@ __all__ = [
     "WSGIHandler",
     "WSGISecureEnviron",
     "WSGIServer",
+    "main",
 ]
 
 _LINGER = 1.0

@@ -72,10 +72,7 @@ def _tcp_listener(address: Any, backlog: int = 50, reuse_addr: Any = None, famil
     try:
         if reuse_addr is not None:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, reuse_addr)
-        host = address[0] or (
-            "::" if sock.family == _socket.AF_INET6 else "0.0.0.0"
-        )  # what '' means, without a look-up
-        sock.bind((host, *address[1:]))
+        _native_bind(sock, address)
         sock.listen(backlog)
     except BaseException:
         sock.close()

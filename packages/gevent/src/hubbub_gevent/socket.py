@@ -13,7 +13,7 @@ from hubbub_net.socket import (
 
 from hubbub_gevent.hub import get_hub
 
-_EXTENSIONS = ["cancel_wait", "wait_read", "wait_readwrite", "wait_write"]
+_EXTENSIONS = ["cancel_wait", "cancel_wait_ex", "timeout_default", "wait", "wait_read", "wait_readwrite", "wait_write"]
 __implements__ = [
     "create_connection",
     "socket",

@@ -17,12 +17,15 @@ from typing import Any
 
 from hubbub.subprocess import Popen, call, check_call, check_output, getoutput, getstatusoutput, run
 
+from hubbub_gevent.fileobject import FileObject
+
 __all__ = [
     "DEVNULL",
     "PIPE",
     "STDOUT",
     "CalledProcessError",
     "CompletedProcess",
+    "FileObject",
     "Popen",
     "SubprocessError",
     "TimeoutExpired",

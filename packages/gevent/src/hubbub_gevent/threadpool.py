@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from greenlet import GreenletExit
 from hubbub import threadpool as _threadpool
 
 from hubbub_gevent.hub import get_hub
@@ -27,6 +28,12 @@ class ThreadPool(_threadpool.ThreadPool):
         if callback is not None:
             task.rawlink(lambda source: callback(source.value) if source.successful() else None)
         return task
+
+    def kill(self) -> None:
+        """End the threads. Who waits for a task that has not begun gets a GreenletExit."""
+        task: Any
+        for task in self._workers.dismiss_all():
+            self._finished(task, None, (GreenletExit, GreenletExit(), None))
 
     def adjust(self) -> None:
         """Threads come and go by themselves."""

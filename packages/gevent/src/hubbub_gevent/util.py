@@ -16,7 +16,14 @@ from hubbub_gevent.greenlet import Greenlet
 from hubbub_gevent.hub import Hub, get_hub
 from hubbub_gevent.local import all_local_dicts_for_greenlet
 
-__all__ = ["GreenletTree", "assert_switches", "format_run_info", "print_run_info", "wrap_errors"]
+__all__ = [
+    "GreenletTree",
+    "assert_switches",
+    "clear_stack_frames",
+    "format_run_info",
+    "print_run_info",
+    "wrap_errors",
+]
 
 
 _FailedToSwitch = _inspect.FailedToSwitch

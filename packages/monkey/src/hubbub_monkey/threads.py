@@ -25,7 +25,16 @@ from greenlet import getcurrent
 from hubbub.hub import get_hub_if_exists
 from hubbub.thread import LockType, get_ident, run_thread, start_new_thread
 
-__all__ = ["Handle", "forget_other_handles", "set_sentinel", "shutdown", "start", "start_joinable", "track_dummy"]
+__all__ = [
+    "Handle",
+    "forget_other_handles",
+    "runs_natively",
+    "set_sentinel",
+    "shutdown",
+    "start",
+    "start_joinable",
+    "track_dummy",
+]
 
 _main_thread = threading.main_thread
 _NATIVE_CLASSES = frozenset({"concurrent.futures.process"})
