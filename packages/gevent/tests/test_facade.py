@@ -296,10 +296,9 @@ from gevent.backdoor import BackdoorServer
 server = BackdoorServer(("127.0.0.1", 0), locals={"answer": 42}, banner="hello")
 server.start()
 with socket.create_connection(server.address) as client:
-    stream = client.makefile("rw")
+    stream = client.makefile("r")
     print(stream.readline().strip())
-    stream.write("answer + 1\\n")
-    stream.flush()
+    client.sendall(b"answer + 1\\n")
     print(stream.readline().strip())
 server.stop()
 """
