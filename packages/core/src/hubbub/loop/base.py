@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import traceback
+from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
@@ -18,7 +19,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from hubbub.abc import READ, WRITE, Loop
-from hubbub.exceptions import LoopDestroyed
+from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers
 from hubbub.loop._signals import SignalTable, WakeupDescriptor
 from hubbub.loop.readiness import Direction, Readiness
@@ -136,6 +137,7 @@ class BaseLoop(Loop):
         self._open_signals()
 
     def _reset(self) -> None:
+        self.thread = get_ident()
         self.refs = 0
         """How many active watchers, timers apart, keep the loop from ending."""
         self.signals = SignalTable()
@@ -178,6 +180,11 @@ class BaseLoop(Loop):
         if self.destroyed:
             raise LoopDestroyed(f"{self!r} was destroyed")
 
+    def check_thread(self) -> None:
+        """:raises InvalidThreadUseError: the loop belongs to another thread."""
+        if get_ident() != self.thread:
+            raise InvalidThreadUseError(f"{self!r} belongs to another thread")
+
     # The turn -------------------------------------------------------------------------------------------------------
 
     def run(self, nowait: bool = False, once: bool = False) -> None:
@@ -188,8 +195,10 @@ class BaseLoop(Loop):
         :param nowait: one turn that does not wait.
         :param once: one turn, that may wait.
         :raises LoopDestroyed: the loop is gone.
+        :raises InvalidThreadUseError: the loop belongs to another thread.
         """
         self.check_alive()
+        self.check_thread()
         self._break = False
         self._running += 1
         ready, handles, heap = self.ready, self.handles, self._heap

@@ -10,6 +10,7 @@ import os
 import signal as _signal
 import sys
 from collections.abc import Callable
+from reprlib import recursive_repr
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class BaseWatcher:
         self._closed = False
         self._generation = loop.generation
 
+    @recursive_repr()  # the callback may be a method of the watcher
     def __repr__(self) -> str:
         state = "closed" if self._closed else "active" if self.active else "stopped"
         pending = " pending" if self._queued else ""
@@ -84,12 +86,14 @@ class BaseWatcher:
 
         :raises TypeError: ``callback`` is not callable.
         :raises ValueError: the watcher was closed.
+        :raises InvalidThreadUseError: the loop belongs to another thread.
         """
         if not callable(callback):
             raise TypeError(f"the callback must be callable, not {callback!r}")
         if self._closed:
             raise ValueError(f"{self!r} was closed and cannot be started again")
         self.loop.check_alive()
+        self.loop.check_thread()
         if self._generation != self.loop.generation:
             self._leave_parent()
         self.callback = callback
