@@ -12,6 +12,7 @@ from typing import Any
 import hubbub
 
 from hubbub_server.http.accesslog import AccessLog, Entry, LogStream
+from hubbub_server.http.body import EmptyInput
 from hubbub_server.http.connection import Connection
 from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.limits import Limits
@@ -96,6 +97,9 @@ class WSGIServer(StreamServer):
         if host in ("", "0.0.0.0", "::"):
             host = socket.gethostname()
         environ: dict[str, Any] = {
+            # Set for each request; here they are so that its copy has room for them.
+            **dict.fromkeys(["REQUEST_METHOD", "REQUEST_URI", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL"], ""),
+            "wsgi.input": EmptyInput(),
             "SCRIPT_NAME": "",
             "SERVER_NAME": host if host is not None else "localhost",
             "SERVER_PORT": str(port) if port is not None else "80",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import hubbub
 
 from hubbub_server.http.accesslog import Entry
-from hubbub_server.http.body import Body, EmptyInput, Input
+from hubbub_server.http.body import Body, Input
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.request import Fields, Head
@@ -25,7 +25,6 @@ __all__ = ["Exchange"]
 _JOINED = 65536
 """A body up to this many bytes is copied behind its head, so that both leave in one send."""
 _ALL = 1 << 30
-_EMPTY = EmptyInput()
 
 
 class Exchange:
@@ -98,8 +97,6 @@ class Exchange:
         if length:
             self._body = Body(self._connection, length, expects)
             environ["wsgi.input"] = Input(self._body)
-        else:
-            environ["wsgi.input"] = _EMPTY
         if persists is False or (not minor and not persists):
             self._persists = False
         if upgrade:

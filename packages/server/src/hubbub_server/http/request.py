@@ -7,7 +7,7 @@ Fields are then split in Python, line by line, with a memory for lines seen befo
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
@@ -32,17 +32,9 @@ _REMEMBERED_LINES = 1024
 _REMEMBERED_BYTES = 192
 _SECRET = ("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION")
 
-# What a field means to the server; 0 is nothing.
-_HOST_SEEN, _FRAMING, _MATTERS, _DROPPED = 1, 2, 4, 8
-_KINDS = {
-    "HTTP_HOST": _HOST_SEEN,
-    "CONTENT_LENGTH": _FRAMING,
-    "HTTP_TRANSFER_ENCODING": _FRAMING,
-    "HTTP_CONNECTION": _MATTERS,
-    "HTTP_EXPECT": _MATTERS,
-}
+_SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE")
 _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
-_KEYS: dict[bytes, tuple[str, int]] = {}
+_KEYS: dict[bytes, str] = {}
 
 BAD_REQUEST = "400 Bad Request"
 """The status of most refusals."""
@@ -87,7 +79,7 @@ class HeadParser:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._starts: dict[bytes, Head] = {}
-        self._lines: dict[bytes, tuple[str, str, int]] = {}
+        self._lines: dict[bytes, tuple[str, str]] = {}
 
     def start_line(self, line: bytes) -> Head:
         """Take a request line apart.
@@ -133,44 +125,40 @@ class HeadParser:
         if len(lines) > limits.header_count:
             raise RequestError("431 Request Header Fields Too Large", "There are too many header fields.")
         _check_syntax(head)
-        environ: dict[str, str] = {}
-        seen = 0
-        known = self._lines.get
-        for line in lines:
-            key, value, kind = known(line) or self._split(line)
-            if kind:
-                if kind == _DROPPED:
-                    continue
-                seen |= kind
-            if key in environ:
-                _repeat(environ, key, value, kind)
-            else:
-                environ[key] = value
-        if not seen & _HOST_SEEN and minor:
+        pairs: list[Any] = list(map(self._lines.get, lines))
+        for index, pair in enumerate(pairs):
+            if pair is None:
+                pairs[index] = self._split(lines[index])
+        environ: dict[str, str] = dict(pairs)
+        if len(environ) != len(lines):
+            environ = _joined(pairs)
+        if "" in environ:
+            del environ[""]
+        if "HTTP_HOST" not in environ and minor:
             raise RequestError(BAD_REQUEST, "The Host field is missing.")
-        if seen <= _HOST_SEEN:
-            return Fields(environ, 0, None, False, False)
         return self._judge(environ, minor)
 
-    def _split(self, line: bytes) -> tuple[str, str, int]:
-        """The CGI variable, the value and the meaning of one field.
+    def _split(self, line: bytes) -> tuple[str, str]:
+        """The CGI variable and the value of one field; the variable is empty if it is not to be seen.
 
         :raises RequestError: 400, a Host that is none.
         """
         name, _, raw = line.partition(b":")
         value = raw.strip(b" \t").decode("latin-1")
-        key, kind = _KEYS.get(name) or _key(name)
-        if kind == _HOST_SEEN and not _HOST.fullmatch(value):
+        key = _KEYS.get(name)
+        if key is None:
+            key = _key(name)
+        if key == "HTTP_HOST" and not _HOST.fullmatch(value):
             raise RequestError(BAD_REQUEST, "The Host field is not valid.")
-        entry = (key, value, kind)
+        pair = (key, value)
         if len(line) <= _REMEMBERED_BYTES and key not in _SECRET:
             if len(self._lines) >= _REMEMBERED_LINES:
                 self._lines.clear()
-            self._lines[line] = entry
-        return entry
+            self._lines[line] = pair
+        return pair
 
     def _judge(self, environ: dict[str, str], minor: int) -> Fields:
-        """The same for fields that matter to the server."""
+        """What the fields mean to the server."""
         length = 0
         if "HTTP_TRANSFER_ENCODING" in environ:
             length = _check_coding(environ, minor)
@@ -200,21 +188,20 @@ class HeadParser:
         return length
 
 
-def _key(name: bytes) -> tuple[str, int]:
-    """The CGI variable and the meaning of a field's name."""
+def _key(name: bytes) -> str:
+    """The CGI variable of a field's name."""
     text = name.decode("ascii").upper()
+    key = text.replace("-", "_")
     if "_" in text or text == "PROXY":
         # With an underscore it would pass for another field; HTTP_PROXY is read by HTTP clients as a setting.
-        return "", _DROPPED
-    key = text.replace("-", "_")
-    if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        key = ""
+    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         key = "HTTP_" + key
-    known = (key, _KINDS.get(key, 0))
     if len(name) <= 64:
         if len(_KEYS) >= _REMEMBERED_LINES:
             _KEYS.clear()
-        _KEYS[name] = known
-    return known
+        _KEYS[name] = key
+    return key
 
 
 def _check_syntax(head: bytes) -> None:
@@ -229,11 +216,20 @@ def _check_syntax(head: bytes) -> None:
         raise RequestError(BAD_REQUEST, f"{error}.") from None
 
 
-def _repeat(environ: dict[str, str], key: str, value: str, kind: int) -> None:
-    """A field that was there already."""
-    if kind & (_HOST_SEEN | _FRAMING) or key == "CONTENT_TYPE":
-        raise RequestError(BAD_REQUEST, "A field that may be there once is there twice.")
-    environ[key] += f"; {value}" if key == "HTTP_COOKIE" else f",{value}"
+def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The environ of fields some of which are there more than once.
+
+    :raises RequestError: 400, one that may not be.
+    """
+    environ: dict[str, str] = {}
+    for key, value in pairs:
+        if key not in environ:
+            environ[key] = value
+        elif key in _SINGLE:
+            raise RequestError(BAD_REQUEST, "A field that may be there once is there twice.")
+        else:
+            environ[key] += f"; {value}" if key == "HTTP_COOKIE" else f",{value}"
+    return environ
 
 
 def _check_coding(environ: dict[str, str], minor: int) -> int:
