@@ -623,16 +623,15 @@ class TableSuite:
     @pytest.mark.parametrize("seconds", [0.0003, 0.0012, 0.0022, 0.0123])
     def test_precision(self, loop: NativeLoop, seconds: float) -> None:
         """The limit of a wait is not rounded up to whole milliseconds."""
-        late = [loop.idle(seconds) for _ in range(25)]
-        assert min(late) < 0.0005  # rounding up would cost 0.7 ms or more
+        # Rounding up would cost 0.7 ms or more. A busy machine may need several tries.
+        assert any(loop.idle(seconds) < 0.0005 for _ in range(100))
 
     def test_limits_up_and_down(self, loop: NativeLoop) -> None:
         """A limit is that of its own poll, whether the one before was longer, shorter or endless."""
         for before in (0.0, 1e-9, 0.001, 0.003, 30.0, -1.0):
             loop.wake()
             loop.poll(before)
-            late = [loop.idle(0.002) for _ in range(5)]
-            assert min(late) < 0.001
+            assert any(loop.idle(0.002) < 0.001 for _ in range(50))  # a busy machine may need several tries
 
     def test_a_wait_waits(self, loop: NativeLoop) -> None:
         """A wait sleeps: it takes hardly any CPU time and few turns, also after shorter ones."""
