@@ -159,9 +159,25 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
                 if (error.args[0] == _EOF and self.suppress_ragged_eofs) or error.args[0] == _END:
                     return b"" if buffer is None else 0
                 raise
+            limit = self.gettimeout()
+            if limit is None and not writing:
+                self.wait_readable(None)
+                continue
             if deadline is None:
-                deadline = Deadline(self.gettimeout())
+                deadline = Deadline(limit)
             self._await(writing, "read", deadline)
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """:meth:`ssl.SSLSocket.recv`.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None:
+            return socket.recv(self, buflen, flags)
+        if flags:
+            raise ValueError(f"non-zero flags not allowed in calls to recv() on {type(self)}")
+        data: bytes = self.read(buflen)
+        return data
 
     # Sending --------------------------------------------------------------------------------------------------------
 
@@ -199,6 +215,9 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
             return socket.sendall(self, data, flags)
         if flags:
             raise ValueError(f"non-zero flags not allowed in calls to sendall() on {type(self)}")
+        if type(data) is bytes and 0 < len(data) <= _CHUNK:
+            self.write(data)
+            return None
         with memoryview(data) as view, view.cast("B") as octets:
             if len(octets) > _CHUNK:
                 self._write_in_turn(octets)
