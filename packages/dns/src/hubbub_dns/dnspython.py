@@ -36,8 +36,6 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    import ssl
-
     from hubbub_dns._secure import SecureServers
 
 __all__ = ["Resolver"]
@@ -55,10 +53,10 @@ class Resolver(StubResolver):
     ``servers`` may be behind TLS: ``tls://192.0.2.1#dns.example`` (RFC 7858) or
     ``https://192.0.2.1/dns-query#dns.example`` (RFC 8484), with the name that the certificate must have.
 
-    :param ssl_context: for such servers; None: the system's authorities are trusted.
+    :param ssl_context: an :mod:`ssl` context for such servers; None: the system's authorities are trusted.
     """
 
-    def __init__(self, *args: Any, ssl_context: ssl.SSLContext | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, ssl_context: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._sockets = OpenSockets()
         self._secure: SecureServers | None = None
