@@ -254,6 +254,16 @@ if __name__ == "__main__":
     assert run(source) == ["[0, 1, 4, 9]"] * 4 + ["from the child"]
 
 
+def test_lock_as_class_attribute(python: Python) -> None:
+    """A class may keep threading.Lock or RLock as an attribute and call it on its instances."""
+    source = """
+class Holder:
+    lock_class, rlock_class = threading.Lock, threading._CRLock
+print(Holder().lock_class().acquire(), Holder().rlock_class().acquire())
+"""
+    assert python(FIRST + source).stdout == "True True\n"
+
+
 def test_logging(run: Callable[..., list[str]]) -> None:
     """Loggers that were made before patching may be used from many threads at once."""
     first = """

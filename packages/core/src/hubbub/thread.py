@@ -41,7 +41,10 @@ def get_ident() -> int:
 
     Another greenlet may have it after this one has ended.
     """
-    current = getcurrent()
+    try:
+        current = getcurrent()
+    except RuntimeError:  # the interpreter is ending, and greenlets with it
+        return _native_ident()
     return _native_ident() if current.parent is None else id(current)
 
 
@@ -118,9 +121,8 @@ class LockType(Semaphore):
         Semaphore.__init__(self, 1)
 
 
-def allocate_lock() -> LockType:
-    """A new lock, free."""
-    return LockType()
+allocate_lock = LockType
+"""A class, not a function: as an attribute of a class, ``threading.Lock`` must not turn into a method."""
 
 
 class RLock:
