@@ -1,4 +1,4 @@
-"""Queue, Semaphore and Event against plain models: random histories, step by step."""
+"""Queue, Semaphore, Event and Pool against plain models: random histories, step by step."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections import deque
 import hubbub
 from hubbub import Event, Semaphore, sleep, spawn
 from hubbub.lowlevel import get_hub_if_exists
+from hubbub.pool import Pool, PoolFull
 from hubbub.queue import Empty, Full, Queue, ShutDown
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -374,6 +375,130 @@ class EventMachine(Machine):
         assert not any(one.ready() for one in self.waiting)
 
 
+class PoolMachine(Machine):
+    """A pool: so many places, tasks that run in them, and those who wait for a place in order."""
+
+    @initialize(size=st.integers(1, 3))
+    def create(self, size):
+        self.pool = Pool(size)
+        self.size = size
+        self.gates = {}
+        self.members = []
+        self.outside = []
+        self.waiting = deque()
+
+    def room(self):
+        return len(self.members) < self.size
+
+    def fill(self):
+        """The model's hand-over: whoever waits longest has the place."""
+        while self.waiting and self.room():
+            starter, gate = self.waiting.popleft()
+            self.admit(starter, gate)
+
+    def admit(self, starter, gate):
+        assert starter.ready()
+        task = starter.value[1]
+        self.gates[task] = gate
+        self.members.append(task)
+        self.made.append(task)
+
+    @rule()
+    def start(self):
+        gate = Event()
+        starter = self.begin(self.pool.spawn, gate.wait)
+        if self.room() and not self.waiting:
+            self.admit(starter, gate)
+        else:
+            self.waiting.append((starter, gate))
+
+    @rule()
+    def add_at_once(self):
+        gate = Event()
+        task = hubbub.Greenlet(gate.wait)
+        result = catch(self.pool.start, task, False)
+        settle()
+        if self.room() and not self.waiting:
+            assert result == ("returned", None)
+            self.gates[task] = gate
+            self.members.append(task)
+            self.made.append(task)
+        else:
+            assert result == ("raised", PoolFull)
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data())
+    def add_again(self, data):
+        self.pool.add(data.draw(st.sampled_from(self.members)))
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data())
+    def finish(self, data):
+        task = data.draw(st.sampled_from(self.members))
+        self.gates[task].set()
+        settle()
+        self.members.remove(task)
+        self.fill()
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data())
+    def kill_a_member(self, data):
+        task = data.draw(st.sampled_from(self.members))
+        self.pool.killone(task)
+        settle()
+        self.members.remove(task)
+        self.fill()
+
+    @precondition(lambda self: self.members)
+    @rule(data=st.data(), times=st.integers(1, 2))
+    def discard(self, data, times):
+        """A discarded member goes on outside; discarding it again frees no second place."""
+        task = data.draw(st.sampled_from(self.members))
+        for _ in range(times):
+            self.pool.discard(task)
+        settle()
+        self.members.remove(task)
+        self.outside.append(task)
+        self.fill()
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def kill_one_who_waits(self, data):
+        entry = data.draw(st.sampled_from(list(self.waiting)))
+        self.waiting.remove(entry)
+        entry[0].kill()
+        settle()
+
+    @precondition(lambda self: self.waiting and self.members)
+    @rule(data=st.data())
+    def kill_one_who_waits_as_a_place_comes(self, data):
+        entry = data.draw(st.sampled_from(list(self.waiting)))
+        task = data.draw(st.sampled_from(self.members))
+        entry[0].kill(block=False)
+        self.gates[task].set()
+        settle()
+        self.waiting.remove(entry)
+        self.members.remove(task)
+        self.fill()
+
+    @rule()
+    def kill_all(self):
+        waiting = len(self.waiting)
+        if not waiting:
+            self.pool.kill()
+            self.members.clear()
+
+    @invariant()
+    def agrees(self):
+        assert len(self.pool) == len(self.members)
+        assert set(self.pool) == set(self.members)
+        assert self.pool.free_count() == self.size - len(self.members)
+        assert self.pool.full() == (not self.room())
+        assert not any(task.ready() for task in [*self.members, *self.outside])
+        assert not any(starter.ready() for starter, _ in self.waiting)
+        assert self.pool.join(timeout=0) is (not self.members)
+
+
 def test_queue_follows_its_model():
     """Whatever is done to a queue, in whatever order, it does what a list with waiting lines would do."""
     run_state_machine_as_test(QueueMachine, settings=BOUNDED)
@@ -382,6 +507,11 @@ def test_queue_follows_its_model():
 def test_semaphore_follows_its_model():
     """Whatever is done to a semaphore, it does what a number with a waiting line would do."""
     run_state_machine_as_test(SemaphoreMachine, settings=BOUNDED)
+
+
+def test_pool_follows_its_model():
+    """Whatever is done to a pool, it does what a row of places with a waiting line would do."""
+    run_state_machine_as_test(PoolMachine, settings=BOUNDED)
 
 
 def test_event_follows_its_model():

@@ -51,8 +51,8 @@ class Group(Mapping):
         return iter(set(self.greenlets))
 
     def add(self, greenlet: Greenlet) -> None:
-        """Take ``greenlet`` in; one that has ended is left out."""
-        if greenlet.dead:
+        """Take ``greenlet`` in; one that has ended is left out, a member stays one."""
+        if greenlet.dead or greenlet in self.greenlets:
             return
         greenlet.rawlink(self._ended)
         self.greenlets.add(greenlet)
@@ -174,6 +174,8 @@ class Pool(Group):
 
         :raises PoolFull: there was none in ``timeout`` seconds, or now and ``blocking`` is false.
         """
+        if greenlet in self.greenlets:
+            return
         if not self._semaphore.acquire(blocking, timeout):
             raise PoolFull(f"all {self.size} places of the pool are taken")
         try:
