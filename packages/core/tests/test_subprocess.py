@@ -7,6 +7,7 @@ import signal
 import subprocess as standard
 import sys
 import threading
+from textwrap import dedent
 from time import monotonic
 
 import hubbub
@@ -486,3 +487,52 @@ def test_forgotten_child_warns(hub):
     stdin.close()
     os.waitpid(pid, 0)
     standard._cleanup()
+
+
+def test_descriptors_run_out(loop_name):
+    """Whatever system call finds no descriptor left, the error is clean: no half-made hub, child or pipe remains."""
+    text = """
+        import errno, os, resource, hubbub
+        from hubbub import subprocess
+        from hubbub.lowlevel import get_hub_if_exists
+
+        def drop_hub():
+            hub = get_hub_if_exists()
+            if hub is not None:
+                hub.destroy()
+
+        def descriptors():
+            return len(os.listdir("/proc/self/fd"))
+
+        def attempt():
+            return subprocess.run(["true"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+        attempt()
+        drop_hub()
+        before = descriptors()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        outcomes = []
+        for limit in range(3, 30):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            try:
+                outcomes.append(attempt().returncode)
+            except OSError as error:
+                outcomes.append(errno.errorcode[error.errno])
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert attempt().returncode == 0
+            assert hubbub.spawn(lambda: 3).get() == 3
+            drop_hub()
+            assert descriptors() == before, (limit, outcomes[-1])
+            try:
+                os.waitpid(-1, os.WNOHANG)
+                raise AssertionError("a child is left")
+            except ChildProcessError:
+                pass
+        print(*sorted(map(str, set(outcomes))), outcomes[-1])
+    """
+    environment = {**os.environ, "HUBBUB_LOOP": loop_name}
+    command = [PYTHON, "-W", "error", "-c", dedent(text)]
+    done = standard.run(command, env=environment, capture_output=True, text=True, timeout=50)
+    assert done.stderr == ""
+    assert done.stdout == "0 EMFILE 0\n"

@@ -1,11 +1,12 @@
 """Waiting for the end of child processes without reaping them, from any thread.
 
-By a process descriptor where there is one (pidfd_open(2), Linux 5.3). Elsewhere by SIGCHLD in the main thread, and by
-looking again and again, less and less often, in the others.
+By a process descriptor where there is one (pidfd_open(2), Linux 5.3). Elsewhere, and when there are no descriptors left,
+by SIGCHLD in the main thread, and by looking again and again, less and less often, in the others.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -46,6 +47,10 @@ def wait_for_end(pid: int, look: Callable[[], T | None], timeout: float | None =
         pidfd = _pidfd_open(pid)
     except ProcessLookupError:
         return look()  # somebody has reaped it meanwhile
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS, errno.EPERM):
+            raise
+        return _wait_by_looking(look, deadline)
     try:
         while (found := look()) is None:
             left = None if deadline is None else deadline - monotonic()

@@ -84,6 +84,7 @@ class Popen(_Popen[AnyStr]):
         self._watch: Greenlet | None = None
         self._heard: dict[Any, list[bytes]] = {}
         self._unsent: memoryview | None = None
+        get_hub()  # if there can be none, nothing is started that nobody could wait for
         try:
             super().__init__(*args, **kwargs)
         except BaseException:

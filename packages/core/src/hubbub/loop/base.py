@@ -133,8 +133,7 @@ class BaseLoop(Loop):
         self.generation = 0
         """How many forks away from its making."""
         self._reset()
-        self._open()
-        self._open_signals()
+        self._open_all()
 
     def _reset(self) -> None:
         self.thread = get_ident()
@@ -149,14 +148,29 @@ class BaseLoop(Loop):
         self._waiting = False
         self._witness: Direction | None = None
 
-    def _open_signals(self) -> None:
+    def _open_all(self) -> None:
+        """Open everything, or, if the system refuses, nothing."""
         self._signal_reader, self._signal_writer = _socketpair()
+        try:
+            self._open()
+            try:
+                self._open_signals()
+            except BaseException:
+                self._close(forked=False)
+                raise
+        except BaseException:
+            self.destroyed = True
+            self._signal_reader.close()
+            self._signal_writer.close()
+            raise
+
+    def _open_signals(self) -> None:
         self._signal_reader.setblocking(False)
         self._signal_writer.setblocking(False)
-        self.wakeup = WakeupDescriptor(self._signal_writer.fileno())
-        self.wakeup.install()
         watcher = watchers.IO(self, self._signal_reader.fileno(), READ, ref=False)
         watcher.start(self._drain_signals)
+        self.wakeup = WakeupDescriptor(self._signal_writer.fileno())
+        self.wakeup.install()
 
     def _drain_signals(self) -> None:
         try:
@@ -610,8 +624,7 @@ class BaseLoop(Loop):
         self._signal_writer.close()
         self._forget_parent()
         self._reset()
-        self._open()
-        self._open_signals()
+        self._open_all()
         for watcher in forks:
             watcher.restart()
             watcher.feed()
