@@ -45,6 +45,7 @@ _NATIVE_TARGETS = frozenset(
         "multiprocessing.queues",
         "multiprocessing.resource_sharer",
         "multiprocessing.spawn",
+        "pycares",  # waits inside c-ares for its queries to end
     }
 )
 
