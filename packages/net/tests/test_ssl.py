@@ -241,16 +241,27 @@ def test_unwrap_goes_back_to_plain_text(hub: Hub, certificates: Any) -> None:
 
 
 def test_shutdown_sends_close_notify(hub: Hub, certificates: Any) -> None:
-    """A peer that minds truncation sees a clean end after ``shutdown``, and can still answer after ``SHUT_WR``."""
+    """A peer that minds truncation sees a clean end after ``shutdown(SHUT_RDWR)``."""
     server, client = pair(certificates)
     server.suppress_ragged_eofs = False
     with server, client:
-        client.sendall(b"question")
+        client.sendall(b"all there is")
+        client.shutdown(plain.SHUT_RDWR)
+        assert read_all(server) == b"all there is"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_shutdown_loses_nothing_that_has_come(hub: Hub, certificates: Any, version: Any) -> None:
+    """What the peer sends before it sees the end can be read after ``shutdown(SHUT_WR)``."""
+    certificates.client.minimum_version = certificates.client.maximum_version = version
+    server, client = pair(certificates)
+    with server, client:
+        server.sendall(b"early ")
+        server.sendall(b"and more " * 5000)
         client.shutdown(plain.SHUT_WR)
-        assert read_all(server) == b"question"
-        server.sendall(b"answer")
+        server.sendall(b"and late")
         server.shutdown(plain.SHUT_RDWR)
-        assert read_all(client) == b"answer"
+        assert read_all(client) == b"early " + b"and more " * 5000 + b"and late"
 
 
 @pytest.mark.parametrize("suppress", [True, False])

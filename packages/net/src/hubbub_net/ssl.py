@@ -281,12 +281,13 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         return wrapped, address
 
     def shutdown(self, how: int) -> None:
-        """:meth:`ssl.SSLSocket.shutdown`. Unless only reading ends, the peer gets a close_notify first.
+        """:meth:`ssl.SSLSocket.shutdown`. With ``SHUT_RDWR`` the peer gets a close_notify first.
 
-        After ``SHUT_WR`` what the peer still sends can be read.
+        After ``SHUT_WR`` what the peer has sent can be read. There is no close_notify then: what sends it, as Python
+        calls OpenSSL, also throws away what has come. :meth:`unwrap` ends a connection in both directions.
         """
         sslobj = self._sslobj
-        if sslobj is not None and how != _plain.SHUT_RD:
+        if sslobj is not None and how == _plain.SHUT_RDWR:
             self._notify(sslobj)
         if how != _plain.SHUT_WR:
             self._sslobj = None
