@@ -640,3 +640,15 @@ def test_queue_link(hub):
     assert not done.is_set()
     made.put(1)
     assert done.wait(timeout=5)
+
+
+@pytest.mark.parametrize("kind", [SimpleQueue, Queue, LifoQueue, PriorityQueue])
+def test_copy(hub, kind):
+    """A copy has the same items and size, and goes its own way."""
+    queue = kind(5, [3, 1, 2])
+    copy = queue.copy()
+    assert type(copy) is kind
+    assert copy.maxsize == 5
+    assert [copy.get_nowait() for _ in range(3)] == [queue.get_nowait() for _ in range(3)]
+    copy.put(1)
+    assert queue.empty()

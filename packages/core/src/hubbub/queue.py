@@ -18,7 +18,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from queue import Full
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from hubbub._links import Linkable
 from hubbub._waiter import Waiter
@@ -77,7 +77,8 @@ class SimpleQueue(Linkable, Generic[T]):
 
     def _plain_pop(self) -> Callable[[], T] | None:
         """The C function that takes the next item, unless a subclass has its own idea."""
-        if type(self)._get is SimpleQueue._get and type(self)._qsize is SimpleQueue._qsize:
+        plain = type(self)._get is SimpleQueue._get and type(self)._qsize is SimpleQueue._qsize
+        if plain and isinstance(self.queue, deque):
             pop: Callable[[], T] = self.queue.popleft
             return pop
         return None
@@ -127,6 +128,11 @@ class SimpleQueue(Linkable, Generic[T]):
     def qsize(self) -> int:
         """How many items are there."""
         return self._qsize()
+
+    def copy(self) -> Self:
+        """A queue of the same kind and size with the same items. Who waits is not copied."""
+        with self._mutex:
+            return type(self)(self._maxsize, list(self.queue))
 
     def __len__(self) -> int:
         return self._qsize()
