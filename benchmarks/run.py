@@ -50,6 +50,9 @@ def programs() -> list[str]:
     return sorted(stem for stem in stems if stem not in NOT_PROGRAMS)
 
 
+WIDTH = max(map(len, programs())) + 2
+
+
 def pairs(hubbub: str, gevent: str) -> list[tuple[Contestant, Contestant]]:
     """Each loop that hubbub has here beside its rival."""
     listed = subprocess.run([hubbub, "-c", LIST_LOOPS], stdout=subprocess.PIPE, text=True, check=True)
@@ -81,12 +84,12 @@ def main() -> None:
     compared = pairs(arguments.hubbub, arguments.gevent)
     contestants = list(dict.fromkeys(contestant for pair in compared for contestant in pair))
     print(f"CPU microseconds per operation, medians of {arguments.rounds} rounds; ratio: gevent / hubbub\n")
-    print(f"{'program':<14}{'hubbub loop':<13}{'hubbub':>9}   {'gevent loop':<13}{'gevent':>9}{'ratio':>9}")
+    print(f"{'program':<{WIDTH}}{'hubbub loop':<13}{'hubbub':>9}   {'gevent loop':<13}{'gevent':>9}{'ratio':>9}")
     for program in arguments.programs or programs():
         medians = measure(program, contestants, arguments.rounds)
         for ours, theirs in compared:
             print(
-                f"{program:<14}{ours.loop:<13}{medians[ours] * 1e6:>9.2f}   "
+                f"{program:<{WIDTH}}{ours.loop:<13}{medians[ours] * 1e6:>9.2f}   "
                 f"{theirs.loop:<13}{medians[theirs] * 1e6:>9.2f}{medians[theirs] / medians[ours]:>9.2f}",
                 flush=True,
             )
