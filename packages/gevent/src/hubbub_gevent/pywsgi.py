@@ -564,7 +564,8 @@ class WSGIHandler:
 
     def _end_response(self) -> None:
         try:
-            if self.connection_upgraded:
+            if self.connection_upgraded or "websocket" in self._tokens("Upgrade"):
+                # The application may have taken the connection over, without a word to the server.
                 self.close_connection = True
             elif not self.close_connection or not self.headers_sent:
                 self.wsgi_input._discard()

@@ -662,3 +662,6 @@ class BaseLoop(Loop):
     def _leave(self) -> None:
         """Close the kernel state of a loop that was perhaps in the middle of a poll when its thread disappeared."""
         self._close(forked=True)
+
+
+setattr(BaseLoop, "async", BaseLoop.async_)  # a keyword; the name of async_ in programs older than it
