@@ -70,7 +70,8 @@ class WSGIServer(StreamServer):
         self.ticks = 0.0
         """The server's clock: turns since it was started."""
         self._clock: Any = None
-        self._base_environ: dict[str, Any] = {}
+        self.base_env: dict[str, Any] = {}
+        """What every request's environ starts with; complete once the server has started."""
         self._more_environ = dict(environ or {})
         self._set_clock()
         super().__init__(
@@ -85,14 +86,7 @@ class WSGIServer(StreamServer):
 
     # The environ ----------------------------------------------------------------------------------------------------
 
-    @property
-    def base_env(self) -> dict[str, Any]:
-        """What every request's environ starts with."""
-        if not self._base_environ:
-            self._base_environ = self._make_base_environ()
-        return self._base_environ
-
-    def _make_base_environ(self) -> dict[str, Any]:
+    def _set_base_environ(self) -> None:
         host, port = self.server_host, self.server_port
         if host in ("", "0.0.0.0", "::"):
             host = socket.gethostname()
@@ -116,26 +110,23 @@ class WSGIServer(StreamServer):
         if self.ssl_enabled:
             environ["HTTPS"] = "on"
         environ.update(self._more_environ)
-        return environ
+        self.base_env = environ
+        self.parser.forget()
 
     def set_environ(self, environ: dict[str, Any] | None = None) -> None:
         """Replace the extra entries of the environ."""
         self._more_environ = dict(environ or {})
-        self._base_environ = {}
+        self._set_base_environ()
 
     def get_environ(self) -> dict[str, Any]:
         """A new environ, as far as it does not depend on the request."""
         return self.base_env.copy()
 
     def connection_environ(self, sock: Any, address: Any) -> dict[str, Any]:
-        """What the environ of all requests of one connection starts with; override to add to it."""
-        environ = self.base_env.copy()
+        """What the environ of all requests of one connection says of it; override to say more."""
         if isinstance(address, tuple):
-            environ["REMOTE_ADDR"] = address[0]
-            environ["REMOTE_PORT"] = str(address[1])
-        else:
-            environ["REMOTE_ADDR"] = ""
-        return environ
+            return {"REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
+        return {"REMOTE_ADDR": ""}
 
     # The clock ------------------------------------------------------------------------------------------------------
 
@@ -165,13 +156,9 @@ class WSGIServer(StreamServer):
 
     # Life -----------------------------------------------------------------------------------------------------------
 
-    def init_socket(self) -> None:
-        """Bind and listen."""
-        super().init_socket()
-        self._base_environ = {}
-
     def start_accepting(self) -> None:
         """Accept from now on."""
+        self._set_base_environ()  # the port is known now
         if self.socket.family in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it. A response leaves when it is written, not 40 ms later.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -14,7 +14,7 @@ from hubbub_server._tls import send_close_notify
 from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.exchange import Exchange
-from hubbub_server.http.request import Fields, Head, check_partial
+from hubbub_server.http.request import check_partial
 from hubbub_server.http.response import error_response
 
 if TYPE_CHECKING:
@@ -42,18 +42,14 @@ class Connection:
     __slots__ = (
         "_body_patience",
         "_buffer",
-        "_fields",
-        "_fields_minor",
-        "_fields_of",
-        "_merged",
         "_phase",
         "_turn",
         "_write_patience",
         "address",
-        "base",
         "deadline",
         "expired",
         "limits",
+        "own",
         "server",
         "sock",
     )
@@ -72,12 +68,8 @@ class Connection:
         self._turn = 0
         self._body_patience = server.body_ticks
         self._write_patience = server.write_ticks
-        self.base = server.connection_environ(sock, address)
-        # The last request's header fields, as bytes and parsed: most clients repeat them.
-        self._fields_of = b""
-        self._fields_minor = -1
-        self._fields: Fields | None = None
-        self._merged: dict[str, Any] | None = None
+        self.own = server.connection_environ(sock, address)
+        """What the environ of each request says of the connection."""
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -92,7 +84,6 @@ class Connection:
             return
         finally:
             server.connections.discard(self)
-            self._fields = self._merged = None
 
     def _serve(self) -> bool:
         """Serve requests. True: the client may be sending still, so linger before closing."""
@@ -196,24 +187,6 @@ class Connection:
                     raise RequestError("408 Request Timeout", "The head of the request took too long.")
                 return None
             buffer += data
-
-    def environ(self, head: Head, data: bytes, start: int) -> tuple[dict[str, Any], Fields]:
-        """A new environ, and the header fields in it, of the request whose head is ``data``.
-
-        :raises RequestError: they are not valid.
-        """
-        rest = data[start:]
-        fields = self._fields
-        if fields is not None and rest == self._fields_of and head.minor == self._fields_minor:
-            merged = self._merged
-            if merged is None:
-                merged = self._merged = self.base | fields.environ
-            return merged.copy(), fields
-        self._fields = fields = self.server.parser.fields(data, start, head.minor)
-        self._fields_of, self._fields_minor, self._merged = rest, head.minor, None
-        environ = self.base.copy()
-        environ.update(fields.environ)
-        return environ, fields
 
     # What a Body asks for -------------------------------------------------------------------------------------------
 
@@ -350,7 +323,7 @@ class Connection:
         """A line of the access log for a request that never reached the application."""
         log = self.server.access_log
         if log is not None:
-            log.write(Entry(self.base.get("REMOTE_ADDR", ""), line, int(error.status[:3]), 0, 0.0, {}))
+            log.write(Entry(self.own.get("REMOTE_ADDR", ""), line, int(error.status[:3]), 0, 0.0, {}))
 
     def _linger(self) -> None:
         """Read what the client still sends for a while: closing at once would reset the connection and with it the

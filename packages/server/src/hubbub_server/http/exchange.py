@@ -57,7 +57,7 @@ class Exchange:
         start = data.find(b"\r\n")
         try:
             self._request = head = server.parser.start_line(data[:start])
-            self.environ, fields = connection.environ(head, data, start + 2)
+            self.environ, fields = server.parser.environ(server.base_env, data, start + 2, head.minor)
         except RequestError as error:
             self.lingers = True
             connection.log_refused(data[:start].decode("latin-1"), error)
@@ -82,6 +82,7 @@ class Exchange:
     def _prepare(self, head: Head, fields: Fields) -> None:
         """Complete the environ."""
         environ = self.environ
+        environ.update(self._connection.own)
         (
             environ["REQUEST_METHOD"],
             environ["REQUEST_URI"],

@@ -1,7 +1,8 @@
 """Heads of requests: bytes to CGI variables and framing. No I/O.
 
 llhttp checks every byte of a head; the checks it lacks, and the rules above syntax (RFC 9110, RFC 9112), are here.
-Fields are then split in Python, line by line, with a memory for lines seen before: clients repeat themselves.
+Fields are then split in Python, with a bounded memory for request lines, fields and blocks of fields seen before:
+clients repeat themselves. What may hold a secret is not remembered.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _ABSOLUTE = re.compile(rb"https?://([^/?]*)([^?]*)(\?.*)?", re.IGNORECASE | re.D
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REMEMBERED_LINES = 1024
 _REMEMBERED_BYTES = 192
+_REMEMBERED_BLOCKS = 128
+_REMEMBERED_BLOCK = 1024
 _SECRET = ("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION")
 
 _SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE")
@@ -80,6 +83,7 @@ class HeadParser:
         self._limits = limits
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
+        self._blocks: tuple[dict[bytes, tuple[dict[str, Any], Fields]], ...] = ({}, {})
 
     def start_line(self, line: bytes) -> Head:
         """Take a request line apart.
@@ -92,6 +96,8 @@ class HeadParser:
         match = _START.fullmatch(line)
         if match is None or len(line) > self._limits.request_line:
             raise _bad_start_line(line, self._limits)
+        # By itself, because of the fields that follow it those seen before are not checked again.
+        _check_syntax(line + b"\r\nHost: x\r\n\r\n")
         method, target, minor = match.groups()
         authority: str | None = None
         place = target
@@ -112,6 +118,29 @@ class HeadParser:
                 self._starts.clear()
             self._starts[line] = head
         return head
+
+    def environ(self, base: dict[str, Any], data: bytes, start: int, minor: int) -> tuple[dict[str, Any], Fields]:
+        """A new environ: ``base``, which must always be the same, and the fields; see :meth:`fields`."""
+        block = data[start:]
+        memory = self._blocks[minor]
+        known = memory.get(block)
+        if known is not None:
+            template, fields = known
+            return template.copy(), fields
+        fields = self.fields(data, start, minor)
+        environ = base.copy()
+        environ.update(fields.environ)
+        if len(block) <= _REMEMBERED_BLOCK and not any(map(fields.environ.__contains__, _SECRET)):
+            if len(memory) >= _REMEMBERED_BLOCKS:
+                memory.clear()
+            memory[block] = environ.copy(), fields
+        return environ, fields
+
+    def forget(self) -> None:
+        """Forget what was seen."""
+        self._blocks = ({}, {})
+        self._lines.clear()
+        self._starts.clear()
 
     def fields(self, head: bytes, start: int, minor: int) -> Fields:
         """The fields of ``head``, a whole head with its last empty line, whose first field is at ``start``.
