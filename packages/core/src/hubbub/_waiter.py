@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _thread import get_ident
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ class Waiter:
     hand-over; a waiter that gives up and is not in the queue any more has been handed something.
     """
 
-    __slots__ = ("_hub", "_switch", "done", "since", "value")
+    __slots__ = ("_loop", "_switch", "done", "since", "value")
 
     def __init__(self) -> None:
         current = getcurrent()
@@ -30,9 +29,9 @@ class Waiter:
             hub = get_hub()
             if current is hub:
                 raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
-        self._hub: Hub = hub
+        self._loop = loop = hub.loop
         self._switch = current.switch
-        self.since = hub.loop.time
+        self.since = loop.time
         self.done = False
         self.value: Any = None
 
@@ -42,25 +41,25 @@ class Waiter:
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
         """
-        hub = self._hub
         if timeout is not None:
             return self._wait_until(timeout)
+        hub = self._loop.hub
         try:
             while not self.done:
                 hub.switch()
         except BaseException:
             if self.done:
-                hub.loop.unschedule(self._switch)
+                self._loop.unschedule(self._switch)
             raise
         return True
 
     def _wait_until(self, timeout: float) -> bool:
-        loop = self._hub.loop
+        loop = self._loop
         expire = partial(self._switch, self)
         key = loop.call_later(max(timeout, 0.0), expire)
         try:
             while not self.done:
-                if self._hub.switch() is self:
+                if loop.hub.switch() is self:
                     return self.done
         except BaseException:
             if self.done:
@@ -73,19 +72,19 @@ class Waiter:
     @property
     def stale(self) -> bool:
         """Whether it never can go on: it waits in the parent process, of which this is a child, or its hub is gone."""
-        return self.since < self._hub.loop.born
+        return self.since < self._loop.born
 
     def wake(self, value: Any = None) -> bool:
         """End the wait. From any thread, once.
 
         :returns: False if there was nobody to wake: see :attr:`stale`.
         """
-        hub = self._hub
-        if self.since < hub.loop.born:
+        loop = self._loop
+        if self.since < loop.born:
             return False
         self.value = value
         self.done = True
-        hub.loop.ready.append(self._switch)
-        if hub.thread_ident != get_ident():
-            hub.loop.wake()
+        loop.ready.append(self._switch)
+        if loop.in_poll:  # never in the loop's own thread
+            loop.wake()
         return True

@@ -99,7 +99,7 @@ class Semaphore(Linkable):
             return self._acquire_at_once()
         waiter = Waiter()
         self._waiters.append(waiter)
-        if self.counter:
+        if self._permits or self._reserve is not None:
             self._hand_over()
         try:
             if waiter.wait(timeout):

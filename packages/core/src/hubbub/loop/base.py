@@ -145,7 +145,8 @@ class BaseLoop(Loop):
         self._unref = 0
         self.time = monotonic()
         """When the last poll ended, in seconds of :func:`time.monotonic`."""
-        self._waiting = False
+        self.in_poll = False
+        """Whether the loop waits for events, or is about to: then a callback from outside needs :meth:`wake`."""
         self._witness: Direction | None = None
 
     def _open_all(self) -> None:
@@ -262,13 +263,13 @@ class BaseLoop(Loop):
                                 continue
                             return
                         rest = _LOOK_AGAIN
-                    self._waiting = True
+                    self.in_poll = True
                     timeout = 0.0 if ready else self._time_left() if heap else rest
                 fd = -1
                 events = _NO_EVENTS
                 try:
                     events = iter(poll(timeout))
-                    self._waiting = False
+                    self.in_poll = False
                     last, self.time = self.time, monotonic()
                     if timeout == 0.0 and self.time - last > self.longest_turn:
                         self.longest_turn = self.time - last
@@ -294,7 +295,7 @@ class BaseLoop(Loop):
                             handle.write.fire()
                 except BaseException:
                     # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
-                    self._waiting = False
+                    self.in_poll = False
                     self._fire_all(fd, events)
                     self.handle_error(None, *sys.exc_info())
                 if heap:
@@ -333,11 +334,6 @@ class BaseLoop(Loop):
         """Whether :meth:`run` is under way."""
         return self._running > 0
 
-    @property
-    def in_poll(self) -> bool:
-        """Whether the loop is waiting for events. Any thread may look."""
-        return self._waiting
-
     def break_(self, how: int = 0) -> None:
         """End :meth:`run` after the current turn."""
         self._break = True
@@ -345,8 +341,8 @@ class BaseLoop(Loop):
 
     def wake(self) -> None:
         """End a waiting poll. From any thread."""
-        if self._waiting:
-            self._waiting = False
+        if self.in_poll:
+            self.in_poll = False
             try:
                 self._signal_writer.send(b"\0")
             except OSError:
@@ -654,7 +650,7 @@ class BaseLoop(Loop):
             handle.forget_waiters()
             handle.closed = True
         self.ready.clear()
-        self._waiting = False
+        self.in_poll = False
         self._leave()
         self._signal_reader.close()
         self._signal_writer.close()

@@ -111,8 +111,8 @@ class RingLoop(BaseLoop):
 
     def wake(self) -> None:
         """End a waiting poll. From any thread."""
-        if self._waiting:
-            self._waiting = False
+        if self.in_poll:
+            self.in_poll = False
             self.lib.hb_wake(self._loop)
 
     @property
