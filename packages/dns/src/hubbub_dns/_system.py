@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _socket
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +23,15 @@ __all__ = [
     "gethostbyname",
     "gethostbyname_ex",
     "getnameinfo",
+    "plain_name",
 ]
 
 HostEntry = tuple[str, list[str], list[str]]
 
 _FAMILIES: dict[int, int] = {int(member): member for member in socket.AddressFamily}
 _KINDS: dict[int, int] = {int(member): member for member in socket.SocketKind}
+# A host name whose last label begins with a letter: inet_aton(3) makes an address of none of these.
+_PLAIN_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 _UNSPECIFIED = ("", "0.0.0.0", "::")
 
 gethostbyname: Callable[[Any], str] = _socket.gethostbyname
@@ -63,3 +67,8 @@ def fqdn(by_address: Callable[[Any], HostEntry], name: str) -> str:
     except OSError:
         return name
     return next((alias for alias in (hostname, *aliases) if "." in alias), hostname)
+
+
+def plain_name(host: Any) -> str | None:
+    """A host that is plainly a name, so that nothing needs to be asked about it; None if one has to look closer."""
+    return host if type(host) is str and _PLAIN_NAME.match(host) else None

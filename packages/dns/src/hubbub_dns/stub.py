@@ -41,8 +41,6 @@ _ANY_ADDRESS: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"
 _LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 # Host names as RFC 1123 has them, and the underscore that many use.
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
-# A host name whose last label begins with a letter: inet_aton(3) makes an address of none of these.
-_PLAIN_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 _SPECIAL = (b"", b"<broadcast>")
 """Hosts that Python itself makes addresses of."""
 # As plain integers: an enumeration would cut negative flags to the bits it knows.
@@ -259,7 +257,7 @@ class StubResolver(abc.Resolver):
         except TypeError:
             return _system.getaddrinfo(host, port, family, type, proto, flags)  # says what is wrong with it
         whole = isinstance(family, int) and isinstance(type, int) and isinstance(proto, int)
-        name = _plain(host) if whole else None
+        name = _system.plain_name(host) if whole else None
         if name is None or number & _AI_NUMERICHOST:
             try:
                 # The system's checks and its answer for numeric hosts; it asks nobody.
@@ -416,11 +414,6 @@ def _encoded(host: Any) -> bytes | None:
     return bytes(host) if isinstance(host, (bytes, bytearray)) else None
 
 
-def _plain(host: Any) -> str | None:
-    """A host that is plainly a name, so that nothing needs to be asked about it; None if one has to look closer."""
-    return host if type(host) is str and _PLAIN_NAME.match(host) else None
-
-
 def _text(host: str | bytes) -> str:
     """A host that :func:`socket.getaddrinfo` accepts, as far as it reads it: to the first NUL."""
     return (_encoded(host) or b"").partition(b"\0")[0].decode("latin-1")
@@ -428,7 +421,7 @@ def _text(host: str | bytes) -> str:
 
 def _name(host: Any, family: int) -> str | None:
     """The name to look up, or None if the system's function needs none: it is numeric, special or refused."""
-    plain = _plain(host)
+    plain = _system.plain_name(host)
     if plain is not None:
         return plain
     encoded = _encoded(host)

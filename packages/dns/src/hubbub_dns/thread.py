@@ -53,9 +53,9 @@ class Resolver(abc.Resolver):
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[AddressInfo]:
         """:func:`socket.getaddrinfo`."""
-        if (port is None or isinstance(port, int)) and isinstance(
-            flags, int
-        ):  # a service's name may be kept in a directory
+        # A service's name may be kept in a directory, so it is left to a thread.
+        quick = (port is None or isinstance(port, int)) and isinstance(flags, int)
+        if quick and (_system.plain_name(host) is None or flags & _AI_NUMERICHOST):
             try:
                 return _system.getaddrinfo(host, port, family, type, proto, flags | _AI_NUMERICHOST)
             except socket.gaierror as error:
