@@ -1,7 +1,7 @@
 """Waiting for the end of child processes without reaping them, from any thread.
 
-By a process descriptor where there is one (pidfd_open(2), Linux 5.3). Elsewhere, and when there are no descriptors left,
-by SIGCHLD in the main thread, and by looking again and again, less and less often, in the others.
+By a process descriptor where there is one (pidfd_open(2), Linux 5.3). Elsewhere, and when no descriptor can be had, by
+SIGCHLD in the main thread, and by looking again and again, less and less often, in the others.
 """
 
 from __future__ import annotations

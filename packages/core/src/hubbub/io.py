@@ -56,7 +56,7 @@ class Socket(socket.socket):
     less where ancillary data begins, so it is always watched level-triggered.
     """
 
-    __slots__ = ("_limit", "_read", "_shortens", "_write")
+    __slots__ = ("_limit", "_read", "_shortens", "_to_block", "_write")
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         self._read: Direction | None = None
@@ -64,6 +64,7 @@ class Socket(socket.socket):
         super().__init__(family, type, proto, fileno)
         self._limit: float | None = 0.0 if type > 0 and type & _NONBLOCK else socket.getdefaulttimeout()
         super().setblocking(False)
+        self._to_block = False
         self._shortens = _kind(self) == socket.SOCK_STREAM
 
     # Time limits ----------------------------------------------------------------------------------------------------
@@ -92,6 +93,7 @@ class Socket(socket.socket):
     def setblocking(self, flag: bool) -> None:
         """:meth:`socket.socket.setblocking`: whether calls wait."""
         self._limit = None if flag else 0.0
+        self._to_block = bool(flag)
 
     def getblocking(self) -> bool:
         """Whether calls wait."""
@@ -322,11 +324,16 @@ class Socket(socket.socket):
         _close(self)
 
     def detach(self) -> int:
-        """:meth:`socket.socket.detach`. Greenlets that wait get EBADF."""
+        """:meth:`socket.socket.detach`. Greenlets that wait get EBADF.
+
+        After ``setblocking(True)`` the descriptor blocks, for whoever uses it from now on (multiprocessing does).
+        """
         fd = self.fileno()
         if fd >= 0 and self._read is not None:
             closing(fd)
             self._read = self._write = None
+        if fd >= 0 and self._to_block:
+            super().setblocking(True)
         return super().detach()
 
     def _forget(self) -> bool:
