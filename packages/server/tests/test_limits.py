@@ -214,3 +214,11 @@ def test_many_stalled_clients(serve: Any, connect: Any) -> None:
     client.send(GET)
     assert client.response().status == 200
     assert len(server.connections) == 101
+
+
+def test_answer_survives_what_follows_it(serve: Any, connect: Any) -> None:
+    """The last answer of a connection arrives although the client has sent far more than is served."""
+    client = connect(serve(limits=Limits(requests_per_connection=1)))
+    sender = hubbub.spawn(client.send, GET * 20000)
+    assert client.rest().count(b"200 OK") == 1
+    sender.join()

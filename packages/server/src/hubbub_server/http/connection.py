@@ -219,6 +219,10 @@ class Connection:
             raise RequestError("408 Request Timeout", "The body of the request took too long.")
         raise ClientDisconnected("the client closed the connection before the end of the request's body")
 
+    def has_more(self) -> bool:
+        """Whether something was received that is not served yet."""
+        return bool(self._buffer)
+
     def give_back(self, data: bytes) -> None:
         """What follows a body."""
         self._buffer = data + self._buffer

@@ -38,6 +38,8 @@ class Exchange:
     _chunked = False
     _without_body = False
     _upgraded = False
+    _gone = False
+    _client_closes = False
     _left: int | None = None
     _sent = 0
     environ: dict[str, Any]
@@ -73,11 +75,12 @@ class Exchange:
             finally:
                 self._log(began)
         body = self._body
-        if body is None:
-            return self._persists
-        keep = self._persists and self._clean_up(body)
-        self.lingers = not body.done
-        return keep
+        if self._persists and (body is None or self._clean_up(body)):
+            return True
+        self.lingers = not (self._gone or self._upgraded) and (
+            not self._client_closes or connection.has_more() or (body is not None and not body.done)
+        )
+        return False
 
     def _prepare(self, head: Head, fields: Fields) -> None:
         """Complete the environ."""
@@ -100,6 +103,7 @@ class Exchange:
             environ["wsgi.input"] = Input(self._body)
         if persists is False or (not minor and not persists):
             self._persists = False
+            self._client_closes = True
         if upgrade:
             environ["hubbub.upgrade"] = self.upgrade
 
@@ -142,6 +146,7 @@ class Exchange:
             raise
         except ClientDisconnected:
             self._persists = False
+            self._gone = True
             self._connection.server.client_disconnected(self.environ)
         except BaseException as error:
             self._failed(error)
@@ -337,7 +342,7 @@ class Exchange:
         if self._started:
             if self._chunked or self._left:
                 connection.reset_on_close()  # the client must not take what it has for the whole
-                self.lingers = False
+                self._gone = True
             return
         self._started = True
         self._head = ResponseHead(status, [])

@@ -84,6 +84,7 @@ class HeadParser:
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
         self._blocks: tuple[dict[bytes, tuple[dict[str, Any], Fields]], ...] = ({}, {})
+        self._once: set[int] = set()
 
     def start_line(self, line: bytes) -> Head:
         """Take a request line apart.
@@ -130,11 +131,23 @@ class HeadParser:
         fields = self.fields(data, start, minor)
         environ = base.copy()
         environ.update(fields.environ)
-        if len(block) <= _REMEMBERED_BLOCK and not any(map(fields.environ.__contains__, _SECRET)):
-            if len(memory) >= _REMEMBERED_BLOCKS:
-                memory.clear()
-            memory[block] = environ.copy(), fields
+        if len(block) <= _REMEMBERED_BLOCK:
+            self._remember(memory, block, environ, fields)
         return environ, fields
+
+    def _remember(
+        self, memory: dict[bytes, tuple[dict[str, Any], Fields]], block: bytes, environ: dict[str, Any], fields: Fields
+    ) -> None:
+        """Keep a block that is seen for the second time: many differ in something each time."""
+        if hash(block) in self._once:
+            if not any(map(fields.environ.__contains__, _SECRET)):
+                if len(memory) >= _REMEMBERED_BLOCKS:
+                    memory.clear()
+                memory[block] = environ.copy(), fields
+            return
+        if len(self._once) >= _REMEMBERED_BLOCKS:
+            self._once.clear()
+        self._once.add(hash(block))
 
     def forget(self) -> None:
         """Forget what was seen."""
