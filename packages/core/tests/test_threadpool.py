@@ -3,10 +3,13 @@
 import concurrent.futures
 import ctypes
 import gc
+import os
+import subprocess
 import sys
 import threading
 import weakref
 from contextvars import ContextVar
+from textwrap import dedent
 from time import monotonic
 
 import hubbub
@@ -512,3 +515,36 @@ def test_executor_of_no_size(hub):
     with pytest.raises(ValueError, match="greater than 0"):
         ThreadPoolExecutor(0)
     assert isinstance(ThreadPoolExecutor().submit(abs, -1), Future)
+
+
+def test_interpreter_exit(loop_name):
+    """A process with busy and idle threads, pending tasks, waiting greenlets and talkative destructors ends quietly."""
+    text = """
+        import threading, time, hubbub
+        from hubbub.threadpool import ThreadPool, ThreadPoolExecutor
+
+        class Talkative:
+            def __del__(self):
+                queue.put(1)
+                event.set()
+                hubbub.get_hub().loop.run_callback(int)
+
+        queue, event = hubbub.Queue(), hubbub.Event()
+        kept, cycle = Talkative(), [Talkative()]
+        cycle.append(cycle)
+        pool = ThreadPool(2)
+        pool.map(abs, range(5))
+        pool.spawn(time.sleep, 60)
+        executor = ThreadPoolExecutor(2)
+        futures = [executor.submit(time.sleep, 0.01) for _ in range(5)]
+        hubbub.get_hub().threadpool.spawn(time.sleep, 60)
+        threading.Thread(target=hubbub.sleep, args=(60,), daemon=True).start()
+        hubbub.spawn(hubbub.sleep, 60)
+        hubbub.spawn_later(60, print)
+        hubbub.sleep(0.01)
+        print("end")
+    """
+    environment = {**os.environ, "HUBBUB_LOOP": loop_name}
+    command = [sys.executable, "-c", dedent(text)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")

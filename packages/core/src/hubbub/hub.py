@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import local
+from time import sleep as _native_sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -33,6 +34,7 @@ __all__ = [
     "get_hub_if_exists",
     "hubs",
     "idle",
+    "make_way",
     "reinit",
     "set_hub",
     "set_hub_class",
@@ -44,6 +46,7 @@ __all__ = [
 class _ThreadState(local):
     hub: Hub
     guard: _ThreadGuard
+    making = False
 
 
 _state = _ThreadState()
@@ -460,7 +463,27 @@ def _main_greenlet() -> greenlet:
     return main or getcurrent()
 
 
+def make_way() -> bool:
+    """For locks: if this thread is only just making its hub, let native threads run for a moment.
+
+    An import on the way may meet the lock of another thread's import, and there is no greenlet to switch to yet.
+
+    :returns: whether it was so.
+    """
+    if _state.making:
+        _native_sleep(0.001)
+    return _state.making
+
+
 def _make_hub() -> Hub:
+    _state.making = True
+    try:
+        return _made_hub()
+    finally:
+        _state.making = False
+
+
+def _made_hub() -> Hub:
     if not _accelerated and _config.setting("accelerators", "1") not in ("0", "False"):
         for name in plugins.names(plugins.ACCELERATORS):
             plugins.load(plugins.ACCELERATORS, name)()

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from greenlet import getcurrent
 
 from hubbub.greenlet import Greenlet
-from hubbub.hub import get_hub
+from hubbub.hub import get_hub, make_way
 from hubbub.local import local
 from hubbub.lock import Semaphore
 
@@ -92,6 +92,9 @@ class LockType(Semaphore):
             return super().acquire(blocking, _seconds(blocking, timeout))
         if super().acquire(False):
             return True
+        while make_way():
+            if super().acquire(False):
+                return True
         # Whoever releases it may be out of this loop's sight: another native thread, or a signal handler.
         loop = get_hub().loop
         loop.refs += 1
