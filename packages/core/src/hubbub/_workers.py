@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from weakref import WeakSet
 
+from hubbub._weak import snapshot
+
 __all__ = ["Workers", "idle_workers"]
 
 _start_new_thread = start_new_thread
@@ -191,7 +193,7 @@ def _forget_dummy() -> None:
 
 def idle_workers() -> int:
     """How many threads of this module wait for a job, and so cannot wake anybody."""
-    return sum(len(workers._idle) for workers in list(_all))
+    return sum(len(workers._idle) for workers in snapshot(lambda: _all))
 
 
 def _at_least_one(maxsize: int) -> int:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub import _config, plugins
+from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
 from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopExit
@@ -453,7 +454,7 @@ def set_hub(hub: Hub | None) -> None:
 
 def hubs() -> list[Hub]:
     """The hubs of all threads."""
-    return list(_hubs)
+    return snapshot(lambda: _hubs)
 
 
 def _main_greenlet() -> greenlet:

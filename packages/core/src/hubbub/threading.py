@@ -32,6 +32,7 @@ from weakref import WeakKeyDictionary, ref
 from greenlet import getcurrent, greenlet
 
 from hubbub import lock as _lock
+from hubbub._weak import snapshot
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet
 from hubbub.local import local
@@ -424,7 +425,7 @@ def main_thread() -> Thread:
 
 def enumerate() -> list[Thread]:
     """The main thread, all Threads that run, and those that stand for greenlets that do."""
-    return [thread for thread in {main_thread(), *_threads.values()} if thread.is_alive()]
+    return [thread for thread in {main_thread(), *snapshot(_threads.values)} if thread.is_alive()]
 
 
 def active_count() -> int:
