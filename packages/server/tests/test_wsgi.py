@@ -11,6 +11,7 @@ from typing import Any
 
 import h11
 import hubbub
+import hubbub.event
 import pytest
 from hubbub_server import Limits
 
@@ -681,3 +682,52 @@ def test_stop_ends_idle_connections(serve: Any, connect: Any) -> None:
     assert idle.rest() == b""
     assert silent.rest() == b""
     assert not server.connections
+
+
+def test_websocket(serve: Any, connect: Any) -> None:
+    """A WebSocket library finds the socket where it looks for it, and speaks through it."""
+    simple_websocket = pytest.importorskip("simple_websocket")
+    wsproto = pytest.importorskip("wsproto")
+    events = wsproto.events
+
+    class Spawned:
+        """A thread that is a greenlet."""
+
+        name = "(_thread)"
+
+        def __init__(self, target: Any) -> None:
+            self._target = target
+
+        def start(self) -> None:
+            self._greenlet = hubbub.spawn(self._target)
+
+        def join(self) -> None:
+            self._greenlet.join()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        socket = simple_websocket.Server.accept(environ, thread_class=Spawned, event_class=hubbub.event.Event)
+        try:
+            while True:
+                socket.send(socket.receive().upper())
+        except simple_websocket.ConnectionClosed:
+            start_response("200 OK", [])
+            return [b"dropped"]
+
+    client = connect(serve(application))
+    speaker = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+    client.send(speaker.send(events.Request(host="x", target="/")))
+
+    def hear() -> Any:
+        while True:
+            for event in speaker.events():
+                return event
+            data = client.sock.recv(65536)
+            assert data
+            speaker.receive_data(data)
+
+    assert isinstance(hear(), events.AcceptConnection)
+    client.send(speaker.send(events.TextMessage("hello")))
+    assert hear().data == "HELLO"
+    client.send(speaker.send(events.CloseConnection(1000)))
+    assert isinstance(hear(), events.CloseConnection)
+    assert client.rest() == b""

@@ -14,6 +14,7 @@ from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import Body, Input
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.filewrapper import FileWrapper
+from hubbub_server.http.lent import LentSocket
 from hubbub_server.http.request import Fields, Head
 from hubbub_server.http.response import ResponseHead, error_response
 
@@ -106,9 +107,12 @@ class Exchange:
             self._client_closes = True
         if upgrade:
             environ["hubbub.upgrade"] = self.upgrade
+            environ["werkzeug.socket"] = LentSocket(self.upgrade)
 
     def upgrade(self) -> tuple[Any, bytes]:
         """Take the connection over, for a protocol such as WebSocket (``environ["hubbub.upgrade"]``).
+
+        What the application gives to the server after that is dropped.
 
         :returns: the socket, and what was received after the request.
         """
@@ -275,7 +279,7 @@ class Exchange:
     def _send_piece(self, data: bytes) -> None:
         head = b"" if self._started else self._begin(None)
         if self._upgraded:
-            raise AssertionError("the connection was taken over; the application cannot answer as well")
+            return
         if self._without_body:
             if head:
                 self._connection.send(head)
