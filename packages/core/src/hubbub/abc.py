@@ -224,7 +224,11 @@ class Resolver(ABC):
 
 
 class Patch(Protocol):
-    """How one module of the standard library is made cooperative. Declared by entry point in ``hubbub.patches``."""
+    """How one module of the standard library is made cooperative. Declared by entry point in ``hubbub.patches``.
+
+    A patch may also have a method ``installed()``. It is called after its replacements are set, and returns a function
+    that undoes what it did beside them, or None.
+    """
 
     module: str
     """The module that is patched."""
