@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import tomllib
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
 
 from sphinx.application import Sphinx
 
@@ -21,7 +23,9 @@ myst_heading_anchors = 3
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"show-inheritance": True}
+# An annotation that names what both core and the facade define, such as ThreadPool: Sphinx links the nearest.
+suppress_warnings = ["ref.python"]
 doctest_test_doctest_blocks = "default"
 
 
@@ -47,18 +51,45 @@ def re_exports(path: Path) -> list[str]:
     ]
 
 
+def definitions(module: str, path: Path) -> list[str]:
+    """The public names that a module defines itself and that exist on this platform, in the order of the source.
+
+    What it only passes on is documented where it comes from: an object described twice is ambiguous.
+    """
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.FunctionDef() | ast.ClassDef():
+                names.append(node.name)
+            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
+                names.append(name)
+    loaded = importlib.import_module(module)
+    listed = set(loaded.__all__) if hasattr(loaded, "__all__") else set()
+    return [name for name in dict.fromkeys(names) if name in listed and not passed_on(loaded, name)]
+
+
+def passed_on(module: ModuleType, name: str) -> bool:
+    """Whether a name of the module is an object of another module under its own or another name."""
+    thing = getattr(module, name)
+    defined = isinstance(thing, type | FunctionType | BuiltinFunctionType)
+    return defined and thing.__module__ != module.__name__
+
+
 def api_page(name: str, source: Path) -> str:
     """The page of one package."""
     lines = [name, "=" * len(name), ""]
     for module, path in public_modules(source).items():
         if module != source.name:
             lines += [module, "-" * len(module), ""]
+        lines += [f".. automodule:: {module}"]
         if path.name == "__init__.py":
-            lines += [f".. automodule:: {module}", "   :no-members:", ""]
+            lines += ["   :no-members:", ""]
             if names := re_exports(path):
                 lines += ["Re-exports " + ", ".join(f":py:obj:`{name}`" for name in names) + ".", ""]
+        elif names := definitions(module, path):
+            lines += [f"   :members: {', '.join(names)}", ""]
         else:
-            lines += [f".. automodule:: {module}", ""]
+            lines += ["   :no-members:", ""]
     return "\n".join(lines)
 
 
