@@ -316,11 +316,12 @@ def test_standard_streams(loop_name):
     assert process.returncode == 0
 
 
-def test_unclosed_file_is_reported(hub):
+@pytest.mark.parametrize(("mode", "buffering"), [("rb", 0), ("rb", -1), ("r", -1)])
+def test_unclosed_file_is_reported(hub, mode, buffering):
     """A file that is dropped open is closed with a ResourceWarning, as the builtin's."""
     readable, writable = os.pipe()
     os.close(writable)
-    file = fileobject.open(readable, "rb", 0)
+    file = fileobject.open(readable, mode, buffering)
     with pytest.warns(ResourceWarning, match="unclosed file"):
         del file
     with pytest.raises(OSError):

@@ -110,8 +110,13 @@ class _RawFile(io.FileIO):
 
     def __del__(self) -> None:
         if getattr(self, "_owned", False) and not self.closed:
-            warnings.warn(f"unclosed file {self!r}", ResourceWarning, stacklevel=2, source=self)
+            self._dealloc_warn(self)
             self.close()
+
+    def _dealloc_warn(self, source: object) -> None:
+        # A buffered file that is dropped open calls it too.
+        if self._owned and not self.closed:
+            warnings.warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
 
 
 class PolledFile(_RawFile):
