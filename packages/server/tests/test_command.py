@@ -398,3 +398,60 @@ def test_limits_are_options(folder: Path, start: Any) -> None:
     process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--request-line", "20", "--no-monkey")
     process.says("http://")
     assert get(port, "/" + "x" * 30).startswith("414 URI Too Long")
+
+
+@pytest.mark.parametrize("workers", [[], ["-w", "2"]], ids=["alone", "workers"])
+def test_term_under_load(start: Any, workers: list[str]) -> None:
+    """SIGTERM under load loses no request: connections end only where the answer before said so."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--no-monkey", "--access-log", "none", *workers)
+    get(port)
+    answered: list[int] = []
+    lost: list[BaseException] = []
+
+    def crawl() -> None:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            with contextlib.closing(connection):
+                try:
+                    connection.connect()
+                except OSError:
+                    return  # nobody listens any more
+                while True:
+                    try:
+                        connection.request("GET", "/")
+                        response = connection.getresponse()
+                        response.read()
+                    except (OSError, http.client.HTTPException) as error:
+                        lost.append(error)
+                        return
+                    answered.append(response.status)
+                    if response.getheader("Connection") == "close":
+                        break
+
+    crawlers = [threading.Thread(target=crawl) for _ in range(8)]
+    for crawler in crawlers:
+        crawler.start()
+    time.sleep(0.5)
+    process.signal(signal.SIGTERM)
+    assert process.ends() == 0
+    for crawler in crawlers:
+        crawler.join(60)
+    assert not lost
+    assert set(answered) == {200}
+
+
+def test_stopped_process(start: Any) -> None:
+    """A process that was stopped for longer than its time limits goes on with the connections it had."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--no-monkey", "--idle-seconds", "1")
+    get(port)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", "/")
+        connection.getresponse().read()
+        process.signal(signal.SIGSTOP)
+        time.sleep(1.5)
+        process.signal(signal.SIGCONT)
+        connection.request("GET", "/")
+        assert connection.getresponse().read().startswith(b"1 ")

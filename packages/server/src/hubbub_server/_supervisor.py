@@ -244,6 +244,8 @@ class Supervisor:
             return
         self.stopping = True
         notify("STOPPING=1")
+        for sock in self.listeners:
+            sock.close()  # so that what the kernel has queued is the workers' to serve, and nothing is queued after
         self._deadline = time.monotonic() + self.options.stop_seconds + 5.0
         for worker in self.workers:
             self._dismiss(worker)
