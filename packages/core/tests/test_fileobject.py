@@ -173,6 +173,23 @@ def test_close_of_a_buffered_file(hub, mode):
     os.close(writable)
 
 
+def test_close_that_is_cut_short(hub):
+    """A greenlet that is killed while it waits to close a file has closed its descriptor nevertheless."""
+    readable, writable = os.pipe()
+    file = fileobject.open(writable, "wb")
+    writer = hubbub.spawn(file.write, b"x" * (1 << 20))
+    hubbub.sleep(0)
+    hub.exception_stream = None
+    closer = hubbub.spawn(file.close)
+    hubbub.sleep(0)  # it has told the writer, and waits until that one is out of the way
+    closer.kill(timeout=5)
+    assert file.closed
+    with pytest.raises(OSError):
+        os.fstat(writable)
+    writer.join(5)
+    os.close(readable)
+
+
 def test_close_from_another_thread(hub, pipe):
     """A file that another thread's greenlet waits in can be closed here."""
     reader, _ = pipe

@@ -277,6 +277,17 @@ class _Turns:
         if self._turn.locked() and not self._turn._is_owned():
             self.raw.interrupt()
 
+    def _close(self, close: Callable[[], None]) -> None:
+        if self.raw.closed:
+            close()
+            return
+        self.interrupt()
+        try:
+            with self._turn:
+                close()
+        finally:
+            self.raw.close()  # also if the wait for the others is cut short
+
 
 class BufferedReader(_Turns, io.BufferedReader):
     """:class:`io.BufferedReader` for several greenlets."""
@@ -301,10 +312,7 @@ class BufferedReader(_Turns, io.BufferedReader):
 
     def close(self) -> None:
         """Close; greenlets that wait in it get EBADF."""
-        if not self.closed:
-            self.interrupt()
-        with self._turn:
-            super().close()
+        self._close(super().close)
 
 
 class BufferedWriter(_Turns, io.BufferedWriter):
@@ -321,10 +329,7 @@ class BufferedWriter(_Turns, io.BufferedWriter):
 
     def close(self) -> None:
         """Close; greenlets that wait in it get EBADF."""
-        if not self.closed:
-            self.interrupt()
-        with self._turn:
-            super().close()
+        self._close(super().close)
 
 
 class BufferedRandom(_Turns, io.BufferedRandom):
@@ -353,10 +358,7 @@ class BufferedRandom(_Turns, io.BufferedRandom):
 
     def close(self) -> None:
         """Close; greenlets that wait in it get EBADF."""
-        if not self.closed:
-            self.interrupt()
-        with self._turn:
-            super().close()
+        self._close(super().close)
 
 
 class TextFile(io.TextIOWrapper):
