@@ -86,6 +86,18 @@ def test_a_busy_loop_of_selects_lets_others_run(pair: Pair) -> None:
         kernels.close()
 
 
+def test_a_socket_closed_while_select_gives_way(pair: Pair) -> None:
+    """A socket that another greenlet closes while ``select`` only looks is not ready; the next call is an error."""
+    one, _ = pair
+    number = one.fileno()
+    select.select([number], [], [], 0)
+    hubbub.spawn(one.close)
+    assert select.select([number], [], [], 0) == ([], [], [])
+    with pytest.raises(OSError) as caught:
+        select.select([number], [], [], 0)
+    assert caught.value.errno == errno.EBADF
+
+
 def test_concurrent_polls(pair: Pair) -> None:
     """Two greenlets that wait in one ``poll`` object are RuntimeError, as two threads are."""
     poller = select.poll()

@@ -44,17 +44,21 @@ class _Turn(_local):
 _turn = _Turn()
 
 
-def give_way() -> None:
+def give_way() -> bool:
     """Let other greenlets run, if the loop has not turned since this thread was here last.
 
-    Called before a look that may need no wait, so that a loop around it does not starve the others.
+    Called by what may need no wait, so that a loop around it does not starve the others.
+
+    :returns: whether others could run.
     """
     hub = get_hub()
     loop = hub.loop
-    if loop is _turn.loop and loop.iteration == _turn.iteration and getcurrent() is not hub:
+    due = loop is _turn.loop and loop.iteration == _turn.iteration and getcurrent() is not hub
+    if due:
         sleep(0)
     _turn.loop = loop
     _turn.iteration = loop.iteration
+    return due
 
 
 def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mapping[int, int] | None = None) -> bool:

@@ -57,10 +57,16 @@ def select(
         raise ValueError("timeout must be non-negative")
     # Lists are passed on as they are: fileno() of a member may change them, and select.select allows for that.
     reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
-    give_way()
     found = _select(reading, writing, urgent, 0)
     if timeout == 0 or any(found):
-        return found
+        if not give_way():
+            return found
+        try:
+            found = _select(reading, writing, urgent, 0)
+        except (OSError, ValueError):
+            return [], [], []  # closed meanwhile: the call itself was right, and nothing is ready
+        if timeout == 0 or any(found):
+            return found
     interests: dict[int, int] = {}
     reading, writing, urgent = list(reading), list(writing), list(urgent)
     for members, bit in ((reading, READ), (writing, WRITE)):
