@@ -31,7 +31,7 @@ _NO_EVENTS: Iterator[tuple[int, int]] = iter(())
 _LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""
 _SLICE = range(16)
-_SLICES = range(8)
+_SLICES = range(64)
 
 
 class _ShuffledQueue(deque[Callable[[], Any]]):

@@ -138,11 +138,15 @@ class Direction:
             self.ready = True
 
     def fire(self) -> None:
-        """An event: wake every waiter, or remember it (and, if level-triggered, stop the reports)."""
+        """An event: wake every waiter, or remember it.
+
+        If it was remembered already and the reports go on (level-triggered), they are stopped. Not at the first: who was
+        woken by the event before has often just not had its turn yet, and stopping costs two system calls.
+        """
         waiter = self.waiter
         if waiter is None:
-            self.ready = True
-            if self.armed and self.handle.level:
+            remembered, self.ready = self.ready, True
+            if remembered and self.armed and self.handle.level:
                 self.armed = False
                 self.handle.update()
             return
