@@ -140,8 +140,8 @@ class Direction:
     def fire(self) -> None:
         """An event: wake every waiter, or remember it.
 
-        If it was remembered already and the reports go on (level-triggered), they are stopped. Not at the first: who was
-        woken by the event before has often just not had its turn yet, and stopping costs two system calls.
+        If it was remembered already and the reports go on (level-triggered), they are stopped. Not at the first: who
+        was woken by the event before has often just not had its turn yet, and stopping costs two system calls.
         """
         waiter = self.waiter
         if waiter is None:
