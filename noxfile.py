@@ -129,16 +129,28 @@ def pythons(session: nox.Session) -> list[str]:
     found = [sys.executable]
     ours = "{}.{}".format(*sys.version_info)
     for version in MORE_PYTHONS:
-        path = shutil.which(f"python{version}")
-        check = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
         if version == ours:
             continue
-        # A version manager puts a name on PATH even for what it has not activated.
-        if path and subprocess.run([path, "-c", check], capture_output=True).returncode == 0:
-            found.append(path)
+        fitting = [path for path in candidates(version) if is_python(path, version)]
+        if fitting:
+            found.append(fitting[0])
         else:
             session.log(f"Python {version} is not on this machine")
     return found
+
+
+def candidates(version: str) -> list[str]:
+    """Where a Python of this version may be: on PATH, or among those that pyenv has built."""
+    on_path = shutil.which(f"python{version}")
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
+    built = sorted(str(path) for path in pyenv.glob(f"versions/{version}.*/bin/python"))
+    return [on_path, *built] if on_path else built
+
+
+def is_python(path: str, version: str) -> bool:
+    """Whether a program is that Python; pyenv puts names on PATH also for what it has not activated."""
+    check = f"import sys; sys.exit('%d.%d' % sys.version_info[:2] != '{version}')"
+    return subprocess.run([path, "-c", check], capture_output=True).returncode == 0
 
 
 def chosen(session: nox.Session) -> tuple[list[Package], list[str], list[str]]:
