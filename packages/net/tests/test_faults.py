@@ -93,7 +93,7 @@ def test_stalled_handshakes_disturb_nobody_and_end(hub: Hub, certificates: Any) 
     """Hundreds of clients that send nothing, or half of a hello, neither delay others nor outlive the time limit."""
     hello = client_hello()
     before = descriptors()
-    with tls_echo(certificates, limit=1.0) as (address, failures):
+    with tls_echo(certificates, limit=2.0) as (address, failures):
         stalled = []
         for number in range(300):
             sock = socket.create_connection(address)
@@ -102,7 +102,7 @@ def test_stalled_handshakes_disturb_nobody_and_end(hub: Hub, certificates: Any) 
         for _ in range(5):
             started = monotonic()
             converse(certificates, address)
-            assert monotonic() - started < 0.9
+            assert monotonic() - started < 1.5
         for sock in stalled:
             sock.settimeout(10)
             try:
@@ -342,6 +342,7 @@ def test_renegotiation_and_key_updates(hub: Hub, certificates: Any, version: str
 # Descriptors ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(240)
 def test_ten_thousand_rude_connections(hub: Hub, serve: Serve) -> None:
     """10,000 connections opened, used and reset leave descriptors and memory where they were."""
 
