@@ -44,9 +44,9 @@ __all__ = ["PATIENCE", "LoopConformance", "Recorder"]
 PATIENCE = 10.0
 """How long a test waits, in seconds, for what must come, before it fails."""
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system has no pidfd_open")
-posix = pytest.mark.skipif(os.name != "posix", reason="a promise for POSIX systems")
+_needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+_needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system has no pidfd_open")
+_posix = pytest.mark.skipif(os.name != "posix", reason="a promise for POSIX systems")
 
 
 class Recorder:
@@ -67,7 +67,7 @@ class Recorder:
         return errors
 
 
-def in_turn(*calls: Callable[[], object]) -> Callable[[], None]:
+def _in_turn(*calls: Callable[[], object]) -> Callable[[], None]:
     """A callback that makes several calls."""
 
     def call_all() -> None:
@@ -77,7 +77,7 @@ def in_turn(*calls: Callable[[], object]) -> Callable[[], None]:
     return call_all
 
 
-class Expected(Exception):
+class _Expected(Exception):
     """Raised by callbacks of the tests on purpose."""
 
 
@@ -230,14 +230,14 @@ class LoopConformance:
         seen: list[int] = []
 
         def fail() -> None:
-            raise Expected
+            raise _Expected
 
         loop.run_callback(fail)
         loop.run_callback(seen.append, 1)
         loop.run()
         [(context, error)] = recorder.take()
         assert context == fail
-        assert isinstance(error, Expected)
+        assert isinstance(error, _Expected)
         assert seen == [1]
 
     def test_bare_callable_that_raises(self, loop: Any, recorder: Recorder) -> None:
@@ -245,23 +245,23 @@ class LoopConformance:
         seen: list[int] = []
 
         def fail() -> None:
-            raise Expected
+            raise _Expected
 
         loop.ready.extend([fail, partial(seen.append, 1), fail, partial(seen.append, 2)])
         loop.run()
-        assert [type(error) for _, error in recorder.take()] == [Expected, Expected]
+        assert [type(error) for _, error in recorder.take()] == [_Expected, _Expected]
         assert seen == [1, 2]
 
     def test_failure_without_a_handler_is_printed(self, loop: Any, capsys: pytest.CaptureFixture[str]) -> None:
         """With no error handler a failure is printed with its traceback, never lost."""
 
         def fail() -> None:
-            raise Expected("printed")
+            raise _Expected("printed")
 
         loop.error_handler = None
         loop.run_callback(fail)
         loop.run()
-        assert "Expected: printed" in capsys.readouterr().err
+        assert "_Expected: printed" in capsys.readouterr().err
 
     def test_chatty_callbacks_leave_room_for_descriptors(self, loop: Any, pair: Any) -> None:
         """Callbacks that always queue another one do not keep events of descriptors from being seen."""
@@ -581,7 +581,7 @@ class LoopConformance:
         seen: list[str] = []
         watcher = loop.io(left.fileno(), READ)
         watcher.start(seen.append, "old")
-        watcher.start(in_turn(partial(seen.append, "new"), watcher.stop))
+        watcher.start(_in_turn(partial(seen.append, "new"), watcher.stop))
         right.send(b"x")
         loop.run()
         assert seen == ["new"]
@@ -620,13 +620,13 @@ class LoopConformance:
 
         def close(watcher: Any) -> None:
             watcher.close()
-            raise Expected
+            raise _Expected
 
         for watcher in watchers:
             watcher.start(close, watcher)
         loop.run()
         errors = recorder.take()
-        assert [type(error) for _, error in errors] == [Expected] * 3
+        assert [type(error) for _, error in errors] == [_Expected] * 3
         assert {id(context) for context, _ in errors} == {id(watcher) for watcher in watchers}
 
     def test_watcher_that_raises_stays_active(self, loop: Any, recorder: Recorder) -> None:
@@ -639,7 +639,7 @@ class LoopConformance:
             calls += 1
             if calls == 3:
                 timer.stop()
-            raise Expected
+            raise _Expected
 
         timer.start(fail)
         loop.run()
@@ -668,7 +668,7 @@ class LoopConformance:
         """Of two timers due in one turn, the first may stop the second, which is then not called."""
         seen: list[str] = []
         first, second = loop.timer(0.001), loop.timer(0.002)
-        first.start(in_turn(partial(seen.append, "first"), second.stop))
+        first.start(_in_turn(partial(seen.append, "first"), second.stop))
         second.start(seen.append, "second")
         time.sleep(0.01)
         loop.run()
@@ -724,7 +724,7 @@ class LoopConformance:
             pass
         seen: list[int] = []
         watcher = loop.io(left.fileno(), WRITE)
-        watcher.start(in_turn(partial(seen.append, 1), watcher.stop))
+        watcher.start(_in_turn(partial(seen.append, 1), watcher.stop))
         for _ in range(3):
             loop.run(nowait=True)
         assert not seen
@@ -766,7 +766,7 @@ class LoopConformance:
             "write": loop.io(left.fileno(), WRITE),
         }
         for name, watcher in watchers.items():
-            watcher.start(in_turn(partial(seen.append, name), watcher.stop))
+            watcher.start(_in_turn(partial(seen.append, name), watcher.stop))
         guard = loop.timer(0.01)
         guard.start(right.send, b"x")
         loop.run()
@@ -779,7 +779,7 @@ class LoopConformance:
         seen: list[str] = []
         first, second = loop.io(left.fileno(), READ), loop.io(left.fileno(), READ)
         first.start(seen.append, "first")
-        second.start(in_turn(partial(seen.append, "second"), second.stop))
+        second.start(_in_turn(partial(seen.append, "second"), second.stop))
         first.stop()
         right.send(b"x")
         loop.run()
@@ -795,8 +795,8 @@ class LoopConformance:
             pass
         seen: list[str] = []
         reader, writer = loop.io(left.fileno(), READ), loop.io(left.fileno(), WRITE)
-        reader.start(in_turn(partial(seen.append, "read"), reader.stop))
-        writer.start(in_turn(partial(seen.append, "write"), writer.stop))
+        reader.start(_in_turn(partial(seen.append, "read"), reader.stop))
+        writer.start(_in_turn(partial(seen.append, "write"), writer.stop))
         right.close()
         loop.run()
         assert sorted(seen) == ["read", "write"]
@@ -853,7 +853,7 @@ class LoopConformance:
         left, _ = pair
         seen: list[int] = []
         watcher = loop.io(left.fileno(), READ)
-        watcher.start(in_turn(partial(seen.append, 1), watcher.stop))
+        watcher.start(_in_turn(partial(seen.append, 1), watcher.stop))
         loop.descriptor_closing(left.fileno())
         left.close()
         loop.run()
@@ -882,7 +882,7 @@ class LoopConformance:
                 os.dup2(new.fileno(), number)
             seen: list[int] = []
             again = loop.io(number, READ)
-            again.start(in_turn(partial(seen.append, 1), again.close))
+            again.start(_in_turn(partial(seen.append, 1), again.close))
             peer.send(b"x")
             loop.run()
             assert seen == [1]
@@ -899,7 +899,7 @@ class LoopConformance:
         seen: list[str] = []
         first, second = loop.io(left.fileno(), READ), loop.io(left.fileno(), READ)
         writer = loop.io(left.fileno(), WRITE)
-        second.start(in_turn(partial(seen.append, "second"), second.stop))
+        second.start(_in_turn(partial(seen.append, "second"), second.stop))
         writer.start(seen.append, "writer")
         first.start(seen.append, "first")
         left.close()
@@ -923,7 +923,7 @@ class LoopConformance:
             os.dup2(second.fileno(), number)  # closes the first
             seen: list[int] = []
             again = loop.io(number, READ)
-            again.start(in_turn(partial(seen.append, 1), again.close))
+            again.start(_in_turn(partial(seen.append, 1), again.close))
             second_peer.send(b"x")
             loop.run()
             assert seen == [1]
@@ -958,7 +958,7 @@ class LoopConformance:
             for end in (old_peer, new, new_peer):
                 end.close()
 
-    @posix
+    @_posix
     def test_many_events_at_once(self, loop: Any, pair: Any) -> None:
         """Of thousands of descriptors that are ready at once none is lost."""
         import resource
@@ -972,7 +972,7 @@ class LoopConformance:
             seen: set[int] = set()
             watchers = {fd: loop.io(fd, READ) for fd in numbers}
             for fd, watcher in watchers.items():
-                watcher.start(in_turn(partial(seen.add, fd), watcher.stop))
+                watcher.start(_in_turn(partial(seen.add, fd), watcher.stop))
             loop.run()
             assert seen == set(numbers)
         finally:
@@ -1092,7 +1092,7 @@ class LoopConformance:
         direction = loop.handle(left.fileno()).read
 
         def wait() -> None:
-            with pytest.raises(Expected):
+            with pytest.raises(_Expected):
                 direction.wait()
             log.append("killed")
 
@@ -1103,7 +1103,7 @@ class LoopConformance:
         right.send(b"x")
         loop.run(nowait=True)  # the event is dispatched: the waiter is in the run queue
         assert not direction.waiting
-        loop.ready.appendleft(partial(victim.throw, Expected()))
+        loop.ready.appendleft(partial(victim.throw, _Expected()))
         loop.run()
         assert log == ["killed"]
         assert direction.ready
@@ -1587,7 +1587,7 @@ class LoopConformance:
                 with left, right:
                     right.send(b"x")
                     watcher = loop.io(left.fileno(), READ)
-                    watcher.start(in_turn(partial(seen.append, "read"), watcher.close))
+                    watcher.start(_in_turn(partial(seen.append, "read"), watcher.close))
                     loop.timer(0.001).start(seen.append, "timer")
                     loop.run()
                     loop.descriptor_closing(left.fileno())
@@ -1601,20 +1601,20 @@ class LoopConformance:
 
     # Signals --------------------------------------------------------------------------------------------------------
 
-    @posix
+    @_posix
     def test_signal_watcher(self, loop: Any) -> None:
         """A signal calls its watchers on the loop; the previous handler comes back when the last one stops."""
         previous = signal.getsignal(signal.SIGUSR1)
         seen: list[str] = []
         first, second = loop.signal(signal.SIGUSR1), loop.signal(signal.SIGUSR1)
-        first.start(in_turn(partial(seen.append, "first"), first.stop))
-        second.start(in_turn(partial(seen.append, "second"), second.stop))
+        first.start(_in_turn(partial(seen.append, "first"), first.stop))
+        second.start(_in_turn(partial(seen.append, "second"), second.stop))
         loop.run_callback(os.kill, os.getpid(), signal.SIGUSR1)
         loop.run()
         assert sorted(seen) == ["first", "second"]
         assert signal.getsignal(signal.SIGUSR1) == previous
 
-    @posix
+    @_posix
     def test_signal_ends_a_wait(self, loop: Any) -> None:
         """A signal that arrives while the loop waits is handled at once, not at the next timer."""
         seen: list[float] = []
@@ -1638,7 +1638,7 @@ class LoopConformance:
         thread.join()
         assert seen[0] - sent[0] < 1.0
 
-    @posix
+    @_posix
     def test_handler_of_python_runs_while_waiting(self, loop: Any) -> None:
         """A handler set by signal.signal runs at once while the loop waits, and its failure is reported."""
         seen: list[float] = []
@@ -1666,12 +1666,12 @@ class LoopConformance:
             signal.signal(signal.SIGUSR2, previous)
         assert seen[0] - sent[0] < 1.0
 
-    @posix
+    @_posix
     def test_handler_that_raises_while_waiting(self, loop: Any, recorder: Recorder) -> None:
         """What a signal handler raises while the loop waits goes to the error handler, without a context."""
 
         def handler(*_: Any) -> None:
-            raise Expected
+            raise _Expected
 
         keep = loop.async_()
         keep.start(lambda: None)
@@ -1692,7 +1692,7 @@ class LoopConformance:
             signal.signal(signal.SIGUSR2, previous)
         [(context, error)] = recorder.take()
         assert context is None
-        assert isinstance(error, Expected)
+        assert isinstance(error, _Expected)
 
     @pytest.mark.parametrize("number", [0, -1, signal.NSIG, 10_000])
     def test_signal_unknown_number(self, loop: Any, number: int) -> None:
@@ -1702,8 +1702,8 @@ class LoopConformance:
 
     # Children, files, forks -----------------------------------------------------------------------------------------
 
-    @needs_fork
-    @needs_pidfd
+    @_needs_fork
+    @_needs_pidfd
     @pytest.mark.parametrize("status", [0, 7])
     def test_child_watcher(self, loop: Any, status: int) -> None:
         """A child watcher is called when the process has ended, and knows its status."""
@@ -1714,8 +1714,8 @@ class LoopConformance:
         child.returncode = os.waitstatus_to_exitcode(watcher.rstatus)
         assert (watcher.rpid, child.returncode) == (child.pid, status)
 
-    @needs_fork
-    @needs_pidfd
+    @_needs_fork
+    @_needs_pidfd
     def test_child_that_has_ended_already(self, loop: Any) -> None:
         """A child that ended before its watcher started is reported all the same."""
         child = subprocess.Popen([sys.executable, "-S", "-c", ""], stdout=subprocess.PIPE)
@@ -1729,7 +1729,7 @@ class LoopConformance:
         child.returncode = os.waitstatus_to_exitcode(watcher.rstatus)
         assert child.returncode == 0
 
-    @needs_pidfd
+    @_needs_pidfd
     def test_child_of_nobody(self, loop: Any) -> None:
         """A process that is gone, reaped by somebody else, counts as ended with status 255."""
         child = subprocess.Popen([sys.executable, "-S", "-c", ""])
@@ -1799,13 +1799,13 @@ class LoopConformance:
             status = os.waitpid(pid, 0)[1]
         assert os.waitstatus_to_exitcode(status) == 0, text or "the child hung"
 
-    @needs_fork
+    @_needs_fork
     def test_reinit_in_the_child(self, loop: Any, pair: Any) -> None:
         """After fork and reinit the child's loop works and has nothing of the parent's; the parent's goes on."""
         left, right = pair
         seen: list[str] = []
         watcher = loop.io(left.fileno(), READ)
-        watcher.start(in_turn(partial(seen.append, "parent"), watcher.stop))
+        watcher.start(_in_turn(partial(seen.append, "parent"), watcher.stop))
         timer = loop.timer(3600.0)
         timer.start(seen.append, "parent's timer")
         loop.run_callback(seen.append, "parent's callback")
@@ -1816,7 +1816,7 @@ class LoopConformance:
             assert seen == []
             mine, peer = socket.socketpair()
             watcher = loop.io(mine.fileno(), READ)
-            watcher.start(in_turn(partial(seen.append, "child"), watcher.close))
+            watcher.start(_in_turn(partial(seen.append, "child"), watcher.close))
             peer.send(b"x")
             loop.timer(0.001).start(seen.append, "child's timer")
             loop.run()
@@ -1828,7 +1828,7 @@ class LoopConformance:
         loop.run()
         assert sorted(seen) == ["parent", "parent's callback"]
 
-    @needs_fork
+    @_needs_fork
     def test_fork_watcher(self, loop: Any) -> None:
         """A fork watcher is called in the child by reinit, and not in the parent."""
         seen: list[int] = []
@@ -1844,7 +1844,7 @@ class LoopConformance:
         loop.run()
         assert seen == []
 
-    @needs_fork
+    @_needs_fork
     def test_wake_up_in_the_child(self, loop: Any) -> None:
         """In the child, threads wake the loop as they do in the parent."""
 
@@ -1859,13 +1859,13 @@ class LoopConformance:
 
         self.in_child(child)
 
-    @needs_fork
+    @_needs_fork
     def test_destroy_in_the_child(self, loop: Any, pair: Any) -> None:
         """Destroying the loop in the child leaves the parent's alone."""
         left, right = pair
         seen: list[int] = []
         watcher = loop.io(left.fileno(), READ)
-        watcher.start(in_turn(partial(seen.append, 1), watcher.stop))
+        watcher.start(_in_turn(partial(seen.append, 1), watcher.stop))
         loop.run(nowait=True)
 
         def child() -> None:
@@ -1945,7 +1945,7 @@ class LoopConformance:
         gc.collect()
         assert all(entry in (True, False, errno.EBADF) for entry in log)
 
-    @posix
+    @_posix
     def test_destroy_closes_all_descriptors(self, loop_class: type[Any]) -> None:
         """A hundred loops made, used and destroyed leave no descriptor open."""
         loop_class().destroy()
@@ -2031,7 +2031,7 @@ class _RandomCalls:
             pass  # its descriptor is closed, or the watcher is
 
     def fail(self) -> None:
-        raise Expected
+        raise _Expected
 
     def stop(self) -> None:
         if self.watchers:
