@@ -1031,7 +1031,7 @@ class LoopConformance:
         before = loop.iteration
         loop.run()
         assert direction.ready
-        assert loop.iteration - before < 10
+        assert loop.iteration - before < 50  # a loop that spins makes thousands
 
     def test_wait_until_time_is_up(self, loop: Any, pair: Any) -> None:
         """A wait with a limit returns False when the time is up, and leaves nothing behind."""
