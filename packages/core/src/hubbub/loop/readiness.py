@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Direction", "Readiness"]
 
 _EXPIRED: Any = object()
+_PATIENCE = 4
+"""How many reports may find nobody waiting before they are switched off."""
 
 
 def _current_hub() -> Hub:
@@ -40,7 +42,7 @@ def _current_hub() -> Hub:
 class Direction:
     """Reading or writing of one descriptor on one loop. Belongs to the loop's thread."""
 
-    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "waiter")
+    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "unheeded", "waiter")
 
     def __init__(self, handle: Readiness, bit: int) -> None:
         self.handle = handle
@@ -48,6 +50,8 @@ class Direction:
         self.bit = bit
         self.armed = False
         self.ready = True
+        self.unheeded = 0
+        """How many reports found nobody waiting, since they were last switched off."""
         self.since = 0.0
         """When the last wait began: the loop's time, for diagnosis."""
         self.waiter: Callable[..., Any] | None = None
@@ -140,13 +144,17 @@ class Direction:
     def fire(self) -> None:
         """An event: wake every waiter, or remember it.
 
-        If it was remembered already and the reports go on (level-triggered), they are stopped. Not at the first: who
-        was woken by the event before has often just not had its turn yet, and stopping costs two system calls.
+        Reports that go on (level-triggered) are stopped when there were a few too many. Not at once: who was woken by
+        an event has often just not had its turn yet, and stopping and starting takes four system calls.
         """
         waiter = self.waiter
         if waiter is None:
-            remembered, self.ready = self.ready, True
-            if remembered and self.armed and self.handle.level:
+            self.ready = True
+            if not self.armed or not self.handle.level:
+                return
+            self.unheeded += 1
+            if self.unheeded == _PATIENCE:
+                self.unheeded = 0
                 self.armed = False
                 self.handle.update()
             return
