@@ -84,6 +84,7 @@ class Process:
                 self.process.kill()
                 self.process.wait()
         self._reader.join(10)
+        assert not self._reader.is_alive(), "a worker outlived its supervisor"
         assert self.process.stderr is not None
         self.process.stderr.close()
 

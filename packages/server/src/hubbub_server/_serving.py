@@ -149,10 +149,13 @@ class Serving:
 
     def _follow_supervisor(self) -> None:
         """Stop when the supervisor is gone: its end of the control socket is closed."""
-        while True:
-            wait_readable(self.options.control)
-            if not os.read(self.options.control, 100):
-                break
+        try:
+            while True:
+                wait_readable(self.options.control)
+                if not os.read(self.options.control, 100):
+                    break
+        except ConnectionResetError:
+            pass  # it went before it had read what was written to it
         self.stop()
 
 
