@@ -154,8 +154,9 @@ class Socket(socket.socket):
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """:meth:`socket.socket.recv`."""
         read = self._read
-        if read is not None and not read.ready and self._limit != 0.0 and not flags & _DONTWAIT:
-            self.wait_readable()
+        limit = self._limit
+        if read is not None and not read.ready and limit != 0.0 and not flags & _DONTWAIT and not read.wait(limit):
+            raise TimeoutError("timed out")
         while True:
             try:
                 data = _recv(self, bufsize, flags)
@@ -172,8 +173,9 @@ class Socket(socket.socket):
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """:meth:`socket.socket.recv_into`."""
         read = self._read
-        if read is not None and not read.ready and self._limit != 0.0 and not flags & _DONTWAIT:
-            self.wait_readable()
+        limit = self._limit
+        if read is not None and not read.ready and limit != 0.0 and not flags & _DONTWAIT and not read.wait(limit):
+            raise TimeoutError("timed out")
         while True:
             try:
                 count = _recv_into(self, buffer, nbytes, flags)

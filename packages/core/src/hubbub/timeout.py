@@ -92,9 +92,7 @@ class Timeout(BaseException):
             self._greenlet = None
             self._loop.cancel_later(self._key, fire)
 
-    def close(self) -> None:
-        """Stop."""
-        self.cancel()
+    close = cancel
 
     def __enter__(self) -> Timeout:
         if self._fire is None:
