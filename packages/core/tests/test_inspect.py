@@ -136,6 +136,36 @@ def test_spawn_sites_are_recorded_on_request(hub):
     hubbub.killall([greenlet, other])
 
 
+def test_the_tree_shows_who_spawned_whom(hub):
+    """A greenlet stands below the one that spawned it; one whose spawner has ended stands at the top."""
+    children = []
+
+    def parent():
+        children.append(spawn(Event().wait))
+        Event().wait()
+
+    def passes():
+        children.append(spawn(Event().wait))
+
+    inspect.track_spawns()
+    try:
+        first, second = spawn(parent), spawn(passes)
+        sleep(0)
+        sleep(0)
+    finally:
+        inspect.track_spawns(False)
+    lines = inspect.tree().splitlines()
+
+    def place(name):
+        return next((index, len(line) - len(line.lstrip())) for index, line in enumerate(lines) if f"{name}:" in line)
+
+    assert place(children[0].name)[0] > place(first.name)[0]
+    assert place(children[0].name)[1] > place(first.name)[1]
+    assert place(children[1].name)[1] == 0
+    assert second.dead
+    hubbub.killall([first, *children])
+
+
 def test_statistics_count(hub):
     """Statistics count polls and switches, and what waits now."""
     before = hub.statistics()

@@ -40,6 +40,7 @@ __all__ = [
     "report_as_json",
     "report_on_signal",
     "track_spawns",
+    "tree",
 ]
 
 _HERE = os.path.dirname(__file__)
@@ -202,6 +203,35 @@ def _headline(info: GreenletInfo) -> str:
     if info.function is not None:
         words.append(f"at {info.function} ({info.file}:{info.line})")
     return " ".join(words)
+
+
+def tree(file: TextIO | None = None) -> str:
+    """The greenlets as text, each below the one that spawned it (see :func:`track_spawns`); also written to ``file``.
+
+    One whose spawner is not known, or has ended, stands at the top.
+    """
+    infos = greenlets()
+    alive = {info.name for info in infos}
+    children: dict[str | None, list[GreenletInfo]] = {}
+    for info in infos:
+        parent = info.spawned_by if info.spawned_by in alive and info.spawned_by != info.name else None
+        children.setdefault(parent, []).append(info)
+    lines: list[str] = []
+    # Depth first, without recursion: chains of spawners can be long.
+    left = [(0, info) for info in reversed(children.get(None, []))]
+    while left:
+        depth, info = left.pop()
+        indent = "    " * depth
+        lines.append(indent + _headline(info))
+        if info.spawned_at:
+            lines.append(f"{indent}  spawned at {info.spawned_at[-1]}")
+        lines.extend(f"{indent}  {entry}" for entry in info.stack)
+        left.extend((depth + 1, child) for child in reversed(children.get(info.name, [])))
+    text = "\n".join(lines) + "\n"
+    if file is not None:
+        file.write(text)
+        file.flush()
+    return text
 
 
 def blocked(limit: int = 20) -> str:
