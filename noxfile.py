@@ -531,6 +531,21 @@ def sanitize(session: nox.Session) -> None:
     warn(session, unbuilt)
 
 
+@nox.session(venv_backend="none", default=False)
+def stress(session: nox.Session) -> None:
+    """Run the tests that count seeds with 1,000 of them; arguments go to pytest."""
+    environment, unbuilt = development(session)
+    files = [
+        path
+        for package in PACKAGES.values()
+        for path in sorted((package.folder / "tests").glob("test_*.py"))
+        if "HUBBUB_STRESS_SEEDS" in path.read_text()
+    ]
+    settings = {"HUBBUB_STRESS_SEEDS": os.environ.get("HUBBUB_STRESS_SEEDS", "1000")}
+    environment.run("-m", "pytest", "--timeout=1800", *files, *session.posargs, env=settings)
+    warn(session, unbuilt)
+
+
 def preloadable(compiler: str, name: str) -> str:
     """The path of a library as the compiler knows it."""
     command = [compiler, f"-print-file-name={name}"]
