@@ -36,12 +36,15 @@ def test_registered(hub: hubbub.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     assert hub.resolver.gethostbyname("localhost") == "127.0.0.1"
 
 
+# The names of two services, or their numbers on a system without /etc/services.
+HTTP, HTTPS = (socket.getnameinfo(("127.0.0.1", port), socket.NI_NUMERICHOST)[1] for port in (80, 443))
+
 # The functions --
 
 
 def test_getaddrinfo(make: Any, nameserver: Any) -> None:
     """Both families of a name are asked for and returned in getaddrinfo's form."""
-    found = make(nameserver).getaddrinfo("www.test", "https", type=socket.SOCK_STREAM)
+    found = make(nameserver).getaddrinfo("www.test", HTTPS, type=socket.SOCK_STREAM)
     assert sorted(found) == [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", (REAL, 443)),
         (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (REAL6, 443, 0, 0)),
@@ -129,11 +132,11 @@ def test_getnameinfo(make: Any, nameserver: Any, dns: Any) -> None:
     """Host and service of an address; numeric when there is no name, unless one is demanded."""
     resolver = make(nameserver, timeout=0.3, attempts=1)
     nameserver.script = lambda request: request.reply(dns.rr(request.name, "PTR", "host.test"))
-    assert resolver.getnameinfo((REAL, 80), 0) == ("host.test", "http")
+    assert resolver.getnameinfo((REAL, 80), 0) == ("host.test", HTTP)
     assert resolver.getnameinfo((REAL, 80), socket.NI_NUMERICSERV) == ("host.test", "80")
-    assert resolver.getnameinfo((REAL, 80), socket.NI_NUMERICHOST) == (REAL, "http")
+    assert resolver.getnameinfo((REAL, 80), socket.NI_NUMERICHOST) == (REAL, HTTP)
     nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN)
-    assert resolver.getnameinfo((REAL, 80), 0) == (REAL, "http")
+    assert resolver.getnameinfo((REAL, 80), 0) == (REAL, HTTP)
     assert error_of(resolver.getnameinfo, (REAL, 80), socket.NI_NAMEREQD) == (socket.gaierror, socket.EAI_NONAME)
     nameserver.script = lambda request: request.reply(rcode=dns.SERVFAIL)
     assert error_of(resolver.getnameinfo, (REAL, 80), 0) == (socket.gaierror, socket.EAI_AGAIN)

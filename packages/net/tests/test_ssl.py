@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket as plain
 import ssl as stdlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -275,6 +276,8 @@ def test_ragged_eof(hub: Hub, certificates: Any, suppress: bool) -> None:
         if suppress:
             assert client.recv(100) == b""
             assert client.recv_into(bytearray(10)) == 0
+        elif sys.version_info < (3, 11, 4):
+            pytest.skip("with OpenSSL 3 that Python cannot tell (gh-95494)")
         else:
             with pytest.raises(stdlib.SSLEOFError):
                 client.recv(100)
