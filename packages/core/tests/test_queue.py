@@ -652,3 +652,17 @@ def test_copy(hub, kind):
     assert [copy.get_nowait() for _ in range(3)] == [queue.get_nowait() for _ in range(3)]
     copy.put(1)
     assert queue.empty()
+
+
+def test_channel_item_of_a_killed_getter(hub):
+    """An item whose getter is killed in the turn in which it was handed over goes to the next getter, once."""
+    channel = Channel()
+    getter = spawn(channel.get)
+    sleep(0)
+    getter.kill(block=False)
+    channel.put("item")
+    getter.join()
+    assert channel.ready()
+    assert not channel.empty()
+    assert channel.get(timeout=5) == "item"
+    assert channel.empty()

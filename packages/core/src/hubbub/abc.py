@@ -1,7 +1,7 @@
 """The contracts between core and everything that plugs into it. Read this page first.
 
-A loop backend is thin: readiness of file descriptors, timers, wake-ups from other threads. Everything else (the run
-queue, fairness, watchers, errors, fork, child processes) is policy, and is written once, in
+A loop backend is thin: readiness of file descriptors, and waiting for so many seconds. Everything else (the run queue,
+timers, fairness, watchers, wake-ups, errors, fork, child processes) is policy, and is written once, in
 :class:`hubbub.loop.base.BaseLoop`. A backend subclasses that class and fills in the *backend half* below.
 
 One turn of a loop, in phases:
@@ -139,13 +139,23 @@ class Loop(ABC):
     def timer(self, after: float, repeat: float = 0.0, ref: bool = True, priority: int = 0) -> Watcher:
         """Call back after ``after`` seconds, then every ``repeat`` seconds if that is not 0."""
 
+    @abstractmethod
+    def wake(self) -> None:
+        """Make a waiting ``poll`` return. From any thread. A backend may have a quicker way than BaseLoop's."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """The loop's idea of :func:`time.monotonic`, in seconds, as of the last poll or :meth:`update_now`."""
+
+    @abstractmethod
+    def update_now(self) -> float:
+        """Read the clock; returns the new :meth:`now`."""
+
     # The backend half -----------------------------------------------------------------------------------------------
 
     @abstractmethod
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
         """Wait for events once, with the GIL released. Return early, with nothing, after :meth:`wake` or a signal.
-
-        A backend with timers of its own appends the callbacks that are due to :attr:`ready`; it calls nothing.
 
         :param timeout: seconds; 0 only looks, a negative number waits without limit.
         :returns: (descriptor, event bits) pairs.
@@ -163,18 +173,6 @@ class Loop(ABC):
     @abstractmethod
     def forget(self, fd: int) -> None:
         """``fd`` is about to be closed, or was: drop all that is known of it. Never raises for an unknown one."""
-
-    @abstractmethod
-    def wake(self) -> None:
-        """Make a waiting ``poll`` return. From any thread."""
-
-    @abstractmethod
-    def now(self) -> float:
-        """The loop's idea of :func:`time.monotonic`, in seconds, as of the last poll or :meth:`update_now`."""
-
-    @abstractmethod
-    def update_now(self) -> float:
-        """Read the clock; returns the new :meth:`now`."""
 
     @abstractmethod
     def _open(self) -> None:

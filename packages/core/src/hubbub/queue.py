@@ -192,16 +192,7 @@ class SimpleQueue(Linkable, Generic[T]):
             waiter.value = item
             self._putters.append(waiter)
             self._settle()
-        try:
-            if not waiter.wait(timeout) and self._leave(self._putters, waiter):
-                raise Full
-        except Full:
-            raise
-        except BaseException:
-            self._leave(self._putters, waiter)
-            raise
-        if waiter.value is ShutDown:
-            raise ShutDown
+        self._wait_for_taker(waiter, timeout)
 
     def put_nowait(self, item: T) -> None:
         """:meth:`put` without waiting."""
@@ -325,6 +316,19 @@ class SimpleQueue(Linkable, Generic[T]):
                     waiter.wake()
             else:
                 return
+
+    def _wait_for_taker(self, waiter: Waiter, timeout: float | None) -> None:
+        """The end of a ``put`` that has to wait."""
+        try:
+            if not waiter.wait(timeout) and self._leave(self._putters, waiter):
+                raise Full
+        except Full:
+            raise
+        except BaseException:
+            self._leave(self._putters, waiter)
+            raise
+        if waiter.value is ShutDown:
+            raise ShutDown
 
     def _received(self, queue: deque[Waiter], waiter: Waiter, timeout: float | None, give_back: Any) -> T:
         try:
@@ -498,11 +502,11 @@ class Channel(SimpleQueue[T]):
 
     def empty(self) -> bool:
         """Whether nobody is there to give an item."""
-        return not self._putters
+        return not (self._putters or self.queue)
 
     def ready(self) -> bool:
         """Whether ``get`` would not wait."""
-        return bool(self._putters or self._shut_down)
+        return bool(self._putters or self.queue or self._shut_down)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Hand an item over.
@@ -520,16 +524,7 @@ class Channel(SimpleQueue[T]):
             self._putters.append(waiter)
         if self._links is not None:
             self._links.fire()
-        try:
-            if not waiter.wait(timeout) and self._leave(self._putters, waiter):
-                raise Full
-        except Full:
-            raise
-        except BaseException:
-            self._leave(self._putters, waiter)
-            raise
-        if waiter.value is ShutDown:
-            raise ShutDown
+        self._wait_for_taker(waiter, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take an item.
@@ -537,6 +532,8 @@ class Channel(SimpleQueue[T]):
         :raises Empty: nobody gave one in ``timeout`` seconds, or is there now and ``block`` is false.
         """
         with self._mutex:
+            if self.queue:  # its getter was killed
+                return self._get()
             while self._putters:
                 putter = self._putters.popleft()
                 item: T = putter.value

@@ -58,7 +58,7 @@ class Direction:
         self.others: list[Callable[..., Any]] | None = None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the next event, or return at once if one was remembered.
+        """Wait for the next event. Whether an attempt is worth while without waiting, ``ready`` tells.
 
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
