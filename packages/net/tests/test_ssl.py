@@ -160,6 +160,17 @@ def test_a_plain_socket_of_the_standard_library_can_be_wrapped(hub: Hub, certifi
         assert reader.get(timeout=5) == b"hello"
 
 
+def test_a_socket_that_was_told_to_block_can_be_wrapped(hub: Hub, certificates: Any) -> None:
+    """After ``setblocking(True)``, which counts for the descriptor when it is detached, the handshake blocks nobody."""
+    one, other = socket.socketpair()
+    one.setblocking(True)
+    other.setblocking(True)
+    wrapping = hubbub.spawn(certificates.server.wrap_socket, one, server_side=True)
+    with certificates.client.wrap_socket(other, server_hostname="localhost") as client, wrapping.get() as server:
+        assert not os.get_blocking(client.fileno())
+        assert not os.get_blocking(server.fileno())
+
+
 def test_connect_on_a_wrapped_socket(hub: Hub, serve: Serve, certificates: Any) -> None:
     """A client socket wrapped before it is connected shakes hands in ``connect``."""
 

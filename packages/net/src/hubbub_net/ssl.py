@@ -36,6 +36,7 @@ _END = _stdlib.SSL_ERROR_ZERO_RETURN
 _CHUNK = 1 << 20
 """``sendall`` encrypts so many bytes at once."""
 _DEFAULT_TIMEOUT: Any = object()
+_setblocking = _plain.socket.setblocking
 _create_default_context = _stdlib.create_default_context
 _create_stdlib_context: Any = _stdlib._create_unverified_context
 
@@ -65,6 +66,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     @classmethod
     def _create(cls, *, do_handshake_on_connect: bool = True, **options: Any) -> Self:
         new: Self = super()._create(do_handshake_on_connect=False, **options)  # type: ignore[misc]  # typeshed does not list it
+        _setblocking(new, False)  # the plain socket may have been told to block, and have left the descriptor so
         new.do_handshake_on_connect = do_handshake_on_connect
         if do_handshake_on_connect and new._sslobj is not None:
             try:
