@@ -471,8 +471,8 @@ def types(session: nox.Session) -> None:
     folders = [package.folder / "src" for package in packages or PACKAGES.values()]
     environment.run("-m", "mypy", "--strict", *options, *folders)
     if not packages:
-        for folder in ("tests", "benchmarks"):
-            environment.run("-m", "mypy", "--strict", *options, ROOT / folder)
+        for places in (["tests"], ["benchmarks"], ["integration/run.py", "integration/support"]):
+            environment.run("-m", "mypy", "--strict", *options, *(ROOT / place for place in places))
     warn(session, unbuilt)
 
 
@@ -544,6 +544,19 @@ def stress(session: nox.Session) -> None:
     settings = {"HUBBUB_STRESS_SEEDS": os.environ.get("HUBBUB_STRESS_SEEDS", "1000")}
     environment.run("-m", "pytest", "--timeout=1800", *files, *session.posargs, env=settings)
     warn(session, unbuilt)
+
+
+@nox.session(venv_backend="none", default=False)
+def integration(session: nox.Session) -> None:
+    """Try real libraries over real servers; arguments: groups, names of scripts, then options of integration/run.py."""
+    state = STATE / "integration"
+    # Nothing but our packages and what they need: each script gets an environment of its own above this one.
+    base = Environment(session, state / "base")
+    unbuilt = base.packages()
+    try:
+        base.run(ROOT / "integration" / "run.py", "--state", state, *session.posargs)
+    finally:
+        warn(session, unbuilt)
 
 
 def preloadable(compiler: str, name: str) -> str:
