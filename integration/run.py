@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -167,44 +168,48 @@ def run(script: Script, python: str, settings: dict[str, str]) -> Outcome:
         "PYTHONFAULTHANDLER": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    begun = time.monotonic()
-    process = subprocess.Popen(
-        [python, str(script.path)],
-        env=os.environ | variables | script.environment | settings,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        output, late = _communicate(process, script.seconds)
-    finally:
-        _kill_session(process.pid)
-    seconds = time.monotonic() - begun
-    if late:
-        return Outcome("FAILED", f"not done after {script.seconds:g} s", seconds, output)
-    lines = output.split("\n")
+    # Not a pipe: what a script leaves behind would keep that open.
+    with tempfile.TemporaryFile("w+", errors="replace") as output:
+        begun = time.monotonic()
+        process = subprocess.Popen(
+            [python, str(script.path)],
+            env=os.environ | variables | script.environment | settings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            in_time = _wait(process, script.seconds)
+        finally:
+            _kill_session(process.pid)
+            process.wait()
+        seconds = time.monotonic() - begun
+        output.seek(0)
+        text = output.read()
+    if not in_time:
+        return Outcome("FAILED", f"not done after {script.seconds:g} s", seconds, text)
+    lines = text.split("\n")
     said = next((line for line in reversed(lines) if line.strip()), "it said nothing")
     if process.returncode == SKIPPED:
-        return Outcome("skipped", said, seconds, output)
+        return Outcome("skipped", said, seconds, text)
     if process.returncode:
-        return Outcome("FAILED", f"exit status {process.returncode}: {said}", seconds, output)
-    return Outcome("ok", said, seconds, output)
+        return Outcome("FAILED", f"exit status {process.returncode}: {said}", seconds, text)
+    return Outcome("ok", said, seconds, text)
 
 
-def _communicate(process: subprocess.Popen[str], seconds: float) -> tuple[str, bool]:
-    """The output, and whether the time limit ended the process: then with tracebacks."""
+def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Whether a process ended in time; one that did not is made to print where it hangs."""
     try:
-        return process.communicate(timeout=seconds)[0], False
+        process.wait(seconds)
+        return True
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGABRT)
     try:
-        return process.communicate(timeout=5)[0], True
+        process.wait(5)
     except subprocess.TimeoutExpired:
-        _kill_session(process.pid)
-        return process.communicate()[0], True
+        print("no traceback: it ignores SIGABRT", file=sys.stderr)
+    return False
 
 
 def _kill_session(leader: int) -> None:
