@@ -132,17 +132,18 @@ def server(
 
 
 @contextmanager
-def python_server(source: str, *arguments: str) -> Iterator[int]:
+def python_server(program: str | Path, *arguments: str) -> Iterator[int]:
     """Run a server written in Python, unpatched, in a process of its own; its port.
 
-    :param source: a program that listens at the port ``int(sys.argv[1])``.
+    :param program: the source of one that listens at the port ``int(sys.argv[1])``, or the path of its file.
     """
     port = free_port()
     plain = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
     with scratch({}) as folder:
-        script = folder / "server.py"
-        script.write_text(source)
-        command: list[str | Path] = [sys.executable, "-u", script, str(port), *arguments]
+        path = Path(program) if "\n" not in str(program) else folder / "server.py"
+        if path.parent == folder:
+            path.write_text(str(program))
+        command: list[str | Path] = [sys.executable, path, str(port), *arguments]
         with server(command, lambda: answers(port), folder=folder, env=plain):
             yield port
 
