@@ -67,6 +67,21 @@ def test_sockets_of_the_standard_library_are_cooperative(patched: None) -> None:
         assert {type(sock) for sock in (one, other, third)} == {socket.socket}
 
 
+def test_a_class_put_in_the_place_of_ours_is_used(patched: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who replaces ``socket.socket`` after patching, as libraries for proxies do, is asked by ``create_connection``."""
+    made = []
+
+    class Proxied(socket.socket):
+        __slots__ = ()
+
+        def connect(self, address: Any, /) -> None:
+            made.append(address)
+
+    monkeypatch.setattr(stdlib_socket, "socket", Proxied)
+    with stdlib_socket.create_connection(("127.0.0.1", 9), timeout=3) as sock:
+        assert (type(sock), sock.gettimeout(), made) == (Proxied, 3.0, [("127.0.0.1", 9)])
+
+
 def test_contexts_made_before_patching_cooperate(hub: Hub, certificates: Any) -> None:
     """A context of the standard library that was made earlier wraps cooperatively, and its settings do not recurse."""
     earlier = stdlib_ssl.create_default_context()

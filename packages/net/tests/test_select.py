@@ -187,6 +187,12 @@ def test_poll(pair: Pair, ticks: list[int]) -> None:
     assert poller.poll(0) == []
 
 
+def test_the_class_of_poll_objects_cannot_be_called() -> None:
+    """``poll`` is a function; the class of what it returns is not for use."""
+    with pytest.raises(TypeError, match="cannot create"):
+        type(select.poll())()
+
+
 def test_poll_errors(pair: Pair) -> None:
     """Unknown descriptors are KeyError and FileNotFoundError, a time limit beyond 31 bits is OverflowError."""
     poller = select.poll()

@@ -84,13 +84,23 @@ def select(
 
 if _poll is not None:
 
-    class poll:
-        """:func:`select.poll`: level-triggered events of any number of descriptors."""
+    class _Poll:
+        """What :func:`poll` returns. As with the standard library's, the class cannot be called."""
+
+        _poll: Any
+        _masks: dict[int, int]
+        _polling: bool
 
         def __init__(self) -> None:
-            self._poll = _poll()
-            self._masks: dict[int, int] = {}
-            self._polling = False
+            raise TypeError(f"cannot create '{__name__}.{type(self).__qualname__}' instances: call poll()")
+
+        @classmethod
+        def _make(cls) -> Self:
+            new = cls.__new__(cls)
+            new._poll = _poll()
+            new._masks = {}
+            new._polling = False
+            return new
 
         def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT, /) -> None:
             """Add a descriptor, or change what is wanted of it."""
@@ -152,6 +162,10 @@ if _poll is not None:
                 if mask & ~(_POLLIN | _POLLOUT) or not bits:
                     others[fd] = mask & ~(_POLLIN | _POLLOUT)
             return interests, timeout, others
+
+    def poll() -> _Poll:
+        """:func:`select.poll`: level-triggered events of any number of descriptors."""
+        return _Poll._make()
 
 
 class _Nested:

@@ -43,8 +43,8 @@ _OWN = [
 ]
 __all__ = [*_OWN, *(name for name in public_names(_stdlib) if name not in _OWN)]
 
-_DEFAULT_TIMEOUT: Any = object()
-_STDLIB_DEFAULT_TIMEOUT: Any = getattr(_stdlib, "_GLOBAL_DEFAULT_TIMEOUT", _DEFAULT_TIMEOUT)
+_DEFAULT_TIMEOUT: Any = getattr(_stdlib, "_GLOBAL_DEFAULT_TIMEOUT", object())
+_create_connection = _stdlib.create_connection
 _create_server = _stdlib.create_server
 _dup = _stdlib.dup
 _socketpair = _stdlib.socketpair
@@ -182,11 +182,15 @@ def create_connection(
     :param all_errors: raise what went wrong at all addresses, not only at the last.
     :raises OSError: no address answers; with ``all_errors`` an ExceptionGroup of all errors, in the order of attempts.
     """
+    if _stdlib.socket is not socket and _stdlib.create_connection is create_connection:
+        # Patched, and then somebody, such as a library for proxies, put a class of theirs in the place of ours.
+        theirs: socket = _create_connection(address, timeout, source_address, all_errors=all_errors)  # type: ignore[assignment]  # or theirs
+        return theirs
 
     def open_socket(info: AddressInfo) -> socket:
         new = socket(info[0], info[1], info[2])
         try:
-            if timeout is not _DEFAULT_TIMEOUT and timeout is not _STDLIB_DEFAULT_TIMEOUT:
+            if timeout is not _DEFAULT_TIMEOUT:
                 new.settimeout(timeout)
             if source_address is not None:
                 new.bind(source_address)
