@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket as plain
 import ssl as stdlib
@@ -233,6 +234,108 @@ def test_sendfile(hub: Hub, certificates: Any, tmp_path: Any) -> None:
         assert client.sendfile(file, 1000) == len(data) - 1000
         client.shutdown(plain.SHUT_WR)
         assert reader.get(timeout=5) == data[1000:]
+
+
+def test_sendfile_reads_large_blocks(hub: Hub, certificates: Any) -> None:
+    """A file of a megabyte takes a few reads, not one for every 8 KiB."""
+    sizes = []
+
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            sizes.append(size)
+            return super().read(size)
+
+    server, client = pair(certificates)
+    with server, client:
+        reader = hubbub.spawn(read_all, server)
+        assert client.sendfile(File(b"x" * (1 << 20)), 5, 1 << 19) == 1 << 19
+        client.shutdown(plain.SHUT_RDWR)
+        assert reader.get(timeout=5) == b"x" * (1 << 19)
+    assert len(sizes) < 10
+
+
+# Reads that wait first ------------------------------------------------------------------------------------------------
+
+
+class Counting:
+    """OpenSSL's half of a connection; counts what is attempted, and what is so in vain."""
+
+    def __init__(self, sslobj: Any) -> None:
+        self._sslobj = sslobj
+        self.in_vain = 0
+
+    def read(self, *args: Any) -> Any:
+        try:
+            return self._sslobj.read(*args)
+        except stdlib.SSLWantReadError:
+            self.in_vain += 1
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sslobj, name)
+
+
+def tcp_pair(certificates: Any) -> tuple[Any, Any]:
+    """As :func:`pair`, over TCP."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        other = socket.create_connection(listener.getsockname())
+        one, _ = listener.accept()
+    wrapping = hubbub.spawn(certificates.server.wrap_socket, one, server_side=True)
+    mine = certificates.client.wrap_socket(other, server_hostname="localhost")
+    return wrapping.get(timeout=10), mine
+
+
+def converse(server: Any, client: Any, rounds: int) -> None:
+    """One message at a time."""
+    echoing = hubbub.spawn(echo, server)
+    for number in range(rounds):
+        client.sendall(b"%d" % number)
+        assert client.recv(100) == b"%d" % number
+    echoing.kill()
+
+
+def test_conversations_hardly_read_in_vain(hub: Hub, certificates: Any) -> None:
+    """In a conversation of single messages few reads are tried before there is something."""
+    server, client = tcp_pair(certificates)
+    with server, client:
+        client._sslobj = Counting(client._sslobj)
+        converse(server, client, 200)
+        assert client._sslobj.in_vain < 30
+
+
+@pytest.mark.parametrize("rounds", range(0, 9, 2))
+def test_a_read_that_waits_first_misses_nothing(hub: Hub, certificates: Any, rounds: int) -> None:
+    """After a conversation many records that come at once are all read, although each read takes one."""
+    server, client = tcp_pair(certificates)
+    with server, client:
+        converse(server, client, rounds)
+        for _ in range(40):
+            server.sendall(b"x" * 1000)
+        hubbub.sleep(0.01)
+        client.settimeout(5)
+        for _ in range(40):
+            assert client.recv(1 << 20) == b"x" * 1000
+        client.settimeout(0.01)
+        with pytest.raises(TimeoutError, match="read"):
+            client.recv(1)
+
+
+def test_a_conversation_that_goes_on_in_another_thread(hub: Hub, certificates: Any) -> None:
+    """What one thread has learnt of a peer's habits keeps no reader of another thread from what has come."""
+    server, client = tcp_pair(certificates)
+    with server, client:
+        converse(server, client, 50)
+        client.settimeout(5)
+
+        def elsewhere() -> list[int]:
+            try:
+                return [len(client.recv(1 << 20)) for _ in range(40)]
+            finally:
+                hubbub.get_hub().destroy()
+
+        for _ in range(40):
+            server.sendall(b"x" * 1000)
+        assert hub.threadpool.spawn(elsewhere).get(timeout=10) == [1000] * 40
 
 
 # The end of a connection ----------------------------------------------------------------------------------------------

@@ -50,9 +50,9 @@ _dup = _stdlib.dup
 _socketpair = _stdlib.socketpair
 _sendfile = getattr(os, "sendfile", None)
 _sendto = _stdlib.socket.sendto
-_is_known = lru_cache(4096)(is_numeric)  # a program sends datagrams to the same few hosts again and again
 _family: Any = _stdlib.SocketType.__dict__["family"].__get__
 _SENDFILE_BLOCK = 1 << 30
+_READ_BLOCK = 1 << 18
 
 
 def __getattr__(name: str) -> Any:
@@ -90,11 +90,12 @@ class socket(Socket):
 
     def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
-        address = args[-1] if args else None
-        if type(address) is tuple and not (
-            address and type(address[0]) is str and _is_known(address[0], _family(self))
-        ):
-            args = (*args[:-1], numeric(address, _family(self)))
+        try:
+            known = _is_known(args[-1][0])
+        except (LookupError, TypeError):
+            known = False
+        if args and not known:
+            args = (*args[:-1], numeric(args[-1], _family(self)))
         try:
             return _sendto(self, *args)
         except BlockingIOError:
@@ -116,16 +117,18 @@ class socket(Socket):
         :returns: bytes sent. The file's position is after them, whatever happens.
         :raises ValueError: a wrong offset or count, a text file, a socket that is no stream or does not wait.
         """
-        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]  # of the standard library's class
-        if self.gettimeout() == 0.0:
-            raise ValueError("non-blocking sockets are not supported")
+        self._check_sendfile(file, offset, count)
         source = _file_number(file)
         if source is not None:
             sent = self._sendfile_by_kernel(source, file, offset, count)
             if sent is not None:
                 return sent
-        copied: int = self._sendfile_use_send(file, offset, count)  # type: ignore[attr-defined]  # as above
-        return copied
+        return self._sendfile_use_send(file, offset, count)
+
+    def _check_sendfile(self, file: Any, offset: int, count: int | None) -> None:
+        self._check_sendfile_params(file, offset, count)  # type: ignore[attr-defined]  # of the standard library's class
+        if self.gettimeout() == 0.0:
+            raise ValueError("non-blocking sockets are not supported")
 
     def _sendfile_by_kernel(self, source: int, file: Any, offset: int, count: int | None) -> int | None:
         """None when the kernel cannot send such a file."""
@@ -151,6 +154,34 @@ class socket(Socket):
         finally:
             if sent:
                 file.seek(offset + sent)
+
+    def _sendfile_use_send(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """By reading and sending. The standard library's TLS sockets call it too."""
+        self._check_sendfile(file, offset, count)
+        if offset:
+            file.seek(offset)
+        sent = 0
+        try:
+            while block := file.read(_READ_BLOCK if count is None else min(count - sent, _READ_BLOCK)):
+                with memoryview(block) as view:
+                    done = 0
+                    while done < len(view):
+                        step = self.send(view[done:])
+                        done += step
+                        sent += step
+            return sent
+        finally:
+            if sent and hasattr(file, "seek"):
+                file.seek(offset + sent)
+
+
+@lru_cache(4096)
+def _is_known(host: Any) -> bool:
+    """Whether ``host`` is an address of either family. A program sends datagrams to the same few hosts again and again.
+
+    One of the wrong family is refused by the C library at once, without a look-up.
+    """
+    return is_numeric(host, _stdlib.AF_INET) or is_numeric(host, _stdlib.AF_INET6)
 
 
 def _file_number(file: Any) -> int | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub.hub import sleep
 from hubbub.lock import Semaphore
+from hubbub.lowlevel import Readiness, get_hub
 
 from hubbub_net._names import public_names
 from hubbub_net._waiting import Deadline
@@ -35,8 +36,10 @@ _EOF = _stdlib.SSL_ERROR_EOF
 _END = _stdlib.SSL_ERROR_ZERO_RETURN
 _CHUNK = 1 << 20
 """``sendall`` encrypts so many bytes at once."""
+_FORESIGHT = 15
+"""So many reads may wait first before one is tried again without waiting."""
 _DEFAULT_TIMEOUT: Any = object()
-_setblocking = _plain.socket.setblocking
+_setblocking = _plain.SocketType.setblocking  # the class "socket" may be patched already
 _create_default_context = _stdlib.create_default_context
 _create_stdlib_context: Any = _stdlib._create_unverified_context
 
@@ -62,6 +65,9 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     suppress_ragged_eofs: bool
     _sslobj: Any
     _turn: Semaphore | None = None  # held by the writer that waits: OpenSSL wants it to come back with the same data
+    _vain = 0  # how many reads were to wait first, when one without waiting was in vain the last time
+    _silences = 0  # how many of them are left
+    _handle: Readiness | None = None
 
     @classmethod
     def _create(cls, *, do_handshake_on_connect: bool = True, **options: Any) -> Self:
@@ -142,32 +148,63 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         sslobj = self._sslobj
         if sslobj is None:
             raise ValueError("Read on closed or unwrapped SSL socket.")
+        wait = self._silences > 0 and self._waits_first(sslobj)
+        waited = writing = False
         deadline = None
         while True:
+            if wait:
+                limit = self.gettimeout()
+                if limit is None and not writing:
+                    self.wait_readable(None)
+                else:
+                    if deadline is None:
+                        deadline = Deadline(limit)
+                    self._await(writing, "read", deadline)
+                waited = True
             try:
-                if buffer is None:
-                    return sslobj.read(len)
-                return sslobj.read(len, buffer)
+                data = sslobj.read(len) if buffer is None else sslobj.read(len, buffer)
             except _WantRead:
                 if self.gettimeout() == 0.0:
                     raise
-                writing = False
+                if not waited:
+                    self._was_in_vain()
+                wait, writing = True, False
             except _WantWrite:
                 if self.gettimeout() == 0.0:
                     raise
-                writing = True
+                wait = writing = True
             except _stdlib.SSLError as error:
                 # The second: close_notify came, and ours was sent before.
                 if (error.args[0] == _EOF and self.suppress_ragged_eofs) or error.args[0] == _END:
                     return b"" if buffer is None else 0
                 raise
-            limit = self.gettimeout()
-            if limit is None and not writing:
-                self.wait_readable(None)
-                continue
-            if deadline is None:
-                deadline = Deadline(limit)
-            self._await(writing, "read", deadline)
+            else:
+                if not waited:
+                    self._vain = 0
+                return data
+
+    # An attempt to read that finds nothing costs an exception, which is dear. Where one was in vain, the next ones wait
+    # first: one of them, then three, seven, fifteen, for as long as the attempts between them are in vain too. A peer
+    # that answers one message at a time is foreseen, and one that sends much is read without waiting.
+    #
+    # Only that much can be foreseen which the loop reports for as long as it lasts: OpenSSL reads single records, and
+    # leaves in the kernel's buffer what is behind them.
+
+    def _waits_first(self, sslobj: Any) -> bool:
+        handle = self._handle
+        if handle is None or handle.shared or sslobj.pending() or self.gettimeout() == 0.0:
+            return False
+        self._silences -= 1
+        return True
+
+    def _was_in_vain(self) -> None:
+        handle = self._handle
+        if handle is None:
+            handle = self._handle = get_hub().loop.handle(self.fileno())
+            if not handle.always_level:
+                handle.always_level = True
+                handle.update()
+        self._silences = self._vain = min(self._vain * 2 + 1, _FORESIGHT)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """:meth:`ssl.SSLSocket.recv`.
