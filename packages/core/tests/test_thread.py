@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import hubbub
+import hubbub.threading
 import pytest
 from hubbub import thread
 from hubbub.lowlevel import Hub
@@ -20,6 +21,22 @@ def test_ident(hub: Hub) -> None:
     assert thread.get_ident() == _thread.get_ident()
     assert thread.get_ident() not in idents
     assert len({one.get() for one in running}) == 2
+
+
+def test_ident_in_hub(hub: Hub) -> None:
+    """What runs in the hub, as a signal handler may, is part of the native thread: it may take its RLock again."""
+    lock = thread.RLock()
+    seen: list[Any] = []
+
+    def callback() -> None:
+        seen.append(thread.get_ident())
+        with lock:
+            seen.append(hubbub.threading.current_thread())
+
+    with lock:
+        hub.loop.run_callback(callback)
+        hubbub.sleep(0.001)
+    assert seen == [_thread.get_ident(), hubbub.threading.main_thread()]
 
 
 def test_start(hub: Hub) -> None:
@@ -56,6 +73,14 @@ def test_end(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     thread.start_new_thread(fail, ())
     hubbub.sleep(0)
     assert [(item.exc_type, item.object) for item in seen] == [(ZeroDivisionError, fail)]
+
+
+def test_interrupt(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ctrl-C that finds a thread reaches the main greenlet."""
+    thread.start_new_thread(thread.interrupt_main, ())
+    with pytest.raises(KeyboardInterrupt):
+        hubbub.sleep(5)
+    assert "KeyboardInterrupt" in capsys.readouterr().err
 
 
 def test_lock(hub: Hub) -> None:

@@ -10,8 +10,8 @@ Python = Callable[..., Any]
 
 SCRIPT = """
 import sys, time
-import hubbub
-print(__name__, sys.argv, time.sleep is hubbub.sleep)
+import hubbub.time
+print(__name__, sys.argv, time.sleep is hubbub.time.sleep)
 """
 
 
@@ -47,7 +47,7 @@ def test_report(python: Python, tmp_path: Path) -> None:
     """--report prints what was replaced to stderr."""
     (tmp_path / "tool.py").write_text("")
     done = python("", "-m", "hubbub_monkey", "--report", "tool.py")
-    assert "time.sleep: time.sleep -> hubbub.hub.sleep" in done.stderr
+    assert "time.sleep: time.sleep -> hubbub.time.sleep" in done.stderr
     assert done.stdout == ""
 
 

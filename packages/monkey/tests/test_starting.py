@@ -49,9 +49,9 @@ def test_wrong_environment(python: Python) -> None:
 
 CONFTEST = "from time import sleep\n"
 TEST = """
-import conftest, hubbub
+import conftest, hubbub.time
 def test_early():
-    assert conftest.sleep is hubbub.sleep
+    assert conftest.sleep is hubbub.time.sleep
 """
 
 

@@ -117,6 +117,39 @@ except RuntimeError as error: print(error)
     ]
 
 
+def test_interrupt(run: Callable[..., list[str]]) -> None:
+    """Ctrl-C that finds a thread at work ends it and reaches the main thread, not threading.excepthook."""
+    source = """
+import os, signal
+threading.excepthook = lambda args: print("hook", args.exc_type.__name__)
+thread = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT))
+try:
+    thread.start()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("main")
+thread.join()
+print(thread.is_alive())
+"""
+    assert run(source) == ["main", "False"]
+
+
+def test_handler_in_main_thread(run: Callable[..., list[str]]) -> None:
+    """A signal handler finds itself in the main thread, whichever greenlet waits, and may take locks that it holds."""
+    source = """
+import signal
+lock = threading.RLock()
+def handler(*_):
+    with lock:
+        print(threading.current_thread() is threading.main_thread())
+signal.signal(signal.SIGALRM, handler)
+with lock:
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    time.sleep(0.3)
+"""
+    assert run(source) == ["True"]
+
+
 def test_existing_locks(run: Callable[..., list[str]]) -> None:
     """Locks made before patching, in modules, objects, lists, closures, conditions and queues, become cooperative."""
     first = """

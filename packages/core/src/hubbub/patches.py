@@ -28,7 +28,7 @@ class ModulePatch:
 
 
 def _time() -> dict[str, dict[str, Any]]:
-    from hubbub.hub import sleep
+    from hubbub.time import sleep
 
     return {"time": {"sleep": sleep}}
 
@@ -57,8 +57,14 @@ queue = ModulePatch("queue", _queue, requires=("threading",))
 
 
 def _signal() -> dict[str, dict[str, Any]]:
-    from hubbub.signal import set_wakeup_fd
+    from hubbub import signal
 
+    def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
+        return signal.set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
+
+    # The module's functions say that they are its own.
+    set_wakeup_fd.__module__, set_wakeup_fd.__qualname__ = "signal", "set_wakeup_fd"
+    set_wakeup_fd.__doc__ = signal.set_wakeup_fd.__doc__
     return {"signal": {"set_wakeup_fd": set_wakeup_fd}}
 
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from greenlet import getcurrent
 
 from hubbub.greenlet import Greenlet
-from hubbub.hub import get_hub, make_way
+from hubbub.hub import Hub, get_hub, make_way
 from hubbub.local import local
 from hubbub.lock import Semaphore
 
@@ -39,13 +39,15 @@ __all__ = [
 def get_ident() -> int:
     """A number for the current greenlet, never 0; for the first greenlet of a native thread that of the thread.
 
-    Another greenlet may have it after this one has ended.
+    The hub counts as the first greenlet: what runs there does so on behalf of the native thread. So a signal handler,
+    which runs in the hub while all others wait, finds itself in the main thread, as everywhere. Another greenlet may
+    have a number after this one has ended.
     """
     try:
         current = getcurrent()
     except RuntimeError:  # the interpreter is ending, and greenlets with it
         return _native_ident()
-    return _native_ident() if current.parent is None else id(current)
+    return _native_ident() if current.parent is None or isinstance(current, Hub) else id(current)
 
 
 def _seconds(blocking: bool, timeout: float) -> float | None:
@@ -202,11 +204,16 @@ class RLock:
 
 
 def run_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """Call ``function`` as the body of a thread: SystemExit ends it, other errors go to :func:`sys.unraisablehook`."""
+    """Call ``function`` as the body of a thread: SystemExit ends it, other errors go to :func:`sys.unraisablehook`.
+
+    :raises KeyboardInterrupt: Ctrl-C found this greenlet; it is meant for the main thread.
+    """
     try:
         function(*args, **kwargs)
     except SystemExit:
         pass
+    except KeyboardInterrupt:
+        raise
     except BaseException as failure:
         sys.unraisablehook(
             SimpleNamespace(

@@ -412,7 +412,7 @@ def current_thread() -> Thread:
     current = getcurrent()
     thread = _threads.get(current)
     if thread is None:
-        if current.parent is None and _native_ident() == _native_main_thread().ident:
+        if get_ident() == _native_main_thread().ident:
             return _main[-1]
         thread = _threads[current] = _DummyThread(current)
     return thread

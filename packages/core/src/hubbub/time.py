@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from hubbub.hub import sleep
+from hubbub.hub import sleep as _sleep
 
 __all__ = ["sleep"]
+
+
+def sleep(seconds: float, /) -> None:
+    """:func:`time.sleep`, letting other greenlets run; 0 yields once.
+
+    :raises ValueError: a negative number, or none at all.
+    :raises BlockingSwitchOutError: called from the hub.
+    """
+    if not seconds >= 0:  # which also finds what is not a number
+        raise ValueError("sleep length must be non-negative")
+    _sleep(seconds)

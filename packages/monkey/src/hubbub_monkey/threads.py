@@ -79,6 +79,20 @@ def set_sentinel() -> LockType:
     return lock
 
 
+def _pass_on_interrupts(function: Callable[..., Any]) -> None:
+    """Make Ctrl-C, if it finds the thread whose body this is, reach the main thread instead of ``excepthook``."""
+    thread = getattr(function, "__self__", None)
+    if isinstance(thread, threading.Thread):
+        mine: Any = thread  # whose private names are not in the type stubs
+        mine._invoke_excepthook = partial(_invoke_excepthook, mine._invoke_excepthook)
+
+
+def _invoke_excepthook(hook: Callable[[threading.Thread], None], thread: threading.Thread) -> None:
+    if isinstance(sys.exc_info()[1], KeyboardInterrupt):
+        raise  # called in an except block
+    hook(thread)
+
+
 def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     try:
         run_thread(function, args, kwargs)
@@ -93,6 +107,7 @@ def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict
     if callable(function) and isinstance(args, tuple) and runs_natively(function):
         return _start_native(_body, (function, args, kwargs or {}))
     if callable(function) and isinstance(args, tuple) and isinstance(kwargs or {}, dict):
+        _pass_on_interrupts(function)
         return start_new_thread(_body, (function, args, kwargs or {}))
     return start_new_thread(function, args, kwargs)  # which refuses it
 
@@ -171,6 +186,7 @@ def start_joinable(function: Callable[[], Any], handle: Handle | None = None, da
     if runs_natively(function):
         handle.ident = _start_native(_joinable_body, (handle, function))
     else:
+        _pass_on_interrupts(function)
         handle.ident = start_new_thread(_joinable_body, (handle, function))
     return handle
 

@@ -1,0 +1,99 @@
+"""Libraries that wait in C by themselves, and have a way of waiting in Python to choose instead.
+
+Nothing of them is imported for this: what is not there yet is seen to when it is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+__all__ = ["DriverPatch", "psycopg"]
+
+
+class DriverPatch:
+    """A patch of one module that may be imported later. See :class:`hubbub.abc.Patch`.
+
+    :param module: the module's name.
+    :param choose: chooses the way of waiting in Python in the module; returns what undoes it.
+    """
+
+    requires = ("select",)
+
+    def __init__(self, module: str, choose: Callable[[Any], Callable[[], None]]) -> None:
+        self.module = module
+        self._choose = choose
+
+    def replacements(self) -> dict[str, dict[str, Any]]:
+        """Nothing in the standard library."""
+        return {}
+
+    def installed(self) -> Callable[[], None]:
+        """See to the module now, or when it is imported; returns what undoes it."""
+        undo: list[Callable[[], None]] = []
+        finder = _Finder(self.module, lambda module: undo.append(self._choose(module)))
+        if self.module in sys.modules:
+            undo.append(self._choose(sys.modules[self.module]))
+        else:
+            sys.meta_path.insert(0, finder)
+            undo.append(finder.remove)
+
+        def back() -> None:
+            while undo:
+                undo.pop()()
+
+        return back
+
+
+class _Finder(MetaPathFinder):
+    """Finds nothing itself, but has a function called with a module when that has been imported."""
+
+    def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
+        self._name = name
+        self._then = then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What the other finders find, with a loader that calls the function afterwards."""
+        if fullname != self._name:
+            return None
+        for finder in sys.meta_path:
+            spec = finder.find_spec(fullname, path, target) if finder is not self else None
+            if spec is not None and spec.loader is not None:
+                self._extend(spec.loader)
+                return spec
+        return None
+
+    def _extend(self, loader: Any) -> None:
+        execute = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            self._then(module)
+
+        loader.exec_module = exec_module
+
+    def remove(self) -> None:
+        """Do not look at imports any more."""
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+
+
+def _wait_in_python(waiting: Any) -> Callable[[], None]:
+    """``psycopg.waiting``: its accelerator waits in C; beside it are functions that wait by :mod:`select`."""
+    before = waiting.wait
+    waiting.wait = waiting.wait_poll if hasattr(waiting, "wait_poll") else waiting.wait_selector
+
+    def back() -> None:
+        waiting.wait = before
+
+    return back
+
+
+psycopg = DriverPatch("psycopg.waiting", _wait_in_python)
+"""psycopg 3. Without its C accelerator nothing changes."""
