@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import struct
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import hubbub
@@ -196,6 +201,53 @@ class NameServer:
         self._tcp.close()
 
 
+class PlainServer:
+    """Every name has one address. It runs in a native thread, so that its work does not wait for the resolver's.
+
+    :param delay: seconds from a query to its reply.
+    :param loses: says of a query whether it is lost.
+    """
+
+    def __init__(self, delay: float = 0.0, loses: Callable[[bytes], bool] = lambda query: False) -> None:
+        self.delay = delay
+        self.loses = loses
+        self.asked: list[tuple[int, int]] = []
+        """Source port and id of each query."""
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.bind(("127.0.0.1", 0))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.at: tuple[str, int] = self._sock.getsockname()
+        self._replies: deque[tuple[float, bytes, Any]] = deque()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLIN)
+        while True:
+            wait = max(0.0, self._replies[0][0] - monotonic()) if self._replies else 1.0
+            if poll.poll(math.ceil(wait * 1000)):
+                query, peer = self._sock.recvfrom(512)
+                if not query:
+                    return
+                self._take(query, peer)
+            while self._replies and self._replies[0][0] <= monotonic():
+                self._sock.sendto(*self._replies.popleft()[1:])
+
+    def _take(self, query: bytes, peer: Any) -> None:
+        self.asked.append((peer[1], int.from_bytes(query[:2])))
+        if not self.loses(query):
+            question = query[12 : query.index(b"\0", 12) + 5]
+            reply = query[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + question + rr(b"\xc0\x0c", "A", "192.0.2.1")
+            self._replies.append((monotonic() + self.delay, reply, peer))
+
+    def close(self) -> None:
+        """Stop."""
+        self._sock.sendto(b"", self.at)
+        self._thread.join()
+        self._sock.close()
+
+
 RESOLVERS = {"dnspython": dnspython.Resolver, "ares": ares.Resolver}
 
 
@@ -241,6 +293,20 @@ def nameservers(hub: hubbub.Hub) -> Iterator[Callable[[], NameServer]]:
 def nameserver(nameservers: Callable[[], NameServer]) -> NameServer:
     """A name server."""
     return nameservers()
+
+
+@pytest.fixture
+def plainserver() -> Iterator[Callable[..., PlainServer]]:
+    """Makes servers in threads of their own."""
+    made: list[PlainServer] = []
+
+    def make(**options: Any) -> PlainServer:
+        made.append(PlainServer(**options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
 
 
 @pytest.fixture(params=RESOLVERS)

@@ -507,7 +507,7 @@ def test_hub_destroyed(make: Any, nameserver: Any) -> None:
         hubbub.spawn(resolver.gethostbyname, f"n{number}.test")
     hubbub.sleep(0.05)
     assert len(resolver._flights) == 5
-    assert len(open_descriptors()) >= len(before) + 5
+    assert len(open_descriptors()) > len(before)
     nameserver.close()
     hub.exception_stream = None
     hub.destroy()

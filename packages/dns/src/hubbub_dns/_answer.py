@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hubbub_dns._errors import Failure, LookupFailed
@@ -26,8 +25,7 @@ class Record(NamedTuple):
     """The address or the name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What the servers say of one name and type."""
 
     chain: tuple[str, ...]
@@ -41,7 +39,7 @@ class Answer:
 
 
 def follow(
-    records: Iterable[Record], chain: tuple[str, ...], rtype: int, ttl: float, exists: bool, negative_ttl: float
+    records: Sequence[Record], chain: tuple[str, ...], rtype: int, ttl: float, exists: bool, negative_ttl: float
 ) -> Answer:
     """Find the records of ``rtype`` that the last name of ``chain`` has, following CNAME records.
 
@@ -52,23 +50,31 @@ def follow(
     :param negative_ttl: how long to keep the answer if there are no such records.
     :raises LookupFailed: the CNAME records are too many, or form a loop.
     """
-    wanted: dict[str, list[Record]] = {}
-    aliases: dict[str, Record] = {}
-    for record in records:
-        if record.rtype == rtype:
-            wanted.setdefault(record.owner.lower(), []).append(record)
-        elif record.rtype == CNAME:
-            aliases.setdefault(record.owner.lower(), record)
-    while True:
-        owner = chain[-1].lower()
-        if owner in wanted:
-            values = tuple(dict.fromkeys(record.value for record in wanted[owner]))
-            return Answer(chain, values, min(ttl, *(record.ttl for record in wanted[owner])))
-        if owner not in aliases:
-            failure = Failure.NO_DATA if exists else Failure.NOT_FOUND
-            return Answer(chain, (), min(ttl, negative_ttl), failure)
+    found = _owned(records, chain[-1], rtype)
+    if not found and any(record.rtype == CNAME for record in records):
+        chain, ttl = _follow_aliases(records, chain, rtype, ttl)
+        found = _owned(records, chain[-1], rtype)
+    if not found:
+        return Answer(chain, (), min(ttl, negative_ttl), Failure.NO_DATA if exists else Failure.NOT_FOUND)
+    values = tuple(dict.fromkeys([record.value for record in found]))
+    return Answer(chain, values, min(ttl, *[record.ttl for record in found]))
+
+
+def _owned(records: Sequence[Record], owner: str, rtype: int) -> list[Record]:
+    """The records of one type that a name has."""
+    owner = owner.lower()
+    return [record for record in records if record.rtype == rtype and record.owner.lower() == owner]
+
+
+def _follow_aliases(
+    records: Sequence[Record], chain: tuple[str, ...], rtype: int, ttl: float
+) -> tuple[tuple[str, ...], float]:
+    """The chain as far as these records lead, and the least TTL of those that were followed."""
+    goals = {record.owner.lower() for record in records if record.rtype == rtype}
+    aliases = {record.owner.lower(): record for record in reversed(records) if record.rtype == CNAME}
+    while (owner := chain[-1].lower()) not in goals and owner in aliases:
         if len(chain) > MAX_CHAIN:
             raise LookupFailed(Failure.NO_RECOVERY)
-        alias = aliases[owner]
-        chain = (*chain, alias.value)
-        ttl = min(ttl, alias.ttl)
+        chain = (*chain, aliases[owner].value)
+        ttl = min(ttl, aliases[owner].ttl)
+    return chain, ttl

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from hubbub.event import AsyncResult
+from hubbub.lowlevel import Waiter
 
 __all__ = ["Flight", "Flights", "Land", "Launch"]
 
@@ -19,18 +18,21 @@ Launch = Callable[[Land[T]], Callable[[], None]]
 
 
 class Flight(Generic[T]):
-    """One question and those who wait for its answer. A context: leaving it means to wait no more."""
+    """One question and those who wait for its answer."""
 
-    __slots__ = ("_flights", "_outcome", "_users", "key", "launch", "stop")
+    __slots__ = ("_flights", "_outcome", "_users", "_waiters", "asked", "key", "launch", "stop")
 
     def __init__(self, flights: Flights[T], key: Hashable, launch: Launch[T]) -> None:
         self._flights = flights
-        self._outcome: AsyncResult[T | BaseException] = AsyncResult()
+        self._outcome: T | BaseException | None = None
         self._users = 0
+        self._waiters: list[Waiter] = []
         self.key = key
         self.launch = launch
+        self.asked = False
+        """Whether it is being asked now."""
         self.stop: Callable[[], None] | None = None
-        """Set while the question is being asked."""
+        """Set while it is."""
 
     def board(self) -> Flight[T]:
         """Wait too."""
@@ -40,80 +42,104 @@ class Flight(Generic[T]):
     def leave(self) -> None:
         """Wait no more. The last one to leave calls the question off."""
         self._users -= 1
-        if not self._users and not self.landed:
+        if not self._users and self._outcome is None:
             self._flights.call_off(self)
 
-    def __enter__(self) -> Flight[T]:
-        return self.board()
-
-    def __exit__(self, *_: object) -> None:
-        self.leave()
-
-    @property
-    def landed(self) -> bool:
-        """Whether there is an outcome."""
-        return self._outcome.ready()
-
     def land(self, outcome: T | BaseException) -> None:
-        """Set the outcome."""
-        self._outcome.set(outcome)
+        """The outcome is there. Nothing happens if the question was called off."""
+        if self.asked:
+            self._flights.landed(self, outcome)
+
+    def settle(self, outcome: T | BaseException) -> None:
+        """Let those who wait go on."""
+        self._outcome = outcome
+        for waiter in self._waiters:
+            waiter.wake()
 
     def outcome(self) -> T | BaseException:
         """Wait for the answer, or for the error instead of one (returned, since it is everybody's: not raised)."""
-        return self._outcome.get()
+        while self._outcome is None:
+            waiter = Waiter()
+            self._waiters.append(waiter)
+            try:
+                waiter.wait()
+            finally:
+                self._waiters.remove(waiter)
+        return self._outcome
 
 
 class Flights(Generic[T]):
-    """All questions under way, at most ``limit`` at a time; the others wait for their turn. Belongs to one hub."""
+    """All questions under way, at most ``limit`` at a time; the others wait for their turn. Belongs to one hub.
 
-    def __init__(self, limit: int) -> None:
+    :param keep: called with the key and the outcome of each question, before those who wait go on.
+    """
+
+    def __init__(self, limit: int, keep: Callable[[Any, T | BaseException], None]) -> None:
         if limit < 1:
             raise ValueError(f"at least 1 question must be allowed at a time, not {limit!r}")
         self.limit = limit
+        self._keep = keep
         self._flights: dict[Hashable, Flight[T]] = {}
-        self._asked: set[Flight[T]] = set()
         self._queue: deque[Flight[T]] = deque()
+        self._asked = 0
+        self._launching = False
 
     def __len__(self) -> int:
         return len(self._flights)
 
     def join(self, key: Hashable, launch: Launch[T]) -> Flight[T]:
-        """The question with this key: the one under way, or a new one that ``launch`` will ask."""
+        """The question with this key: the one under way, or a new one that ``launch`` will ask.
+
+        The caller has boarded it, and must leave it.
+        """
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = Flight(self, key, launch)
-            self._queue.append(flight)
-            self._launch_more()
-        return flight
+            if self._asked < self.limit:
+                self._launch(flight)
+            else:
+                self._queue.append(flight)
+        return flight.board()
 
     def _launch_more(self) -> None:
-        while self._queue and len(self._asked) < self.limit:
-            flight = self._queue.popleft()
-            self._asked.add(flight)
-            try:
-                stop = flight.launch(partial(self._land, flight))
-            except Exception as error:
-                self._land(flight, error)  # raised by those who wait
-            else:
-                if not flight.landed:
-                    flight.stop = stop
-
-    def _land(self, flight: Flight[T], outcome: T | BaseException) -> None:
-        if flight not in self._asked:  # called off
+        if self._launching:  # a question was answered while it was launched
             return
+        self._launching = True
+        try:
+            while self._queue and self._asked < self.limit:
+                self._launch(self._queue.popleft())
+        finally:
+            self._launching = False
+
+    def _launch(self, flight: Flight[T]) -> None:
+        flight.asked = True
+        self._asked += 1
+        try:
+            stop = flight.launch(flight.land)
+        except Exception as error:
+            flight.land(error)  # raised by those who wait
+        else:
+            if flight.asked:
+                flight.stop = stop
+
+    def landed(self, flight: Flight[T], outcome: T | BaseException) -> None:
+        """A question that was asked has its outcome."""
         self._drop(flight)
-        flight.land(outcome)
+        self._keep(flight.key, outcome)
+        flight.settle(outcome)
         self._launch_more()
 
     def _drop(self, flight: Flight[T]) -> None:
-        self._asked.discard(flight)
+        if flight.asked:
+            flight.asked = False
+            self._asked -= 1
         flight.stop = None
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
 
     def call_off(self, flight: Flight[T]) -> None:
         """Nobody waits for it any more."""
-        if flight in self._asked:
+        if flight.asked:
             stop = flight.stop
             self._drop(flight)
             if stop is not None:
@@ -131,4 +157,4 @@ class Flights(Generic[T]):
             self._drop(flight)
             if stop is not None:
                 stop()
-            flight.land(error)
+            flight.settle(error)

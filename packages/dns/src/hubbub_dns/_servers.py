@@ -21,6 +21,7 @@ __all__ = ["OpenSockets", "Server", "over_tcp", "over_udp", "sockaddr"]
 _FLOOD = 64
 """Foreign datagrams to throw away before others get a turn."""
 _MAX_DATAGRAM = 65_535
+_RESEND_GROWTH = 1.5
 _PORTS = {"tls": 853, "https": 443}
 
 
@@ -102,7 +103,7 @@ def over_udp(sockets: OpenSockets, server: Server, query: Query, timeout: float,
     What is no reply to this query, or broken, is ignored while the right one is awaited.
 
     :param timeout: seconds in total.
-    :param resend: seconds after which the query is sent again the first time; each further time takes twice as long.
+    :param resend: seconds after which the query is sent again the first time; each further time takes longer.
     :raises TimeoutError: no reply came.
     :raises OSError: the server cannot be reached.
     """
@@ -119,7 +120,7 @@ def over_udp(sockets: OpenSockets, server: Server, query: Query, timeout: float,
                 return reply
             if pause >= deadline:
                 raise TimeoutError("timed out")
-            resend *= 2
+            resend *= _RESEND_GROWTH
 
 
 def _await_reply(sock: Socket, query: Query, until: float) -> Reply | None:

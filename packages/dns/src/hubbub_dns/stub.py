@@ -15,10 +15,9 @@ import re
 import socket
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from hubbub import abc
 from hubbub.abc import Address, AddressInfo
@@ -27,7 +26,7 @@ from hubbub_dns import _hosts, _resolvconf, _sorting, _system
 from hubbub_dns._answer import AAAA, PTR, A, Answer
 from hubbub_dns._errors import Failure, LookupFailed, gai_error, host_error
 from hubbub_dns._files import Watched
-from hubbub_dns._flights import Flights, Land
+from hubbub_dns._flights import Flight, Flights, Land
 from hubbub_dns._fork import reinit_after_fork
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
@@ -51,8 +50,11 @@ _AI_ADDRCONFIG = int(getattr(socket, "AI_ADDRCONFIG", 0))
 _AI_ALL = int(getattr(socket, "AI_ALL", 0))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
+_Key = tuple[tuple[Server, ...], str, int]
+"""Who is asked, a name in small letters, and a type of records."""
+
+
+class _Found(NamedTuple):
     """A name's addresses."""
 
     canonical: str
@@ -76,7 +78,7 @@ class StubResolver(abc.Resolver):
     :param timeout: seconds to wait for one server, instead of resolv.conf's (whose default is 5).
     :param attempts: how often to go through the servers, instead of resolv.conf's (whose default is 2).
     :param rotate: whether to begin each look-up with another server, instead of resolv.conf's.
-    :param max_queries: how many questions may be under way at a time; each has a socket of its own.
+    :param max_queries: how many questions may be under way at a time.
     :param resolv_conf: path of that file.
     :param hosts: path of the hosts file.
     :param reread_seconds: how often to look at most whether these files have changed.
@@ -115,7 +117,7 @@ class StubResolver(abc.Resolver):
         self._settings = Settings()
         self.servers: tuple[Server, ...] = ()
         """The servers that were asked last."""
-        self._flights: Flights[Answer] = Flights(max_queries)
+        self._flights: Flights[Answer] = Flights(max_queries, self._keep)
         reinit_after_fork(self)
 
     def __repr__(self) -> str:
@@ -148,30 +150,22 @@ class StubResolver(abc.Resolver):
 
     def _ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> list[Answer | BaseException]:
         """All types of one absolute name at the same time: from the cache, or from the servers."""
-        cache, view = self.cache, self.servers
-        outcomes: list[Answer | BaseException | None] = [None] * len(rtypes)
-        with ExitStack() as stack:
-            flights = []
-            for index, rtype in enumerate(rtypes):
-                key = (view, name.lower(), rtype)
-                if cache is not None and (known := cache.get(key)) is not None:
-                    outcomes[index] = known
-                    continue
-                launch = partial(self._launch_and_keep, cache, key, settings, name)
-                flights.append((index, stack.enter_context(self._flights.join(key, launch))))
-            for index, flight in flights:
-                outcomes[index] = flight.outcome()
-        return [outcome for outcome in outcomes if outcome is not None]
+        lower = name.lower()
+        asked = [self._join(settings, name, (self.servers, lower, rtype)) for rtype in rtypes]
+        try:
+            return [one if isinstance(one, Answer) else one.outcome() for one in asked]
+        finally:
+            for one in asked:
+                if not isinstance(one, Answer):
+                    one.leave()
 
-    def _launch_and_keep(
-        self, cache: Cache | None, key: tuple[Any, str, int], settings: Settings, name: str, land: Land[Answer]
-    ) -> Callable[[], None]:
-        def keep_and_land(outcome: Answer | BaseException) -> None:
-            if cache is not None and isinstance(outcome, Answer):
-                cache.put(key, outcome, outcome.ttl, negative=outcome.failure is not None)
-            land(outcome)
+    def _join(self, settings: Settings, name: str, key: _Key) -> Answer | Flight[Answer]:
+        known: Answer | None = None if self.cache is None else self.cache.get(key)
+        return known or self._flights.join(key, partial(self._launch, settings, name, key[2]))
 
-        return self._launch(settings, name, key[2], keep_and_land)
+    def _keep(self, key: _Key, outcome: Answer | BaseException) -> None:
+        if self.cache is not None and isinstance(outcome, Answer):
+            self.cache.put(key, outcome, outcome.ttl, negative=outcome.failure is not None)
 
     def _search(self, name: str, rtypes: Sequence[int]) -> tuple[str, list[Answer]]:
         """Try the name in the domains of the search list, in glibc's order.
@@ -187,7 +181,7 @@ class StubResolver(abc.Resolver):
         foremost: LookupFailed | None = None
         nodata: LookupFailed | None = None
         servfail: LookupFailed | None = None
-        failed = LookupFailed(Failure.NOT_FOUND)
+        failed: LookupFailed | None = None
         searching = True
         for candidate in names:
             if not searching and candidate != bare:
@@ -208,12 +202,16 @@ class StubResolver(abc.Resolver):
                 servfail = failed
             searching = failed.is_absence or failed.servfail
         # What glibc reports: the name as it stands if that came first, else the best of the search, else the last.
-        raise foremost or nodata or servfail or failed
+        raise foremost or nodata or servfail or failed or LookupFailed(Failure.NOT_FOUND)
 
     def _find(self, name: str, families: Sequence[int]) -> _Found:
         """A name's addresses: hosts file, then ``localhost``, then the servers."""
         hosts = self._hosts.get()
-        local = {family: host for family in families if (host := hosts.by_name(name, family)) is not None}
+        local = {}
+        for family in families:
+            host = hosts.by_name(name, family)
+            if host is not None:
+                local[family] = host
         if local:
             first = next(iter(local.values()))
             addresses = {family: host.addresses for family, host in local.items()}
@@ -355,7 +353,7 @@ class StubResolver(abc.Resolver):
 
     def reinit(self) -> None:
         """In the child after ``fork``: the parent's questions are the parent's."""
-        self._flights = Flights(self._flights.limit)
+        self._flights = Flights(self._flights.limit, self._keep)
         self._hosts.reinit()
         self._resolv_conf.reinit()
         self._read = None
