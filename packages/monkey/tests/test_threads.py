@@ -247,6 +247,22 @@ print(asyncio.run(main()))
     assert run(source) == ["({True}, {'inner'})"]
 
 
+def test_threads_of_native_threads(run: Callable[..., list[str]]) -> None:
+    """What a thread starts that has to be native is native too, also after it has waited for something."""
+    source = """
+import asyncio
+def work():
+    threading.Event().wait(0.01)  # which makes a hub
+    idents = []
+    thread = threading.Thread(target=lambda: idents.append(threading.get_native_id()))
+    thread.start(); thread.join()
+    return threading.get_native_id() not in idents
+async def main(): return await asyncio.to_thread(work)
+print(asyncio.run(main()))
+"""
+    assert run(source) == ["True"]
+
+
 def test_thread_pool(run: Callable[..., list[str]]) -> None:
     """hubbub's own pool, and the resolver behind it, keep to native threads after patching, many at once."""
     source = """

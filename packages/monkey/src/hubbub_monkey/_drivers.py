@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DriverPatch", "psycopg"]
+__all__ = ["DriverPatch", "grpc", "psycopg"]
 
 
 class DriverPatch:
@@ -22,7 +22,7 @@ class DriverPatch:
     :param choose: chooses the way of waiting in Python in the module; returns what undoes it.
     """
 
-    requires = ("select",)
+    requires = ("select", "threading")
 
     def __init__(self, module: str, choose: Callable[[Any], Callable[[], None]]) -> None:
         self.module = module
@@ -97,3 +97,35 @@ def _wait_in_python(waiting: Any) -> Callable[[], None]:
 
 psycopg = DriverPatch("psycopg.waiting", _wait_in_python)
 """psycopg 3. Without its C accelerator nothing changes."""
+
+
+def _call_by_future(channel: Any) -> Callable[[], None]:
+    """``grpc._channel``: its blocking calls wait in C; its futures, ended by its own thread, take their place."""
+    kinds = [channel._UnaryUnaryMultiCallable, channel._StreamUnaryMultiCallable]
+    before = [(kind, name, vars(kind)[name]) for kind in kinds for name in ("__call__", "with_call")]
+    for kind in kinds:
+        kind.__call__ = _call
+        kind.with_call = _with_call
+
+    def back() -> None:
+        for kind, name, old in before:
+            setattr(kind, name, old)
+
+    return back
+
+
+def _call(callable: Any, *args: Any, **kwargs: Any) -> Any:
+    return _with_call(callable, *args, **kwargs)[0]
+
+
+def _with_call(callable: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    future = callable.future(*args, **kwargs)
+    try:
+        return future.result(), future
+    except BaseException:
+        future.cancel()
+        raise
+
+
+grpc = DriverPatch("grpc._channel", _call_by_future)
+"""gRPC's clients. Its server runs as it is, in native threads."""

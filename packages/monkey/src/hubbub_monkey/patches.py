@@ -17,10 +17,10 @@ from hubbub.abc import Resolver
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.patches import ModulePatch
 
-from hubbub_monkey._drivers import psycopg
+from hubbub_monkey._drivers import grpc, psycopg
 from hubbub_monkey._threading import ThreadingPatch
 
-__all__ = ["dns", "psycopg", "threading"]
+__all__ = ["dns", "grpc", "psycopg", "threading"]
 
 
 class _System:

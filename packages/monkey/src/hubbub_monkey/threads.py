@@ -7,7 +7,7 @@ A thread becomes a greenlet of the native thread that starts it, except where th
 - helpers of ``multiprocessing`` and ``ProcessPoolExecutor``, which wait in ways of their own for other processes;
 - in a native thread without a hub, where no greenlet would ever run.
 
-These stay native.
+These stay native, and so do threads that they start.
 """
 
 from __future__ import annotations
@@ -48,11 +48,15 @@ _NATIVE_TARGETS = frozenset(
         "pycares",  # waits inside c-ares for its queries to end
     }
 )
+# They wait inside gRPC for its events, unless gRPC was told to wait by gevent, or what stands for it.
+_GRPC_TARGETS = frozenset({"grpc._cython.cygrpc", "grpc._server"})
 
 
 def runs_natively(function: Callable[..., Any]) -> bool:
     """Whether a thread with this body has to be a native one; see above."""
-    if get_hub_if_exists() is None and native_ident() != _main_thread().ident:
+    mine = native_ident()
+    # Waiting for a lock may have made a hub there. That does not mean that the thread will run it again.
+    if mine != _main_thread().ident and (mine in _natives or get_hub_if_exists() is None):
         return True
     events = sys.modules.get("asyncio.events")
     if events is not None and events._get_running_loop() is not None:
@@ -62,15 +66,33 @@ def runs_natively(function: Callable[..., Any]) -> bool:
         return False
     if type(thread).__module__ in _NATIVE_CLASSES:
         return True
-    target = getattr(getattr(thread, "_target", None), "__module__", None) or ""
-    if target.partition(".")[0].partition("_")[0] == "hubbub":
+    module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
+    if module.partition(".")[0].partition("_")[0] == "hubbub":
         return True
-    return target in _NATIVE_TARGETS and type(thread).__module__ != "multiprocessing.dummy"
+    if module in _GRPC_TARGETS:
+        return "grpc.experimental.gevent" not in sys.modules
+    return module in _NATIVE_TARGETS and type(thread).__module__ != "multiprocessing.dummy"
 
 
 # Starting -----------------------------------------------------------------------------------------------------------
 
 _sentinels: dict[int, LockType] = {}
+_natives: set[int] = set()
+"""Native threads that were started here."""
+
+
+def _go_native(body: Callable[..., Any], *args: Any) -> int:
+    """Run ``body`` in a native thread; its number."""
+    return _start_native(_native_body, (body, args))
+
+
+def _native_body(body: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    mine = native_ident()
+    _natives.add(mine)
+    try:
+        body(*args)
+    finally:
+        _natives.discard(mine)
 
 
 def set_sentinel() -> LockType:
@@ -105,7 +127,7 @@ def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
     """``_thread.start_new_thread``."""
     if callable(function) and isinstance(args, tuple) and runs_natively(function):
-        return _start_native(_body, (function, args, kwargs or {}))
+        return _go_native(_body, function, args, kwargs or {})
     if callable(function) and isinstance(args, tuple) and isinstance(kwargs or {}, dict):
         _pass_on_interrupts(function)
         return start_new_thread(_body, (function, args, kwargs or {}))
@@ -184,7 +206,7 @@ def start_joinable(function: Callable[[], Any], handle: Handle | None = None, da
     if not daemon:
         _awaited.add(handle)
     if runs_natively(function):
-        handle.ident = _start_native(_joinable_body, (handle, function))
+        handle.ident = _go_native(_joinable_body, handle, function)
     else:
         _pass_on_interrupts(function)
         handle.ident = start_new_thread(_joinable_body, (handle, function))
