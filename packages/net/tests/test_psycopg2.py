@@ -16,20 +16,31 @@ import hubbub
 import pytest
 from hubbub.lowlevel import Hub
 
-psycopg2 = pytest.importorskip("psycopg2")
+psycopg2 = pytest.importorskip("psycopg2", reason="needs psycopg2")
 README = Path(__file__).resolve().parent.parent / "README.md"
+
+
+def program(name: str) -> str:
+    """The path of one of PostgreSQL's programs. Debian keeps them beside PATH, a folder for each version."""
+    beside = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(map(str, beside)))
+    if found is None:
+        pytest.skip(f"needs PostgreSQL: no {name}")
+    return found
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
     """The folder of the UNIX socket of a PostgreSQL server of our own."""
-    initdb, postgres = shutil.which("initdb"), shutil.which("postgres")
-    if initdb is None or postgres is None:
-        pytest.skip("needs PostgreSQL")
-    user: Any = {"user": "postgres"} if os.getuid() == 0 else {}  # the server refuses root
+    initdb, postgres = program("initdb"), program("postgres")
+    user: Any = {}
     with tempfile.TemporaryDirectory() as folder:
-        if user:
-            shutil.chown(folder, "postgres")
+        if os.getuid() == 0:  # the server refuses root
+            import pwd
+
+            nobody = pwd.getpwnam("nobody")
+            user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            shutil.chown(folder, nobody.pw_uid)
         data = f"{folder}/data"
         subprocess.run(
             [initdb, "-D", data, "-U", "postgres", "-A", "trust", "-N"],
