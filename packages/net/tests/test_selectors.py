@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import selectors as stdlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hubbub
 import pytest
+from hubbub.event import AsyncResult
 from hubbub.lowlevel import Hub
 from hubbub_net import selectors, socket
 
+README = Path(__file__).resolve().parent.parent / "README.md"
 NAMES = [name for name in dir(stdlib) if name.endswith("Selector") and not name.startswith(("_", "Base"))]
 Pair = tuple[socket.socket, socket.socket]
 
@@ -121,6 +125,34 @@ def test_asyncio_runs_in_a_greenlet(hub: Hub, serve: Any, ticks: list[int]) -> N
     before = ticks[0]
     assert hubbub.spawn(run, serve(echo)).get(timeout=10) == [b"hello"] * 10
     assert ticks[0] - before >= 2
+
+
+def test_greenlets_ask_asyncio(hub: Hub) -> None:
+    """Coroutines handed to a running asyncio loop by many greenlets at once are run, and their errors come back."""
+    (snippet,) = re.findall(r">>> (def ask\(loop.*?)\n>>>", README.read_text(), re.DOTALL)
+    names: dict[str, Any] = {"AsyncResult": AsyncResult}
+    exec(re.sub(r"^\.\.\. ", "", snippet, flags=re.MULTILINE), names)
+
+    async def half(number: int) -> float:
+        await asyncio.sleep(0.001 * number)
+        return 1 / number
+
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    loop = asyncio.SelectorEventLoop(selectors.DefaultSelector())
+    running = hubbub.spawn(loop.run_forever)
+    try:
+        asking = [hubbub.spawn(names["ask"], loop, half(number)) for number in (5, 4, 2, 1)]
+        assert [greenlet.get(timeout=10) for greenlet in asking] == [0.2, 0.25, 0.5, 1.0]
+        with pytest.raises(ZeroDivisionError):
+            names["ask"](loop, half(0))
+        with pytest.raises(asyncio.CancelledError):
+            names["ask"](loop, give_up())
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        running.join(timeout=10)
+        loop.close()
 
 
 def test_a_busy_asyncio_loop_gives_way(hub: Hub) -> None:
