@@ -65,8 +65,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     suppress_ragged_eofs: bool
     _sslobj: Any
     _turn: Semaphore | None = None  # held by the writer that waits: OpenSSL wants it to come back with the same data
-    _vain = 0  # how many reads were to wait first, when one without waiting was in vain the last time
-    _silences = 0  # how many of them are left
+    _vain = 0  # how many reads will wait first, when one without waiting is in vain again
+    _silences = 0  # how many reads are still to wait first
     _handle: Readiness | None = None
 
     @classmethod
@@ -183,9 +183,10 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
                     self._vain = 0
                 return data
 
-    # An attempt to read that finds nothing costs an exception, which is dear. Where one was in vain, the next ones wait
-    # first: one of them, then three, seven, fifteen, for as long as the attempts between them are in vain too. A peer
-    # that answers one message at a time is foreseen, and one that sends much is read without waiting.
+    # An attempt to read that finds nothing costs an exception, which is dear. Where two were in vain, and none between
+    # them found something, the next read waits first; then the next three, seven, fifteen, for as long as the attempts
+    # between them are in vain too. A peer that sends one message at a time is foreseen, and one that sends much is read
+    # without waiting.
     #
     # Only that much can be foreseen which the loop reports for as long as it lasts: OpenSSL reads single records, and
     # leaves in the kernel's buffer what is behind them.
@@ -204,7 +205,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
             if not handle.always_level:
                 handle.always_level = True
                 handle.update()
-        self._silences = self._vain = min(self._vain * 2 + 1, _FORESIGHT)
+        self._silences = self._vain
+        self._vain = min(self._vain * 2 + 1, _FORESIGHT)
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """:meth:`ssl.SSLSocket.recv`.
@@ -228,14 +230,16 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         sslobj = self._sslobj
         if sslobj is None:
             raise ValueError("Write on closed or unwrapped SSL socket.")
+        full = False
         if self._turn is None or not self._turn.locked():
             try:
                 count: int = sslobj.write(data)
                 return count
-            except (_WantRead, _WantWrite):
+            except (_WantRead, _WantWrite) as error:
                 if self.gettimeout() == 0.0:
                     raise
-        return self._write_in_turn(data)
+                full = isinstance(error, _WantWrite)
+        return self._write_in_turn(data, full)
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:
         """:meth:`ssl.SSLSocket.send`: returns the number of bytes, which is all of them.
@@ -264,7 +268,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
                 self.write(octets)
         return None
 
-    def _write_in_turn(self, data: ReadableBuffer) -> int:
+    def _write_in_turn(self, data: ReadableBuffer, full: bool = False) -> int:
+        """:param full: the kernel has just refused to take more."""
         limit = self.gettimeout()
         deadline = Deadline(limit)
         turn = self._turn
@@ -275,6 +280,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         if not turn.acquire(timeout=deadline.left()):
             raise TimeoutError("The write operation timed out")
         try:
+            if full:
+                self._await(True, "write", deadline)
             with memoryview(data) as view, view.cast("B") as octets:
                 return self._write_chunks(octets, limit, deadline)
         finally:
