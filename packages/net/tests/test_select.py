@@ -7,6 +7,7 @@ import os
 import select as stdlib
 import socket as plain
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -141,14 +142,44 @@ def test_select_refuses_what_the_standard_library_refuses(pair: Pair) -> None:
     assert caught.value.errno == errno.EBADF
 
 
-def test_closing_a_selected_socket_ends_the_wait(pair: Pair) -> None:
+@pytest.fixture
+def more(hub: Hub) -> Iterator[list[Any]]:
+    """Sockets on which nothing happens."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(sock) for _ in range(20) for sock in socket.socketpair()]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_closing_a_selected_socket_ends_the_wait(pair: Pair, more: list[Any], many: bool) -> None:
     """``close`` of a socket in the list of a waiting ``select`` is an error there, and no hang."""
     one, _ = pair
-    waiting = hubbub.spawn(select.select, [one.fileno()], [], [])
+    waiting = hubbub.spawn(select.select, [one.fileno(), *(more if many else ())], [], [])
     hubbub.sleep(0)
     one.close()
     waiting.join(timeout=5)
     assert isinstance(waiting.exception, (OSError, ValueError))
+
+
+def test_waiting_for_many_leaves_nothing(pair: Pair, more: list[Any]) -> None:
+    """Waits for many descriptors, ended by data, time and a kill, keep no descriptor, and each finds what is ready."""
+    one, other = pair
+    before = os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []
+    poller = select.poll()
+    for sock in [one, *more]:
+        poller.register(sock, stdlib.POLLIN)
+    for _ in range(3):
+        hubbub.spawn(other.send, b"x")
+        assert select.select([*more, one], [], [], 5) == ([one], [], [])
+        one.recv(1)
+        hubbub.spawn(other.send, b"x")
+        assert poller.poll(5000) == [(one.fileno(), stdlib.POLLIN)]
+        one.recv(1)
+        assert select.select([*more, one], [], [], 0.001) == ([], [], [])
+        killed = hubbub.spawn(select.select, [*more, one], [], [])
+        hubbub.sleep(0)
+        killed.kill()
+    if before:
+        assert os.listdir("/proc/self/fd") == before
 
 
 def test_select_of_a_regular_file(hub: Hub, tmp_path: Path) -> None:
@@ -156,6 +187,18 @@ def test_select_of_a_regular_file(hub: Hub, tmp_path: Path) -> None:
     with (tmp_path / "file").open("w+") as file:
         assert select.select([file], [file], []) == ([file], [file], [])
         assert select.select([], [], [file], 0.01) == ([], [], [])
+
+
+def test_a_regular_file_among_others(pair: Pair, more: list[Any], tmp_path: Path) -> None:
+    """A regular file in the third list does not disturb the wait for others; with ``poll`` it is ready."""
+    one, other = pair
+    with (tmp_path / "file").open("w+") as file:
+        hubbub.spawn_later(0.01, other.send, b"x")
+        assert select.select([one, *more], [], [file], 5) == ([one], [], [])
+        poller = select.poll()
+        poller.register(more[0], stdlib.POLLIN)
+        poller.register(file, stdlib.POLLIN)
+        assert poller.poll(5000) == [(file.fileno(), stdlib.POLLIN)]
 
 
 def test_two_greenlets_select_one_socket(pair: Pair) -> None:
@@ -216,11 +259,14 @@ def test_poll_sees_hang_up_and_urgent_data(pair: Pair) -> None:
     assert [(fd, bits & stdlib.POLLHUP) for fd, bits in poller.poll(5000)] == [(one.fileno(), stdlib.POLLHUP)]
 
 
-def test_poll_reports_a_closed_descriptor(pair: Pair) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_poll_reports_a_closed_descriptor(pair: Pair, more: list[Any], many: bool) -> None:
     """A descriptor that is closed while ``poll`` waits is reported as POLLNVAL."""
     one, _ = pair
     fd = one.fileno()
     poller = select.poll()
+    for sock in more if many else ():
+        poller.register(sock, stdlib.POLLIN)
     poller.register(fd, stdlib.POLLIN)
     waiting = hubbub.spawn(poller.poll)
     hubbub.sleep(0)

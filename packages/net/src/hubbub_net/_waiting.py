@@ -6,14 +6,15 @@ import errno
 import os
 import select
 from _thread import _local
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from time import monotonic
 from typing import Any
 
 from hubbub.abc import READ, WRITE
 from hubbub.hub import get_hub, sleep
-from hubbub.lowlevel import Waiter, getcurrent
+from hubbub.lowlevel import Waiter, closing, getcurrent, wait_readable, wait_writable
 
 __all__ = ["Deadline", "give_way", "ready_now", "wait_any", "wait_nested"]
 
@@ -70,6 +71,29 @@ def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mappin
     :param timeout: seconds, or None for no limit.
     :returns: False when the time ran out first.
     """
+    if len(interests) == 1 and not others:
+        ((fd, events),) = interests.items()
+        if events in (READ, WRITE):
+            return _wait_one(fd, events, timeout)
+    if _epoll is None:
+        return _wait_watching(interests, timeout)
+    masks = {
+        fd: (select.EPOLLIN if events & READ else 0) | (select.EPOLLOUT if events & WRITE else 0)
+        for fd, events in interests.items()
+    }
+    for fd, bits in (others or {}).items():
+        masks[fd] = masks.get(fd, 0) | bits
+    return _wait_polling(masks, timeout)
+
+
+def _wait_one(fd: int, events: int, timeout: float | None) -> bool:
+    try:
+        return (wait_readable if events == READ else wait_writable)(fd, timeout)
+    except OSError:
+        return True  # closed, or a file that is always ready: who looks again will see
+
+
+def _wait_watching(interests: Mapping[int, int], timeout: float | None) -> bool:
     loop = get_hub().loop
     waiter = Waiter()
 
@@ -78,29 +102,52 @@ def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mappin
             waiter.wake()
 
     with ExitStack() as stack:
-        watched = dict(interests)
-        if others and _epoll is not None:
-            watched[stack.enter_context(_exceptional(others)).fileno()] = READ
-        for fd, events in watched.items():
-            watcher = loop.io(fd, events & (READ | WRITE))
+        for fd, events in interests.items():
+            watcher = loop.io(fd, events)
             stack.callback(watcher.close)
             watcher.start(happened)
         return waiter.wait(timeout)
 
 
-def _exceptional(others: Mapping[int, int]) -> Any:
-    """A descriptor that is readable when one of ``others`` has an event."""
+class _Closing:
+    """Among the watchers of descriptors: asks for no events, but learns when one of them is closed."""
+
+    events = 0
+
+    def __init__(self, closed: Callable[[], None]) -> None:
+        self.descriptor_closed = closed
+
+
+def _wait_polling(masks: Mapping[int, int], timeout: float | None) -> bool:
+    """By a poller of the kernel's for this wait alone: that costs a fraction of so many watchers."""
+    loop = get_hub().loop
     poller = _epoll()
+    notice: Any = _Closing(partial(closing, poller.fileno()))
+    handles = []
     try:
-        for fd, bits in others.items():
+        for fd, bits in masks.items():
             try:
                 poller.register(fd, bits)
             except PermissionError:
-                pass  # a regular file: nothing exceptional ever happens to it
-    except BaseException:
+                if bits & (select.EPOLLIN | select.EPOLLOUT):
+                    return True  # a regular file: always ready, and nothing exceptional ever happens to it
+                continue
+            handle = loop.handle(fd)
+            if handle.watchers is None:
+                handle.watchers = [notice]
+            else:
+                handle.watchers.append(notice)
+            handles.append(handle)
+        return wait_nested(poller.fileno(), timeout)
+    except OSError:
+        return True  # one of them was closed
+    finally:
+        for handle in handles:
+            if handle.watchers is not None:
+                handle.watchers.remove(notice)
+                handle.watchers = handle.watchers or None
+        closing(poller.fileno())
         poller.close()
-        raise
-    return poller
 
 
 def wait_nested(fd: int, timeout: float | None) -> bool:
