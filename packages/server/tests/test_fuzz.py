@@ -49,20 +49,20 @@ def ours(data: bytes) -> Message | None:
     try:
         start = head.find(b"\r\n")
         line = parser.start_line(head[:start])
-        fields = parser.fields(head, start + 2, line.minor)
-        if fields.length == CHUNKED:
+        fields, meaning = parser.fields(head, start + 2, line.minor)
+        if meaning.length == CHUNKED:
             decoder = ChunkDecoder(LIMITS)
             body = decoder.feed(rest)
             if not decoder.done:
                 return None
             rest = decoder.rest
-        elif len(rest) < fields.length:
+        elif len(rest) < meaning.length:
             return None
         else:
-            body, rest = rest[: fields.length], rest[fields.length :]
+            body, rest = rest[: meaning.length], rest[meaning.length :]
     except RequestError as error:
         raise Refused(str(error)) from error
-    return Message(line.method.encode(), line.target.encode(), fields.environ, body, rest)
+    return Message(line.method.encode(), line.target.encode(), fields, body, rest)
 
 
 def theirs(data: bytes) -> Message | None:

@@ -111,7 +111,6 @@ class WSGIServer(StreamServer):
             environ["HTTPS"] = "on"
         environ.update(self._more_environ)
         self.base_env = environ
-        self.parser.forget()
 
     def set_environ(self, environ: dict[str, Any] | None = None) -> None:
         """Replace the extra entries of the environ."""

@@ -15,8 +15,8 @@ from hubbub_server.http.body import Body, Input
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.lent import LentSocket
-from hubbub_server.http.request import Fields, Head
-from hubbub_server.http.response import ResponseHead, error_response
+from hubbub_server.http.request import Head, Meaning
+from hubbub_server.http.response import ResponseHead, error_response, response_head
 
 if TYPE_CHECKING:
     from hubbub_server.http.connection import Connection
@@ -60,13 +60,14 @@ class Exchange:
         start = data.find(b"\r\n")
         try:
             self._request = head = server.parser.start_line(data[:start])
-            self.environ, fields = server.parser.environ(server.base_env, data, start + 2, head.minor)
+            fields, meaning = server.parser.fields(data, start + 2, head.minor)
         except RequestError as error:
             self.lingers = True
             connection.log_refused(data[:start].decode("latin-1"), error)
             connection.send(error_response(error.status, error.detail, not data.startswith(b"HEAD ")))
             return False
-        self._prepare(head, fields)
+        self.environ = {**server.base_env, **fields, **connection.own}
+        self._prepare(head, meaning)
         if server.access_log is None:
             self._call_application()
         else:
@@ -83,10 +84,9 @@ class Exchange:
         )
         return False
 
-    def _prepare(self, head: Head, fields: Fields) -> None:
+    def _prepare(self, head: Head, meaning: Meaning) -> None:
         """Complete the environ."""
         environ = self.environ
-        environ.update(self._connection.own)
         (
             environ["REQUEST_METHOD"],
             environ["REQUEST_URI"],
@@ -98,7 +98,7 @@ class Exchange:
         ) = head
         if authority is not None:
             environ["HTTP_HOST"] = authority
-        _, length, persists, expects, upgrade = fields
+        length, persists, expects, upgrade = meaning
         if length:
             self._body = Body(self._connection, length, expects)
             environ["wsgi.input"] = Input(self._body)
@@ -170,7 +170,7 @@ class Exchange:
                 exc_info = None
         elif self._head is not None:
             raise AssertionError("start_response() was called a second time without exc_info")
-        self._head = ResponseHead(status, headers)
+        self._head = response_head(status, headers)
         return self.write
 
     def write(self, data: bytes) -> None:

@@ -8,7 +8,7 @@ clients repeat themselves. What may hold a secret is not remembered.
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
@@ -16,7 +16,7 @@ from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserU
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 
-__all__ = ["BAD_REQUEST", "CHUNKED", "Fields", "Head", "HeadParser", "check_partial"]
+__all__ = ["BAD_REQUEST", "CHUNKED", "Fields", "Head", "HeadParser", "Meaning", "check_partial"]
 
 CHUNKED = -1
 """The length of a body that says itself where it ends."""
@@ -33,7 +33,7 @@ _REMEMBERED_LINES = 1024
 _REMEMBERED_BYTES = 192
 _REMEMBERED_BLOCKS = 128
 _REMEMBERED_BLOCK = 1024
-_SECRET = ("HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION")
+_SECRET = frozenset({"HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"})
 
 _SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE")
 _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
@@ -43,11 +43,9 @@ BAD_REQUEST = "400 Bad Request"
 """The status of most refusals."""
 
 
-class Fields(NamedTuple):
-    """What the header fields of a request say."""
+class Meaning(NamedTuple):
+    """What the header fields of a request say to the server."""
 
-    environ: dict[str, str]
-    """CGI variables: ``HTTP_*``, ``CONTENT_TYPE``, ``CONTENT_LENGTH``."""
     length: int
     """Bytes of body, or :data:`CHUNKED`."""
     persists: bool | None
@@ -56,6 +54,11 @@ class Fields(NamedTuple):
     """``Expect: 100-continue``."""
     upgrade: bool
     """``Connection: upgrade``, with an ``Upgrade`` other than HTTP/2."""
+
+
+_NOTHING: Final = Meaning(0, None, False, False)
+Fields: TypeAlias = tuple[dict[str, str], Meaning]
+"""CGI variables (``HTTP_*``, ``CONTENT_TYPE``, ``CONTENT_LENGTH``), and what they mean. Neither is to be changed."""
 
 
 class Head(NamedTuple):
@@ -83,7 +86,7 @@ class HeadParser:
         self._limits = limits
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
-        self._blocks: tuple[dict[bytes, tuple[dict[str, Any], Fields]], ...] = ({}, {})
+        self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {})
         self._once: set[int] = set()
 
     def start_line(self, line: bytes) -> Head:
@@ -120,46 +123,37 @@ class HeadParser:
             self._starts[line] = head
         return head
 
-    def environ(self, base: dict[str, Any], data: bytes, start: int, minor: int) -> tuple[dict[str, Any], Fields]:
-        """A new environ: ``base``, which must always be the same, and the fields; see :meth:`fields`."""
-        block = data[start:]
-        memory = self._blocks[minor]
-        known = memory.get(block)
-        if known is not None:
-            template, fields = known
-            return template.copy(), fields
-        fields = self.fields(data, start, minor)
-        environ = base.copy()
-        environ.update(fields.environ)
-        if len(block) <= _REMEMBERED_BLOCK:
-            self._remember(memory, block, environ, fields)
-        return environ, fields
-
-    def _remember(
-        self, memory: dict[bytes, tuple[dict[str, Any], Fields]], block: bytes, environ: dict[str, Any], fields: Fields
-    ) -> None:
-        """Keep a block that is seen for the second time: many differ in something each time."""
-        if hash(block) in self._once:
-            if not any(map(fields.environ.__contains__, _SECRET)):
-                if len(memory) >= _REMEMBERED_BLOCKS:
-                    memory.clear()
-                memory[block] = environ.copy(), fields
-            return
-        if len(self._once) >= _REMEMBERED_BLOCKS:
-            self._once.clear()
-        self._once.add(hash(block))
-
-    def forget(self) -> None:
-        """Forget what was seen."""
-        self._blocks = ({}, {})
-        self._lines.clear()
-        self._starts.clear()
-
     def fields(self, head: bytes, start: int, minor: int) -> Fields:
         """The fields of ``head``, a whole head with its last empty line, whose first field is at ``start``.
 
         :raises RequestError: 400, 413, 417, 431 or 501.
         """
+        block = head[start:]
+        memory = self._blocks[minor]
+        known = memory.get(block)
+        if known is not None:
+            return known
+        environ = self._environ(head, start)
+        if "HTTP_HOST" not in environ and minor:
+            raise RequestError(BAD_REQUEST, "The Host field is missing.")
+        fields = environ, self._judge(environ, minor)
+        if len(block) <= _REMEMBERED_BLOCK and _SECRET.isdisjoint(environ):
+            self._remember(memory, block, fields)
+        return fields
+
+    def _remember(self, memory: dict[bytes, Fields], block: bytes, fields: Fields) -> None:
+        """Keep a block that is seen for the second time: many differ in something each time."""
+        if hash(block) in self._once:
+            if len(memory) >= _REMEMBERED_BLOCKS:
+                memory.clear()
+            memory[block] = fields
+            return
+        if len(self._once) >= _REMEMBERED_BLOCKS:
+            self._once.clear()
+        self._once.add(hash(block))
+
+    def _environ(self, head: bytes, start: int) -> dict[str, str]:
+        """The CGI variables of the fields, all but their meaning checked."""
         limits = self._limits
         if len(head) > limits.header_bytes:
             raise RequestError("431 Request Header Fields Too Large", "The header fields are too long.")
@@ -167,18 +161,14 @@ class HeadParser:
         if len(lines) > limits.header_count:
             raise RequestError("431 Request Header Fields Too Large", "There are too many header fields.")
         _check_syntax(head)
-        pairs: list[Any] = list(map(self._lines.get, lines))
-        for index, pair in enumerate(pairs):
-            if pair is None:
-                pairs[index] = self._split(lines[index])
-        environ: dict[str, str] = dict(pairs)
+        known = self._lines.get
+        pairs = [known(line) or self._split(line) for line in lines]
+        environ = dict(pairs)
         if len(environ) != len(lines):
             environ = _joined(pairs)
         if "" in environ:
             del environ[""]
-        if "HTTP_HOST" not in environ and minor:
-            raise RequestError(BAD_REQUEST, "The Host field is missing.")
-        return self._judge(environ, minor)
+        return environ
 
     def _split(self, line: bytes) -> tuple[str, str]:
         """The CGI variable and the value of one field; the variable is empty if it is not to be seen.
@@ -199,7 +189,7 @@ class HeadParser:
             self._lines[line] = pair
         return pair
 
-    def _judge(self, environ: dict[str, str], minor: int) -> Fields:
+    def _judge(self, environ: dict[str, str], minor: int) -> Meaning:
         """What the fields mean to the server."""
         length = 0
         if "HTTP_TRANSFER_ENCODING" in environ:
@@ -218,7 +208,9 @@ class HeadParser:
             if environ["HTTP_EXPECT"].lower() != "100-continue":
                 raise RequestError("417 Expectation Failed", "The expectation is not known.")
             expects = True
-        return Fields(environ, length, persists, expects, upgrade)
+        if not length and connection is None and not expects:
+            return _NOTHING
+        return Meaning(length, persists, expects, upgrade)
 
     def _check_length(self, value: str) -> int:
         if not _LENGTH.fullmatch(value):

@@ -7,20 +7,22 @@ import time
 from email.utils import formatdate
 from typing import Any, Final
 
-__all__ = ["SERVER", "ResponseHead", "date", "error_response"]
+__all__ = ["SERVER", "ResponseHead", "date", "error_response", "response_head"]
 
 _STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REMEMBERED = 512
+_LONG = 1024
 
-_PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _FORBIDDEN = range(7)
+_PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _SECRET, _FORBIDDEN = range(8)
 _KINDS = {
     "content-length": _LENGTH,
     "date": _DATE,
     "server": _SERVER,
     "connection": _CONNECTION,
     "upgrade": _UPGRADE,
+    "set-cookie": _SECRET,
     "keep-alive": _FORBIDDEN,
     "proxy-connection": _FORBIDDEN,
     "te": _FORBIDDEN,
@@ -31,7 +33,6 @@ SERVER: Final = "hubbub"
 """What the ``Server`` field says: no version, which helps attackers more than anybody else."""
 
 _names: dict[Any, int] = {}
-_statuses: dict[Any, int] = {}
 _today: list[Any] = [0, ""]
 
 
@@ -75,10 +76,6 @@ def _code(status: Any) -> int:
     code = int(status[:3])
     if code < 200 and code != 101:
         raise ValueError(f"an application may answer 101 or 200 and above, not {status!r}")
-    if len(_statuses) >= _REMEMBERED:
-        _statuses.clear()
-    if type(status) is str:
-        _statuses[status] = code
     return code
 
 
@@ -90,17 +87,16 @@ class ResponseHead:
         Features").
     """
 
-    __slots__ = ("_adds", "_lines", "code", "length", "persists")
+    __slots__ = ("_adds", "_text", "code", "length", "persists", "secret")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
-        try:
-            self.code = _statuses[status]
-        except (KeyError, TypeError):
-            self.code = _code(status)
+        self.code = _code(status)
         self.length: int | None = None
         """What ``Content-Length`` said."""
         self.persists = True
         """False when the application said ``Connection: close``."""
+        self.secret = False
+        """Whether it says something that is for this client only."""
         self._adds = True
         lines = ["HTTP/1.1 " + status]
         for name, value in headers:
@@ -114,7 +110,7 @@ class ResponseHead:
         text = "".join(lines)
         if not (text.isascii() and text.isprintable()):  # one look at the whole: nearly always there is nothing to find
             _find_culprit(headers)
-        self._lines = lines
+        self._text = "\r\n".join([*lines, ""])
 
     def _special(self, kind: int, name: str, value: str) -> bool:
         """Note a field that matters to framing. False: it is not sent as it stands."""
@@ -128,6 +124,8 @@ class ResponseHead:
             return False
         if kind in (_DATE, _SERVER):
             self._adds = False
+        elif kind == _SECRET:
+            self.secret = True
         elif kind == _CONNECTION:
             if self.code == 101:
                 return True
@@ -146,16 +144,43 @@ class ResponseHead:
         :param framing: such as ``"Content-Length: 5\\r\\n"``.
         :param connection: such as ``"Connection: close\\r\\n"``.
         """
-        lines = self._lines
         more = date() if self._adds else self._missing()
-        lines.append(f"{more}{framing}{connection}\r\n")
-        return "\r\n".join(lines).encode("latin-1")
+        return f"{self._text}{more}{framing}{connection}\r\n".encode("latin-1")
 
     def _missing(self) -> str:
         """Of ``Date`` and ``Server``, what the application has not said."""
-        given = {line.partition(":")[0].lower() for line in self._lines}
-        lines = [line for line in date().split("\r\n") if line.partition(":")[0].lower() not in given]
-        return "\r\n".join(lines)
+        given = {line.partition(":")[0].lower() for line in self._text.split("\r\n")}
+        return "".join(line for line in date().splitlines(True) if line.partition(":")[0].lower() not in given)
+
+
+_heads: dict[Any, ResponseHead] = {}
+
+
+def response_head(status: str, headers: list[tuple[str, str]]) -> ResponseHead:
+    """The head for what an application said, made and checked once for what it says again and again.
+
+    Raises what :class:`ResponseHead` does.
+    """
+    if type(headers) is not list:
+        headers = list(headers)
+    key = (status, *headers)
+    try:
+        return _heads[key]
+    except (KeyError, TypeError):  # not seen before, or with something in it that has no hash
+        head = ResponseHead(status, headers)
+    if not head.secret and _plain(status, headers):
+        if len(_heads) >= _REMEMBERED:
+            _heads.clear()
+        _heads[key] = head
+    return head
+
+
+def _plain(status: str, headers: list[tuple[str, str]]) -> bool:
+    """Whether it is made of tuples of true str, which are what they compare equal to, and short enough to keep."""
+    if type(status) is not str or not all(type(pair) is tuple for pair in headers):
+        return False
+    texts = [text for pair in headers for text in pair]
+    return all(type(text) is str for text in texts) and sum(map(len, texts)) <= _LONG
 
 
 def _find_culprit(headers: list[tuple[str, str]]) -> None:

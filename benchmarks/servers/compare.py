@@ -1,0 +1,241 @@
+"""Compares servers in turn, each a process of its own: CPU time per request, response times, memory per connection.
+
+Every round runs each contestant once, so that a machine that slows down or speeds up does so for all of them; the
+medians of the rounds are shown. The client is this process. CPU time is the server's, user and system.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import select
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SERVE = Path(__file__).with_name("serve.py")
+LIST_LOOPS = "from importlib.metadata import entry_points as e; print(*sorted(e(group='hubbub.loops').names))"
+REQUESTS = 40_000
+PLAIN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+# What a browser sends, and a cookie of its own in every request, so that no two are the same.
+BROWSER = (
+    b"GET /hello?who=world HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
+    b"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate, br\r\n"
+    b"Accept-Language: en-US,en;q=0.5\r\nCookie: session=%016d\r\n\r\n"
+)
+BODY = b"Hello World!"
+MESSAGE = b"x" * 63 + b"!"
+IDLE = 10_000
+
+
+class Result(NamedTuple):
+    """Of one run, or the medians of several."""
+
+    cpu: float
+    """Microseconds per request."""
+    p50: float
+    """Of the response times, in milliseconds."""
+    p99: float
+    memory: float = 0.0
+    """KiB per idle connection."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A library, in the environment of one interpreter."""
+
+    library: str
+    python: str
+    loop: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.library} {self.loop}".strip()
+
+    @contextmanager
+    def running(self, program: str) -> Iterator[Server]:
+        """The server, until the block ends."""
+        settings = {"HUBBUB_LOOP": self.loop} if self.loop else {}
+        process = subprocess.Popen(
+            [self.python, str(SERVE), self.library, program],
+            env=os.environ | settings,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield Server(process)
+        finally:
+            process.communicate(timeout=30)
+
+
+class Server:
+    """A running contestant."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.port = int(self._read())
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None  # it was asked for
+        return json.loads(self._process.stdout.readline())
+
+    def usage(self) -> dict[str, float]:
+        """What it has used so far: ``cpu`` in seconds, ``memory`` in bytes."""
+        assert self._process.stdin is not None  # it was asked for
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        used: dict[str, float] = self._read()
+        return used
+
+
+def connect(port: int) -> socket.socket:
+    """A client's connection."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=30)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def converse(port: int, connections: int, count: int, request: Callable[[int], bytes], end: bytes) -> list[float]:
+    """Keep one request under way on every connection until ``count`` were answered; the response times, in seconds.
+
+    :param end: with what every answer ends.
+    """
+    socks = {(sock := connect(port)).fileno(): sock for _ in range(connections)}
+    poller = select.epoll()
+    began: dict[int, float] = {}
+    times: list[float] = []
+    now = time.perf_counter
+    sent = 0
+    for fd, sock in socks.items():
+        poller.register(fd, select.EPOLLIN)
+        began[fd] = now()
+        sock.sendall(request(sent))
+        sent += 1
+    while len(times) < count:
+        for fd, _ in poller.poll(30):
+            sock = socks[fd]
+            answer = sock.recv(65536)
+            while not answer.endswith(end):  # a server that sends head and body apart
+                more = sock.recv(65536)
+                if not more:
+                    raise RuntimeError(f"the server closed the connection after {answer!r}")
+                answer += more
+            times.append(now() - began[fd])
+            if sent < count:
+                began[fd] = now()
+                sock.sendall(request(sent))
+                sent += 1
+    poller.close()
+    for sock in socks.values():
+        sock.close()
+    return times
+
+
+def loaded(contestant: Contestant, program: str, connections: int, request: Callable[[int], bytes], end: bytes) -> Result:
+    """One run under load, after a tenth of it to warm up."""
+    with contestant.running(program) as server:
+        converse(server.port, connections, REQUESTS // 10, request, end)
+        before = server.usage()["cpu"]
+        times = converse(server.port, connections, REQUESTS, request, end)
+        used = server.usage()["cpu"] - before
+    cuts = statistics.quantiles(times, n=100)
+    return Result(used / REQUESTS * 1e6, cuts[49] * 1e3, cuts[98] * 1e3)
+
+
+def hello(contestant: Contestant) -> Result:
+    """A request without any field but Host."""
+    return loaded(contestant, "hello", 64, lambda number: PLAIN, BODY)
+
+
+def browser(contestant: Contestant) -> Result:
+    """A request as browsers send it."""
+    return loaded(contestant, "hello", 64, lambda number: BROWSER % number, BODY)
+
+
+def echo(contestant: Contestant) -> Result:
+    """64 bytes sent back by a StreamServer."""
+    return loaded(contestant, "echo", 100, lambda number: MESSAGE, MESSAGE)
+
+
+def idle(contestant: Contestant) -> Result:
+    """Connections that have had an answer and stay."""
+    with contestant.running("hello") as server:
+        converse(server.port, 100, 1000, lambda number: BROWSER % number, BODY)
+        before = server.usage()
+        kept = []
+        began = time.perf_counter()
+        for number in range(IDLE):
+            sock = connect(server.port)
+            sock.sendall(BROWSER % number)
+            while not sock.recv(65536).endswith(BODY):
+                pass
+            kept.append(sock)
+        seconds = time.perf_counter() - began
+        after = server.usage()
+        for sock in kept:
+            sock.close()
+    cpu = (after["cpu"] - before["cpu"]) / IDLE * 1e6
+    each = seconds / IDLE * 1e3
+    return Result(cpu, each, each, (after["memory"] - before["memory"]) / IDLE / 1024)
+
+
+PROGRAMS: dict[str, Callable[[Contestant], Result]] = {"hello": hello, "browser": browser, "echo": echo, "idle": idle}
+
+
+def contestants(arguments: argparse.Namespace) -> list[Contestant]:
+    """Hubbub on each of its loops, then the others."""
+    listed = subprocess.run([arguments.hubbub, "-c", LIST_LOOPS], stdout=subprocess.PIPE, text=True, check=True)
+    found = [Contestant("hubbub", arguments.hubbub, loop) for loop in arguments.loop or listed.stdout.split()]
+    return [*found, Contestant("gevent", arguments.gevent), Contestant("uvicorn", arguments.uvicorn)]
+
+
+def compare(program: str, found: list[Contestant], rounds: int) -> None:
+    """Run one program and print its table."""
+    fit = [one for one in found if not (program == "echo" and one.library == "uvicorn")]
+    results: dict[Contestant, list[Result]] = {one: [] for one in fit}
+    for _ in range(rounds):
+        for contestant, seen in results.items():
+            seen.append(PROGRAMS[program](contestant))
+    print(f"\n{program}: {PROGRAMS[program].__doc__}")
+    print(f"{'':16}{'CPU us':>9}{'p50 ms':>9}{'p99 ms':>9}{'KiB each':>10}   CPU, as a part of the others'")
+    medians = {one: Result(*map(statistics.median, zip(*seen, strict=True))) for one, seen in results.items()}
+    others = {one: result for one, result in medians.items() if one.library != "hubbub"}
+    for contestant, result in medians.items():
+        parts = [f"{result.cpu / other.cpu:.2f} {one.name}" for one, other in others.items() if one != contestant]
+        memory = f"{result.memory:.1f}" if result.memory else ""
+        print(
+            f"{contestant.name:16}{result.cpu:>9.1f}{result.p50:>9.2f}{result.p99:>9.2f}{memory:>10}   "
+            + ("  ".join(parts) if contestant.library == "hubbub" else ""),
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Run what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for library in ("hubbub", "gevent", "uvicorn"):
+        parser.add_argument(f"--{library}", required=True, help=f"the Python of an environment with {library}")
+    parser.add_argument("--loop", action="append", help="of hubbub's; may be given several times (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default: 5)")
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(PROGRAMS)} (default: all)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.programs) - set(PROGRAMS):
+        parser.error(f"no such program: {', '.join(sorted(unknown))}; there are {', '.join(PROGRAMS)}")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # the servers inherit it
+    for program in arguments.programs or PROGRAMS:
+        compare(program, contestants(arguments), arguments.rounds)
+
+
+if __name__ == "__main__":
+    main()
