@@ -141,7 +141,9 @@ def converse(port: int, connections: int, count: int, request: Callable[[int], b
     return times
 
 
-def loaded(contestant: Contestant, program: str, connections: int, request: Callable[[int], bytes], end: bytes) -> Result:
+def loaded(
+    contestant: Contestant, program: str, connections: int, request: Callable[[int], bytes], end: bytes
+) -> Result:
     """One run under load, after a tenth of it to warm up."""
     with contestant.running(program) as server:
         converse(server.port, connections, REQUESTS // 10, request, end)

@@ -10,6 +10,8 @@ from typing import Any
 import hubbub
 import pytest
 from hubbub_server import Limits
+from hubbub_server.http.body import Body
+from hubbub_server.http.request import CHUNKED
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -202,6 +204,44 @@ def test_pipelining_is_fair(serve: Any, connect: Any) -> None:
     modest.response()
     assert served.index("/") < 1500
     hubbub.killall([sender, reader])
+
+
+class Supply:
+    """A source of a body that notes how much work it is told of."""
+
+    limits = Limits()
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.work = 0
+
+    def body_data(self, size: int) -> bytes:
+        data, self.data = self.data[:size], self.data[size:]
+        self.work += len(data)
+        return data
+
+    buffered = body_data
+
+    def give_back(self, data: bytes) -> None:
+        assert not data
+
+    def send_continue(self) -> None:
+        raise AssertionError("nobody waits for that")
+
+    def take_turn(self, size: int) -> None:
+        self.work += size
+
+
+def test_tiny_chunks_are_work() -> None:
+    """Decoding many small chunks counts as work after which others get their turn, as moving many bytes does."""
+    works = []
+    for size in (1, 8192):
+        source = Supply(b"%x\r\n%b\r\n" % (size, b"x" * size) * (819200 // (size + 5)) + b"0\r\n\r\n")
+        body = Body(source, CHUNKED, expects=False)
+        while body.next():
+            pass
+        works.append(source.work)
+    assert works[0] > 50 * works[1]
 
 
 def test_many_stalled_clients(serve: Any, connect: Any) -> None:

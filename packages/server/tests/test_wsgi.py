@@ -574,6 +574,57 @@ def test_upgrade(serve: Any, connect: Any) -> None:
     client.until(b"LATE")
 
 
+@pytest.mark.parametrize(
+    ("version", "more"),
+    [(b"1.0", b""), (b"1.1", b"Content-Length: 2\r\n"), (b"1.1", b"Transfer-Encoding: chunked\r\n")],
+)
+def test_upgrade_that_cannot_be(serve: Any, talk: Any, version: bytes, more: bytes) -> None:
+    """Neither HTTP/1.0 nor a request with a body is offered an upgrade (RFC 9110, 7.8)."""
+    offered: list[bool] = []
+
+    def application(environ: Any, start_response: Any) -> Any:
+        offered.append(bool({"hubbub.upgrade", "werkzeug.socket", "HTTP_UPGRADE"} & set(environ)))
+        return hello(environ, start_response)
+
+    head = b"GET / HTTP/%b\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: y\r\n%b\r\n0\r\n\r\n" % (version, more)
+    assert talk(serve(application), head).startswith(b"HTTP/1.1 200")
+    assert offered == [False]
+
+
+def test_response_heads_are_not_mixed_up(serve: Any, connect: Any) -> None:
+    """A response is never given what another said, however alike the two are."""
+
+    class Text(str):
+        __slots__ = ()
+
+    answers: list[Any] = [
+        ("200 OK", [("A", "b")]), ("200 OK", [("A", "c")]), ("200 OK", [("a", "b")]), ("201 OK", [("A", "b")]),
+        ("200 OK", [("A", "b"), ("C", "d")]), ("200 OK", [("C", "d"), ("A", "b")]),
+        ("200 OK", [(Text("A"), Text("b"))]), ("200 OK", [["A", "b"]]),
+        ("200 OK", [("Set-Cookie", "x=1")]), ("200 OK", [("Set-Cookie", "x=2")]),
+        ("200 OK", [("Connection", "keep-alive"), ("Date", "yesterday")]), ("200 OK", [("Server", "x")]),
+        ("200 OK", ()), ("200 OK", iter([("A", "b")])),
+    ]  # fmt: skip
+    order = [*range(len(answers)), *range(len(answers) - 1), *reversed(range(len(answers) - 1))]
+    todo = iter(order)
+
+    def application(environ: Any, start_response: Any) -> Any:
+        status, headers = answers[next(todo)]
+        start_response(status, headers)
+        return [b"x"]
+
+    client = connect(serve(application))
+    for index in order:
+        status, headers = answers[index]
+        client.send(GET)
+        response = client.response()
+        assert response.status == int(status[:3])
+        given = [("A", "b")] if index == 13 else [(name, value) for name, value in headers if name != "Connection"]
+        expected = {name.lower(): value for name, value in given}
+        assert {**response.headers, **expected} == response.headers
+        assert set(response.headers) == {"date", "server", "content-length", *expected}
+
+
 def test_h2c_is_ignored(serve: Any, connect: Any) -> None:
     """An upgrade to HTTP/2 is ignored: the request, body and all, is answered over HTTP/1.1."""
 

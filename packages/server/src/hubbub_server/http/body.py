@@ -23,6 +23,9 @@ _NOT_IN_TRAILERS = frozenset(
      b"authorization", b"expect", b"upgrade"}
 )  # fmt: skip
 _PIECE = 65536
+_CODED_PIECE = 16384
+_CHUNK_COST = 1024
+"""What decoding a chunk costs, in bytes that could be moved instead."""
 
 
 class ChunkDecoder:
@@ -35,6 +38,8 @@ class ChunkDecoder:
         self._state = self._size
         self._extensions = 0
         self._trailers = 0
+        self.count = 0
+        """Chunks so far."""
         self.total = 0
         """Bytes of body so far."""
         self.done = False
@@ -74,6 +79,7 @@ class ChunkDecoder:
             if self._extensions > self._limits.chunk_extension_bytes:
                 raise RequestError(BAD_REQUEST, "The chunk extensions are too long.")
         self._left = int(match[1], 16)
+        self.count += 1
         self.total += self._left
         limit = self._limits.body_bytes
         if limit is not None and self.total > limit:
@@ -142,6 +148,9 @@ class Source(Protocol):
     def send_continue(self) -> None:
         """Tell the client to go on."""
 
+    def take_turn(self, size: int) -> None:
+        """Let others run after so much work, counted in bytes moved."""
+
 
 class Body:
     """The rest of a request's body, in pieces."""
@@ -192,25 +201,28 @@ class Body:
                 return piece
         return b""
 
-    def _wanted(self) -> int:
-        return _PIECE if self._decoder is not None else min(self._left, _PIECE)
+    def _wanted(self, coded: int = _CODED_PIECE) -> int:
+        return coded if self._decoder is not None else min(self._left, _PIECE)
 
     def _take(self, data: bytes) -> bytes:
-        if self._decoder is None:
+        decoder = self._decoder
+        if decoder is None:
             self._left -= len(data)
             self.done = not self._left
             return data
-        piece = self._decoder.feed(data)
-        if self._decoder.done:
+        before = decoder.count
+        piece = decoder.feed(data)
+        if decoder.done:
             self.done = True
-            self._source.give_back(self._decoder.rest)
+            self._source.give_back(decoder.rest)
+        self._source.take_turn((decoder.count - before) * _CHUNK_COST)
         return piece
 
     def look_ahead(self) -> None:
         """Decode what was received already, so that what is wrong with it shows before the response begins."""
         if self.done or self.error is not None:
             return
-        data = self._source.buffered(self._wanted())
+        data = self._source.buffered(self._wanted(_PIECE))
         if data:
             try:
                 self._early += self._take(data)

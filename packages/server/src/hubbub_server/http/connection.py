@@ -206,7 +206,7 @@ class Connection:
         if data:
             return data
         server = self.server
-        self._take_turn(size)
+        self.take_turn(size)
         self._phase = _READING
         began = server.ticks
         self.deadline = began + self._body_patience
@@ -261,7 +261,7 @@ class Connection:
             sent = self.sock.send(view)
             view = view[sent:]
             self._note_wait(began, sent)
-            self._take_turn(sent)
+            self.take_turn(sent)
 
     def _note_wait(self, began: float, sent: int) -> None:
         """What was sent since the turn ``began`` of the clock earns the client more time."""
@@ -292,7 +292,7 @@ class Connection:
                 count -= sent
                 self._note_wait(began, sent)
                 began = server.ticks
-                self._take_turn(sent)
+                self.take_turn(sent)
         except ClientDisconnected:
             raise
         except OSError as error:
@@ -301,8 +301,8 @@ class Connection:
             self.deadline = _NEVER
             self._phase = _RUNNING
 
-    def _take_turn(self, size: int) -> None:
-        """Let others run when this connection has moved much without a wait."""
+    def take_turn(self, size: int) -> None:
+        """Let others run when this connection has moved much, or done what takes as long, without a wait."""
         self._turn += size
         if self._turn >= _TURN:
             self._turn = 0
@@ -347,7 +347,7 @@ class Connection:
             if not data:
                 return
             left -= len(data)
-            self._take_turn(len(data))
+            self.take_turn(len(data))
 
     def _end_writing(self) -> None:
         if self.server.ssl_enabled:

@@ -26,7 +26,7 @@ _START = re.compile(rb"(" + _TOKEN + rb") ([!$-;=?-\[\]-~]+) HTTP/1\.([01])")
 _VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/([0-9])\.([0-9])")
 _METHOD_START = re.compile(rb"[A-Z\-]{1,32}(?: |\Z)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_HOST = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+;=%]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
+_HOST = re.compile(r"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)([^?]*)(\?.*)?", re.IGNORECASE | re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REMEMBERED_LINES = 1024
@@ -38,6 +38,7 @@ _SECRET = frozenset({"HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZAT
 _SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE")
 _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
 _KEYS: dict[bytes, str] = {}
+_FRAMING = ("CONTENTLENGTH", "TRANSFERENCODING")
 
 BAD_REQUEST = "400 Bad Request"
 """The status of most refusals."""
@@ -103,6 +104,8 @@ class HeadParser:
         # By itself, because of the fields that follow it those seen before are not checked again.
         _check_syntax(line + b"\r\nHost: x\r\n\r\n")
         method, target, minor = match.groups()
+        if method == b"CONNECT":  # any answer but a refusal would open a tunnel (RFC 9110, 9.3.6)
+            raise RequestError("501 Not Implemented", "This is no proxy.")
         authority: str | None = None
         place = target
         if target[0] != 47:  # not "/"
@@ -202,7 +205,7 @@ class HeadParser:
         if connection is not None:
             persists = _USUAL.get(connection)
             if persists is None:
-                persists, upgrade = _check_connection(connection, environ)
+                persists, upgrade = _check_connection(connection, environ, length, minor)
         expects = False
         if "HTTP_EXPECT" in environ and minor:
             if environ["HTTP_EXPECT"].lower() != "100-continue":
@@ -223,9 +226,14 @@ class HeadParser:
 
 
 def _key(name: bytes) -> str:
-    """The CGI variable of a field's name."""
+    """The CGI variable of a field's name.
+
+    :raises RequestError: 400, what others may take for a field of the framing.
+    """
     text = name.decode("ascii").upper()
     key = text.replace("-", "_")
+    if re.sub("[^A-Z]", "", text) in _FRAMING and text not in ("CONTENT-LENGTH", "TRANSFER-ENCODING"):
+        raise RequestError(BAD_REQUEST, "The name of a field is too much like that of another.")
     if "_" in text or text == "PROXY":
         # With an underscore it would pass for another field; HTTP_PROXY is read by HTTP clients as a setting.
         key = ""
@@ -279,12 +287,13 @@ def _check_coding(environ: dict[str, str], minor: int) -> int:
     return CHUNKED
 
 
-def _check_connection(value: str, environ: dict[str, str]) -> tuple[bool | None, bool]:
+def _check_connection(value: str, environ: dict[str, str], length: int, minor: int) -> tuple[bool | None, bool]:
     options = [option.strip(" \t") for option in value.lower().split(",")]
     persists = False if "close" in options else True if "keep-alive" in options else None
     upgrade = "upgrade" in options and "HTTP_UPGRADE" in environ
-    if upgrade and "h2c" in environ["HTTP_UPGRADE"].lower():
-        # A server may ignore an upgrade (RFC 9110, 7.8); the application must not see one that nobody can serve.
+    if upgrade and (length or not minor or "h2c" in environ["HTTP_UPGRADE"].lower()):
+        # A server may ignore an upgrade, and must in HTTP/1.0 (RFC 9110, 7.8). The application must not see one that
+        # nobody can serve: HTTP/2, or one in the midst of a body.
         del environ["HTTP_UPGRADE"]
         environ.pop("HTTP_HTTP2_SETTINGS", None)
         upgrade = False
@@ -293,8 +302,6 @@ def _check_connection(value: str, environ: dict[str, str]) -> tuple[bool | None,
 
 def _other_form(method: bytes, target: bytes) -> tuple[bytes, str | None]:
     """The path and query, and the authority, of a target that is no path (RFC 9112, 3.2)."""
-    if method == b"CONNECT":
-        raise RequestError("501 Not Implemented", "This is no proxy.")
     if target == b"*":
         if method != b"OPTIONS":
             raise RequestError(BAD_REQUEST, "The target * is for OPTIONS.")
