@@ -220,6 +220,31 @@ def test_environ_is_fresh(serve: Any, connect: Any) -> None:
         assert client.response().body == b"False x"
 
 
+def test_cookies(serve: Any, connect: Any) -> None:
+    """Cookies arrive as they were sent, wherever they stand and however often the rest was seen; two are joined."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        names = ("HTTP_COOKIE", "HTTP_A", "HTTP_HOST")
+        return [repr([environ.get(name) for name in names]).encode()]
+
+    client = connect(serve(application))
+    for number in range(4):
+        for fields, cookie, other in (
+            ("Cookie: n=%d\r\nHost: x\r\nA: b\r\n", "n=%d", "b"),
+            ("Host: x\r\nCookie: n=%d\r\nA: c\r\n", "n=%d", "c"),
+            ("Host: x\r\nA: d\r\nCookie: n=%d\r\n", "n=%d", "d"),
+            ("Host: x\r\nA: Cookie: 5\r\ncookie:n=%d \r\n", "n=%d", "Cookie: 5"),
+            ("Host: x\r\nCookie: n=%d\r\nA: e\r\nCookie: f\r\n", "n=%d; f", "e"),
+            ("Host: x\r\nCookie: \t n=%d; \xe9\t\r\n", "n=%d; \xe9", None),
+            ("Host: x\r\nA: d\r\n", None, "d"),
+        ):
+            text = fields % number if "%" in fields else fields
+            wanted = cookie % number if cookie else None
+            client.send(f"GET / HTTP/1.1\r\n{text}\r\n".encode("latin-1"))
+            assert client.response().body.decode() == repr([wanted, other, "x"])
+
+
 def test_absolute_target(serve: Any, connect: Any) -> None:
     """An absolute target is taken apart, and its host replaces the Host field (RFC 9112, 3.2.2)."""
 

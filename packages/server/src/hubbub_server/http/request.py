@@ -36,6 +36,9 @@ _REMEMBERED_BLOCK = 1024
 _SECRET = frozenset({"HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"})
 
 _SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE")
+# As nearly every client sends it; written in other ways, it is a field like others.
+_COOKIE = b"\r\nCookie: "
+_COOKIE_LINE = re.compile(rb"\r\nCookie: ([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)")
 _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
 _KEYS: dict[bytes, str] = {}
 _FRAMING = ("CONTENTLENGTH", "TRANSFERENCODING")
@@ -87,7 +90,7 @@ class HeadParser:
         self._limits = limits
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
-        self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {})
+        self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {}, {}, {})
         self._once: set[int] = set()
 
     def start_line(self, line: bytes) -> Head:
@@ -129,14 +132,31 @@ class HeadParser:
     def fields(self, head: bytes, start: int, minor: int) -> Fields:
         """The fields of ``head``, a whole head with its last empty line, whose first field is at ``start``.
 
+        The rest of a block with a cookie in it is as often seen before as other blocks are, so it is looked at by
+        itself: no line of a block depends on another, once none is folded.
+
         :raises RequestError: 400, 413, 417, 431 or 501.
         """
+        if len(head) > self._limits.header_bytes:
+            raise RequestError("431 Request Header Fields Too Large", "The header fields are too long.")
+        cookie = head.find(_COOKIE, start - 2)
+        if cookie >= 0:
+            end = head.find(b"\r\n", cookie + 2)
+            match = _COOKIE_LINE.fullmatch(head, cookie, end)
+            if match is not None:
+                fields, meaning = self._block(head[:cookie] + head[end:], start, minor, 1)
+                if "HTTP_COOKIE" not in fields:
+                    return {**fields, "HTTP_COOKIE": match[1].decode("latin-1")}, meaning
+        return self._block(head, start, minor, 0)
+
+    def _block(self, head: bytes, start: int, minor: int, more: int) -> Fields:
+        """The fields of a head from which ``more`` lines were taken out."""
         block = head[start:]
-        memory = self._blocks[minor]
+        memory = self._blocks[minor + more * 2]
         known = memory.get(block)
         if known is not None:
             return known
-        environ = self._environ(head, start)
+        environ = self._environ(head, start, more)
         if "HTTP_HOST" not in environ and minor:
             raise RequestError(BAD_REQUEST, "The Host field is missing.")
         fields = environ, self._judge(environ, minor)
@@ -155,13 +175,10 @@ class HeadParser:
             self._once.clear()
         self._once.add(hash(block))
 
-    def _environ(self, head: bytes, start: int) -> dict[str, str]:
+    def _environ(self, head: bytes, start: int, more: int) -> dict[str, str]:
         """The CGI variables of the fields, all but their meaning checked."""
-        limits = self._limits
-        if len(head) > limits.header_bytes:
-            raise RequestError("431 Request Header Fields Too Large", "The header fields are too long.")
         lines = head[start:-4].split(b"\r\n") if start < len(head) - 2 else []
-        if len(lines) > limits.header_count:
+        if len(lines) + more > self._limits.header_count:
             raise RequestError("431 Request Header Fields Too Large", "There are too many header fields.")
         _check_syntax(head)
         known = self._lines.get
