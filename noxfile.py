@@ -587,3 +587,19 @@ def bench(session: nox.Session) -> None:
         *session.posargs,
     )
     warn(session, unbuilt)
+
+
+@nox.session(venv_backend="none", default=False, name="bench-servers")
+def bench_servers(session: nox.Session) -> None:
+    """Compare servers with gevent's and with uvicorn; arguments go to benchmarks/servers/compare.py."""
+    ours, unbuilt = development(session, testing=False)
+    rivals = {name: Environment(session, STATE / name) for name in ("gevent", "uvicorn")}
+    for name, environment in rivals.items():
+        environment.requirements(REQUIREMENTS / f"{name}.txt")
+    pythons = {"hubbub": ours, **rivals}
+    ours.run(
+        ROOT / "benchmarks" / "servers" / "compare.py",
+        *(f"--{name}={environment.python}" for name, environment in pythons.items()),
+        *session.posargs,
+    )
+    warn(session, unbuilt)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import hubbub
+from greenlet import getcurrent
 from hubbub.io import Socket
 
 from hubbub_server._listener import bind, parse_address
@@ -111,19 +112,24 @@ class StreamServer(BaseServer):
         sock.close()
 
     def _run_handler(self, sock: Any, address: Any) -> None:
-        if self.ssl_context is None:
-            super()._run_handler(sock, address)
-            return
+        if self.ssl_context is not None:
+            try:
+                sock = self.wrap_socket(sock)
+            except OSError as error:
+                self.handshake_failed(error, address)
+                sock.close()
+                return
+            except BaseException:
+                sock.close()
+                raise
+        # As in the base class, without a *args: such a call takes C stack, which is kept for every waiting connection.
+        current = getcurrent()
+        self._handlers.add(current)
         try:
-            wrapped = self.wrap_socket(sock)
-        except OSError as error:
-            self.handshake_failed(error, address)
-            sock.close()
-            return
-        except BaseException:
-            sock.close()
-            raise
-        super()._run_handler(wrapped, address)
+            self._handle(sock, address)
+        finally:
+            self._handlers.discard(current)
+            self.do_close(sock, address)
 
     def wrap_socket(self, sock: Any) -> Any:
         """The TLS socket for an accepted connection, its handshake done.

@@ -103,6 +103,7 @@ class Connection:
             exchange = Exchange(self, not (server.stopping or count == left))
             if not exchange.run(data):
                 return exchange.lingers
+            del exchange, data  # a connection that waits for its next request holds nothing of the last
             if self._buffer:
                 hubbub.sleep(0)  # a client that sends many requests at once waits its turn
 
