@@ -61,6 +61,16 @@ def test_all_or_nothing(patches: dict[str, Any], target: Any) -> None:
     assert not hubbub_monkey.is_anything_patched()
 
 
+def test_warnings_as_errors(patches: dict[str, Any], target: Any) -> None:
+    """Where warnings are errors, one of patching's undoes it all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(PatchWarning, match="in a greenlet"):
+            greenlet(hubbub_monkey.patch_all).switch()
+    assert target.function() == "old"
+    assert not hubbub_monkey.is_anything_patched()
+
+
 def new() -> str:
     """Another replacement."""
     return "newer"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,3 +79,40 @@ def test_nothing(patches: dict[str, Any]) -> None:
     assert not report
     assert "left socket: hubbub-net is not installed" in str(report)
     assert str(hubbub_monkey.Report()) == "nothing to patch"
+
+
+def test_early_objects(python: Callable[..., Any]) -> None:
+    """Sockets, thread-local data and locks that are older than the patches, and stay what they are, are warned of."""
+    source = """
+import hubbub_monkey, socket, threading, warnings
+class Holder: pass
+holder = Holder()
+holder.sock = socket.socket()
+local = threading.local()
+held = threading.Lock()
+held.acquire()
+free = threading.Lock()
+pair = (threading.Lock(),)
+warnings.simplefilter("ignore")
+for text in hubbub_monkey.patch_all().warnings: print(text)
+print(type(free).__module__)
+"""
+    assert python(source).stdout.splitlines() == [
+        "locks stay native that are held, or kept where they cannot be exchanged: __main__.held, __main__.pair (tuple)",
+        "objects of _thread._local that were made before patching stay as they are: __main__.local",
+        "objects of socket.socket that were made before patching stay as they are: "
+        "an object of __main__.Holder, as sock",
+        "hubbub.thread",
+    ]
+
+
+def test_no_early_objects(python: Callable[..., Any]) -> None:
+    """The standard library's own objects, and those of hubbub, are nothing to warn of."""
+    source = """
+import asyncio, concurrent.futures.process, http.client, logging, multiprocessing.pool, ssl, urllib.request
+import hubbub, hubbub_net.socket, hubbub_net.ssl
+hubbub.sleep(0)
+import hubbub_monkey
+print(hubbub_monkey.patch_all().warnings)
+"""
+    assert python(source).stdout == "()\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Python = Callable[..., Any]
@@ -28,3 +29,27 @@ print({value.__module__ for value in vars(signal).values() if inspect.isfunction
 print(signal.set_wakeup_fd.__doc__ is not None, signal.set_wakeup_fd(-1))
 """
     assert python(FIRST + source).stdout.splitlines() == ["{'signal'}", "True -1"]
+
+
+HELD = """
+import importlib, pkgutil, sys
+if sys.argv[1:]:
+    import hubbub_monkey
+    hubbub_monkey.patch_all()
+for top in ("hubbub", "hubbub_net"):
+    for found in pkgutil.walk_packages(importlib.import_module(top).__path__, f"{top}."):
+        importlib.import_module(found.name)
+for name, module in sorted(sys.modules.items()):
+    if name.partition(".")[0] in ("hubbub", "hubbub_net"):
+        for key, value in sorted(vars(module).items()):
+            if callable(value):
+                print(name, key, getattr(value, "__module__", ""), getattr(value, "__qualname__", ""))
+"""
+
+
+def test_originals(python: Python, tmp_path: Path) -> None:
+    """Modules of hubbub that are imported only after patching have the same originals as those imported before it."""
+    early = python(HELD).stdout.splitlines()
+    assert len(early) > 500
+    late = python("", str(tmp_path / "script.py"), "late").stdout.splitlines()
+    assert sorted(set(late) ^ set(early)) == []

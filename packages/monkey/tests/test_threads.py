@@ -184,6 +184,34 @@ print(order)
     assert run(source, first) == ["{'hubbub.thread'} True", "[0, 1, 2]", "[0, 0, 1, 1, 2, 2]"]
 
 
+def test_one_lock_stays_one(python: Python) -> None:
+    """A lock that somebody keeps where nothing can be put in its place stays native everywhere."""
+    source = """
+import threading
+class Slotted:
+    __slots__ = ("lock", "empty")
+    def __init__(self): self.lock = threading.Lock()
+slotted = Slotted()
+lock = threading.Lock()
+pair = (lock,)
+acquired = threading.Lock()
+acquire = acquired.acquire
+def default(lock=threading.Lock()): return lock
+inner = default()
+condition = threading.Condition()
+hidden = condition._lock, condition
+import hubbub_monkey
+import warnings; warnings.simplefilter("ignore")
+hubbub_monkey.patch_all()
+print(lock is pair[0], acquire.__self__ is acquired, inner is default(), condition._lock is hidden[0])
+print(type(slotted.lock).__module__, type(lock).__module__)
+with condition: print("taken")
+hubbub_monkey.unpatch_all()
+print(type(slotted.lock).__module__)
+"""
+    assert python(source).stdout.splitlines() == ["True True True True", "hubbub.thread _thread", "taken", "_thread"]
+
+
 def test_unpatch(python: Python) -> None:
     """unpatch_all gives native threads and locks back, to objects made before patching too."""
     source = """

@@ -64,15 +64,15 @@ class _EndOfNative:
     """
 
     def __init__(self, native: Any) -> None:
-        self._native = native
+        self.native = native
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._native, name)
+        return getattr(self.native, name)
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """As the lock's."""
         pause, left = 0.001, timeout if timeout >= 0 else float("inf")
-        while not self._native.acquire(False):
+        while not self.native.acquire(False):
             if not blocking or left <= 0:
                 return False
             step = min(pause, left)
@@ -84,22 +84,23 @@ class _EndOfNative:
 
 def adopt_threads() -> Callable[[], None]:
     """Make threads joinable cooperatively that run already, the main thread among them; returns what undoes it."""
-    undone: list[tuple[Any, Any]] = []
+    before: list[tuple[Any, _EndOfNative]] = []
     for thread in threading.enumerate():
         native = getattr(thread, "_tstate_lock", None)
         if native is None:
             continue
-        mine: Any = _EndOfNative(native)
+        wrapped = _EndOfNative(native)
+        mine: Any = wrapped
         if thread is _main_thread():
             mine = LockType()
             mine.acquire()
-        undone.append((thread, native))
+        before.append((thread, wrapped))
         _swap(thread, native, mine)
 
     def undo() -> None:
-        for thread, native in undone:
+        for thread, wrapped in before:
             if getattr(thread, "_tstate_lock", None) is not None:
-                _swap(thread, thread._tstate_lock, native)
+                _swap(thread, thread._tstate_lock, wrapped.native)
 
     return undo
 

@@ -2,7 +2,8 @@
 
 A native lock that one greenlet holds while it waits for something stops the whole native thread as soon as another
 wants it. So every free native lock in a module, an object, a list or a closure gets a cooperative one in its place, the
-same for all who hold it. Locks that are held, and those in tuples and C objects, cannot be exchanged.
+same for all who hold it. A lock that is held stays native, and so does one that somebody has where nothing can be put
+in its place, in a tuple or a C object: two locks in place of one would keep nobody out.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import threading
 from _thread import RLock as _thread_rlock
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
-from types import CellType, ModuleType
+from types import BuiltinMethodType, CellType, MemberDescriptorType, ModuleType
 from typing import Any
 
 from hubbub.thread import LockType, RLock
+
+from hubbub_monkey._whereabouts import owner, told
 
 __all__ = ["Exchange"]
 
@@ -57,6 +60,7 @@ class Exchange:
         self._new: dict[int, tuple[Any, Any]] = {}
         self._undo: list[Callable[[], None]] = []
         self._kept: dict[int, Any] = {}
+        self._fixed: dict[int, Any] = {}
 
     def run(self) -> None:
         """Exchange what can be exchanged."""
@@ -64,15 +68,36 @@ class Exchange:
         for item in everything:
             if _spared(vars(item).get("__name__") if type(item) is ModuleType else type(item).__module__):
                 _keep(item, self._kept)
-        for item in everything:
-            if id(item) not in self._kept and item is not everything and self._concerns(item):
-                self._in(item)
-        for item in everything:
-            if type(item) is _Condition and id(item) not in self._kept:
-                self._in_condition(item)
+        conditions = [item for item in everything if type(item) is _Condition and id(item) not in self._kept]
+        methods = {id(value) for item in conditions for value in vars(item).values() if not _in_use(item)}
+        holders = [item for item in everything if id(item) not in self._kept and self._concerns(item)]
+        for item in holders:
+            if not isinstance(item, _Condition) and id(item) not in methods and not _is_hook(item, everything, holders):
+                self._fix(item)
+        for item in holders:
+            self._in(item)
+        for item in conditions:
+            self._in_condition(item)
+
+    def left(self) -> str:
+        """Which locks stay native though somebody has them, in a sentence; nothing if there are none."""
+        mine = self._fixed, self._new, self._kept
+        found = [name for lock in self._fixed.values() if (name := owner(lock, *mine))]
+        return (
+            f"locks stay native that are held, or kept where they cannot be exchanged: {told(found)}" if found else ""
+        )
 
     def _concerns(self, item: Any) -> bool:
         return any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item))
+
+    def _fix(self, holder: Any) -> None:
+        """Note the locks that must stay, because they are in ``holder``."""
+        if isinstance(holder, dict | list | CellType):
+            return
+        own = {id(value) for value in _attributes(holder).values()}
+        for inner in gc.get_referents(holder):
+            if type(inner) in _NATIVE and id(inner) not in own and id(inner) not in self._kept:
+                self._fixed[id(inner)] = inner
 
     def _in(self, holder: Any) -> None:
         if isinstance(holder, dict):
@@ -84,7 +109,7 @@ class Exchange:
         elif isinstance(holder, CellType):
             self._set(lambda _, value: setattr(holder, "cell_contents", value), None, holder.cell_contents)
         elif type(holder) is not _Condition:
-            for name, value in list(getattr(holder, "__dict__", {}).items()):
+            for name, value in _attributes(holder).items():
                 self._set(lambda name, value: object.__setattr__(holder, name, value), name, value)
 
     def _set(self, put: Callable[[Any, Any], Any], key: Any, old: Any) -> None:
@@ -95,12 +120,12 @@ class Exchange:
 
     def _replacement(self, old: Any) -> Any:
         """The cooperative lock for ``old``; None if it is no native lock, or one that cannot be exchanged."""
-        if type(old) not in _NATIVE or id(old) in self._kept:
+        if type(old) not in _NATIVE or id(old) in self._kept or id(old) in self._fixed:
             return None
         known = self._new.get(id(old))
         if known is None:
             if not _is_free(old):
-                self._kept[id(old)] = old
+                self._fixed[id(old)] = old
                 return None
             known = self._new[id(old)] = (old, LockType() if type(old) is NativeLock else RLock())
         return known[1]
@@ -108,7 +133,7 @@ class Exchange:
     def _in_condition(self, condition: Any) -> None:
         """A condition keeps methods of its lock: it is made anew around the new one."""
         old = condition.__dict__.get("_lock")
-        if condition.__dict__.get("_waiters"):
+        if _in_use(condition):
             return
         new = self._new[id(old)][1] if id(old) in self._new else self._replacement(old)
         if new is None:
@@ -127,6 +152,38 @@ class Exchange:
         """Put the native locks back."""
         while self._undo:
             self._undo.pop()()
+
+
+def _is_hook(item: Any, *mine: object) -> bool:
+    """Whether this is a lock's method that only the interpreter has, as ``os.register_at_fork`` gives it.
+
+    :param mine: lists of the caller's.
+    """
+    if type(item) is not BuiltinMethodType:
+        return False
+    lists = gc.get_referrers(item)
+    known = {id(other) for other in (lists, *mine)}
+    return all(
+        id(holder) in known or (type(holder) is list and all(id(other) in known for other in gc.get_referrers(holder)))
+        for holder in lists
+    )
+
+
+def _attributes(holder: Any) -> dict[str, Any]:
+    """What an object has in its dictionary, and in slots."""
+    found = dict(getattr(holder, "__dict__", {}))
+    for kind in type(holder).__mro__:
+        for name, slot in vars(kind).items():
+            if type(slot) is MemberDescriptorType and not name.startswith("__"):
+                try:
+                    found[name] = slot.__get__(holder)
+                except AttributeError:  # an empty slot
+                    continue
+    return found
+
+
+def _in_use(condition: Any) -> bool:
+    return bool(vars(condition).get("_waiters"))
 
 
 def _is_free(lock: Any) -> bool:

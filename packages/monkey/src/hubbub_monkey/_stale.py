@@ -6,19 +6,17 @@ about it afterwards in general (the name may be a default argument, or bound in 
 
 from __future__ import annotations
 
-import ast
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any
 
 from hubbub_monkey import _journal
+from hubbub_monkey._whereabouts import is_ours
 from hubbub_monkey.report import Replacement, Stale
 
 __all__ = ["find"]
 
-_OURS = "hubbub"
 _KINDS = (FunctionType, BuiltinFunctionType, type)
 
 
@@ -28,16 +26,11 @@ def find(replacements: Iterable[Replacement]) -> Iterator[Stale]:
     if not originals:
         return
     for name, module in sorted(sys.modules.items()):
-        if isinstance(module, ModuleType) and not _exempt(name):
+        if isinstance(module, ModuleType) and not is_ours(name):
             yield from _in_module(name, module, originals)
     for item in originals.values():
         if isinstance(item.old, type):
             yield from _subclasses(item)
-
-
-def _exempt(name: str) -> bool:
-    top = name.partition(".")[0]
-    return top == _OURS or top.startswith(f"{_OURS}_")
 
 
 def _in_module(holder: str, module: ModuleType, originals: dict[int, Replacement]) -> Iterator[Stale]:
@@ -62,40 +55,17 @@ def _home(holder: str, name: str, item: Replacement) -> bool:
 def _subclasses(item: Replacement) -> Iterator[Stale]:
     for cls in item.old.__subclasses__():
         module = sys.modules.get(cls.__module__)
-        if module is None or _exempt(cls.__module__) or cls.__module__ == item.module:
+        if module is None or is_ours(cls.__module__) or cls.__module__ == item.module:
             continue
         yield _stale(f"{cls.__module__}.{cls.__qualname__}", module, "(base class)", item)
 
 
 def _stale(holder: str, module: ModuleType, name: str, item: Replacement) -> Stale:
     file = getattr(module, "__file__", None) or ""
-    line = _line(file, name) if file.endswith(".py") else 0
-    return Stale(holder, file, line, name, f"{item.module}.{item.name}", _is_library(module, file))
+    return Stale(holder, file, name, f"{item.module}.{item.name}", _is_library(module, file))
 
 
 def _is_library(module: ModuleType, file: str) -> bool:
     if module.__name__.partition(".")[0] in sys.stdlib_module_names:
         return True
     return bool(file) and file.startswith(sysconfig.get_path("stdlib")) and "site-packages" not in file
-
-
-def _line(file: str, name: str) -> int:
-    """The line of the import or assignment that binds ``name``; 0 if none is found."""
-    try:
-        with open(file, "rb") as source:
-            tree = ast.parse(source.read())
-    except (OSError, SyntaxError, ValueError):
-        return 0
-    for node in ast.walk(tree):
-        if name in _bound(node):
-            return getattr(node, "lineno", 0)
-    return 0
-
-
-def _bound(node: Any) -> set[str]:
-    match node:
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return {alias.asname or alias.name for alias in names}
-        case ast.Assign(targets=targets):
-            return {target.id for target in targets if isinstance(target, ast.Name)}
-    return set()

@@ -62,6 +62,8 @@ class ThreadingPatch:
             locks.undo()
             release_threads()
             raise
+        if left := locks.left():
+            warnings.warn(left, PatchWarning, stacklevel=2)
 
         def undo() -> None:
             locks.undo()

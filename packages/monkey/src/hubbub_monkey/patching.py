@@ -15,7 +15,8 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from hubbub_monkey import _journal, _plan, _stale, events
+from hubbub_monkey import _journal, _plan, _stale, _whereabouts, events
+from hubbub_monkey._existing import NativeLock, NativeRLock
 from hubbub_monkey.exceptions import PatchWarning, Veto
 from hubbub_monkey.report import Left, Replacement, Report
 
@@ -203,12 +204,20 @@ def _patch(asked: Mapping[str, bool | None], only: bool) -> Report:
             except BaseException:
                 _undo(reversed(done))
                 raise
+        try:
+            _warn(report, caught)
+        except BaseException:  # warnings may be made errors
+            _undo(reversed(done))
+            raise
+    return report
+
+
+def _warn(report: Report, caught: list[warnings.WarningMessage]) -> None:
     for item in caught:
         if not issubclass(item.category, PatchWarning):
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
     for text in report.warnings:
-        warnings.warn(text, PatchWarning, stacklevel=3)
-    return report
+        warnings.warn(text, PatchWarning, stacklevel=4)
 
 
 def _apply(step: _plan.Step, done: list[str], left: list[Left]) -> None:
@@ -239,6 +248,7 @@ def _undo(names: Iterable[str]) -> None:
 def _report(done: list[str], already: tuple[str, ...], left: list[Left], troubles: list[str], caught: Any) -> Report:
     replacements = tuple(item for name in done for item in _journal.applied[name].replacements)
     texts = [str(item.message) for item in caught if issubclass(item.category, PatchWarning)]
+    texts += _whereabouts.old_objects(replacements, NativeLock, NativeRLock)
     return Report(
         patched=tuple(done),
         already=already,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 __all__ = ["MISSING", "Left", "Replacement", "Report", "Stale"]
@@ -59,7 +61,6 @@ class Stale:
 
     :param holder: who holds it: a module, or a class of one.
     :param file: where that module is, or an empty string.
-    :param line: the line that binds the name, or 0 where it cannot be told.
     :param name: the name under which it is held; ``"(base class)"`` for a subclass of an original.
     :param original: what it refers to, ``"time.sleep"``.
     :param library: whether the holder belongs to the standard library.
@@ -67,10 +68,14 @@ class Stale:
 
     holder: str
     file: str
-    line: int
     name: str
     original: str
     library: bool
+
+    @cached_property
+    def line(self) -> int:
+        """The line that binds the name, or 0 where it cannot be told. Read from the file when it is asked for."""
+        return _line(self.file, self.name) if self.file.endswith(".py") else 0
 
     def __str__(self) -> str:
         where = f"{self.file or '?'}:{self.line}" if self.line else self.file or "?"
@@ -123,3 +128,25 @@ def _shown(value: Any) -> str:
         return f"{module}.{name}" if isinstance(module, str) else name
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _line(file: str, name: str) -> int:
+    """The line of the import or assignment that binds ``name``; 0 if none is found."""
+    try:
+        with open(file, "rb") as source:
+            tree = ast.parse(source.read())
+    except (OSError, SyntaxError, ValueError):
+        return 0
+    for node in ast.walk(tree):
+        if name in _bound(node):
+            return getattr(node, "lineno", 0)
+    return 0
+
+
+def _bound(node: Any) -> set[str]:
+    match node:
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return {alias.asname or alias.name for alias in names}
+        case ast.Assign(targets=targets):
+            return {target.id for target in targets if isinstance(target, ast.Name)}
+    return set()

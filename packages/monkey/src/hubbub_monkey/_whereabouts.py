@@ -1,0 +1,83 @@
+"""Objects that were made before patching and stay what they are: which, and who has them."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterable, Iterator
+from types import FrameType, GeneratorType
+from typing import Any
+
+from hubbub_monkey.report import Replacement
+
+__all__ = ["is_ours", "old_objects", "owner", "told"]
+
+_SHOWN = 3
+
+
+def is_ours(module: object) -> bool:
+    """Whether a module of this name is one of hubbub's."""
+    return isinstance(module, str) and module.partition(".")[0].partition("_")[0] == "hubbub"
+
+
+def old_objects(replacements: Iterable[Replacement], *spared: type) -> Iterator[str]:
+    """For each replaced class that has instances outside the standard library, a sentence that says who has them.
+
+    :param spared: classes that somebody else sees to.
+    """
+    classes = {item.old for item in replacements if isinstance(item.old, type)} - set(spared)
+    found: dict[type, list[Any]] = {}
+    for item in gc.get_objects():
+        if type(item) in classes:
+            found.setdefault(type(item), []).append(item)
+    titles = {f"{kind.__module__}.{kind.__qualname__}": items for kind, items in found.items()}
+    for title, items in sorted(titles.items()):
+        names = [name for item in items if (name := owner(item, items))]
+        if names:
+            yield f"objects of {title} that were made before patching stay as they are: {told(names)}"
+
+
+def owner(item: Any, *others: object) -> str:
+    """What to call the best known of those that refer to an object; nothing if they are all of the standard library, or
+    nameless.
+
+    :param others: referrers that do not count.
+    """
+    return min(_owners(item, {id(other) for other in others}, 2), default=(0, ""))[1]
+
+
+def _owners(item: Any, others: set[int], depth: int) -> Iterator[tuple[int, str]]:
+    """Names of those that refer to an object, each with a number: the less, the better known it is."""
+    holders = gc.get_referrers(item)
+    others = others | {id(holders)}
+    for holder in holders:
+        if id(holder) in others or isinstance(holder, FrameType | GeneratorType):
+            continue
+        if isinstance(holder, dict):
+            module = sys.modules.get(str(holder.get("__name__")))
+            if module is not None and vars(module) is holder:
+                if not _exempt(module.__name__):
+                    yield 0, f"{module.__name__}.{_key(holder, item)}"
+                continue
+        kind = type(holder)
+        if kind.__module__ != "builtins":
+            if not _exempt(kind.__module__):
+                key = _key(getattr(holder, "__dict__", {}), item)
+                yield 1, f"an object of {kind.__module__}.{kind.__qualname__}" + (f", as {key}" if key else "")
+        elif depth:
+            yield from ((place + 2, f"{name} ({kind.__name__})") for place, name in _owners(holder, others, depth - 1))
+
+
+def _exempt(module: str) -> bool:
+    return module.partition(".")[0] in sys.stdlib_module_names or is_ours(module)
+
+
+def _key(names: dict[Any, Any], item: Any) -> str:
+    return next((str(key) for key, value in names.items() if value is item), "")
+
+
+def told(names: list[str]) -> str:
+    """The first of some names, and how many more there are."""
+    different = sorted(set(names))
+    more = len(different) - _SHOWN
+    return ", ".join(different[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
