@@ -214,6 +214,27 @@ def test_tls_and_new_certificate(start: Any, folder: Path) -> None:
             time.sleep(0.05)
 
 
+def test_bad_certificate_is_not_taken(start: Any, folder: Path) -> None:
+    """After SIGHUP with a certificate whose key does not fit, or none at all, the old one is served on."""
+    trustme = pytest.importorskip("trustme")
+    authority = trustme.CA()
+    good, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(good.cert_chain_pems[0].bytes())
+    key.write_bytes(good.private_key_pem.bytes())
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    port = free_port()
+    files = ["--certfile", str(certificate), "--keyfile", str(key)]
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", *files, "--no-monkey")
+    process.says("https://")
+    for content in (other.cert_chain_pems[0].bytes(), b"", b"nonsense"):
+        certificate.write_bytes(content)
+        process.signal(signal.SIGHUP)
+        process.says("keeping the old certificate")
+        assert get(port, context=context).endswith("https")
+
+
 def test_workers(start: Any) -> None:
     """Workers share the work, a dead one is replaced, SIGHUP changes all, SIGTERM ends all with status 0."""
     port = free_port()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 import hubbub
@@ -39,6 +40,17 @@ def test_longest(client: Any) -> None:
         client.sendto(b"x" * longest, server.address)
         assert client.recv(10) == b"ok"
     assert seen == [longest]
+
+
+def test_unix_datagrams(hub: Any, tmp_path: Path) -> None:
+    """A server of datagrams listens on a UNIX socket, and answers clients that have an address."""
+    path, mine = str(tmp_path / "server"), str(tmp_path / "client")
+    with Socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.bind(mine)
+        with DatagramServer(f"unix:{path}", lambda data, sender: server.sendto(data.upper(), sender)) as server:
+            client.sendto(b"hello", path)
+            assert client.recvfrom(100) == (b"HELLO", path)
 
 
 def test_one_failure_is_one(hub: Any, failures: Any, client: Any) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hubbub.io import Socket
 from hubbub.pool import Pool
 from hubbub_server import StreamServer
+from hubbub_server.baseserver import BaseServer
 
 
 def echo(sock: Any, address: Any) -> None:
@@ -79,6 +80,94 @@ def test_port_in_use(hub: Any) -> None:
             second.start()
     assert caught.value.errno == errno.EADDRINUSE
     assert second.closed
+
+
+@pytest.mark.parametrize(
+    ("written", "family", "address"),
+    [
+        (("127.0.0.1", 80), socket.AF_INET, ("127.0.0.1", 80)),
+        (("127.0.0.1", "80"), socket.AF_INET, ("127.0.0.1", 80)),
+        (("", 80), socket.AF_INET6, ("", 80)),
+        (("::1", 80), socket.AF_INET6, ("::1", 80)),
+        (("fe80::1", 80, 0, 2), socket.AF_INET6, ("fe80::1", 80, 0, 2)),
+        (80, socket.AF_INET6, ("", 80)),
+        ("80", socket.AF_INET6, ("", 80)),
+        (":80", socket.AF_INET, ("", 80)),
+        ("*:80", socket.AF_INET, ("", 80)),
+        ("localhost:80", socket.AF_INET, ("localhost", 80)),
+        ("127.0.0.1:0", socket.AF_INET, ("127.0.0.1", 0)),
+        ("[::1]:80", socket.AF_INET6, ("::1", 80)),
+        ("[::]:80", socket.AF_INET6, ("::", 80)),
+        ("unix:/run/x", socket.AF_UNIX, "/run/x"),
+        ("unix:relative", socket.AF_UNIX, "relative"),
+    ],
+)
+def test_addresses(hub: Any, written: Any, family: int, address: Any) -> None:
+    """Addresses are understood in all the forms in which people write them."""
+    server = StreamServer(written, echo)
+    assert (server.family, server.address) == (family, address)
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ("nonsense", ValueError), ("127.0.0.1", ValueError), ("::1:80", ValueError), ("[::1]", ValueError),
+        ("x:65536", ValueError), ("x:-1", ValueError), ("x: 80", ValueError), ("x:80\n", ValueError), ("", ValueError),
+        ("unix:", ValueError), (65536, ValueError), (-1, ValueError), (("x",), ValueError), ((1, 80), ValueError),
+        (("x", None), ValueError), (True, TypeError), (None, TypeError), (b"x:80", TypeError), (["x", 80], TypeError),
+    ],
+)  # fmt: skip
+def test_bad_addresses(hub: Any, written: Any, kind: type[Exception]) -> None:
+    """What is no address is refused at once, and the error shows what was given."""
+    with pytest.raises(kind) as caught:
+        StreamServer(written, echo)
+    assert "unix:" in str(caught.value) or repr(written) in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["127.0.0.1:0", "localhost:0", ("127.0.0.1", 0), 0, ":0"])
+def test_listens_where_it_is_told(hub: Any, connect: Any, written: Any) -> None:
+    """A name is looked up; a bare port is reached over IPv4, whatever else it is reached over."""
+    with StreamServer(written, echo) as server, connect(("127.0.0.1", server.server_port)) as client:
+        assert server.server_port != 0
+        client.send(b"ping")
+        assert client.until(b"ping") == b"ping"
+
+
+def test_reuse_port(hub: Any) -> None:
+    """With reuse_port two servers listen on one port; without, the second is refused."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        pytest.skip("there is no SO_REUSEPORT")
+    with StreamServer(("127.0.0.1", 0), echo, reuse_port=True) as first:
+        with StreamServer(first.address, echo, reuse_port=True) as second:
+            assert second.address == first.address
+        with pytest.raises(OSError):
+            StreamServer(first.address, echo).start()
+
+
+class Flooded(BaseServer):
+    """A server to which somebody always connects."""
+
+    accepted = 0
+
+    def do_read(self) -> tuple[Any, ...]:
+        self.accepted += 1
+        return (self.accepted,)
+
+
+@pytest.mark.parametrize("spawn", ["default", None])
+def test_accepting_is_fair(hub: Any, spawn: Any) -> None:
+    """Others get their turn after max_accept connections, however many more wait."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = Flooded(listener, lambda number: None, spawn)
+        server.max_accept = 10
+        counts = []
+        server.start()
+        for _ in range(5):
+            hubbub.sleep(0)
+            counts.append(server.accepted)
+        server.stop()
+    assert 0 < counts[-1] - counts[0] <= 10 * len(counts)
 
 
 def test_listening_socket(hub: Any, connect: Any) -> None:

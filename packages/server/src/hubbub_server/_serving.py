@@ -26,6 +26,8 @@ from hubbub_server.wsgi import WSGIServer
 __all__ = ["Serving", "log_file", "tls_context"]
 
 READY = b"R"
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
+"""For TLS 1.2: forward secrecy, and no CBC."""
 
 
 def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
@@ -37,6 +39,7 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.sslsocket_class = cooperative()
     context.set_alpn_protocols(["http/1.1"])
+    context.set_ciphers(_CIPHERS)
     context.load_cert_chain(certfile, keyfile)
     return context
 
@@ -134,9 +137,13 @@ class Serving:
         if self.context is None:
             return
         try:
-            self.context.load_cert_chain(self.options.certfile, self.options.keyfile)
+            # A new context: one that has taken a certificate whose key does not fit is of no use any more.
+            self.context = tls_context(self.options.certfile, self.options.keyfile)
         except OSError as error:
             sys.stderr.write(f"hubbub-serve: keeping the old certificate: {error}\n")
+            return
+        for server in self.servers:
+            server.ssl_context = self.context
 
     def _announce(self) -> None:
         if self.options.control is not None:
