@@ -207,19 +207,20 @@ class Exchange:
             self._check_body(body)
         self._started = True
         code = head.code
-        framing = ""
-        if head.length is not None:
-            length = head.length
         if code == 101:
             self._persists = False
             self._without_body = True
             return head.render("", "")
-        if code == 204 or code == 304 or request.method == "HEAD":
-            self._without_body = True
-            if length is not None and code != 204 and (code != 304 or head.length is not None):
-                framing = f"Content-Length: {length}\r\n"
+        framing = head.framing
+        if framing:
+            length = head.length
         elif length is not None:
             framing = f"Content-Length: {length}\r\n"
+        if code == 204 or code == 304 or request.method == "HEAD":
+            self._without_body = True
+            if code == 204 or (code == 304 and not head.framing):
+                framing = ""
+        elif length is not None:
             self._left = length
         elif request.minor:
             framing = "Transfer-Encoding: chunked\r\n"

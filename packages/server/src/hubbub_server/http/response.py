@@ -87,12 +87,14 @@ class ResponseHead:
         Features").
     """
 
-    __slots__ = ("_adds", "_text", "code", "length", "persists", "secret")
+    __slots__ = ("_adds", "_made", "_text", "code", "framing", "length", "persists", "secret")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
         self.code = _code(status)
         self.length: int | None = None
         """What ``Content-Length`` said."""
+        self.framing = ""
+        """That field, as it is sent."""
         self.persists = True
         """False when the application said ``Connection: close``."""
         self.secret = False
@@ -111,6 +113,7 @@ class ResponseHead:
         if not (text.isascii() and text.isprintable()):  # one look at the whole: nearly always there is nothing to find
             _find_culprit(headers)
         self._text = "\r\n".join([*lines, ""])
+        self._made: tuple[Any, bytes] = (None, b"")
 
     def _special(self, kind: int, name: str, value: str) -> bool:
         """Note a field that matters to framing. False: it is not sent as it stands."""
@@ -121,6 +124,7 @@ class ResponseHead:
             if self.length is not None and self.length != length:
                 raise ValueError(f"two lengths: {self.length} and {length}")
             self.length = length
+            self.framing = f"Content-Length: {length}\r\n"
             return False
         if kind in (_DATE, _SERVER):
             self._adds = False
@@ -144,8 +148,12 @@ class ResponseHead:
         :param framing: such as ``"Content-Length: 5\\r\\n"``.
         :param connection: such as ``"Connection: close\\r\\n"``.
         """
-        more = date() if self._adds else self._missing()
-        return f"{self._text}{more}{framing}{connection}\r\n".encode("latin-1")
+        made_of = date() if self._adds else self._missing(), framing, connection
+        made = self._made
+        if made[0] != made_of:
+            # One attribute for both: a head may be shared with the servers of other threads.
+            made = self._made = made_of, f"{self._text}{''.join(made_of)}\r\n".encode("latin-1")
+        return made[1]
 
     def _missing(self) -> str:
         """Of ``Date`` and ``Server``, what the application has not said."""
