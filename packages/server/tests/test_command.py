@@ -254,6 +254,26 @@ def test_workers(start: Any) -> None:
     assert process.ends() == 0
 
 
+def test_reuse_port(start: Any, folder: Path) -> None:
+    """With --reuse-port every worker has a listener of its own, nobody else has one, and UNIX sockets are shared."""
+    port = free_port()
+    path = folder / "socket"
+    places = ["-b", f"127.0.0.1:{port}", "-b", f"unix:{path}"]
+    process = start("site_app:app", *places, "--workers", "2", "--reuse-port", "--no-monkey")
+    deadline = time.monotonic() + 60
+    found: list[str] = []
+    while len(set(found)) < 2 or len(found) < 30:  # a listener that nobody looks after would be met soon
+        assert time.monotonic() < deadline
+        found.append(get(port).split()[1])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.settimeout(10)
+        client.connect(str(path))
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    process.signal(signal.SIGTERM)
+    assert process.process.wait(30) == 0
+
+
 def test_reload_refuses_nobody(start: Any, folder: Path) -> None:
     """While SIGHUP changes the workers no request is refused or lost, and the new code serves in the end."""
     port = free_port()

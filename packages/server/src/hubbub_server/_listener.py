@@ -108,18 +108,18 @@ def bind(
     return _bound(Socket(family, kind), address, backlog, reuse_addr, reuse_port)
 
 
-def bind_plain(family: int, address: Address, backlog: int, reuse_port: bool) -> socket.socket:
-    """The same for a process without a hub: an ordinary listening socket."""
+def bind_plain(family: int, address: Address, backlog: int | None, reuse_port: bool) -> socket.socket:
+    """The same for a process without a hub: an ordinary socket. It listens unless ``backlog`` is None."""
     if family != getattr(socket, "AF_UNIX", None):
         address = _numeric(family, address, socket.SOCK_STREAM, socket.getaddrinfo)
     return _bound(socket.socket(family, socket.SOCK_STREAM), address, backlog, True, reuse_port)
 
 
-def _bound(sock: AnySocket, address: Address, backlog: int, reuse_addr: bool, reuse_port: bool) -> AnySocket:
+def _bound(sock: AnySocket, address: Address, backlog: int | None, reuse_addr: bool, reuse_port: bool) -> AnySocket:
     try:
         _configure(sock, address, reuse_addr, reuse_port)
         sock.bind(address)
-        if sock.type == socket.SOCK_STREAM:
+        if sock.type == socket.SOCK_STREAM and backlog is not None:
             sock.listen(backlog)
     except OSError as error:
         sock.close()

@@ -54,6 +54,10 @@ class Supervisor:
         self.count: int = options.workers or 1
         self.workers: list[_Worker] = []
         self.listeners: list[socket.socket] = []
+        """What all workers share."""
+        self.places: list[socket.socket] = []
+        """With SO_REUSEPORT: bound but not listening, so that the kernel gives them no connections. They keep the
+        address while workers come and go, each with a listener of its own there."""
         self.generation = 0
         self.stopping = False
         self._delay = 0.0
@@ -69,7 +73,9 @@ class Supervisor:
 
         :raises OSError: an address cannot be bound.
         """
-        self.listeners = listen_fds() or self._bind()
+        self.listeners = listen_fds()
+        if not self.listeners:
+            self._bind()
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
@@ -91,19 +97,21 @@ class Supervisor:
                 worker.process.kill()
                 worker.process.wait()
                 worker.control.close()
-            for sock in (*self.listeners, reader, writer):
+            for sock in (*self.listeners, *self.places, reader, writer):
                 sock.close()
         return self._status
 
-    def _bind(self) -> list[socket.socket]:
+    def _bind(self) -> None:
         options = self.options
-        return [
-            bind_plain(*parse_address(address), options.backlog, options.reuse_port)
-            for address in options.bind or ["127.0.0.1:8000"]
-        ]
+        for address in options.bind or ["127.0.0.1:8000"]:
+            family, target = parse_address(address)
+            if options.reuse_port and family != socket.AF_UNIX:
+                self.places.append(bind_plain(family, target, None, True))
+            else:
+                self.listeners.append(bind_plain(family, target, options.backlog, False))
 
     def _announce(self) -> None:
-        for sock in self.listeners:
+        for sock in (*self.listeners, *self.places):
             self._say(f"listening on {sock.getsockname()!r} with {self.count} worker(s)")
 
     def _say(self, text: str) -> None:
@@ -158,33 +166,28 @@ class Supervisor:
 
     def _start(self) -> _Worker:
         mine, theirs = socket.socketpair()
-        own = self._own_listeners()
-        shared = [*own, theirs]
+        backlog = self.options.backlog
+        own = [bind_plain(sock.family, sock.getsockname(), backlog, True) for sock in self.places]
+        inherited = [*self.listeners, *own]
         command = [
             *self.command,
-            f"--inherited={','.join(str(sock.fileno()) for sock in own)}",
+            f"--inherited={','.join(str(sock.fileno()) for sock in inherited)}",
             f"--control={theirs.fileno()}",
         ]
         try:
             process = subprocess.Popen(
-                command, pass_fds=[sock.fileno() for sock in shared], stdin=subprocess.DEVNULL, process_group=0
+                command,
+                pass_fds=[sock.fileno() for sock in (*inherited, theirs)],
+                stdin=subprocess.DEVNULL,
+                process_group=0,
             )
         except BaseException:
             mine.close()
             raise
         finally:
-            theirs.close()
-            if own is not self.listeners:
-                for sock in own:
-                    sock.close()
+            for sock in (*own, theirs):
+                sock.close()
         return _Worker(process, mine, self.generation)
-
-    def _own_listeners(self) -> list[socket.socket]:
-        """What a worker listens on: the shared sockets, or with SO_REUSEPORT its own."""
-        if not self.options.reuse_port:
-            return self.listeners
-        backlog = self.options.backlog
-        return [bind_plain(sock.family, sock.getsockname(), backlog, True) for sock in self.listeners]
 
     def _reap(self) -> None:
         for worker in list(self.workers):
@@ -244,7 +247,7 @@ class Supervisor:
             return
         self.stopping = True
         notify("STOPPING=1")
-        for sock in self.listeners:
+        for sock in (*self.listeners, *self.places):
             sock.close()  # so that what the kernel has queued is the workers' to serve, and nothing is queued after
         self._deadline = time.monotonic() + self.options.stop_seconds + 5.0
         for worker in self.workers:

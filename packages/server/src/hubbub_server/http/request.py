@@ -26,7 +26,10 @@ _START = re.compile(rb"(" + _TOKEN + rb") ([!$-;=?-\[\]-~]+) HTTP/1\.([01])")
 _VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/([0-9])\.([0-9])")
 _METHOD_START = re.compile(rb"[A-Z\-]{1,32}(?: |\Z)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
-_HOST = re.compile(r"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?", re.ASCII)
+_NAMED = r"[A-Za-z0-9\-._~!$&'()*+;=]*"
+_HOST = re.compile(
+    rf"(?:(?=[^:]){_NAMED}(?:%[0-9A-Fa-f]{{2}}{_NAMED})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{0,5}})?", re.ASCII
+)
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)([^?]*)(\?.*)?", re.IGNORECASE | re.DOTALL)
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REMEMBERED_LINES = 1024
