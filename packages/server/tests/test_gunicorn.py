@@ -145,3 +145,12 @@ def test_max_requests(start: Any) -> None:
     server.says("Booting worker", 2)
     pids.add(server.get())
     assert len(pids) == 2
+
+
+def test_unlimited(start: Any) -> None:
+    """Limits of 0 are none, as gunicorn has it."""
+    server = start("--limit-request-fields", "0", "--limit-request-line", "0", "--limit-request-field_size", "0")
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        headers = {f"X-{number}": "x" * 1000 for number in range(90)}
+        connection.request("GET", "/" + "x" * 20000, headers=headers)
+        assert connection.getresponse().status == 200

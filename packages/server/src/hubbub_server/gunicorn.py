@@ -118,11 +118,10 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
 
     def _limits(self) -> Limits:
         cfg = self.cfg
-        defaults = Limits()
-        return Limits(
+        return Limits(  # to gunicorn, 0 means: as much as there may ever be
             request_line=cfg.limit_request_line or 1 << 20,
-            header_count=cfg.limit_request_fields,
-            header_bytes=max(cfg.limit_request_field_size * 2, defaults.header_bytes),
+            header_count=cfg.limit_request_fields or 32768,
+            header_bytes=max((cfg.limit_request_field_size or 1 << 20) * 2, Limits().header_bytes),
             idle_seconds=float(cfg.keepalive) if cfg.keepalive else 0.1,
             requests_per_connection=None if cfg.keepalive else 1,
         )
