@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from itertools import pairwise
@@ -176,6 +177,81 @@ def test_pieces_do_not_matter(attacks: Any) -> None:
         assert decode([bytes([byte]) for byte in data]) == decode([data])
 
     compare()
+
+
+class Answer(NamedTuple):
+    """What an application says, and how."""
+
+    manner: str
+    status: str
+    headers: list[tuple[str, str]]
+    pieces: list[bytes]
+    method: str
+
+    def give(self, environ: Any, start_response: Any) -> Any:
+        """Be the application."""
+        write = start_response(self.status, self.headers)
+        if self.manner == "write":
+            for piece in self.pieces:
+                write(piece)
+            return []
+        if self.manner == "file":
+            return environ["wsgi.file_wrapper"](io.BytesIO(b"".join(self.pieces)), 3)
+        return self.pieces if self.manner == "list" else iter(self.pieces)
+
+
+@st.composite
+def answers(draw: Any) -> Answer:
+    """Any way of giving any response."""
+    pieces = draw(st.lists(st.sampled_from([b"", b"a", b"\r\n", b"0\r\n\r\n", b"x" * 70000]), max_size=4))
+    status = draw(st.sampled_from(["200 OK", "201 Created", "204 No Content", "304 Not Modified", "500 Oops"]))
+    some = [
+        ("A", "b"),
+        ("A", "\xe9"),
+        ("Set-Cookie", "c=d"),
+        ("Date", "today"),
+        ("Server", "x"),
+        ("Connection", "close"),
+    ]
+    headers = draw(st.lists(st.sampled_from(some), max_size=3, unique_by=lambda pair: pair[0]))
+    if status[:3] != "204" and draw(st.booleans()):
+        headers.append(("Content-Length", str(sum(map(len, pieces)))))
+    manner = draw(st.sampled_from(["list", "generator", "write", "file"]))
+    return Answer(manner, status, headers, pieces, draw(st.sampled_from(["GET", "HEAD", "OPTIONS"])))
+
+
+def test_responses_against_h11(serve: Any, connect: Any, errors: io.StringIO) -> None:
+    """However an application answers, h11 reads on one connection what was said, request after request."""
+    answer: Answer | None = None
+
+    def application(environ: Any, start_response: Any) -> Any:
+        assert answer is not None
+        return answer.give(environ, start_response)
+
+    server = serve(application)
+    clients = [connect(server)]
+
+    @settings(max_examples=EXAMPLES, derandomize=True, deadline=None, database=None,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(answers())
+    def compare(given: Answer) -> None:
+        nonlocal answer
+        answer = given
+        client = clients[-1]
+        client.send(f"{answer.method} / HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        response = client.response(answer.method)
+        bodiless = answer.method == "HEAD" or answer.status[:3] in ("204", "304")
+        assert response.status == int(answer.status[:3])
+        assert response.body == (b"" if bodiless else b"".join(answer.pieces))
+        said = {name.lower(): value for name, value in answer.headers}
+        assert {**response.headers, **said} == response.headers
+        assert {"date", "server"} <= set(response.headers)
+        if "connection" in response.headers:
+            assert client.rest() == client.received == b""
+            clients.append(connect(server))
+
+    compare()
+    assert errors.getvalue() == ""
 
 
 @pytest.mark.parametrize(
