@@ -39,9 +39,8 @@ _REMEMBERED_BLOCK = 1024
 _SECRET = frozenset({"HTTP_COOKIE", "HTTP_AUTHORIZATION", "HTTP_PROXY_AUTHORIZATION"})
 
 _SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE")
-# As nearly every client sends it; written in other ways, it is a field like others.
+# As nearly every client sends it; written in other ways, or with what is not printable, it is a field like others.
 _COOKIE = b"\r\nCookie: "
-_COOKIE_LINE = re.compile(rb"\r\nCookie: ([!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)")
 _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
 _KEYS: dict[bytes, str] = {}
 _FRAMING = ("CONTENTLENGTH", "TRANSFERENCODING")
@@ -145,11 +144,11 @@ class HeadParser:
         cookie = head.find(_COOKIE, start - 2)
         if cookie >= 0:
             end = head.find(b"\r\n", cookie + 2)
-            match = _COOKIE_LINE.fullmatch(head, cookie, end)
-            if match is not None:
+            value = head[cookie + len(_COOKIE) : end].decode("latin-1")
+            if value and value.isprintable() and value.strip() == value:
                 fields, meaning = self._block(head[:cookie] + head[end:], start, minor, 1)
                 if "HTTP_COOKIE" not in fields:
-                    return {**fields, "HTTP_COOKIE": match[1].decode("latin-1")}, meaning
+                    return {**fields, "HTTP_COOKIE": value}, meaning
         return self._block(head, start, minor, 0)
 
     def _block(self, head: bytes, start: int, minor: int, more: int) -> Fields:
