@@ -13,7 +13,7 @@ import h11
 import hubbub
 import hubbub.event
 import pytest
-from hubbub_server import Limits
+from hubbub_server import Limits, WSGIServer
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -202,6 +202,24 @@ def test_environ(serve: Any, connect: Any) -> None:
     }
     assert {key: environ[key] for key in expected} == expected
     assert "HTTP_PROXY" not in environ
+
+
+def test_environ_of_the_connection(hub: Any, connect: Any) -> None:
+    """A subclass says more of a connection in the environ of all its requests, and no client can say otherwise."""
+
+    class Server(WSGIServer):
+        def connection_environ(self, sock: Any, address: Any) -> dict[str, Any]:
+            return {"HTTP_X_CLIENT": f"port {address[1]}"}
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [f"{environ['HTTP_X_CLIENT']} {environ['REMOTE_ADDR']} {environ['REMOTE_PORT']}".encode()]
+
+    with Server(("127.0.0.1", 0), application, log=None) as server, connect(server) as client:
+        port = client.sock.getsockname()[1]
+        for _ in range(2):
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Client: me\r\n\r\n")
+            assert client.response().body.decode() == f"port {port} 127.0.0.1 {port}"
 
 
 def test_environ_is_fresh(serve: Any, connect: Any) -> None:

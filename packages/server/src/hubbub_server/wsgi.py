@@ -121,11 +121,12 @@ class WSGIServer(StreamServer):
         """A new environ, as far as it does not depend on the request."""
         return self.base_env.copy()
 
-    def connection_environ(self, sock: Any, address: Any) -> dict[str, Any]:
-        """What the environ of all requests of one connection says of it; override to say more."""
-        if isinstance(address, tuple):
-            return {"REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1])}
-        return {"REMOTE_ADDR": ""}
+    def connection_environ(self, sock: Any, address: Any) -> dict[str, Any] | None:
+        """What the environ of all requests of one connection is to say of it besides the client's address.
+
+        Nothing; override to say what the client's certificate says, for instance.
+        """
+        return None
 
     # The clock ------------------------------------------------------------------------------------------------------
 

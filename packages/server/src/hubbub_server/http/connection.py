@@ -45,11 +45,12 @@ class Connection:
         "_phase",
         "_turn",
         "_write_patience",
-        "address",
         "deadline",
         "expired",
+        "host",
         "limits",
         "own",
+        "port",
         "server",
         "sock",
     )
@@ -57,7 +58,6 @@ class Connection:
     def __init__(self, server: WSGIServer, sock: Any, address: Any) -> None:
         self.server = server
         self.sock = sock
-        self.address = address
         self.limits = server.limits
         self.deadline = _NEVER
         """When the present wait has lasted too long, in turns of the server's clock."""
@@ -68,8 +68,12 @@ class Connection:
         self._turn = 0
         self._body_patience = server.body_ticks
         self._write_patience = server.write_ticks
+        # Two texts, not a dictionary: most connections are idle most of the time, and there are many of them.
+        inet = isinstance(address, tuple)
+        self.host: str = address[0] if inet else ""
+        self.port: str = str(address[1]) if inet else ""
+        """The client's, as the environ has them; empty for a UNIX socket."""
         self.own = server.connection_environ(sock, address)
-        """What the environ of each request says of the connection."""
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -328,7 +332,7 @@ class Connection:
         """A line of the access log for a request that never reached the application."""
         log = self.server.access_log
         if log is not None:
-            log.write(Entry(self.own.get("REMOTE_ADDR", ""), line, int(error.status[:3]), 0, 0.0, {}))
+            log.write(Entry(self.host, line, int(error.status[:3]), 0, 0.0, {}))
 
     def _linger(self) -> None:
         """Read what the client still sends for a while: closing at once would reset the connection and with it the

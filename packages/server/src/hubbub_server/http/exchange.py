@@ -66,7 +66,7 @@ class Exchange:
             connection.log_refused(data[:start].decode("latin-1"), error)
             connection.send(error_response(error.status, error.detail, not data.startswith(b"HEAD ")))
             return False
-        self.environ = {**server.base_env, **fields, **connection.own}
+        self.environ = {**server.base_env, **fields}
         self._prepare(head, meaning)
         if server.access_log is None:
             self._call_application()
@@ -98,9 +98,15 @@ class Exchange:
         ) = head
         if authority is not None:
             environ["HTTP_HOST"] = authority
+        connection = self._connection
+        environ["REMOTE_ADDR"] = connection.host
+        if connection.port:
+            environ["REMOTE_PORT"] = connection.port
+        if connection.own is not None:
+            environ.update(connection.own)
         length, persists, expects, upgrade = meaning
         if length:
-            self._body = Body(self._connection, length, expects)
+            self._body = Body(connection, length, expects)
             environ["wsgi.input"] = Input(self._body)
         if persists is False or (not minor and not persists):
             self._persists = False
