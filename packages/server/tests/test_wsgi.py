@@ -757,12 +757,12 @@ def test_stop_under_load(serve: Any, connect: Any) -> None:
                     break
 
     crawlers = [hubbub.spawn(crawl) for _ in range(50)]
-    hubbub.sleep(0.1)
+    while answered < 100:
+        hubbub.sleep(0.01)
     stopping = True
     server.stop(10)
     hubbub.joinall(crawlers)
     assert lost == 0
-    assert answered > 50
     assert not server.connections
 
 
