@@ -331,6 +331,31 @@ if __name__ == "__main__":
     assert run(source) == ["[0, 1, 4, 9]"] * 4 + ["from the child"]
 
 
+def test_waiting_for_processes(run: Callable[..., list[str]]) -> None:
+    """Joining a process, and waiting for the results of pools of processes, lets other greenlets run."""
+    source = """
+import concurrent.futures, multiprocessing
+ticks = [0.0]
+def tick():
+    while True:
+        ticks.append(time.monotonic()); time.sleep(0.01)
+threading.Thread(target=tick, daemon=True).start()
+def watched(wait):
+    ticks[:] = [time.monotonic()]
+    wait()
+    ticks.append(time.monotonic())
+    return max(later - earlier for earlier, later in zip(ticks, ticks[1:])) < 0.4
+child = multiprocessing.Process(target=time.sleep, args=(0.5,))
+child.start()
+print(watched(child.join))
+with concurrent.futures.ProcessPoolExecutor(1) as executor:
+    print(watched(executor.submit(time.sleep, 0.5).result))
+with multiprocessing.Pool(1) as pool:
+    print(watched(pool.apply_async(time.sleep, (0.5,)).get))
+"""
+    assert run(source) == ["True"] * 3
+
+
 def test_lock_as_class_attribute(python: Python) -> None:
     """A class may keep threading.Lock or RLock as an attribute and call it on its instances."""
     source = """

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 import socket
-from _thread import get_ident
-from threading import main_thread as _main_thread
 from typing import Any
 
 from hubbub import plugins
 from hubbub.abc import Resolver
-from hubbub.hub import get_hub, get_hub_if_exists
+from hubbub.hub import get_hub
 from hubbub.patches import ModulePatch
 
 from hubbub_monkey._drivers import grpc, psycopg
 from hubbub_monkey._threading import ThreadingPatch
+from hubbub_monkey.threads import waits_natively
 
 __all__ = ["dns", "grpc", "psycopg", "threading"]
 
@@ -35,10 +34,7 @@ class _System:
 
 
 def _resolver() -> Resolver | type[_System]:
-    hub = get_hub_if_exists()
-    if hub is None and get_ident() != _main_thread().ident:
-        return _System
-    return get_hub().resolver
+    return _System if waits_natively() else get_hub().resolver
 
 
 def _getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:

@@ -34,6 +34,7 @@ __all__ = [
     "start",
     "start_joinable",
     "track_dummy",
+    "waits_natively",
 ]
 
 _main_thread = threading.main_thread
@@ -52,11 +53,16 @@ _NATIVE_TARGETS = frozenset(
 _GRPC_TARGETS = frozenset({"grpc._cython.cygrpc", "grpc._server"})
 
 
-def runs_natively(function: Callable[..., Any]) -> bool:
-    """Whether a thread with this body has to be a native one; see above."""
+def waits_natively() -> bool:
+    """Whether nobody would run meanwhile if the current native thread waited cooperatively: it has no hub to run."""
     mine = native_ident()
     # Waiting for a lock may have made a hub there. That does not mean that the thread will run it again.
-    if mine != _main_thread().ident and (mine in _natives or get_hub_if_exists() is None):
+    return mine != _main_thread().ident and (mine in _natives or get_hub_if_exists() is None)
+
+
+def runs_natively(function: Callable[..., Any]) -> bool:
+    """Whether a thread with this body has to be a native one; see above."""
+    if waits_natively():
         return True
     events = sys.modules.get("asyncio.events")
     if events is not None and events._get_running_loop() is not None:
