@@ -368,6 +368,39 @@ def test_tracing(pool):
     assert (sys.gettrace(), threading.gettrace()) == previous[:2]
 
 
+def test_threads_in_advance(gate):
+    """Workers can be told how many threads to have: new ones start, idle ones end, busy ones after their job."""
+    workers = _workers.Workers(3, None)
+    workers.resize(2)
+    assert workers.size == 2
+    done = []
+    for number in range(3):
+        workers.submit(lambda number=number: (gate.wait(10), done.append(number)))
+    workers.resize(1)
+    assert workers.size == 1
+    gate.set()
+    eventually(lambda: sorted(done) == [0, 1, 2])
+    workers.resize(0)
+    assert workers.size == 0
+    workers.submit(lambda: done.append("again"))
+    eventually(lambda: "again" in done)
+    workers.dismiss_all()
+
+
+def test_refused_tracing(pool, monkeypatch):
+    """A thread that may not set its profile function, as an audit hook can decide, fails the task."""
+
+    def refused():
+        raise RuntimeError("not allowed")
+
+    monkeypatch.setattr("hubbub._workers._getprofile", refused)
+    with hubbub.Timeout(10), pytest.raises(RuntimeError, match="not allowed"):
+        pool.apply(len, ("x",))
+    monkeypatch.undo()
+    with hubbub.Timeout(10):
+        assert pool.apply(len, ("x",)) == 1
+
+
 def test_no_dummy_threads_are_left(pool):
     """Tasks that ask for current_thread() leave nothing behind in the threading module."""
     before = threading.active_count()

@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from hubbub._weak import snapshot
 
-__all__ = ["Workers", "idle_workers"]
+__all__ = ["Workers", "adopt_hooks", "idle_workers"]
 
 _start_new_thread = start_new_thread
 _allocate_lock = allocate_lock
@@ -30,12 +30,12 @@ Job = Callable[[], None]
 class Workers:
     """Up to ``maxsize`` threads. One starts when there is a job and none is idle, and ends after idling for a while.
 
-    :param maxsize: at least 1. May be assigned.
+    :param maxsize: 0 or more; with 0 all jobs wait. May be assigned.
     :param idle_seconds: how long a thread waits for a job before it ends; None: for ever.
     """
 
     def __init__(self, maxsize: int, idle_seconds: float | None) -> None:
-        self._maxsize = _at_least_one(maxsize)
+        self._maxsize = maxsize
         self.idle_seconds = idle_seconds
         self.start_afresh()
         _all.add(self)
@@ -65,11 +65,22 @@ class Workers:
     @maxsize.setter
     def maxsize(self, value: int) -> None:
         with self._mutex:
-            self._maxsize = _at_least_one(value)
+            self._maxsize = value
             while self._idle and len(self._workers) > value:
                 self._dismiss(self._idle.pop())
             while self._jobs and len(self._workers) < value:
                 self._engage(self._jobs.popleft())
+
+    def resize(self, size: int) -> None:
+        """Have ``size`` threads now, as far as that goes: start some, or end some, each after its job.
+
+        :raises RuntimeError: none can be started.
+        """
+        with self._mutex:
+            while len(self._workers) > size:
+                self._dismiss(self._idle.pop() if self._idle else next(iter(self._workers)))
+            while len(self._workers) < size:
+                self._engage(self._jobs.popleft() if self._jobs else _nothing)
 
     def submit(self, job: Job) -> None:
         """Have a thread call ``job``, which must not raise.
@@ -171,16 +182,24 @@ class _Worker:
         job, self.job = self.job, None
         try:
             while job is not None:
-                if (trace := _gettrace()) is not None:
-                    sys.settrace(trace)
-                if (profile := _getprofile()) is not None:
-                    sys.setprofile(profile)
                 job()
                 del job
                 job = None if self.dismissed else workers.next_job(self)
         finally:
             workers.left(self)
             _forget_dummy()
+
+
+def _nothing() -> None:
+    """The job of a thread that is started in advance."""
+
+
+def adopt_hooks() -> None:
+    """What threads of :mod:`threading` do first. Part of the job, which so gets to know of a failure."""
+    if (trace := _gettrace()) is not None:
+        sys.settrace(trace)
+    if (profile := _getprofile()) is not None:
+        sys.setprofile(profile)
 
 
 def _forget_dummy() -> None:
@@ -194,14 +213,6 @@ def _forget_dummy() -> None:
 def idle_workers() -> int:
     """How many threads of this module wait for a job, and so cannot wake anybody."""
     return sum(len(workers._idle) for workers in snapshot(lambda: _all))
-
-
-def _at_least_one(maxsize: int) -> int:
-    if not isinstance(maxsize, int):
-        raise TypeError(f"maxsize is a number of threads, not {maxsize!r}")
-    if maxsize < 1:
-        raise ValueError(f"a pool needs at least 1 thread, not {maxsize!r}")
-    return maxsize
 
 
 def _after_fork_in_child() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._config import loop_class
 from hubbub._waiter import Waiter
 from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
@@ -30,6 +31,7 @@ __all__ = [
     "get_hub_if_exists",
     "getcurrent",
     "hubs",
+    "loop_class",
     "run_callback",
     "run_callback_threadsafe",
     "set_hub",

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from hubbub._imap import Mapping
 from hubbub._waiter import Waiter
-from hubbub._workers import Workers
+from hubbub._workers import Workers, adopt_hooks
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.hub import Hub, get_hub
@@ -47,6 +47,7 @@ class _Task:
         value: Any = None
         exc_info: Any = (RuntimeError, _UNFINISHED, None)
         try:
+            adopt_hooks()
             value = self.function(*self.args, **self.kwargs)
             exc_info = None
         except BaseException:
@@ -70,7 +71,7 @@ class ThreadPool(Mapping):
 
     def __init__(self, maxsize: int = 10, hub: Hub | None = None, idle_seconds: float | None = 5.0) -> None:
         self.hub = hub if hub is not None else get_hub()
-        self._workers = Workers(maxsize, idle_seconds)
+        self._workers = Workers(self._checked(maxsize), idle_seconds)
         self._start_afresh()
         _pools.add(self)
 
@@ -96,7 +97,14 @@ class ThreadPool(Mapping):
 
     @maxsize.setter
     def maxsize(self, value: int) -> None:
-        self._workers.maxsize = value
+        self._workers.maxsize = self._checked(value)
+
+    def _checked(self, maxsize: int) -> int:
+        if not isinstance(maxsize, int):
+            raise TypeError(f"maxsize is a number of threads, not {maxsize!r}")
+        if maxsize < 1:
+            raise ValueError(f"a pool needs at least 1 thread, not {maxsize!r}")
+        return maxsize
 
     @property
     def size(self) -> int:
@@ -311,6 +319,7 @@ def _run_future(future: Future[T], fn: Callable[..., T], args: tuple[Any, ...], 
     if not future.set_running_or_notify_cancel():
         return
     try:
+        adopt_hooks()
         value = fn(*args, **kwargs)
     except BaseException as error:
         future.set_exception(error)
