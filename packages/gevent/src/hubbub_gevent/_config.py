@@ -1,26 +1,23 @@
-"""``gevent.config``: gevent's settings, read from its environment variables and handed on to hubbub."""
+"""``gevent.config``: gevent's settings. Each is read from its environment variable when first asked for."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Callable
 from pprint import saferepr
 from typing import Any
 
-import hubbub
-from hubbub import plugins
+from hubbub import lowlevel, plugins
+from hubbub.exceptions import PluginError
 
-__all__ = ["Config", "config"]
+from hubbub_gevent._loop import loop_class
 
-_LOOPS = {
-    "libev-cext": "libev",
-    "libev-cffi": "libev",
-    "libev": "libev",
-    "libuv-cffi": "libuv",
-    "libuv": "libuv",
-    "stdlib": "stdlib",
-}
-_RESOLVERS = {"thread": "thread", "dnspython": "dnspython", "ares": "ares", "block": "block"}
+__all__ = ["Config", "Setting", "config"]
+
+
+# What a value may be --------------------------------------------------------------------------------------------------
 
 
 def validate_bool(value: Any) -> bool:
@@ -35,8 +32,37 @@ def validate_bool(value: Any) -> bool:
     return bool(value)
 
 
-def _number(value: Any) -> float | None:
-    return None if value in (None, "") else float(value)
+def validate_anything(value: Any) -> Any:
+    """As it is."""
+    return value
+
+
+def validate_invalid(value: Any) -> Any:
+    """:raises ValueError: always."""
+    raise ValueError(f"Not a valid value: {value!r}")
+
+
+def convert_str_value_as_is(value: str) -> str:
+    """Text stays text."""
+    return value
+
+
+def _positive(value: Any) -> float | None:
+    if value in (None, ""):
+        return None
+    number = float(value)
+    if number <= 0:
+        raise ValueError("Must be positive")
+    return number
+
+
+def _at_least_two(value: Any) -> float | None:
+    number = _positive(value)
+    return number if number is None else max(number, 1.0)
+
+
+def _integer(value: Any) -> int | None:
+    return None if value in (None, "") else int(value)
 
 
 def _bytes(value: Any) -> int | None:
@@ -50,108 +76,197 @@ def _bytes(value: Any) -> int | None:
     return int(text) if text else None
 
 
-def _as_is(value: Any) -> Any:
-    return value
+def _list(value: Any) -> Any:
+    return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
 
 
-def _names(value: Any) -> Any:
-    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+def _imported(value: Any, known: dict[str, str]) -> Any:
+    """The first of one or several names, dotted paths or objects that can be had.
+
+    :param known: names and what they are short for.
+    :raises ImportError: none of them.
+    """
+    if isinstance(value, str) and "," in value:
+        value = value.split(",")
+    if not isinstance(value, (list, tuple)):
+        return _import(value, known)
+    error: Exception = ImportError("nothing was named")
+    for item in value:
+        try:
+            return _import(item, known)
+        except (ImportError, PluginError) as failure:
+            error = failure
+    raise error
 
 
-_Reader = Callable[[Any], Any]
-_SETTINGS: dict[str, tuple[str, Any, _Reader]] = {
-    "resolver": ("GEVENT_RESOLVER", ["thread", "dnspython", "ares", "block"], _names),
-    "threadpool": ("GEVENT_THREADPOOL", "gevent.threadpool.ThreadPool", _as_is),
-    "threadpool_idle_task_timeout": ("GEVENT_THREADPOOL_IDLE_TASK_TIMEOUT", 5.0, _number),
-    "loop": ("GEVENT_LOOP", ["libev-cext", "libev-cffi", "libuv-cffi"], _names),
-    "libev_backend": ("GEVENT_BACKEND", None, _as_is),
-    "format_context": ("GEVENT_FORMAT_CONTEXT", saferepr, _as_is),
-    "fileobject": ("GEVENT_FILE", "posix", _as_is),
-    "disable_watch_children": ("GEVENT_NOWAITPID", False, validate_bool),
-    "trace_malloc": ("PYTHONTRACEMALLOC", False, validate_bool),
-    "track_greenlet_tree": ("GEVENT_TRACK_GREENLET_TREE", True, validate_bool),
-    "monitor_thread": ("GEVENT_MONITOR_THREAD_ENABLE", False, validate_bool),
-    "max_blocking_time": ("GEVENT_MAX_BLOCKING_TIME", 0.1, _number),
-    "print_blocking_reports": ("GEVENT_MONITOR_PRINT_BLOCKING_REPORTS", True, validate_bool),
-    "memory_monitor_period": ("GEVENT_MONITOR_MEMORY_PERIOD", 5, _number),
-    "max_memory_usage": ("GEVENT_MONITOR_MEMORY_MAX", None, _bytes),
-    "resolver_nameservers": ("GEVENT_RESOLVER_NAMESERVERS", None, _as_is),
-    "resolver_timeout": ("GEVENT_RESOLVER_TIMEOUT", None, _number),
-    "ares_flags": ("GEVENTARES_FLAGS", None, _as_is),
-    "ares_timeout": ("GEVENTARES_TIMEOUT", None, _as_is),
-    "ares_tries": ("GEVENTARES_TRIES", None, _as_is),
-    "ares_ndots": ("GEVENTARES_NDOTS", None, _as_is),
-    "ares_udp_port": ("GEVENTARES_UDP_PORT", None, _as_is),
-    "ares_tcp_port": ("GEVENTARES_TCP_PORT", None, _as_is),
-    "ares_servers": ("GEVENTARES_SERVERS", None, _as_is),
+def _import(name: Any, known: dict[str, str]) -> Any:
+    if not isinstance(name, str):
+        return name
+    path = known.get(name.strip(), name.strip())
+    if path.startswith("hubbub.loops:"):
+        return loop_class(plugins.load(plugins.LOOPS, path.partition(":")[2]))
+    module, _, attribute = path.rpartition(".")
+    if not module:
+        raise ImportError(
+            f"Cannot import {name!r}. Required format: [package.]module.class. Or choose from {sorted(known)}"
+        )
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except AttributeError as error:
+        raise ImportError(f"Cannot import {name!r}: {error}") from None
+
+
+_LOOPS = {
+    "libev-cext": "hubbub.loops:libev",
+    "libev-cffi": "hubbub.loops:libev",
+    "libev": "hubbub.loops:libev",
+    "libuv-cffi": "hubbub.loops:libuv",
+    "libuv": "hubbub.loops:libuv",
+    "stdlib": "hubbub.loops:stdlib",
+}
+_RESOLVERS = {
+    "thread": "hubbub_gevent.resolver.thread.Resolver",
+    "dnspython": "hubbub_gevent.resolver.dnspython.Resolver",
+    "ares": "hubbub_gevent.resolver.ares.Resolver",
+    "block": "hubbub_gevent.resolver.blocking.Resolver",
+}
+_FILES = {
+    "posix": "hubbub_gevent.fileobject.FileObjectPosix",
+    "thread": "hubbub_gevent.fileobject.FileObjectThread",
+    "block": "hubbub_gevent.fileobject.FileObjectBlock",
 }
 
 
+def _loop(value: Any) -> Any:
+    return loop_class(lowlevel.loop_class()) if value is None else _imported(value, _LOOPS)
+
+
+def _resolver(value: Any) -> Any:
+    return _imported(value, _RESOLVERS)
+
+
+def _file(value: Any) -> Any:
+    return _imported(value, _FILES)
+
+
+def _object(value: Any) -> Any:
+    return _imported(value, {})
+
+
+# The settings ---------------------------------------------------------------------------------------------------------
+
+
+class Setting:
+    """One setting: an attribute of :class:`Config`.
+
+    :param environment_key: its environment variable.
+    :param default: without it; a text or list is read as the variable is.
+    :param validate: what makes a value of what was given; raises ValueError or ImportError.
+    """
+
+    def __init__(self, environment_key: str, default: Any, validate: Callable[[Any], Any], desc: str) -> None:
+        self.environment_key = environment_key
+        self.default = default
+        self.validate = validate
+        self.desc = desc
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return self
+        values = vars(instance)["_values"]
+        if self.name not in values:
+            given = os.environ.get(self.environment_key)
+            value = self.validate(self.default if given is None else given)
+            if given is None and value is not None and self.name == "loop":
+                return value  # hubbub.configure() may still choose another
+            values[self.name] = value
+        return values[self.name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)["_values"][self.name] = self.validate(value)
+
+
 class Config:
-    """One attribute per setting, read once from the environment; all may be assigned."""
+    """gevent's settings. All may be assigned, which counts for what is made from then on."""
+
+    resolver = Setting(
+        "GEVENT_RESOLVER", os.environ.get("HUBBUB_RESOLVER") or "thread", _resolver, "Who looks up names."
+    )
+    threadpool = Setting(
+        "GEVENT_THREADPOOL", "hubbub_gevent.threadpool.ThreadPool", _object, "The class of thread pools."
+    )
+    threadpool_idle_task_timeout = Setting(
+        "GEVENT_THREADPOOL_IDLE_TASK_TIMEOUT", 5.0, _positive, "Seconds after which an idle thread of the pool ends."
+    )
+    loop = Setting("GEVENT_LOOP", None, _loop, "The event loop.")
+    libev_backend = Setting("GEVENT_BACKEND", None, validate_anything, "What libev asks the kernel with.")
+    format_context = Setting(
+        "GEVENT_FORMAT_CONTEXT", saferepr, _object, "A function that shows what failed in a report of an error."
+    )
+    fileobject = Setting("GEVENT_FILE", "posix", _file, "The class behind gevent.fileobject.FileObject.")
+    disable_watch_children = Setting("GEVENT_NOWAITPID", False, validate_bool, "Leave child processes alone.")
+    trace_malloc = Setting("PYTHONTRACEMALLOC", None, validate_anything, "Python's own.")
+    track_greenlet_tree = Setting(
+        "GEVENT_TRACK_GREENLET_TREE", True, validate_bool, "Whether greenlets know who spawned them."
+    )
+    monitor_thread = Setting("GEVENT_MONITOR_THREAD_ENABLE", False, validate_bool, "Whether each hub is watched.")
+    max_blocking_time = Setting(
+        "GEVENT_MAX_BLOCKING_TIME", 0.1, _positive, "Seconds that a greenlet may run before it is reported."
+    )
+    print_blocking_reports = Setting(
+        "GEVENT_MONITOR_PRINT_BLOCKING_REPORTS", True, validate_bool, "Whether such reports are printed."
+    )
+    memory_monitor_period = Setting(
+        "GEVENT_MONITOR_MEMORY_PERIOD", 5.0, _at_least_two, "Seconds between two looks at the memory in use."
+    )
+    max_memory_usage = Setting(
+        "GEVENT_MONITOR_MEMORY_MAX", None, _bytes, "How many bytes may be in use; kb, mb or gb may follow."
+    )
+    resolver_nameservers = Setting("GEVENT_RESOLVER_NAMESERVERS", None, _list, "Name servers, with commas.")
+    resolver_timeout = Setting("GEVENT_RESOLVER_TIMEOUT", None, _positive, "Seconds to wait for a name server.")
+    ares_flags = Setting("GEVENTARES_FLAGS", None, _integer, "c-ares' flags.")
+    ares_timeout = Setting("GEVENTARES_TIMEOUT", None, _positive, "Use GEVENT_RESOLVER_TIMEOUT.")
+    ares_tries = Setting("GEVENTARES_TRIES", None, _integer, "How often each name server is asked.")
+    ares_ndots = Setting("GEVENTARES_NDOTS", None, _integer, "How many dots make a name complete.")
+    ares_udp_port = Setting("GEVENTARES_UDP_PORT", None, _integer, "The name servers' port.")
+    ares_tcp_port = Setting("GEVENTARES_TCP_PORT", None, _integer, "The name servers' port for TCP.")
+    ares_servers = Setting("GEVENTARES_SERVERS", None, _list, "Use GEVENT_RESOLVER_NAMESERVERS.")
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in _SETTINGS:
-            raise AttributeError(f"gevent.config, which is hubbub's, has no setting {name!r}")
-        if name not in self._values:
-            variable, default, read = _SETTINGS[name]
-            given = os.environ.get(variable)
-            self._values[name] = read(given) if given is not None else default
-            if name in ("loop", "resolver"):
-                return self._class_of(name)
-        elif name in ("loop", "resolver"):
-            return self._class_of(name)
-        return self._values[name]
+        raise AttributeError(
+            f"gevent.config, which is hubbub's, has no setting {name!r}; "
+            "if gevent 26.9.0 has it, please report that to hubbub"
+        )
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            super().__setattr__(name, value)
-            return
-        if name not in _SETTINGS:
-            raise AttributeError(f"gevent.config, which is hubbub's, has no setting {name!r}")
-        self._values[name] = _SETTINGS[name][2](value)
-        if name in ("loop", "resolver"):
-            self.apply(name)
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """All settings by name."""
+        return {name: item for name, item in vars(type(self)).items() if isinstance(item, Setting)}
 
     def set(self, name: str, value: Any) -> None:
         """The same as assigning."""
         setattr(self, name, value)
 
-    def _class_of(self, name: str) -> Any:
-        choice = self._chosen(name)
-        if not isinstance(choice, str):
-            return choice
-        return plugins.load(plugins.LOOPS if name == "loop" else plugins.RESOLVERS, choice)
-
-    def _chosen(self, name: str) -> Any:
-        """hubbub's name for the first choice that is installed."""
-        value = self._values.get(name, _SETTINGS[name][1])
-        if not isinstance(value, (list, tuple)):
-            return value
-        table, group = (_LOOPS, plugins.LOOPS) if name == "loop" else (_RESOLVERS, plugins.RESOLVERS)
-        installed = plugins.names(group)
-        for item in value:
-            if not isinstance(item, str):
-                return item
-            if table.get(item, item) in installed:
-                return table.get(item, item)
-        return table.get(value[0], value[0])
-
-    def apply(self, name: str) -> None:
-        """Hand the setting on to hubbub."""
-        hubbub.configure(**{name: self._chosen(name)})
-
-    def apply_environment(self) -> None:
-        """Hand on what gevent's variables say, where they say anything."""
-        for name in ("loop", "resolver"):
-            given = os.environ.get(_SETTINGS[name][0])
-            if given:
-                self._values[name] = _names(given)
-                self.apply(name)
+    def print_help(self) -> None:
+        """Print all settings and their environment variables."""
+        for name, setting in sorted(self.settings.items()):
+            sys.stdout.write(f"{name} ({setting.environment_key})\n    {setting.desc}\n")
 
 
 config = Config()
-config.apply_environment()
+
+
+def main() -> None:
+    """``python -m gevent._config``."""
+    config.print_help()
+
+
+if __name__ == "__main__":
+    main()

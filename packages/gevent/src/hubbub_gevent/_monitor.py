@@ -2,115 +2,195 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from _thread import start_new_thread
+import importlib.util
+import os
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from greenlet import gettrace, settrace
+from hubbub_monkey import get_original
 from zope.event import notify  # type: ignore[import-untyped]  # no types
 from zope.interface import implementer  # type: ignore[import-untyped]  # no types
 
 from hubbub_gevent._config import config
+from hubbub_gevent._tracer import GreenletTracer
 from hubbub_gevent.events import (
     EventLoopBlocked,
     IPeriodicMonitorThread,
+    MemoryUsageThresholdExceeded,
+    MemoryUsageUnderThreshold,
     PeriodicMonitorThreadStartedEvent,
     notify_and_call_entry_points,
 )
 
-__all__ = ["PeriodicMonitoringThread"]
+__all__ = ["MonitorWarning", "PeriodicMonitoringThread"]
 
-_start = start_new_thread
-_sleep, _monotonic = time.sleep, time.monotonic
+_start_new_thread = get_original("_thread", "start_new_thread")
+_sleep, _monotonic = get_original("time", ["sleep", "monotonic"])
+
+
+class MonitorWarning(RuntimeWarning):
+    """Something cannot be watched."""
+
+
+@dataclass(eq=False)
+class _Entry:
+    """A function that is called every ``period`` seconds."""
+
+    function: Callable[[Any], Any]
+    period: float
+    last_run_time: float
 
 
 @implementer(IPeriodicMonitorThread)
 class PeriodicMonitoringThread:
-    """Calls functions every so often in a native thread; the first tells when the hub is blocked."""
+    """Calls functions every so often in a native thread; the first tells when the hub is blocked.
+
+    Goes on in a child process.
+    """
 
     inactive_sleep_time = 2.0
+    """Seconds to sleep when there is nothing to call."""
     min_sleep_time = 0.005
+    """Seconds: the shortest sleep."""
+    min_memory_monitor_period = 2
+    """Seconds: the shortest time between two looks at the memory in use."""
 
     def __init__(self, hub: Any) -> None:
         self.hub = hub
         self.should_run = True
-        self._functions: list[tuple[Callable[[Any], Any], float, list[float]]] = []
-        self._switches = 0
-        self._seen = -1
-        self._active: Any = None
-        self._ignored: Any = None
-        self._previous = gettrace()
-        settrace(self._switched)
-        self.add_monitoring_function(self.monitor_blocking, config.max_blocking_time)
-        _start(self._run, ())
+        self.pid = os.getpid()
+        self._entries: list[_Entry] = []
+        self._peak = 0
+        self._process: Any = None
+        self._tracer = GreenletTracer()
+        if config.max_blocking_time:
+            self.add_monitoring_function(self.monitor_blocking, config.max_blocking_time)
+        if config.max_memory_usage:
+            self.install_monitor_memory_usage()
+        self.start()
         notify_and_call_entry_points(PeriodicMonitorThreadStartedEvent(self))
 
-    def _switched(self, event: Any, args: Any) -> None:
-        self._switches += 1
-        self._active = args[1]
-        if self._previous is not None:
-            self._previous(event, args)
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x} of {self.hub!r}>"
+
+    def start(self) -> None:
+        """Start the thread."""
+        _start_new_thread(self, ())
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._goes_on_in_child)
+
+    def _goes_on_in_child(self) -> None:
+        if self.should_run and self.pid != os.getpid():
+            self.pid = os.getpid()
+            self._process = None
+            _start_new_thread(self, ())
+
+    # What is called -------------------------------------------------------------------------------------------------
 
     def add_monitoring_function(self, function: Callable[[Any], Any], period: float | None) -> None:
         """Call ``function(hub)`` every ``period`` seconds, in the monitor's thread; None: no more.
 
-        :raises ValueError: not a positive number.
+        :raises ValueError: not callable, or not a positive number.
         """
         if not callable(function):
             raise ValueError("function must be callable")
-        if period is None:
-            self._functions = [entry for entry in self._functions if entry[0] != function]
-        elif period <= 0:
-            raise ValueError("period must be positive")
-        else:
-            self._functions.append((function, period, [_monotonic() + period]))
+        if period is not None and period <= 0:
+            raise ValueError("Period must be positive.")
+        others = [entry for entry in self._entries if entry.function != function]
+        new = [] if period is None else [_Entry(function, period, _monotonic())]
+        self._entries = others + new
 
     def monitoring_functions(self) -> list[Any]:
-        """What is called."""
-        return list(self._functions)
+        """What is called: objects with ``function``, ``period`` and ``last_run_time``."""
+        return list(self._entries)
 
-    def monitor_blocking(self, hub: Any) -> Any:
-        """Whether the same greenlet has run since the last look; prints its stack if so."""
-        same = self._switches == self._seen
-        self._seen = self._switches
-        if not same or self._active in (None, hub, self._ignored):
-            return None
-        event = EventLoopBlocked(self._active, config.max_blocking_time, [repr(hub)], hub=hub)
-        notify(event)
-        if config.print_blocking_reports:
-            frame = sys._current_frames().get(hub.thread_ident)
-            sys.stderr.write(f"{hub!r} is blocked by {self._active!r} at {frame!r}\n")
-        return event
+    def calculate_sleep_time(self) -> float:
+        """Seconds between two looks at what is due."""
+        shortest = min((entry.period for entry in self._entries), default=self.inactive_sleep_time)
+        return max(self.min_sleep_time, shortest)
 
-    def ignore_current_greenlet_blocking(self) -> None:
-        """Say nothing of the current greenlet."""
-        self._ignored = self._active
-
-    def monitor_current_greenlet_blocking(self) -> None:
-        """Undo :meth:`ignore_current_greenlet_blocking`."""
-        self._ignored = None
-
-    def can_monitor_memory_usage(self) -> bool:
-        """Not done."""
-        return False
-
-    def install_monitor_memory_usage(self) -> None:
-        """Not done."""
+    def __call__(self) -> None:
+        """The thread."""
+        while self.should_run:
+            now = _monotonic()
+            for entry in self.monitoring_functions():
+                if now - entry.last_run_time >= entry.period:
+                    entry.last_run_time = now
+                    try:
+                        entry.function(self.hub)
+                    except Exception as error:
+                        self.hub.print_exception(entry.function, type(error), error, error.__traceback__)
+            _sleep(self.calculate_sleep_time())
 
     def kill(self) -> None:
         """End the thread."""
         if self.should_run:
             self.should_run = False
-            settrace(self._previous)
+            self._tracer.kill()
 
-    def _run(self) -> None:
-        while self.should_run:
-            now = _monotonic()
-            for function, period, due in list(self._functions):
-                if now >= due[0]:
-                    due[0] = now + period
-                    function(self.hub)
-            wait = min((due[0] for _, _, due in self._functions), default=now + self.inactive_sleep_time) - now
-            _sleep(max(self.min_sleep_time, wait))
+    # Blocking -------------------------------------------------------------------------------------------------------
+
+    def monitor_blocking(self, hub: Any) -> Any:
+        """Whether the same greenlet has run since the last look; prints its stack if so."""
+        blocked = self._tracer.did_block_hub(hub)
+        if not blocked:
+            return None
+        active = blocked[1]
+        report = self._tracer.did_block_hub_report(hub, active, {"greenlet_stacks": False})
+        event = EventLoopBlocked(active, config.max_blocking_time, report, hub=hub)
+        notify(event)
+        if config.print_blocking_reports and hub.exception_stream is not None:
+            hub.exception_stream.write("\n".join([*report, ""]))
+        return event
+
+    def ignore_current_greenlet_blocking(self) -> None:
+        """Say nothing of the current greenlet."""
+        self._tracer.ignore_current_greenlet_blocking()
+
+    def monitor_current_greenlet_blocking(self) -> None:
+        """Undo :meth:`ignore_current_greenlet_blocking`."""
+        self._tracer.monitor_current_greenlet_blocking()
+
+    # Memory ---------------------------------------------------------------------------------------------------------
+
+    def can_monitor_memory_usage(self) -> bool:
+        """Whether the package psutil is installed."""
+        return importlib.util.find_spec("psutil") is not None
+
+    def install_monitor_memory_usage(self) -> None:
+        """Look at the memory in use from now on; warns if that cannot be."""
+        if not self.can_monitor_memory_usage():
+            warnings.warn("Unable to monitor memory usage: the package psutil is missing", MonitorWarning, stacklevel=2)
+            return
+        period = max(config.memory_monitor_period or 0, self.min_memory_monitor_period)
+        self.add_monitoring_function(self.monitor_memory_usage, period)
+
+    def monitor_memory_usage(self, _hub: Any) -> Any:
+        """Tell subscribers when the process uses more than ``config.max_memory_usage`` bytes, for as long as that
+        grows, and when it uses less again.
+
+        :returns: the event; -1 if there is no limit; None.
+        """
+        limit = config.max_memory_usage
+        if not limit:
+            return -1
+        if self._process is None:
+            import psutil  # type: ignore[import-untyped]  # optional
+
+            self._process = psutil.Process()
+        info = self._process.memory_full_info()
+        used = getattr(info, "uss", info.rss)
+        if used > limit:
+            if used <= self._peak:
+                return None
+            self._peak = used
+            event: Any = MemoryUsageThresholdExceeded(used, limit, info)
+        elif self._peak:
+            event = MemoryUsageUnderThreshold(used, limit, info, self._peak)
+            self._peak = 0
+        else:
+            return None
+        notify(event)
+        return event

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubbub.hub import get_hub
 from hubbub_server.baseserver import BaseServer as _BaseServer
 
+from hubbub_gevent._socket3 import ours, socket
 from hubbub_gevent.greenlet import Greenlet
 from hubbub_gevent.pool import Pool
 
 __all__ = ["BaseServer", "Habits"]
 
 
-class Habits:
-    """What gevent's servers do differently: handlers are methods or attributes, run in gevent's greenlets."""
+class _Answer:
+    """A truth value that may be called for, as gevent's is a method and hubbub's a property."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bool) -> None:
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return self._value
+
+    __call__ = __bool__
+
+    def __repr__(self) -> str:
+        return repr(self._value)
+
+
+if TYPE_CHECKING:
+    _Server = _BaseServer
+else:
+    _Server = object
+
+
+class Habits(_Server):
+    """What gevent's servers do differently: handlers are methods or attributes, run in gevent's greenlets.
+
+    A mix-in for hubbub's servers.
+    """
 
     handle: Any = None
 
@@ -24,8 +51,43 @@ class Habits:
         """The loop of this thread."""
         return get_hub().loop
 
+    def __init__(self, listener: Any, handle: Any = None, *args: Any, **options: Any) -> None:
+        super().__init__(listener, handle, *args, **options)
+        if self.handle is None:
+            self.close()
+            raise TypeError("'handle' must be provided")
+
+    def set_listener(self, listener: Any) -> None:
+        """Take a bound socket or an address."""
+        super().set_listener(listener)
+        self._own_socket()
+
+    def init_socket(self) -> None:
+        """Bind."""
+        super().init_socket()
+        self._bind_done()
+
+    def _bind_done(self) -> None:
+        self._own_socket()
+        self.address = self.socket.getsockname()
+        self._bound = True
+
+    def _own_socket(self) -> None:
+        sock = getattr(self, "socket", None)
+        if sock is not None and not isinstance(sock, socket):
+            ours(sock)
+
     @property
-    def _handle(self) -> Any:
+    def full(self) -> Any:
+        """``full()``: whether the pool has no room."""
+        return _Answer(self.pool is not None and bool(self.pool.full()))
+
+    def is_fatal_error(self, ex: BaseException) -> bool:
+        """Whether ``ex`` means that the listener is of no use any more."""
+        return bool(super().is_fatal_error(ex))
+
+    @property
+    def _handle(self) -> Any:  # type: ignore[override]  # the handler is looked up anew each time
         return self.handle
 
     def __repr__(self) -> str:
@@ -50,8 +112,17 @@ class Habits:
             spawn = Greenlet.spawn
         elif isinstance(spawn, int) and not isinstance(spawn, bool):
             spawn = Pool(spawn)
-        super().set_spawn(spawn)  # type: ignore[misc]  # a mix-in for hubbub's servers
+        super().set_spawn(spawn)
+
+    def do_handle(self, *args: Any) -> None:
+        """Run the handler for what was accepted, in the way that ``spawn`` said; without one on the hub itself, where
+        it must not wait.
+        """
+        if self._spawn is None:
+            self.loop.run_callback(self._run_handler, *args)
+        else:
+            self._spawn(self._run_handler, *args)
 
 
-class BaseServer(Habits, _BaseServer):  # type: ignore[override]  # the handler is looked up anew each time
+class BaseServer(Habits, _BaseServer):
     """gevent's BaseServer."""

@@ -7,10 +7,22 @@ from typing import Any
 from hubbub import event as _event
 from hubbub.timeout import Timeout
 
-__all__ = ["AsyncResult", "Event"]
+__all__ = ["AsyncResult", "Counted", "Event"]
 
 
-class Event(_event.Event):
+class Counted:
+    """What gevent's events and semaphores tell of those who wait."""
+
+    hub: Any = None
+    _waiters: Any
+    _links: Any
+
+    def linkcount(self) -> int:
+        """How many wait or are linked."""
+        return len(self._waiters) + len(self._links or ())
+
+
+class Event(Counted, _event.Event):
     """:class:`hubbub.event.Event`."""
 
     def wait(self, timeout: Any = None) -> bool:
@@ -21,7 +33,7 @@ class Event(_event.Event):
         return super().wait(timeout)
 
 
-class AsyncResult(_event.AsyncResult[Any]):
+class AsyncResult(Counted, _event.AsyncResult[Any]):
     """:class:`hubbub.event.AsyncResult`."""
 
     def get(self, block: bool = True, timeout: Any = None) -> Any:

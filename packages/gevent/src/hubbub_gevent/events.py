@@ -45,7 +45,8 @@ def notify_and_call_entry_points(event: Any) -> None:
 
     notify(event)
     for entry in entry_points(group=event.ENTRY_POINT_NAME):
-        entry.load()(event)
+        if entry.dist is None or entry.dist.name != "gevent":  # gevent's own, where it is installed too, are for itself
+            entry.load()(event)
 
 
 class IPeriodicMonitorThread(Interface):  # type: ignore[misc]  # zope.interface has no types

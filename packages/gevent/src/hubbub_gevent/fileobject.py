@@ -6,6 +6,8 @@ from typing import Any
 
 from hubbub.fileobject import FileObject as _FileObject
 
+from hubbub_gevent._config import config
+
 __all__ = [
     "FileObject",
     "FileObjectBase",
@@ -30,8 +32,11 @@ class FileObjectBase(_FileObject):
 
     @property
     def fileio(self) -> Any:
-        """The file below."""
-        return self.io
+        """The file below the buffers."""
+        file = self.io
+        for layer in ("buffer", "raw"):
+            file = getattr(file, layer, file)
+        return file
 
     def __getattr__(self, name: str) -> Any:
         if name == "name" and hasattr(self._opened, "fileno"):
@@ -54,4 +59,4 @@ class FileObjectBlock(FileObjectBase):
     """A file that blocks."""
 
 
-FileObject = FileObjectPosix
+FileObject = config.fileobject

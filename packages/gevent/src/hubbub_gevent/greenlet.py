@@ -50,17 +50,17 @@ _PLUMBING = ("gevent.", "hubbub.", "hubbub_gevent.")
 
 
 def _stack(frame: FrameType | None, limit: int) -> _Frame | None:
-    """The frames from the first that is the user's."""
+    """The user's frames."""
     first = last = None
-    while frame is not None and frame.f_globals.get("__name__", "").startswith(_PLUMBING):
-        frame = frame.f_back
     while frame is not None and limit > 0:
-        new = _Frame(frame.f_code, frame.f_lineno)
-        if last is None:
-            first = new
-        else:
-            last.f_back = new
-        last, frame, limit = new, frame.f_back, limit - 1
+        if not frame.f_globals.get("__name__", "").startswith(_PLUMBING):
+            new = _Frame(frame.f_code, frame.f_lineno)
+            if last is None:
+                first = new
+            else:
+                last.f_back = new
+            last, limit = new, limit - 1
+        frame = frame.f_back
     return first
 
 
@@ -135,7 +135,14 @@ class Greenlet(_greenlet.Greenlet):
         self._name = name
 
     def _formatinfo(self) -> str:
-        text = self.__dict__.get("_described") or self._describe_run()
+        """Made once: the arguments are gone when it has ended."""
+        text: str | None = self.__dict__.get("_info")
+        if text is None:
+            text = self.__dict__["_info"] = self._describe()
+        return text
+
+    def _describe(self) -> str:
+        text = self._describe_run()
         arguments = [repr(item)[:50] for item in self.args]
         arguments += [f"{key}={value!r}"[:50] for key, value in self.kwargs.items()]
         return f"{text}({', '.join(arguments)})" if arguments else text
@@ -152,16 +159,16 @@ class Greenlet(_greenlet.Greenlet):
         name = f' "{self._name}"' if self._name is not None else ""
         return f"<{type(self).__name__}{name} at {id(self):#x}: {self._formatinfo()}>"
 
-    @classmethod
-    def add_spawn_callback(cls, callback: Callable[[Any], Any]) -> None:
+    @staticmethod
+    def add_spawn_callback(callback: Callable[[Any], Any]) -> None:
         """Call ``callback(greenlet)`` whenever one is started."""
         global _spawn_callbacks
         if _spawn_callbacks is None:
             _spawn_callbacks = set()
         _spawn_callbacks.add(callback)
 
-    @classmethod
-    def remove_spawn_callback(cls, callback: Callable[[Any], Any]) -> None:
+    @staticmethod
+    def remove_spawn_callback(callback: Callable[[Any], Any]) -> None:
         """Undo :meth:`add_spawn_callback`."""
         global _spawn_callbacks
         if _spawn_callbacks is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -21,11 +22,14 @@ from hubbub.hub import reinit as _reinit
 from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
 from hubbub.signal import SignalHandler
+from hubbub_monkey import get_original
 
 from hubbub_gevent._config import config
 from hubbub_gevent._ident import IdentRegistry
+from hubbub_gevent._loop import loop_class
 
 __all__ = [
+    "MAIN_THREAD_IDENT",
     "BlockingSwitchOutError",
     "ConcurrentObjectUseError",
     "GreenletExit",
@@ -34,12 +38,14 @@ __all__ = [
     "InvalidSwitchError",
     "InvalidThreadUseError",
     "LoopExit",
+    "WaitOperationsGreenlet",
     "Waiter",
     "get_hub",
     "get_hub_class",
     "get_hub_if_exists",
     "get_hub_noargs",
     "get_loop",
+    "get_thread_ident",
     "getcurrent",
     "idle",
     "iwait",
@@ -48,6 +54,7 @@ __all__ = [
     "reinit",
     "set_default_hub_class",
     "set_hub",
+    "set_loop",
     "signal",
     "sleep",
     "spawn_raw",
@@ -56,6 +63,9 @@ __all__ = [
 
 _NONE: Any = object()
 _main_ident: list[int] = []
+_kept = get_original("threading", "local")()
+"""The loop that a destroyed hub of the thread has left."""
+_get_ident = get_original("_thread", "get_ident")
 idle = _hub.idle
 _sleep = _hub.sleep
 
@@ -67,9 +77,26 @@ class Hub(_hub.Hub):
     periodic_monitoring_thread: Any = None
 
     def __init__(self, loop: Any = None, default: Any = None) -> None:
-        super().__init__(loop)
+        kept = _take_kept_loop() if loop is None else None
+        super().__init__(kept or self._new_loop(loop))
         self.ident_registry = IdentRegistry()
         self.minimal_ident = _hub_idents.get_ident(self)
+        if self.main_hub:
+            self.start_periodic_monitoring_thread()
+
+    def _new_loop(self, loop: Any) -> Any:
+        if isinstance(loop, BaseLoop):
+            return loop
+        cls = loop_class(lowlevel.loop_class(loop)) if loop is not None else self.loop_class
+        options = {"backend": self.backend} if self.backend and cls.name == "libev" else {}
+        return cls(default=_get_ident() == _main_thread_ident(), **options)
+
+    def __repr__(self) -> str:
+        loop = self.__dict__.get("loop")
+        state = "destroyed" if self.destroyed or loop is None else f"{getattr(loop, 'backend', loop.name)}"
+        if loop is not None and not self.destroyed:
+            state += f"{' default' if loop.default else ''} pending={loop.pendingcnt} ref={loop.activecnt}"
+        return f"<{type(self).__name__} {self.name!r} at {id(self):#x} {state} thread_ident={self.thread_ident:#x}>"
 
     @property
     def main_hub(self) -> bool:
@@ -99,9 +126,22 @@ class Hub(_hub.Hub):
     @property
     def threadpool_class(self) -> Any:
         """The class of thread pools."""
-        from hubbub_gevent.threadpool import ThreadPool
+        return config.threadpool
 
-        return ThreadPool
+    @property
+    def resolver(self) -> Any:
+        """Who looks up names; made on first use, assignable and deletable."""
+        if self._resolver is None:
+            self._resolver = self.resolver_class(hub=self)
+        return self._resolver
+
+    @resolver.setter
+    def resolver(self, resolver: Any) -> None:
+        self._resolver = resolver
+
+    @resolver.deleter
+    def resolver(self) -> None:
+        self._resolver = None
 
     @property
     def threadpool(self) -> Any:
@@ -123,7 +163,32 @@ class Hub(_hub.Hub):
     @property
     def format_context(self) -> Any:
         """Shows the context of an error."""
-        return config.format_context
+        return self.__dict__.get("_format_context") or config.format_context
+
+    @format_context.setter
+    def format_context(self, function: Any) -> None:
+        self.__dict__["_format_context"] = function
+
+    def destroy(self, destroy_loop: bool | None = None) -> None:
+        """End the hub. The main thread's loop is kept, for the next hub, unless ``destroy_loop`` is true."""
+        if self.destroyed:
+            return
+        loop = self.loop
+        if destroy_loop is None:
+            destroy_loop = not loop.default
+        if self.periodic_monitoring_thread is not None:
+            self.periodic_monitoring_thread.kill()
+            self.periodic_monitoring_thread = None
+        super().destroy(destroy_loop)
+        if not destroy_loop:
+            _kept.loop = loop, os.getpid()
+
+    def switch_out(self) -> None:
+        """The hub never waits.
+
+        :raises BlockingSwitchOutError: always.
+        """
+        raise BlockingSwitchOutError("Impossible to call blocking function in the event loop callback")
 
     def _normalize_exception(self, type: Any, value: Any, tb: Any) -> tuple[Any, Any, Any]:
         if type is not None and not isinstance(value, BaseException):
@@ -131,8 +196,8 @@ class Hub(_hub.Hub):
         return type, value, tb
 
     def start_periodic_monitoring_thread(self) -> Any:
-        """Start the thread that watches this hub; the same one each time."""
-        if self.periodic_monitoring_thread is None:
+        """Start the thread that watches this hub, if ``config.monitor_thread`` says so; the same one each time."""
+        if self.periodic_monitoring_thread is None and config.monitor_thread:
             from hubbub_gevent._monitor import PeriodicMonitoringThread
 
             self.periodic_monitoring_thread = PeriodicMonitoringThread(self)
@@ -180,6 +245,16 @@ class Hub(_hub.Hub):
         then(*then_args)
 
 
+def _take_kept_loop() -> Any:
+    """The loop that a destroyed hub of the thread has left, or None."""
+    loop, pid = _kept.__dict__.pop("loop", (None, 0))
+    if loop is None or loop.destroyed:
+        return None
+    if pid != os.getpid():
+        loop.reinit()
+    return loop
+
+
 class _Idents:
     """Small numbers for hubs, used again when a hub is gone."""
 
@@ -207,12 +282,8 @@ def _main_thread_ident() -> int | None:
 lowlevel.set_hub_class(Hub)
 
 
-def get_hub(*args: Any, **kwargs: Any) -> Any:
-    """The hub of this thread; made if there is none yet."""
-    return lowlevel.get_hub()
-
-
-get_hub_noargs = lowlevel.get_hub
+get_hub: Any = lowlevel.get_hub
+get_hub_noargs: Any = lowlevel.get_hub
 
 
 def get_hub_if_exists() -> Any:
@@ -234,15 +305,20 @@ def get_hub_class() -> Any:
 _hub_class: list[Any] = [Hub]
 
 
-def set_default_hub_class(cls: Any) -> None:
-    """Use ``cls`` for hubs to come."""
-    lowlevel.set_hub_class(cls)
-    _hub_class[0] = cls
+def set_default_hub_class(hubtype: Any) -> None:
+    """Use ``hubtype`` for hubs to come."""
+    lowlevel.set_hub_class(hubtype)
+    _hub_class[0] = hubtype
 
 
 def get_loop() -> Any:
-    """The loop of this thread."""
-    return get_hub().loop
+    """The loop that a destroyed hub of this thread has left for the next, or None."""
+    return getattr(_kept, "loop", (None, 0))[0]
+
+
+def set_loop(loop: Any) -> None:
+    """Set :func:`get_loop`."""
+    _kept.loop = loop, os.getpid()
 
 
 def sleep(seconds: float = 0, ref: bool = True) -> None:
@@ -305,6 +381,10 @@ class signal(SignalHandler):
             raise TypeError("signal handler must be callable.")
         super().__init__(signalnum, handler, *args, **kwargs)
 
+    def handle(self) -> None:
+        """Call the handler, here and now."""
+        self.handler(*self._args, **self._kwargs)
+
 
 class Waiter:
     """The low-level place where one greenlet waits for one value. Only the hub may switch into it."""
@@ -312,7 +392,7 @@ class Waiter:
     __slots__ = ["_exception", "greenlet", "hub", "value"]
 
     def __init__(self, hub: Any = None) -> None:
-        self.hub = hub if hub is not None else get_hub()
+        self.hub: Any = hub if hub is not None else get_hub()
         self.greenlet: Any = None
         self.value: Any = None
         self._exception: Any = _NONE
@@ -382,7 +462,10 @@ class Waiter:
             return greenlet.throw(getcurrent(), *self._exception)
         if self.greenlet is not None:
             raise ConcurrentObjectUseError(f"This Waiter is already used by {self.greenlet!r}")
-        self.greenlet = getcurrent()
+        current = getcurrent()
+        if current is self.hub:
+            raise BlockingSwitchOutError("Impossible to call blocking function in the event loop callback")
+        self.greenlet = current
         try:
             return self.hub.switch()
         finally:
@@ -397,3 +480,6 @@ class Waiter:
 
 
 loop = BaseLoop
+WaitOperationsGreenlet = Hub
+MAIN_THREAD_IDENT = _main_thread_ident()
+get_thread_ident = _get_ident

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from hubbub_monkey.patching import originals as saved
 
 from hubbub_gevent import events as _events
 from hubbub_gevent.events import DoNotPatch
-from hubbub_gevent.hub import sleep
 
 __all__ = [
     "MonkeyPatchWarning",
@@ -77,43 +77,41 @@ def _apply(*names: str) -> None:
 def _apply_one(name: str) -> None:
     module = "socket" if name == "dns" else name
     target, source = importlib.import_module(module), importlib.import_module(f"hubbub_gevent.{module}")
-    items = list(getattr(source, "__dns__" if name == "dns" else "__implements__", ()))
+    items = list(source.__dns__ if name == "dns" else source.__implements__)
     try:
         _events.notify_and_call_entry_points(_events.GeventWillPatchModuleEvent(module, source, target, items))
     except DoNotPatch:
         return
     hubbub_monkey.patch_module(name)
+    for item in (*items, *_ALSO.get(name, ())):
+        if hasattr(target, item) and item not in _LEFT:
+            patch_item(target, item, getattr(source, item))
     _events.notify_and_call_entry_points(_events.GeventDidPatchModuleEvent(module, source, target))
+
+
+_ALSO = {"socket": ("create_server",), "ssl": ("create_connection",)}
+"""What hubbub replaces too, and what makes sockets."""
+_LEFT = ("SSLContext", "SSLSocket")
+"""Classes whose own methods look them up in their module: they stay, and are made cooperative from within."""
 
 
 def patch_os() -> None:
     """Fork, close and waiting for children."""
     _apply("os")
-    import os
-
-    from hubbub_gevent import os as gevent_os
-
-    for name in ("fork", "forkpty"):
-        patch_item(os, name, getattr(gevent_os, name))
 
 
 def patch_queue() -> None:
-    """The module queue."""
+    """The module queue; ``GEVENT_MONKEY_DISABLE_QUEUE_QUEUE`` leaves its class Queue alone."""
     _apply("queue")
-    import queue
+    if os.environ.get("GEVENT_MONKEY_DISABLE_QUEUE_QUEUE") and is_object_patched("queue", "Queue"):
+        import queue
 
-    from hubbub_gevent import queue as gevent_queue
-
-    for name in gevent_queue.__implements__:
-        patch_item(queue, name, getattr(gevent_queue, name))
+        queue.Queue = saved["queue"].pop("Queue")  # type: ignore[misc]  # what it was
 
 
 def patch_time() -> None:
     """time.sleep."""
     _apply("time")
-    import time
-
-    patch_item(time, "sleep", sleep)
 
 
 def patch_contextvars() -> None:
@@ -130,6 +128,8 @@ def patch_thread(
 ) -> None:
     """Threads become greenlets."""
     _apply("threading")
+    if not is_module_patched("threading"):
+        return
     import _thread
     import threading as _threading
 
@@ -137,14 +137,16 @@ def patch_thread(
     from hubbub_gevent.local import local
 
     patch_item(_thread, "_local", local)
-    patch_item(_threading, "local", local)
     if Event:
         patch_item(_threading, "Event", _Event)
 
 
 def patch_socket(dns: bool = True, aggressive: bool = True) -> None:
     """Sockets."""
-    _apply("socket", *(["dns"] if dns else []))
+    importlib.import_module("hubbub_net.ssl")  # it keeps what SocketType is when it is imported
+    _apply("socket")
+    if dns:
+        patch_dns()
 
 
 def patch_dns() -> None:
@@ -153,8 +155,14 @@ def patch_dns() -> None:
 
 
 def patch_ssl(_warnings: Any = None, _first_time: bool = True) -> None:
-    """TLS."""
+    """TLS: all contexts make cooperative sockets, also those that exist already."""
     _apply("ssl")
+    if is_module_patched("ssl"):
+        import ssl
+
+        from hubbub_gevent.ssl import SSLSocket
+
+        ssl.SSLContext.sslsocket_class = SSLSocket
 
 
 def patch_select(aggressive: bool = True) -> None:
@@ -183,12 +191,6 @@ def patch_sys(stdin: bool = True, stdout: bool = True, stderr: bool = True) -> N
 def patch_signal() -> None:
     """SIGCHLD handlers run in greenlets."""
     _apply("signal")
-    import signal
-
-    from hubbub_gevent import signal as gevent_signal
-
-    for name in ("signal", "getsignal"):
-        patch_item(signal, name, getattr(gevent_signal, name))
 
 
 def patch_module(

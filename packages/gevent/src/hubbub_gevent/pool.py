@@ -10,13 +10,14 @@ from hubbub.pool import IMap, IMapUnordered, PoolFull
 
 from hubbub_gevent.greenlet import Greenlet
 
-__all__ = ["Greenlet", "Group", "IMap", "IMapUnordered", "Pool", "PoolFull"]
+GroupMappingMixin = _pool.Group.__mro__[1]
+"""``apply``, ``map`` and their kin."""
+__all__ = ["Greenlet", "Group", "GroupMappingMixin", "IMap", "IMapUnordered", "Pool", "PoolFull"]
 
 
 class _Members:
     """As in gevent, members that are being killed count until they have ended, and an empty group is false."""
 
-    greenlet_class: Any = Greenlet
     greenlets: set[Any]
     dying: set[Any]
 
@@ -36,11 +37,16 @@ class _Members:
 class Group(_Members, _pool.Group):
     """:class:`hubbub.pool.Group` of gevent's greenlets."""
 
+    greenlet_class: Any = Greenlet
+
     def __init__(self, *args: Any) -> None:
         if len(args) > 1:
             raise AssertionError("a group is made of at most one iterable of greenlets")
         super().__init__(*(args[0] if args else ()))
 
 
-class Pool(_Members, _pool.Pool):
+class Pool(Group, _pool.Pool):
     """:class:`hubbub.pool.Pool` of gevent's greenlets."""
+
+    def __init__(self, size: int | None = None, greenlet_class: Any = None) -> None:
+        _pool.Pool.__init__(self, size, greenlet_class)

@@ -135,39 +135,25 @@ class SecureEnviron(Environ):
         raise AttributeError(name)
 
     def __repr__(self) -> str:
-        if self.whitelist_keys:
-            shown = {key: (value if key in self.whitelist_keys else "<MASKED>") for key, value in self.items()}
-            if not self.print_masked_keys:
-                shown = {key: value for key, value in shown.items() if key in self.whitelist_keys}
-            return repr(shown)
-        if self.secure_repr:
+        if not self.secure_repr:
+            return dict.__repr__(self)
+        if not self.whitelist_keys:
             return f"<pywsgi.SecureEnviron dict (keys: {len(self)}) at {id(self)}>"
-        return dict.__repr__(self)
+        if self.print_masked_keys:
+            return repr({key: (value if key in self.whitelist_keys else "<MASKED>") for key, value in self.items()})
+        shown = {key: value for key, value in self.items() if key in self.whitelist_keys}
+        hidden = len(self) - len(shown)
+        if not hidden:
+            return repr(shown)
+        return f"{repr(shown)[:-1]}{', ' if shown else ''}(hidden keys: {hidden})}}"
 
     __str__ = __repr__
 
 
 class WSGISecureEnviron(SecureEnviron):
-    """An environment that shows what WSGI and CGI define."""
+    """An environment that shows who asked for what host."""
 
-    default_whitelist_keys = (
-        "GATEWAY_INTERFACE",
-        "PATH_INFO",
-        "REMOTE_ADDR",
-        "REMOTE_PORT",
-        "REQUEST_METHOD",
-        "SCRIPT_NAME",
-        "SERVER_NAME",
-        "SERVER_PORT",
-        "SERVER_PROTOCOL",
-        "SERVER_SOFTWARE",
-        "wsgi.input",
-        "wsgi.multiprocess",
-        "wsgi.multithread",
-        "wsgi.run_once",
-        "wsgi.url_scheme",
-        "wsgi.version",
-    )
+    default_whitelist_keys = ("REMOTE_ADDR", "REMOTE_PORT", "HTTP_HOST")
     default_print_masked_keys = False
 
 
@@ -510,7 +496,12 @@ class WSGIHandler:
         lines += [f"{name}: {value}\r\n" for name, value in self.response_headers]
         head = "".join([*lines, "\r\n"]).encode("latin-1")
         self.headers_sent = True
-        self._sendall(head + self._framed(data))
+        try:
+            body = self._framed(data)
+        except TypeError:  # no bytes: the client gets to know the status
+            self._sendall(head)
+            raise
+        self._sendall(head + body)
 
     def write(self, data: Any) -> None:
         """Send a piece of the body, the header fields before the first."""
@@ -632,7 +623,7 @@ class WSGIServer(StreamServer):
 
     handler_class: Any = WSGIHandler
     environ_class: Any = dict
-    secure_environ_class: Any = SecureEnviron
+    secure_environ_class: Any = WSGISecureEnviron
     base_env: Any = {  # noqa: RUF012 - assigned by users, as gevent's
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_SOFTWARE": f"gevent/20.0 Python/{sys.version_info[0]}.{sys.version_info[1]}",
@@ -691,7 +682,6 @@ class WSGIServer(StreamServer):
     def init_socket(self) -> None:
         """Bind."""
         super().init_socket()
-        self.address = self.socket.getsockname()
         self.update_environ()
 
     def start_accepting(self) -> None:

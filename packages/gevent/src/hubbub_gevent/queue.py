@@ -21,6 +21,7 @@ __all__ = [
     "Queue",
     "ShutDown",
     "SimpleQueue",
+    "UnboundQueue",
 ]
 
 __implements__ = ["Queue", "PriorityQueue", "LifoQueue", "SimpleQueue"]
@@ -33,6 +34,11 @@ class _Limits:
 
     def __class_getitem__(cls, item: Any) -> GenericAlias:
         return GenericAlias(cls, item)
+
+    @property
+    def hub(self) -> Any:
+        """The hub of this thread."""
+        return get_hub()
 
     def get(self, block: bool = True, timeout: Any = None) -> Any:
         """Remove and return the next item."""
@@ -90,6 +96,15 @@ class Channel(_Limits, _queue.Channel[Any]):
     def empty(self) -> bool:
         """Always."""
         return True
+
+
+class UnboundQueue(Queue):
+    """A queue without limit."""
+
+    def __init__(self, maxsize: int | None = None, items: Any = ()) -> None:
+        if maxsize is not None:
+            raise ValueError("UnboundQueue has no maxsize")
+        super().__init__(maxsize, items)
 
 
 JoinableQueue = Queue

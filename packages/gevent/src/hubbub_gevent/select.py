@@ -1,7 +1,9 @@
-"""gevent.select on hubbub."""
+"""gevent.select on hubbub: a descriptor that is closed while somebody waits for it counts as ready."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from typing import Any
 
 from hubbub_monkey import get_original
@@ -9,6 +11,31 @@ from hubbub_net import select as _cooperative
 
 _original_select = get_original("select", "select")
 __all__ = list(_cooperative.__all__)
+__implements__ = ["select", "poll"]
+
+
+def select(
+    rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """:func:`hubbub_net.select.select`."""
+    reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
+    _original_select(reading, writing, urgent, 0)  # what is closed from the start is an error
+    try:
+        return _cooperative.select(reading, writing, urgent, timeout)
+    except (OSError, ValueError):
+        gone = [[item for item in kept if _is_closed(item)] for kept in (reading, writing, urgent)]
+        if not any(gone):
+            raise
+        return gone[0], gone[1], gone[2]
+
+
+def _is_closed(item: Any) -> bool:
+    """Whether a descriptor, or an object with ``fileno()``, is closed."""
+    try:
+        os.fstat(item if isinstance(item, int) else item.fileno())
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def __getattr__(name: str) -> Any:

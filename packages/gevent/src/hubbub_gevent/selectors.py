@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+from errno import EBADF, EINVAL
 from typing import Any
 
+from hubbub.hub import get_hub
 from hubbub_net import selectors as _cooperative
-from hubbub_net.selectors import DefaultSelector
 
 __all__ = [*_cooperative.__all__, "GeventSelector"]
 
 __implements__ = ["DefaultSelector"]
-GeventSelector = DefaultSelector
+
+
+class GeventSelector(_cooperative.DefaultSelector):  # type: ignore[misc]  # which it is depends on the system
+    """:class:`hubbub_net.selectors.DefaultSelector`."""
+
+    def __init__(self, hub: Any = None) -> None:
+        super().__init__()
+        self._hub = hub
+
+    @property
+    def hub(self) -> Any:
+        """The hub of this thread, unless another was given."""
+        return self._hub or get_hub()
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> Any:
+        """:meth:`selectors.BaseSelector.register`.
+
+        :raises ValueError: also for a descriptor that is closed.
+        """
+        try:
+            return super().register(fileobj, events, data)
+        except OSError as error:
+            # EINVAL: it is the selector's own, which took the number of one that is closed.
+            if error.errno in (EBADF, EINVAL):
+                raise ValueError(f"Invalid file descriptor: {fileobj!r}") from error
+            raise
+
+
+DefaultSelector = GeventSelector
 
 
 def __getattr__(name: str) -> Any:

@@ -7,10 +7,10 @@ from _socket import socket as CSocket
 from ssl import PROTOCOL_TLS_SERVER
 from typing import Any
 
-from hubbub_net.socket import socket
 from hubbub_server.datagram import DatagramServer as _DatagramServer
 from hubbub_server.stream import StreamServer as _StreamServer
 
+from hubbub_gevent._socket3 import socket
 from hubbub_gevent.baseserver import BaseServer, Habits
 from hubbub_gevent.ssl import SSLContext
 
@@ -20,11 +20,11 @@ _native_bind = CSocket.bind
 """Resolves a name by itself and at once: a listener's is the machine's own."""
 
 
-class DatagramServer(Habits, _DatagramServer):  # type: ignore[override]  # the handler is looked up anew each time
+class DatagramServer(Habits, _DatagramServer):
     """gevent's DatagramServer."""
 
 
-class StreamServer(Habits, _StreamServer):  # type: ignore[override]  # see above
+class StreamServer(Habits, _StreamServer):
     """:class:`hubbub_server.StreamServer` with gevent's arguments for TLS."""
 
     def __init__(
@@ -47,14 +47,24 @@ class StreamServer(Habits, _StreamServer):  # type: ignore[override]  # see abov
     def init_socket(self) -> None:
         """Bind and listen."""
         self.socket = self.get_listener(self.address, self.backlog, self.family)
+        self._bind_done()
 
     @classmethod
-    def get_listener(cls, address: Any, backlog: Any = None, family: Any = None, reuse_port: bool = False) -> Any:
+    def get_listener(cls, address: Any, backlog: Any = None, family: Any = None) -> Any:  # type: ignore[override]  # as gevent's
         """A listening socket."""
-        return _tcp_listener(address, backlog or 128, reuse_addr=cls.reuse_addr, family=family)
+        return _tcp_listener(address, backlog or 128, reuse_addr=cls.reuse_addr, family=family or _socket.AF_INET)
+
+
+_TLS = {"ssl_version", "certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers", "do_handshake_on_connect"}
+_TLS |= {"suppress_ragged_eofs", "server_side"}
 
 
 def _context(arguments: dict[str, Any]) -> SSLContext:
+    unknown = set(arguments) - _TLS
+    if unknown:
+        raise TypeError(f"unexpected arguments: {', '.join(sorted(unknown))}")
+    if "certfile" not in arguments:
+        raise TypeError("TLS needs certfile or ssl_context")
     context = SSLContext(arguments.get("ssl_version") or PROTOCOL_TLS_SERVER)
     context.load_cert_chain(arguments["certfile"], arguments.get("keyfile"))
     if arguments.get("ca_certs"):
@@ -66,9 +76,9 @@ def _context(arguments: dict[str, Any]) -> SSLContext:
     return context
 
 
-def _tcp_listener(address: Any, backlog: int = 50, reuse_addr: Any = None, family: int | None = None) -> Any:
+def _tcp_listener(address: Any, backlog: int = 50, reuse_addr: Any = None, family: int = _socket.AF_INET) -> Any:
     """A listening TCP socket."""
-    sock = socket(family if family is not None else _socket.AF_INET)
+    sock = socket(family)
     try:
         if reuse_addr is not None:
             sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, reuse_addr)

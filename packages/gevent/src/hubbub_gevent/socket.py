@@ -6,41 +6,40 @@ import socket as __socket__
 from typing import Any
 
 from hubbub.abc import READ, WRITE
+from hubbub.timeout import Timeout
 from hubbub_net import socket as _cooperative
-from hubbub_net.socket import (
-    socket,
-)
 
+from hubbub_gevent._socket3 import (  # noqa: F401 - the names that __all__ is put together of
+    SocketType,
+    create_connection,
+    create_server,
+    fromfd,
+    socket,
+    socketpair,
+)
 from hubbub_gevent.hub import get_hub
 
 _EXTENSIONS = ["cancel_wait", "cancel_wait_ex", "timeout_default", "wait", "wait_read", "wait_readwrite", "wait_write"]
-__implements__ = [
-    "create_connection",
-    "socket",
-    "SocketType",
-    "fromfd",
-    "socketpair",
-    "getaddrinfo",
-    "gethostbyname",
-    "gethostbyname_ex",
-    "gethostbyaddr",
-    "getnameinfo",
-    "getfqdn",
-]
 __dns__ = ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "getfqdn"]
+__implements__ = ["create_connection", "socket", "SocketType", "fromfd", "socketpair", *__dns__]
 __extensions__ = _EXTENSIONS
 __imports__ = [name for name in __socket__.__all__ if name not in __implements__]
 __imports__ += ["error", "gaierror", "herror", "timeout", "has_ipv6"]
 __imports__ = list(dict.fromkeys(__imports__))
 __all__ = [*__implements__, *__imports__, *_EXTENSIONS]
 
-SocketType = socket
 _socket = __socket__
-timeout_default = object()
-cancel_wait_ex = OSError(9, "File descriptor was closed in another greenlet")
+timeout_default: Any = object()
 
 
-def cancel_wait(watcher: Any, error: Any = cancel_wait_ex) -> None:
+class cancel_wait_ex(OSError):
+    """The descriptor that a greenlet waits for was closed by another."""
+
+    def __init__(self) -> None:
+        super().__init__(9, "File descriptor was closed in another greenlet")
+
+
+def cancel_wait(watcher: Any, error: Any) -> None:
     """Make who waits for ``watcher`` fail."""
     get_hub().cancel_wait(watcher, error)
 
@@ -75,16 +74,17 @@ def wait_readwrite(
     _wait_fd(fileno, READ | WRITE, timeout, timeout_exc)
 
 
-def wait(io: Any, timeout: float | None = None, timeout_exc: Any = timeout_default) -> Any:
-    """Wait for one event of a watcher."""
-    from hubbub.timeout import Timeout
+def wait(watcher: Any, timeout: float | None = None, timeout_exc: Any = timeout_default, hub: Any = None) -> Any:
+    """Wait for one event of a watcher.
 
+    :raises TimeoutError: ``timeout`` seconds have passed; or ``timeout_exc``.
+    """
     limit = None
     if timeout is not None:
         error = TimeoutError("timed out") if timeout_exc is timeout_default else timeout_exc
         limit = Timeout.start_new(timeout, error)
     try:
-        return get_hub().wait(io)
+        return (hub or get_hub()).wait(watcher)
     finally:
         if limit is not None:
             limit.cancel()

@@ -5,18 +5,61 @@ from __future__ import annotations
 import ssl as __ssl__
 from typing import Any
 
+from hubbub.timeout import Timeout
 from hubbub_net import ssl as _cooperative
-from hubbub_net.ssl import SSLContext, SSLSocket, create_default_context, get_server_certificate
+from hubbub_net.ssl import get_server_certificate
+
+from hubbub_gevent._socket3 import create_connection, socket
 
 __all__ = [
     "SSLContext",
     "SSLSocket",
+    "create_connection",
     "create_default_context",
     "get_server_certificate",
     "wrap_socket",
 ]
 
+_UNSET: Any = object()
+_create_unverified: Any = __ssl__._create_unverified_context
 __implements__ = ["SSLContext", "SSLSocket", "get_server_certificate", "wrap_socket"]
+
+
+class SSLSocket(_cooperative.SSLSocket, socket):  # type: ignore[misc]  # names of parameters differ
+    """:class:`hubbub_net.ssl.SSLSocket` that is one of gevent's sockets."""
+
+    def send(self, data: Any, flags: int = 0, timeout: Any = _UNSET) -> int:
+        """:meth:`ssl.SSLSocket.send`.
+
+        :param timeout: seconds, for this call in place of the socket's own limit.
+        """
+        if timeout is _UNSET:
+            return super().send(data, flags)
+        limit = Timeout.start_new(timeout, TimeoutError("timed out"))
+        try:
+            return super().send(data, flags)
+        finally:
+            limit.cancel()
+
+
+class SSLContext(_cooperative.SSLContext):
+    """An :class:`ssl.SSLContext` whose ``wrap_socket`` makes an :class:`SSLSocket`."""
+
+    sslsocket_class = SSLSocket
+
+
+def _ours(context: Any) -> Any:
+    context.__class__ = SSLContext
+    return context
+
+
+def create_default_context(*args: Any, **options: Any) -> Any:
+    """:func:`ssl.create_default_context`."""
+    return _ours(_cooperative.create_default_context(*args, **options))
+
+
+def _create_unverified_context(*args: Any, **options: Any) -> Any:
+    return _ours(_create_unverified(*args, **options))
 
 
 def wrap_socket(
@@ -53,32 +96,6 @@ def wrap_socket(
         do_handshake_on_connect=do_handshake_on_connect,
         suppress_ragged_eofs=suppress_ragged_eofs,
     )
-
-
-def _create_unverified_context(
-    protocol: Any = None,
-    *,
-    cert_reqs: Any = __ssl__.CERT_NONE,
-    check_hostname: bool = False,
-    purpose: Any = __ssl__.Purpose.SERVER_AUTH,
-    certfile: Any = None,
-    keyfile: Any = None,
-    cafile: Any = None,
-    capath: Any = None,
-    cadata: Any = None,
-) -> Any:
-    if protocol is None:
-        server = purpose == __ssl__.Purpose.CLIENT_AUTH
-        protocol = __ssl__.PROTOCOL_TLS_SERVER if server else __ssl__.PROTOCOL_TLS_CLIENT
-    context = SSLContext(protocol)
-    context.check_hostname = check_hostname
-    if cert_reqs is not None:
-        context.verify_mode = cert_reqs
-    if certfile or keyfile:
-        context.load_cert_chain(certfile, keyfile)
-    if cafile or capath or cadata:
-        context.load_verify_locations(cafile, capath, cadata)
-    return context
 
 
 _create_default_https_context = create_default_context

@@ -6,10 +6,11 @@ import _thread as _std_thread
 from _thread import TIMEOUT_MAX, error, get_native_id, interrupt_main, stack_size
 from typing import Any
 
-from hubbub.local import local
 from hubbub.thread import LockType, RLock, exit, get_ident
 from hubbub_monkey.threads import start as start_new_thread
 from hubbub_monkey.threads import start_joinable as start_joinable_thread
+
+from hubbub_gevent.local import local
 
 __all__ = [
     "TIMEOUT_MAX",

@@ -5,14 +5,26 @@ from __future__ import annotations
 import threading as _std_threading
 from typing import Any
 
-from hubbub.local import local
 from hubbub.thread import LockType, RLock, get_ident
 
+from hubbub_gevent.local import local
 from hubbub_gevent.thread import start_new_thread
 
 __all__ = ["Lock", "RLock", "allocate_lock", "get_ident", "local", "start_new_thread"]
 
-__implements__ = ["local", "_start_new_thread", "_allocate_lock", "Lock", "_get_ident"]
+__implements__ = [
+    "local",
+    "_allocate_lock",
+    "Lock",
+    "_DummyThread",
+    "_start_new_thread",
+    "Thread",
+    "Timer",
+    "_set_sentinel",
+    "get_ident",
+    "_CRLock",
+]
+_CRLock = None
 
 Lock = LockType
 allocate_lock = LockType

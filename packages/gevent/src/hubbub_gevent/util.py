@@ -7,13 +7,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from functools import update_wrapper
-from typing import Any
+from typing import Any, ClassVar
 
 from greenlet import getcurrent, greenlet
 from hubbub import inspect as _inspect
 
 from hubbub_gevent.greenlet import Greenlet
-from hubbub_gevent.hub import Hub, get_hub
+from hubbub_gevent.hub import get_hub
 from hubbub_gevent.local import all_local_dicts_for_greenlet
 
 __all__ = [
@@ -77,9 +77,9 @@ def format_run_info(
     limit = None if limit is Ellipsis else limit
     lines: list[str] = []
     _format_threads(lines, thread_stacks, limit)
-    lines += ["*" * 80, "* Greenlets"]
+    lines += ["*" * 80, "* Greenlets", "*" * 80]
     for tree in GreenletTree.forest():
-        lines.append("*" * 80)
+        lines.append("---- Thread boundary")
         lines += tree.format_lines(details={"running_stacks": greenlet_stacks, "running_stack_limit": limit})
     return lines
 
@@ -99,7 +99,12 @@ def _format_threads(lines: list[str], stacks: bool, limit: int | None) -> None:
 class GreenletTree:
     """Greenlets by who is whose parent or spawner."""
 
-    DEFAULT_DETAILS = {"running_stacks": True, "spawning_stacks": True, "locals": True}  # noqa: RUF012 - as gevent's
+    DEFAULT_DETAILS: ClassVar[dict[str, Any]] = {
+        "running_stacks": True,
+        "running_stack_limit": None,
+        "spawning_stacks": True,
+        "locals": True,
+    }
 
     def __init__(self, greenlet: Any) -> None:
         self.greenlet = greenlet
@@ -113,105 +118,124 @@ class GreenletTree:
 
     @property
     def root(self) -> bool:
-        """Whether it has no parent."""
-        return self.greenlet.parent is None
+        """Whether it is below no other."""
+        return _owner(self.greenlet) is None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.greenlet, name)
 
     def format_lines(self, details: Any = True) -> list[str]:
         """Lines with this greenlet and those below."""
-        wishes = self._wishes(details)
-        return list(self._lines("", wishes, top=True))
+        wishes: dict[str, Any] = {}
+        if details:
+            wishes = {**self.DEFAULT_DETAILS, **(details if isinstance(details, dict) else {})}
+        return list(self._lines([], wishes))
 
     def format(self, details: Any = True) -> str:
         """:meth:`format_lines` as one text."""
-        return "\n".join(self.format_lines(details)) + "\n"
+        return "\n".join(self.format_lines(details))
 
     def __str__(self) -> str:
         return self.format(False)
 
-    @classmethod
-    def _wishes(cls, details: Any) -> dict[str, Any]:
-        if not details:
-            return {}
-        return dict(cls.DEFAULT_DETAILS) if details is True else {**cls.DEFAULT_DETAILS, **details}
-
-    def _lines(self, indent: str, wishes: dict[str, Any], top: bool = False) -> Iterator[str]:
-        mark = "" if top else "+--- "
-        yield f"{indent}{mark}{_described(self.greenlet)}"
-        deeper = indent if top else f"{indent}|    "
-        yield from (f"{deeper} :{'':10}{line}" for line in self._facts(wishes))
-        for child in self.child_trees:
-            yield from child._lines(deeper, wishes)
+    def _lines(self, path: list[bool], wishes: dict[str, Any]) -> Iterator[str]:
+        """:param path: for this tree and those above it but the root, whether another follows at the same level."""
+        yield f"{_branch(path)}{_described(self.greenlet)}"
+        margin = f"{' :' if not path or path[0] else '  '}{' ' * (4 + 6 * len(path))}"
+        yield from (f"{margin}{line}" for line in self._facts(wishes))
+        for number, child in enumerate(self.child_trees, 1):
+            yield from child._lines([*path, number < len(self.child_trees)], wishes)
 
     def _facts(self, wishes: dict[str, Any]) -> Iterator[str]:
         item = self.greenlet
+        if wishes:
+            yield f"Parent: {item.parent!r}"
         if wishes.get("running_stacks") and item.gr_frame is not None and not item.dead:
             yield "Running:"
             yield from _stack_lines(item.gr_frame, wishes.get("running_stack_limit"))
         if wishes.get("spawning_stacks") and getattr(item, "spawning_stack", None) is not None:
             yield "Spawned at:"
             yield from _stack_lines(item.spawning_stack, wishes.get("spawning_stack_limit"))
-        if wishes and item.parent is not None:
-            yield f"Parent: {item.parent!r}"
-        if wishes.get("locals") and getattr(item, "spawn_tree_locals", None):
-            yield f"Spawn Tree Locals: {item.spawn_tree_locals!r}"
-        if wishes.get("locals"):
-            found = [entry for entry in all_local_dicts_for_greenlet(item) if entry[1]]
-            if found:
-                yield "Greenlet Locals:"
-                yield from (f"  Local {kind} at {ident:#x}: {values!r}" for (kind, ident), values in found)
+        if not wishes.get("locals"):
+            return
+        shared = getattr(item, "spawn_tree_locals", None)
+        spawner = _owner(item)
+        if shared and shared is not getattr(spawner, "spawn_tree_locals", None):
+            yield "Spawn Tree Locals"
+            yield repr(shared)
+        found = [entry for entry in all_local_dicts_for_greenlet(item) if entry[1]]
+        if found:
+            yield "Greenlet Locals:"
+        for (kind, ident), values in found:
+            yield f"  Local {kind} at {ident:#x}"
+            yield f"    {values!r}"
 
     @classmethod
     def forest(cls) -> list[Any]:
         """The trees of all greenlets that are reachable."""
-        main = getcurrent()
-        while main.parent is not None:
-            main = main.parent
-        trees: dict[int, GreenletTree] = {}
-        found = [item for item in gc.get_objects() if isinstance(item, greenlet)]
-        for item in found:
-            trees[id(item)] = cls(item)
-        trees.setdefault(id(main), cls(main))
-        roots = []
-        for tree in list(trees.values()):
-            owner = _owner(tree.greenlet)
-            if owner is not None and id(owner) not in trees:
+        everything = (item for item in gc.get_objects() if isinstance(item, greenlet))
+        found = [item for item in everything if not getattr(item, "greenlet_tree_is_ignored", False)]
+        here = getcurrent()
+        trees = {id(item): cls(item) for item in [*found, here]}
+        for item in [*found, here]:
+            while (owner := _owner(item)) is not None and id(owner) not in trees:
                 trees[id(owner)] = cls(owner)
-                roots.append(trees[id(owner)])
+                item = owner
+        while (owner := _owner(here)) is not None:
+            here = owner
+        roots = []
+        for tree in trees.values():
+            owner = _owner(tree.greenlet)
             if owner is None:
                 roots.append(tree)
             else:
                 trees[id(owner)].add_child(tree)
-        for root in roots:
-            root.is_current_tree = root.greenlet is main
+        trees[id(here)].is_current_tree = True
         return roots
 
     @classmethod
     def current_tree(cls) -> Any:
-        """The tree of this thread."""
+        """The tree that the current greenlet is in."""
         return next(tree for tree in cls.forest() if tree.is_current_tree)
 
 
 def _owner(item: Any) -> Any:
+    """Below whom a greenlet is shown."""
+    if getattr(item, "greenlet_tree_is_root", False):
+        return None
     spawner = getattr(item, "spawning_greenlet", None)
     owner = spawner() if spawner is not None else None
     return owner if owner is not None else item.parent
 
 
+def _branch(path: list[bool]) -> str:
+    if not path:
+        return ""
+    return f" {''.join('|    ' if more else '     ' for more in path[:-1])}+--- "
+
+
 def _described(item: Any) -> str:
-    known = isinstance(item, (Greenlet, Hub))
-    text = repr(item) if known else f"<{type(item).__name__} object at {id(item):#x}>"
-    state = "" if not item.dead else "; finished" if getattr(item, "_started_but_aborted", True) else ""
-    return f"{text}{state}"
+    if isinstance(item, Greenlet):
+        item.name  # noqa: B018 - makes the name, so that it is shown
+        return f"{item!r}{_outcome(item)}"
+    return f"{item!r}{'' if item else '; not running'}"
 
 
-def _stack_lines(frame: Any, limit: int | None) -> Iterator[str]:
-    depth = 0
-    while frame is not None and (limit is None or depth < limit):
-        yield f"  {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-        frame, depth = frame.f_back, depth + 1
+def _outcome(item: Greenlet) -> str:
+    if not item.ready():
+        return "" if item else "; not running"
+    if item.exception is not None:
+        return f"; finished with exception {item.exception!r}"
+    return "; finished" if item.value is None else f"; finished with value {repr(item.value)[:30]}"
+
+
+def _stack_lines(frame: Any, limit: int | None) -> list[str]:
+    """The frames of a stack, the outermost first, as tracebacks show them."""
+    found: list[traceback.FrameSummary] = []
+    while frame is not None and (limit is None or len(found) < limit):
+        found.insert(0, traceback.FrameSummary(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        frame = frame.f_back
+    return [line for text in traceback.format_list(found) for line in text.splitlines()]
 
 
 class assert_switches:

@@ -1,5 +1,5 @@
 """gevent.resolver on hubbub."""
 
-from hubbub.abc import Resolver as AbstractResolver
+from hubbub_gevent.resolver._base import AbstractResolver
 
 __all__ = ["AbstractResolver"]

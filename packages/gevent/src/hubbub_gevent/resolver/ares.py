@@ -6,16 +6,22 @@ from typing import Any
 
 from hubbub_dns import ares as _ares
 
+from hubbub_gevent.resolver._options import stub_options
+
 __all__ = ["Resolver"]
 
 
 class Resolver(_ares.Resolver):
-    """hubbub's resolver of that name."""
+    """hubbub's resolver of that name.
+
+    :param flags, tcp_port: accepted and not used.
+    """
 
     def __init__(
         self,
         hub: Any = None,
         use_environ: bool = True,
+        *,
         flags: Any = None,
         timeout: float | None = None,
         tries: int | None = None,
@@ -24,11 +30,6 @@ class Resolver(_ares.Resolver):
         tcp_port: int | None = None,
         servers: Any = None,
     ) -> None:
-        given = {
-            "timeout": timeout,
-            "attempts": tries,
-            "ndots": ndots,
-            "port": udp_port,
-            "servers": servers.split(",") if isinstance(servers, str) else servers,
-        }
-        super().__init__(**{name: value for name, value in given.items() if value is not None})
+        given = {"timeout": timeout, "tries": tries, "ndots": ndots, "udp_port": udp_port, "servers": servers}
+        super().__init__(**stub_options(given))
+        self.hub = hub

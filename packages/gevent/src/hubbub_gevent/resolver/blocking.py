@@ -14,3 +14,4 @@ class Resolver(_block.Resolver):
 
     def __init__(self, hub: Any = None) -> None:
         super().__init__()
+        self.hub = hub

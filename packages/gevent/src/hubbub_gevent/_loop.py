@@ -1,0 +1,188 @@
+"""gevent's loop: any of hubbub's, with what gevent's have beside, and watchers that check what is assigned."""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from hubbub.loop import watchers
+
+__all__ = ["WatcherType", "loop_class"]
+
+_MODULES = {"libev": "gevent.libev.corecext", "libuv": "gevent.libuv.loop"}
+_RESOLUTIONS = {"libuv": 0.001}
+_BACKENDS = {"select": 1, "poll": 2, "epoll": 4, "kqueue": 8}
+"""libev's numbers, which programs compare."""
+
+
+class WatcherType:
+    """What watchers have in common: ``callback`` and ``args`` are checked when they are assigned too."""
+
+    _callback: Any = None
+    _args: tuple[Any, ...] = ()
+
+    @property
+    def callback(self) -> Any:
+        """What is called; a callable or None."""
+        return self._callback
+
+    @callback.setter
+    def callback(self, value: Any) -> None:
+        if value is not None and not callable(value):
+            raise TypeError(f"Expected callable, not {value!r}")
+        self._callback = value
+
+    @property
+    def args(self) -> Any:
+        """The arguments; a tuple, or None for none."""
+        return self._args
+
+    @args.setter
+    def args(self, value: Any) -> None:
+        if value is None:
+            value = ()
+        if not isinstance(value, tuple):
+            raise TypeError(f"Expected tuple, got {type(value).__name__}")
+        self._args = value
+
+
+def _checked(base: type, name: str) -> Any:
+    return type(name, (WatcherType, base), {"__module__": __name__, "__doc__": base.__doc__})
+
+
+_io = _checked(watchers.IO, "io")
+_timer = _checked(watchers.Timer, "timer")
+_signal = _checked(watchers.Signal, "signal")
+_child = _checked(watchers.Child, "child")
+_async = _checked(watchers.Async, "async_")
+_idle = _checked(watchers.Idle, "idle")
+_prepare = _checked(watchers.Prepare, "prepare")
+_check = _checked(watchers.Check, "check")
+_fork = _checked(watchers.Fork, "fork")
+_stat = _checked(watchers.Stat, "stat")
+
+if TYPE_CHECKING:
+    from hubbub.loop.base import BaseLoop
+else:
+    BaseLoop = object
+
+
+class GeventLoop(BaseLoop):
+    """What gevent's loops have beyond hubbub's. A mix-in."""
+
+    WatcherType = WatcherType
+    origflags = ()
+    origflags_int = 0
+    sig_pending = 0
+    approx_timer_resolution = 1e-05
+
+    @property
+    def backend_int(self) -> int:
+        """libev's number of the system call that is used; 0 if it has none."""
+        return _BACKENDS.get(getattr(self, "backend", ""), 0)
+
+    @property
+    def depth(self) -> int:
+        """How many calls of ``run`` are under way."""
+        return self._running
+
+    @property
+    def pendingcnt(self) -> int:
+        """How many calls are due."""
+        return len(self.ready)
+
+    @property
+    def activecnt(self) -> int:
+        """How many watchers are active."""
+        return self.refs + self.timer_count()
+
+    def ref(self) -> None:
+        """One more reason for the loop to go on."""
+        self.refs += 1
+
+    def unref(self) -> None:
+        """Undo :meth:`ref`."""
+        self.refs -= 1
+
+    def update(self) -> None:
+        """The older name of ``update_now``."""
+        self.update_now()
+
+    def closing_fd(self, fd: int) -> bool:
+        """``fd`` is about to be closed: who waits for it is told.
+
+        :returns: whether somebody waited.
+        """
+        known = fd in self.handles
+        self.descriptor_closing(fd)
+        return known
+
+    # Watchers -------------------------------------------------------------------------------------------------------
+
+    def io(self, fd: int, events: int, ref: bool = True, priority: int | None = None) -> Any:
+        """Watch a descriptor."""
+        return _io(self, fd, events, ref, priority or 0)
+
+    def timer(self, after: float, repeat: float = 0.0, ref: bool = True, priority: int | None = None) -> Any:
+        """Call back after ``after`` seconds."""
+        return _timer(self, after, repeat, ref, priority or 0)
+
+    def signal(self, signum: int, ref: bool = True, priority: int | None = None) -> Any:
+        """Watch a signal."""
+        return _signal(self, signum, ref, priority or 0)
+
+    def child(self, pid: int, trace: int = 0, ref: bool = True) -> Any:
+        """Watch for the end of a child process."""
+        return _child(self, pid, trace, ref)
+
+    def async_(self, ref: bool = True, priority: int | None = None) -> Any:
+        """A wake-up for other threads to send."""
+        return _async(self, ref, priority or 0)
+
+    def idle(self, ref: bool = True, priority: int | None = None) -> Any:
+        """Call back in turns that found nothing else to do."""
+        return _idle(self, ref, priority or 0)
+
+    def prepare(self, ref: bool = True, priority: int | None = None) -> Any:
+        """Call back before each poll."""
+        return _prepare(self, ref, priority or 0)
+
+    def check(self, ref: bool = True, priority: int | None = None) -> Any:
+        """Call back after each poll."""
+        return _check(self, ref, priority or 0)
+
+    def fork(self, ref: bool = True, priority: int | None = None) -> Any:
+        """Call back in the child after a fork."""
+        return _fork(self, ref, priority or 0)
+
+    def stat(self, path: Any, interval: float = 0.0, ref: bool = True, priority: int | None = None) -> Any:
+        """Watch a path's status."""
+        return _stat(self, path, interval, ref, priority or 0)
+
+
+setattr(GeventLoop, "async", GeventLoop.async_)
+
+
+class _WallClock(GeventLoop):
+    """libev's loops tell the time of day."""
+
+    def now(self) -> float:
+        """Seconds since 1970, as of the last poll."""
+        return self.time + (time.time() - time.monotonic())
+
+
+@cache
+def loop_class(backend: Any) -> Any:
+    """``backend``, a loop class of hubbub's, as gevent's users know it; the same class each time."""
+    if issubclass(backend, GeventLoop):
+        return backend
+    extras = _WallClock if backend.name == "libev" else GeventLoop
+    names = {
+        "__module__": _MODULES.get(backend.name, backend.__module__),
+        "__doc__": backend.__doc__,
+        "approx_timer_resolution": _RESOLUTIONS.get(backend.name, GeventLoop.approx_timer_resolution),
+    }
+    if not hasattr(backend, "backend"):
+        names["backend"] = "default"
+    return type("loop", (extras, backend), names)

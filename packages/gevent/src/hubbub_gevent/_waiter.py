@@ -1,0 +1,7 @@
+"""gevent._waiter on hubbub."""
+
+from __future__ import annotations
+
+from hubbub_gevent.hub import Waiter
+
+__all__ = ["Waiter"]

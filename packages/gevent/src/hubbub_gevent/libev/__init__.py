@@ -1,0 +1,1 @@
+"""gevent.libev on hubbub."""

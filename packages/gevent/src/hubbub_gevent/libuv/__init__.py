@@ -1,0 +1,1 @@
+"""gevent.libuv on hubbub."""
