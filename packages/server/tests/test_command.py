@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from hubbub_server.__main__ import main
 from hubbub_server._application import ApplicationError, find_application
+from hubbub_server._options import make_parser
+from hubbub_server._supervisor import Supervisor
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")]
 
@@ -309,6 +311,21 @@ def test_workers_that_cannot_start(start: Any) -> None:
     process = start("broken_app:app", "-b", "127.0.0.1:0", "-w", "2", "--no-monkey")
     assert process.ends() == 1
     assert "there_is_no_such_module" in process.said
+
+
+def test_worker_that_cannot_be_started(capsys: pytest.CaptureFixture[str]) -> None:
+    """A worker that the system will not start is tried again later if there were workers before, else an error."""
+    supervisor = Supervisor(make_parser().parse_args(["site_app:app", "--workers", "2"]), ["/there/is/no/such/program"])
+    with pytest.raises(FileNotFoundError):
+        supervisor._fill()
+    supervisor._ever_ready = True
+    before = time.monotonic()
+    supervisor._fill()
+    assert "cannot start a worker" in capsys.readouterr().err
+    assert supervisor._not_before > before
+    assert supervisor.workers == []
+    supervisor._fill()  # not yet
+    assert capsys.readouterr().err == ""
 
 
 def test_workers_end_with_their_supervisor(start: Any) -> None:

@@ -162,7 +162,19 @@ class Supervisor:
     def _fill(self) -> None:
         """Start workers until there are enough, not faster than they can die."""
         while not self.stopping and len(self._current()) < self.count and time.monotonic() >= self._not_before:
-            self.workers.append(self._start())
+            try:
+                self.workers.append(self._start())
+            except OSError as error:
+                if not self._ever_ready:
+                    raise
+                # No memory, no descriptors, too many processes: that passes, and others may be serving.
+                self._say(f"cannot start a worker: {error}")
+                self._back_off()
+
+    def _back_off(self) -> None:
+        """Start no worker for a while, a longer one each time until a worker is ready."""
+        self._delay = min(max(self._delay * 2, 0.5), 10.0)
+        self._not_before = time.monotonic() + self._delay
 
     def _start(self) -> _Worker:
         mine, theirs = socket.socketpair()
@@ -212,8 +224,7 @@ class Supervisor:
             self._say("the new workers do not start; keeping the old ones")
             self._keep_older()
         elif age < _YOUNG or self.options.reload:
-            self._delay = min(max(self._delay * 2, 0.5), 10.0)
-            self._not_before = time.monotonic() + self._delay
+            self._back_off()
 
     def _older(self) -> list[_Worker]:
         return [worker for worker in self.workers if worker.generation != self.generation and not worker.leaving]
