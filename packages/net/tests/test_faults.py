@@ -268,6 +268,66 @@ def test_records_in_pieces_of_one_byte(hub: Hub, certificates: Any) -> None:
         assert not failures
 
 
+def damaged(record: bytes) -> dict[str, bytes]:
+    """Wrong things to send in the place of an encrypted record."""
+    length = len(record) - 5
+    return {
+        "changed": record[:-1] + bytes([record[-1] ^ 1]),
+        "shortened": record[:3] + (length - 1).to_bytes(2, "big") + record[5:-1],
+        "lengthened": record[:3] + (length + 1).to_bytes(2, "big") + record[5:] + b"x",
+        "longer than allowed": record[:3] + b"\xff\xff" + b"x" * 0xFFFF,
+        "empty": record[:3] + b"\0\0",
+        "of an unknown type": b"\x63" + record[1:],
+        "of another version": record[:1] + b"\x09\x09" + record[3:],
+        "plain alert": b"\x15\x03\x03\x00\x02\x02\x28",
+        "plain text": b"GET / HTTP/1.1\r\n\r\n",
+        "sent twice": record + record,
+    }
+
+
+@pytest.mark.parametrize("version", [stdlib.TLSVersion.TLSv1_2, stdlib.TLSVersion.TLSv1_3])
+def test_damaged_records_end_their_connection_only(hub: Hub, certificates: Any, version: Any) -> None:
+    """A record that was tampered with is an SSLError to the reader, and neither data nor a descriptor stays behind."""
+    certificates.client.maximum_version = version
+
+    def next_record(sock: socket.socket) -> bytes:
+        """Shake hands; the record to be sent next."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = certificates.client.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        while True:
+            try:
+                client.do_handshake()
+                break
+            except stdlib.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        if outgoing.pending:
+            sock.sendall(outgoing.read())
+        client.write(b"once")
+        return outgoing.read()
+
+    with tls_echo(certificates, limit=5.0) as (address, failures):
+        converse(certificates, address)
+        hubbub.sleep(0.01)
+        before = descriptors()
+        for name in damaged(b"xxxxxx"):
+            seen = len(failures)
+            with socket.create_connection(address, timeout=10) as sock:
+                try:
+                    sock.sendall(damaged(next_record(sock))[name])
+                    while sock.recv(65536):
+                        pass
+                except OSError:  # the server was faster
+                    pass
+            hubbub.sleep(0.001)
+            assert len(failures) == seen + 1, name
+            assert isinstance(failures[-1], stdlib.SSLError), name
+        failures.clear()
+        hubbub.sleep(0.01)
+        assert descriptors() == before
+        converse(certificates, address)
+
+
 def test_short_reads_keep_no_exceptions(hub: Hub, certificates: Any) -> None:
     """Thousands of TLS reads that had to wait leave no exception objects and no memory behind."""
     with (
