@@ -160,6 +160,15 @@ def test_closing_a_selected_socket_ends_the_wait(pair: Pair, more: list[Any], ma
     assert isinstance(waiting.exception, (OSError, ValueError))
 
 
+@pytest.mark.parametrize("many", [False, True])
+def test_an_error_thrown_into_a_wait_comes_out(pair: Pair, more: list[Any], many: bool) -> None:
+    """A TimeoutError, or another OSError, that somebody throws into a waiting ``select`` is not taken for its own."""
+    for error in (TimeoutError("mine"), ConnectionResetError(errno.ECONNRESET, "mine")):
+        with pytest.raises(type(error)) as caught, hubbub.Timeout(0.005, error):
+            select.select([pair[0], *(more if many else ())], [], [])
+        assert caught.value is error
+
+
 def test_waiting_for_many_leaves_nothing(pair: Pair, more: list[Any]) -> None:
     """Waits for many descriptors, ended by data, time and a kill, keep no descriptor, and each finds what is ready."""
     one, other = pair

@@ -416,6 +416,19 @@ def test_time_limits(hub: Hub, certificates: Any) -> None:
             client.sendall(b"x" * (1 << 26))
 
 
+@pytest.mark.parametrize("limit", [None, 5.0])
+def test_a_time_limit_of_somebody_else_comes_out(hub: Hub, certificates: Any, limit: float | None) -> None:
+    """A TimeoutError thrown into a read or a write by a Timeout around it stays what it is."""
+    server, client = pair(certificates)
+    with server, client:
+        client.settimeout(limit)
+        for call in (lambda: client.recv(1), lambda: client.sendall(b"x" * (1 << 24))):
+            error = TimeoutError("mine")
+            with pytest.raises(TimeoutError) as caught, hubbub.Timeout(0.01, error):
+                call()
+            assert caught.value is error
+
+
 def test_a_handshake_that_times_out_leaves_nothing(hub: Hub, certificates: Any) -> None:
     """A handshake with a silent peer ends in TimeoutError and the descriptor is closed."""
     one, other = socket.socketpair()

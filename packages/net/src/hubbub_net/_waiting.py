@@ -21,6 +21,8 @@ __all__ = ["Deadline", "give_way", "ready_now", "wait_any", "wait_nested"]
 _epoll: Any = getattr(select, "epoll", None)
 _poll: Any = getattr(select, "poll", None)
 _select = select.select
+_CANNOT_WAIT = frozenset({errno.EBADF, errno.EPERM})
+"""Closed, or a file that is always ready."""
 
 
 class Deadline:
@@ -89,8 +91,10 @@ def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mappin
 def _wait_one(fd: int, events: int, timeout: float | None) -> bool:
     try:
         return (wait_readable if events == READ else wait_writable)(fd, timeout)
-    except OSError:
-        return True  # closed, or a file that is always ready: who looks again will see
+    except OSError as error:
+        if error.errno not in _CANNOT_WAIT:  # thrown in by somebody
+            raise
+        return True  # who looks again will see
 
 
 def _wait_watching(interests: Mapping[int, int], timeout: float | None) -> bool:
@@ -139,11 +143,13 @@ def _wait_polling(masks: Mapping[int, int], timeout: float | None) -> bool:
                 handle.watchers.append(notice)
             handles.append(handle)
         return wait_nested(poller.fileno(), timeout)
-    except OSError:
-        return True  # one of them was closed
+    except OSError as error:
+        if error.errno not in _CANNOT_WAIT:
+            raise
+        return True
     finally:
         for handle in handles:
-            if handle.watchers is not None:
+            if handle.watchers and notice in handle.watchers:
                 handle.watchers.remove(notice)
                 handle.watchers = handle.watchers or None
         closing(poller.fileno())

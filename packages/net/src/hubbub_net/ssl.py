@@ -112,6 +112,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
             else:
                 self.wait_readable(deadline.left())
         except TimeoutError:
+            if deadline.left() != 0.0:
+                raise  # thrown in by somebody
             raise TimeoutError(f"The {name} operation timed out") from None
 
     def do_handshake(self, block: bool = False) -> None:
