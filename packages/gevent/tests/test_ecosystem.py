@@ -674,6 +674,30 @@ def test_gunicorn(program: Program) -> None:
     assert program(source) == ["b'gunicorn' False 5 5"]
 
 
+def test_close_lets_handlers_begin(on_loop: Program) -> None:
+    """gunicorn, reloading: a handler that was spawned begins before close() takes the listener away, which it asks."""
+    source = """
+    import gevent, socket as native
+    from gevent import event, socket
+    from gevent.server import StreamServer
+    accepted = event.Event()
+    names = []
+    listener = socket.create_server(("127.0.0.1", 0))
+    address = listener.getsockname()
+    def spawn(function, *args):
+        accepted.set()
+        gevent.spawn(function, *args)
+    server = StreamServer(listener, lambda sock, _: names.append(listener.getsockname()), spawn=spawn)
+    server.start()
+    client = native.create_connection(address)
+    accepted.wait()
+    print(names)
+    server.close()
+    print(names == [address], listener.fileno())
+    """
+    assert on_loop(source) == ["[]", "True -1"]
+
+
 def test_handler_without_spawn(program: Program) -> None:
     """With ``spawn=None`` a handler runs on the hub, where waiting is an error that is reported."""
     source = """

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from hubbub.hub import get_hub
+from greenlet import getcurrent
+from hubbub.hub import get_hub, sleep
 from hubbub_server.baseserver import BaseServer as _BaseServer
 
 from hubbub_gevent._socket3 import ours, socket
@@ -45,6 +46,8 @@ class Habits(_Server):
     """
 
     handle: Any = None
+    _due = 0
+    """How many handlers were spawned and have not begun."""
 
     @property
     def loop(self) -> Any:
@@ -118,10 +121,28 @@ class Habits(_Server):
         """Run the handler for what was accepted, in the way that ``spawn`` said; without one on the hub itself, where
         it must not wait.
         """
-        if self._spawn is None:
-            self.loop.run_callback(self._run_handler, *args)
-        else:
-            self._spawn(self._run_handler, *args)
+        self._due += 1
+        try:
+            if self._spawn is None:
+                self.loop.run_callback(self._run_handler, *args)
+            else:
+                self._spawn(self._run_handler, *args)
+        except BaseException:
+            self._due -= 1
+            raise
+
+    def _run_handler(self, *args: Any) -> None:
+        self._due -= 1
+        super()._run_handler(*args)
+
+    def close(self) -> None:
+        """Accept no more and close the listener. A handler that was spawned begins before: gunicorn's ask it first."""
+        try:
+            if self._due and getcurrent() is not get_hub():
+                self.stop_accepting()
+                sleep(0)
+        finally:
+            super().close()
 
 
 class BaseServer(Habits, _BaseServer):
