@@ -89,6 +89,16 @@ def test_loop_attributes(on_loop: Program) -> None:
     assert lines[2:] == ["True True", "called", "False False", "1", "[False] None", "1"]
 
 
+def test_core(program: Program) -> None:
+    """gevent.core tells the library behind the loop, and what that could ask the kernel with."""
+    source = (
+        "from gevent import core; print(core.get_version().partition('-')[0], 'epoll' in core.supported_backends())"
+    )
+    assert program(source, GEVENT_LOOP="libev-cext") == ["libev True"]
+    assert program(source, GEVENT_LOOP="libuv-cffi") == ["libuv False"]
+    assert program(source, GEVENT_LOOP="stdlib")[0].startswith("stdlib ")
+
+
 def test_time_of_day(program: Program) -> None:
     """On libev the loop tells the time of day, as gevent's does."""
     source = "import gevent, time; print(abs(gevent.get_hub().loop.now() - time.time()) < 5)"

@@ -24,16 +24,18 @@ __all__ = [
 
 
 def get_version() -> str:
-    """The library behind the loop."""
-    return str(getattr(config.loop, "version", config.loop.name))
+    """The library behind the loop, such as ``libev-4.33``."""
+    version = getattr(config.loop, "version", None)
+    return f"{config.loop.name}-{version()}" if version is not None else config.loop.name
 
 
 get_header_version = get_version
 
 
 def supported_backends() -> list[str]:
-    """What the loop could use."""
-    return ["epoll", "poll", "select"]
+    """What the loop could ask the kernel with."""
+    names = getattr(config.loop, "backends", None)
+    return list(names()) if names is not None else ["default"]
 
 
 recommended_backends = supported_backends

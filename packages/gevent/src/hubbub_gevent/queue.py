@@ -89,6 +89,16 @@ class Channel(_Limits, _queue.Channel[Any]):
         if taken and block and getcurrent() is not get_hub():
             sleep(0)
 
+    @property
+    def getters(self) -> Any:
+        """Those who wait for an item."""
+        return self._getters
+
+    @property
+    def putters(self) -> Any:
+        """Those who wait for a getter."""
+        return self._putters
+
     def full(self) -> bool:
         """Always."""
         return True
