@@ -258,6 +258,8 @@ class Make:
         self.cls = cls
         self.resolv_conf = folder / "resolv.conf"
         self.hosts = folder / "hosts"
+        self.nsswitch = folder / "nsswitch.conf"
+        self.gai_conf = folder / "gai.conf"
         self.resolv_conf.write_text("")
         self.hosts.write_text("")
         self.made: list[Any] = []
@@ -266,7 +268,8 @@ class Make:
         at = [getattr(server, "at", server) for server in servers]
         options.setdefault("cache", None)
         options.setdefault("reread_seconds", 0.0)
-        resolver = self.cls(at or None, resolv_conf=str(self.resolv_conf), hosts=str(self.hosts), **options)
+        paths = {name: str(getattr(self, name)) for name in ("resolv_conf", "hosts", "nsswitch", "gai_conf")}
+        resolver = self.cls(at or None, **paths, **options)
         self.made.append(resolver)
         return resolver
 

@@ -6,6 +6,8 @@ import socket
 from itertools import permutations
 
 import pytest
+from hubbub_dns._interfaces import PLAIN, Traits
+from hubbub_dns._policy import parse
 from hubbub_dns._sorting import in_order, source_of
 
 SIX_TO_FOUR = "2002:c633:6401::2"
@@ -36,6 +38,33 @@ def test_examples(sources: dict[str, str | None], expected: list[str]) -> None:
     """The examples of RFC 6724 come out as written there, whatever the order given."""
     for given in permutations(sources):
         assert in_order(given, sources.__getitem__) == expected
+
+
+@pytest.mark.parametrize(
+    ("worse", "better"),
+    [
+        (PLAIN._replace(deprecated=True), PLAIN),
+        (PLAIN, PLAIN._replace(home=True)),
+        (PLAIN._replace(tunnelled=True), PLAIN),
+        (PLAIN._replace(deprecated=True, home=True), PLAIN),
+    ],
+)
+def test_traits(worse: Traits, better: Traits) -> None:
+    """Rules 3, 4 and 7: addresses reached from a deprecated, no home, or a tunnelled address come later."""
+    sources = {"2001:db8:1::1": "2001:db8:5::1", "2001:db8:2::1": "2001:db8:6::1"}
+    traits = {"2001:db8:5::1": worse, "2001:db8:6::1": better}
+    for given in permutations(sources):
+        order = in_order(given, sources.__getitem__, traits=traits.__getitem__)
+        assert order == ["2001:db8:2::1", "2001:db8:1::1"]
+
+
+def test_policy() -> None:
+    """A policy of one's own changes the order."""
+    sources = {"2001:db8:1::1": "2001:db8:1::2", "192.0.2.1": "192.0.2.2"}
+    steps = parse(b"precedence ::ffff:0:0/96 100\n")
+    with pytest.raises(StopIteration) as info:
+        next(steps)
+    assert in_order(list(sources), sources.__getitem__, info.value.value) == ["192.0.2.1", "2001:db8:1::1"]
 
 
 def test_order_given_is_kept() -> None:

@@ -292,6 +292,36 @@ def test_hosts_file(make: Any, nameserver: Any) -> None:
     assert resolver.getaddrinfo("scanner", 80, socket.AF_INET6, 1)[0][4][0] == REAL6
 
 
+def test_servers_first(make: Any, nameserver: Any, dns: Any) -> None:
+    """Where nsswitch.conf puts the servers first, the hosts file has what they do not know; a change is seen."""
+    make.hosts.write_text("192.0.2.50 www.test\n192.0.2.51 other.test\n127.0.0.9 localhost\n")
+    resolver = make(nameserver)
+    assert resolver.gethostbyname("www.test") == "192.0.2.50"
+    make.nsswitch.write_text("hosts: dns files\n")
+    assert resolver.gethostbyname("www.test") == REAL
+    assert resolver.gethostbyname("localhost") == "127.0.0.9"
+    nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN)
+    assert resolver.gethostbyname("other.test") == "192.0.2.51"
+    assert resolver.gethostbyaddr("192.0.2.51")[0] == "other.test"
+    assert error_of(resolver.gethostbyname, "absent.test") == (socket.gaierror, socket.EAI_NONAME)
+    nameserver.script = lambda request: request.reply(dns.rr(request.name, "PTR", "host.test"))
+    assert resolver.gethostbyaddr("192.0.2.51")[0] == "host.test"
+    make.nsswitch.write_text("hosts: files dns\n")
+    assert resolver.gethostbyaddr("192.0.2.51")[0] == "other.test"
+
+
+def test_gai_conf(make: Any, nameserver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of addresses follows gai.conf, also after it has changed."""
+    from hubbub_dns import _sorting
+
+    own = {REAL: "192.0.2.9", REAL6: "2001:db8::9"}
+    monkeypatch.setattr(_sorting, "source_of", own.__getitem__)
+    resolver = make(nameserver)
+    assert resolver.getaddrinfo("www.test", 80)[0][4][0] == REAL6
+    make.gai_conf.write_text("precedence ::ffff:0:0/96 100\n")
+    assert resolver.getaddrinfo("www.test", 80)[0][4][0] == REAL
+
+
 def test_hosts_file_replaced(make: Any, nameserver: Any) -> None:
     """A changed hosts file is seen."""
     resolver = make(nameserver)

@@ -1,6 +1,5 @@
-"""The order of destination addresses: RFC 6724, section 6. What is asked of the system comes in as a function.
+"""The order of destination addresses: RFC 6724, section 6. What is asked of the system comes in as functions.
 
-Rules 3, 4 and 7 (deprecated, home and tunnelled addresses) need more than portable functions tell and are left out.
 Rule 9 (the longest matching prefix) is applied to IPv6 alone, where it looks at the network half of the address: for
 IPv4 it would undo the load balancing of name servers.
 """
@@ -10,91 +9,53 @@ from __future__ import annotations
 import _socket
 import socket
 from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import NamedTuple
+
+from hubbub_dns._interfaces import PLAIN, Traits, traits_of
+from hubbub_dns._policy import DEFAULT, Policy, properties
 
 __all__ = ["in_order", "source_of"]
 
-# The bits of a prefix, how many bits follow it, precedence, label: RFC 6724, section 2.1; longest prefix first.
-_POLICY = tuple(
-    (int.from_bytes(prefix.ljust(16, b"\0")) >> (128 - bits), 128 - bits, precedence, label)
-    for prefix, bits, precedence, label in (
-        (b"\0" * 15 + b"\1", 128, 50, 0),
-        (b"\0" * 10 + b"\xff\xff", 96, 35, 4),
-        (b"\0" * 12, 96, 1, 3),
-        (b"\x20\x01\0\0", 32, 5, 5),
-        (b"\x20\x02", 16, 30, 2),
-        (b"\x3f\xfe", 16, 1, 12),
-        (b"\xfe\xc0", 10, 1, 11),
-        (b"\xfc", 7, 3, 13),
-        (b"", 0, 40, 1),
-    )
-)
-_LINK_LOCAL, _SITE_LOCAL, _GLOBAL = 0x2, 0x5, 0xE
 _NETWORK_BITS = 64
 
 
-def in_order(addresses: Sequence[str], source: Callable[[str], str | None]) -> list[str]:
+def in_order(
+    addresses: Sequence[str],
+    source: Callable[[str], str | None],
+    policy: Policy = DEFAULT,
+    traits: Callable[[str], Traits] = traits_of,
+) -> list[str]:
     """The addresses, best first; equally good ones stay in the order given.
 
-    :param addresses: numeric, IPv4 or IPv6, without scopes.
+    :param addresses: numeric, IPv4 or IPv6.
     :param source: the address that packets to one would come from, or None if it cannot be reached.
+    :param traits: of such a source address. Not asked for when all come from the same one.
     """
     if len(addresses) < 2:
         return list(addresses)
-    return sorted(addresses, key=lambda address: _rank(address, source(address)))
+    sources = {address: source(address) for address in addresses}
+    own = {come for come in sources.values() if come is not None}
+    known = {come: traits(come) for come in own} if len(own) > 1 else dict.fromkeys(own, PLAIN)
+    return sorted(addresses, key=lambda address: _rank(address, sources[address], policy, known))
 
 
-class _Properties(NamedTuple):
-    number: int
-    scope: int
-    precedence: int
-    label: int
-
-
-def _rank(address: str, source: str | None) -> tuple[bool, bool, bool, int, int, int]:
+def _rank(address: str, source: str | None, policy: Policy, traits: dict[str, Traits]) -> tuple[int, ...]:
     """Smaller is better."""
-    to = _properties(address)
-    if source is None:
-        return (True, True, True, -to.precedence, to.scope, 0)  # 1: avoid unusable destinations
-    come = _properties(source)
+    to = properties(address, policy)
+    if source is None:  # 1: avoid unusable destinations
+        return (True, True, True, True, True, -to.precedence, True, to.scope, 0)
+    come = properties(source, policy)
+    own = traits[source]
     return (
         False,
         to.scope != come.scope,  # 2: prefer matching scope
+        own.deprecated,  # 3: avoid deprecated addresses
+        not own.home,  # 4: prefer home addresses
         to.label != come.label,  # 5: prefer matching label
         -to.precedence,  # 6: prefer higher precedence
+        own.tunnelled,  # 7: prefer native transport
         to.scope,  # 8: prefer smaller scope
         -_common_bits(to.number, come.number) if ":" in address else 0,  # 9: use longest matching prefix
     )
-
-
-@lru_cache(maxsize=1024)
-def _properties(address: str) -> _Properties:
-    packed = _packed(address)
-    number = int.from_bytes(packed)
-    for prefix, shift, precedence, label in _POLICY:
-        if number >> shift == prefix:
-            return _Properties(number, _scope(packed), precedence, label)
-    raise AssertionError("the last prefix matches everything")
-
-
-def _packed(address: str) -> bytes:
-    if ":" in address:
-        return socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    return b"\0" * 10 + b"\xff\xff" + socket.inet_aton(address)
-
-
-def _scope(packed: bytes) -> int:
-    """RFC 6724, section 3.1 and 3.2."""
-    if packed.startswith(b"\0" * 10 + b"\xff\xff"):
-        return _LINK_LOCAL if packed[12] == 127 or packed[12:14] == b"\xa9\xfe" else _GLOBAL
-    if packed[0] == 0xFF:
-        return packed[1] & 0xF
-    if packed[0] == 0xFE and packed[1] & 0xC0 == 0x80:
-        return _LINK_LOCAL
-    if packed[0] == 0xFE and packed[1] & 0xC0 == 0xC0:
-        return _SITE_LOCAL
-    return _LINK_LOCAL if packed == b"\0" * 15 + b"\1" else _GLOBAL
 
 
 def _common_bits(one: int, other: int) -> int:

@@ -17,12 +17,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from hubbub import abc
 from hubbub.abc import Address, AddressInfo
 
-from hubbub_dns import _hosts, _resolvconf, _sorting, _system
+from hubbub_dns import _hosts, _nsswitch, _policy, _resolvconf, _sorting, _system
 from hubbub_dns._answer import AAAA, PTR, A, Answer
 from hubbub_dns._errors import Failure, LookupFailed, gai_error, host_error
 from hubbub_dns._files import Watched
@@ -50,6 +50,9 @@ _AI_ADDRCONFIG = int(getattr(socket, "AI_ADDRCONFIG", 0))
 _AI_ALL = int(getattr(socket, "AI_ALL", 0))
 
 
+T = TypeVar("T")
+_Names = tuple[str, list[str]]
+"""The canonical name and the others."""
 _Key = tuple[tuple[Server, ...], str, int]
 """Who is asked, a name in small letters, and a type of records."""
 
@@ -66,8 +69,8 @@ class _Found(NamedTuple):
 class StubResolver(abc.Resolver):
     """Asks name servers. Belongs to the thread of its hub.
 
-    The hosts file comes first, then the name servers of resolv.conf(5), over its search list. Both files are read
-    again when they have changed.
+    The hosts file comes first, then the name servers of resolv.conf(5), over its search list. All files are read again
+    when they have changed.
 
     :param servers: numeric addresses, or (address, port) pairs, to ask instead of those in resolv.conf.
     :param port: the port of servers that are given without one.
@@ -81,6 +84,8 @@ class StubResolver(abc.Resolver):
     :param max_queries: how many questions may be under way at a time.
     :param resolv_conf: path of that file.
     :param hosts: path of the hosts file.
+    :param nsswitch: path of nsswitch.conf(5), which may put the servers before the hosts file.
+    :param gai_conf: path of gai.conf(5), which may change the order of addresses.
     :param reread_seconds: how often to look at most whether these files have changed.
     """
 
@@ -98,6 +103,8 @@ class StubResolver(abc.Resolver):
         max_queries: int = 256,
         resolv_conf: str = "/etc/resolv.conf",
         hosts: str = "/etc/hosts",
+        nsswitch: str = "/etc/nsswitch.conf",
+        gai_conf: str = "/etc/gai.conf",
         reread_seconds: float = 1.0,
     ) -> None:
         if timeout is not None and not timeout > 0:
@@ -113,6 +120,8 @@ class StubResolver(abc.Resolver):
         self._options: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         self._hosts = Watched(hosts, _hosts.parse, reread_seconds)
         self._resolv_conf = Watched(resolv_conf, _read_settings, reread_seconds)
+        self._servers_first = Watched(nsswitch, _nsswitch.parse, reread_seconds)
+        self._policy = Watched(gai_conf, _policy.parse, reread_seconds)
         self._read: Settings | None = None
         self._settings = Settings()
         self.servers: tuple[Server, ...] = ()
@@ -205,19 +214,42 @@ class StubResolver(abc.Resolver):
         raise foremost or nodata or servfail or failed or LookupFailed(Failure.NOT_FOUND)
 
     def _find(self, name: str, families: Sequence[int]) -> _Found:
-        """A name's addresses: hosts file, then ``localhost``, then the servers."""
+        """A name's addresses: hosts file, then ``localhost``, then the servers; or these first."""
+        local = _is_localhost(name)
+        if self._servers_first.get() and not local:
+            return self._either(partial(self._in_servers, name, families), partial(self._in_hosts, name, families))
+        found = self._in_hosts(name, families)
+        if found is not None:
+            return found
+        if local:  # RFC 6761, section 6.3: never asked of a server
+            return _Found(name, (), {family: [_LOOPBACK[family]] for family in families})
+        return self._in_servers(name, families)
+
+    @staticmethod
+    def _either(first: Callable[[], T], then: Callable[[], T | None]) -> T:
+        """What the servers say, else what the hosts file does, else the servers' failure."""
+        try:
+            return first()
+        except LookupFailed:
+            found = then()
+            if found is None:
+                raise
+            return found
+
+    def _in_hosts(self, name: str, families: Sequence[int]) -> _Found | None:
         hosts = self._hosts.get()
         local = {}
         for family in families:
             host = hosts.by_name(name, family)
             if host is not None:
                 local[family] = host
-        if local:
-            first = next(iter(local.values()))
-            addresses = {family: host.addresses for family, host in local.items()}
-            return _Found(first.canonical, tuple(first.aliases), addresses)
-        if _is_localhost(name):  # RFC 6761, section 6.3: never asked of a server
-            return _Found(name, (), {family: [_LOOPBACK[family]] for family in families})
+        if not local:
+            return None
+        first = next(iter(local.values()))
+        addresses = {family: host.addresses for family, host in local.items()}
+        return _Found(first.canonical, tuple(first.aliases), addresses)
+
+    def _in_servers(self, name: str, families: Sequence[int]) -> _Found:
         _, answers = self._search(name, [_TYPES[family] for family in families])
         chain = answers[0].chain
         return _Found(
@@ -226,13 +258,26 @@ class StubResolver(abc.Resolver):
             {socket.AF_INET6 if ":" in answer.values[0] else socket.AF_INET: list(answer.values) for answer in answers},
         )
 
+    def _in_order(self, addresses: Sequence[str]) -> list[str]:
+        if len(addresses) < 2:
+            return list(addresses)
+        return _sorting.in_order(addresses, _sorting.source_of, self._policy.get())
+
     def _find_names(self, address: str) -> HostEntry:
-        """The names of a numeric address: hosts file, then the servers."""
+        """The names of a numeric address: hosts file, then the servers; or these first."""
         bare = address.partition("%")[0]
-        host = self._hosts.get().by_address(bare)
-        if host is not None:
-            return host.canonical, host.aliases, [address]
-        ip = ipaddress.ip_address(bare)
+        if self._servers_first.get():
+            name, aliases = self._either(partial(self._names_in_servers, bare), partial(self._names_in_hosts, bare))
+        else:
+            name, aliases = self._names_in_hosts(bare) or self._names_in_servers(bare)
+        return name, aliases, [address]
+
+    def _names_in_hosts(self, address: str) -> _Names | None:
+        host = self._hosts.get().by_address(address)
+        return None if host is None else (host.canonical, host.aliases)
+
+    def _names_in_servers(self, address: str) -> _Names:
+        ip = ipaddress.ip_address(address)
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
         settings = self._current_settings()
@@ -241,7 +286,7 @@ class StubResolver(abc.Resolver):
             # What is no host name must not get into logs and access lists.
             names = [value for value in outcome.values if _HOST_NAME.match(value)]
             if names:
-                return names[0], names[1:], [address]
+                return names[0], names[1:]
         raise _worst([outcome])
 
     # The functions of the socket module -----------------------------------------------------------------------------
@@ -272,7 +317,8 @@ class StubResolver(abc.Resolver):
             found = self._find(name, list(forms))
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
-        entries = _entries(found, forms, mapped=family == socket.AF_INET6, everything=bool(number & _AI_ALL))
+        addresses = _fitting(found, mapped=family == socket.AF_INET6, everything=bool(number & _AI_ALL))
+        entries = _entries(self._in_order(addresses), forms, mapped=family == socket.AF_INET6)
         if number & _AI_CANONNAME:
             entries[0] = (*entries[0][:3], found.canonical, entries[0][4])
         return _system.expand(entries)
@@ -302,7 +348,7 @@ class StubResolver(abc.Resolver):
             found = self._find(name, [socket.AF_INET])
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
-        return found, _sorting.in_order(found.addresses[socket.AF_INET], _sorting.source_of)
+        return found, self._in_order(found.addresses[socket.AF_INET])
 
     def gethostbyaddr(self, ip_address: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyaddr`."""
@@ -354,8 +400,8 @@ class StubResolver(abc.Resolver):
     def reinit(self) -> None:
         """In the child after ``fork``: the parent's questions are the parent's."""
         self._flights = Flights(self._flights.limit, self._keep)
-        self._hosts.reinit()
-        self._resolv_conf.reinit()
+        for file in (self._hosts, self._resolv_conf, self._servers_first, self._policy):
+            file.reinit()
         self._read = None
 
 
@@ -481,19 +527,24 @@ def _is_lasting(port: Any, flags: int) -> bool:
     return (port is None or type(port) is int) and not flags & _AI_ADDRCONFIG
 
 
-def _entries(
-    found: _Found, forms: dict[int, list[tuple[int, int, int, Any]]], mapped: bool, everything: bool
-) -> list[Any]:
-    """The list that getaddrinfo returns.
+def _fitting(found: _Found, mapped: bool, everything: bool) -> list[str]:
+    """The addresses that getaddrinfo returns.
 
     :param mapped: IPv4 addresses are wanted as IPv6 ones, if there are none of these or ``everything`` is wanted.
     """
     groups = found.addresses
     if mapped and len(groups) > 1 and not everything:
-        groups = {socket.AF_INET6: groups[socket.AF_INET6]}
-    addresses = [address for group in groups.values() for address in group]
+        return groups[socket.AF_INET6]
+    return [address for group in groups.values() for address in group]
+
+
+def _entries(addresses: Sequence[str], forms: dict[int, list[tuple[int, int, int, Any]]], mapped: bool) -> list[Any]:
+    """The list that getaddrinfo returns.
+
+    :param mapped: IPv4 addresses are wanted as IPv6 ones.
+    """
     entries = []
-    for address in _sorting.in_order(addresses, _sorting.source_of):
+    for address in addresses:
         bare, _, scope = address.partition("%")
         kind = socket.AF_INET6 if ":" in bare else socket.AF_INET
         if mapped and kind == socket.AF_INET:
