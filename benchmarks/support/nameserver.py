@@ -1,4 +1,4 @@
-"""A name server in a process of its own: every name has one address."""
+"""A name server in a process of its own, where every name has one address, and what asks it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from shim import Api
+
+ADDRESS = "192.0.2.1"
+AT_A_TIME = 1_000
 RECORD = b"\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4\xc0\0\2\1"
 
 
@@ -32,6 +38,16 @@ def running() -> Iterator[int]:
             yield int(process.stdout.readline())
         finally:
             process.kill()
+
+
+def look_up(api: Api, resolver: Any, operations: int) -> None:
+    """The address of so many different names, a thousand at a time."""
+    for begin in range(0, operations, AT_A_TIME):
+        names = [f"n{number}.test" for number in range(begin, min(begin + AT_A_TIME, operations))]
+        greenlets = [api.spawn(resolver.gethostbyname, name) for name in names]
+        api.joinall(greenlets)
+        if any(greenlet.value != ADDRESS for greenlet in greenlets):
+            raise RuntimeError("a name has not the address that the server said")
 
 
 if __name__ == "__main__":
