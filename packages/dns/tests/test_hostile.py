@@ -348,6 +348,16 @@ def test_chain_one_link_a_reply(make: Any, nameserver: Any, dns: Any) -> None:
     assert make(nameserver).gethostbyname_ex("c0.test")[::2] == ("c5.test", [REAL])
 
 
+def test_dname(make: Any, nameserver: Any, dns: Any) -> None:
+    """Of a DNAME record the CNAME that the server makes of it is followed; the DNAME itself is passed over."""
+    nameserver.script = lambda request: request.reply(
+        dns.rr("old.test", 39, dns.wire_name("new.test")),
+        dns.rr("www.old.test", "CNAME", "www.new.test"),
+        dns.rr("www.new.test", "A", REAL),
+    )
+    assert make(nameserver).gethostbyname_ex("www.old.test") == ("www.new.test", ["www.old.test"], [REAL])
+
+
 def test_loop(make: Any, nameserver: Any, dns: Any) -> None:
     """CNAME records in a circle are an error, in one reply and over many."""
     nameserver.script = lambda request: request.reply(
