@@ -18,7 +18,7 @@ from typing import Any
 
 from hubbub.thread import LockType, RLock
 
-from hubbub_monkey._whereabouts import owner, told
+from hubbub_monkey._whereabouts import owners
 
 __all__ = ["Exchange"]
 
@@ -81,11 +81,8 @@ class Exchange:
 
     def left(self) -> str:
         """Which locks stay native though somebody has them, in a sentence; nothing if there are none."""
-        mine = self._fixed, self._new, self._kept
-        found = [name for lock in self._fixed.values() if (name := owner(lock, *mine))]
-        return (
-            f"locks stay native that are held, or kept where they cannot be exchanged: {told(found)}" if found else ""
-        )
+        found = owners(self._fixed.values(), self._fixed, self._new, self._kept)
+        return f"locks stay native that are held, or kept where they cannot be exchanged: {found}" if found else ""
 
     def _concerns(self, item: Any) -> bool:
         return any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item))

@@ -58,11 +58,12 @@ class ThreadingPatch:
         release_threads = adapter.adopt_threads()
         try:
             locks.run()
+            left = locks.left()
         except BaseException:
             locks.undo()
             release_threads()
             raise
-        if left := locks.left():
+        if left:
             warnings.warn(left, PatchWarning, stacklevel=2)
 
         def undo() -> None:

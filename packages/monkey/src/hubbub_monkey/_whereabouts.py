@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from types import FrameType, GeneratorType
 from typing import Any
 
 from hubbub_monkey.report import Replacement
 
-__all__ = ["is_ours", "old_objects", "owner", "told"]
+__all__ = ["is_ours", "old_objects", "owners"]
 
+_ASKED = 30
+"""Of so many objects at most the owners are looked for: each time takes a look at everything there is."""
 _SHOWN = 3
 
 
@@ -32,18 +35,21 @@ def old_objects(replacements: Iterable[Replacement], *spared: type) -> Iterator[
             found.setdefault(type(item), []).append(item)
     titles = {f"{kind.__module__}.{kind.__qualname__}": items for kind, items in found.items()}
     for title, items in sorted(titles.items()):
-        names = [name for item in items if (name := owner(item, items))]
-        if names:
-            yield f"objects of {title} that were made before patching stay as they are: {told(names)}"
+        if names := owners(items):
+            yield f"objects of {title} that were made before patching stay as they are: {names}"
 
 
-def owner(item: Any, *others: object) -> str:
-    """What to call the best known of those that refer to an object; nothing if they are all of the standard library, or
-    nameless.
+def owners(items: Collection[Any], *others: object) -> str:
+    """What to call those that refer to objects; nothing if they are all nameless, hubbub's or the standard library's.
 
     :param others: referrers that do not count.
     """
-    return min(_owners(item, {id(other) for other in others}, 2), default=(0, ""))[1]
+    known = {id(other) for other in (items, *others)}
+    asked = list(islice(items, _ASKED))
+    best = [min(_owners(item, known | {id(asked)}, 2), default=(0, ""))[1] for item in asked]
+    names = sorted({name for name in best if name})
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _owners(item: Any, others: set[int], depth: int) -> Iterator[tuple[int, str]]:
@@ -74,10 +80,3 @@ def _exempt(module: str) -> bool:
 
 def _key(names: dict[Any, Any], item: Any) -> str:
     return next((str(key) for key, value in names.items() if value is item), "")
-
-
-def told(names: list[str]) -> str:
-    """The first of some names, and how many more there are."""
-    different = sorted(set(names))
-    more = len(different) - _SHOWN
-    return ", ".join(different[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
