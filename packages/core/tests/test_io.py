@@ -778,3 +778,126 @@ def test_killed_waiter_leaves_nothing(pipe, hub):
     assert reader not in hub.loop.handles
     os.write(writer, b"x")
     assert wait_readable(reader, timeout=5) is True
+
+
+@pytest.mark.parametrize("call", ["recv", "recv_into"])
+def test_readers_take_turns(pair, call):
+    """Several greenlets that read one socket are served in the order in which they came."""
+    mine, other = pair
+    got = []
+
+    def read(number):
+        while len(got) < 9:
+            mine.recv(1) if call == "recv" else mine.recv_into(bytearray(1))
+            got.append(number)
+
+    readers = [spawn(read, number) for number in range(3)]
+    sleep(0)
+    for done in range(1, 10):
+        other.sendall(b"x")
+        with hubbub.fail_after(10):
+            while len(got) < done:
+                sleep(0.0001)
+    assert got == [0, 1, 2] * 3
+    hubbub.killall(readers)
+
+
+def test_acceptors_take_turns(listener):
+    """Several greenlets that accept from one socket are served in the order in which they came."""
+    got = []
+
+    def accept(number):
+        while len(got) < 9:
+            listener.accept()[0].close()
+            got.append(number)
+
+    acceptors = [spawn(accept, number) for number in range(3)]
+    sleep(0)
+    for done in range(1, 10):
+        with socket.create_connection(listener.getsockname()), hubbub.fail_after(10):
+            while len(got) < done:
+                sleep(0.0001)
+    assert got == [0, 1, 2] * 3
+    hubbub.killall(acceptors)
+
+
+def test_what_one_reader_leaves_wakes_the_next(hub, pair):
+    """A reader that came after another was woken, and before that one has read, gets what the other leaves."""
+    mine, other = pair
+    got, late = [], []
+
+    def read():
+        got.append(mine.recv(2))
+
+    first = spawn(read)
+    sleep(0)
+    other.sendall(b"abcd")
+    hub.loop.ready.append(lambda: late.append(spawn(read)))
+    joinall([first], timeout=10)
+    joinall(late, timeout=10)
+    assert got == [b"ab", b"cd"]
+
+
+@pytest.fixture
+def datagrams(hub):
+    """Two cooperative sockets for datagrams that know each other, with a time limit."""
+    left, right = (Socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    with left, right:
+        for sock in (left, right):
+            sock.bind((HOST, 0))
+            sock.settimeout(10)
+        yield left, right
+
+
+def test_datagrams_are_all_read_whatever_was_guessed(datagrams):
+    """A burst of datagrams after any number of turns of a conversation is read to the last."""
+    mine, other = datagrams
+    for rounds in range(20):
+        for _ in range(rounds):
+            spawn(other.sendto, b"one", mine.getsockname())
+            assert mine.recvfrom(10)[0] == b"one"
+        for number in range(40):
+            other.sendto(b"%d" % number, mine.getsockname())
+        assert [mine.recvfrom(10)[0] for _ in range(40)] == [b"%d" % number for number in range(40)]
+
+
+class Counting(Socket):
+    """Counts the reads that found nothing."""
+
+    vain = 0
+
+    def _found_nothing(self):
+        Counting.vain += 1
+        super()._found_nothing()
+
+
+def test_a_conversation_of_datagrams_seldom_tries_in_vain(datagrams):
+    """Where one datagram answers another, a read waits first instead of learning that there is nothing yet."""
+    other = datagrams[1]
+    Counting.vain = 0
+    with Counting(socket.AF_INET, socket.SOCK_DGRAM) as mine:
+        mine.bind((HOST, 0))
+        for _ in range(200):
+            spawn(other.sendto, b"one", mine.getsockname())
+            mine.recvfrom(10)
+    assert 0 < Counting.vain < 40
+
+
+def test_the_limit_holds_in_a_read_that_waits_first(datagrams):
+    """A read of a datagram that waits before it tries ends with a time-out all the same."""
+    mine, other = datagrams
+    mine.settimeout(0.01)
+    for _ in range(3):
+        spawn(other.sendto, b"one", mine.getsockname())
+        assert mine.recvfrom(10)[0] == b"one"
+        with pytest.raises(TimeoutError):
+            mine.recvfrom(10)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_setblocking_of_a_closed_socket(flag):
+    """setblocking raises EBADF for a closed socket, as the standard library's does."""
+    sock = Socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        sock.setblocking(flag)

@@ -22,7 +22,7 @@ from hubbub import _config, plugins
 from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
-from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopExit
+from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, InvalidThreadUseError, LoopDestroyed, LoopExit
 from hubbub.loop.base import BaseLoop
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Hub(greenlet):
         self.loop.hub = self
         self.loop.error_handler = self
         self.loop.outside = self._others_may_wake
+        self.loop.current_hub = get_hub
         _hubs.add(self)
 
     def __repr__(self) -> str:
@@ -137,6 +138,12 @@ class Hub(greenlet):
                 self.loop.run()
             except HubDestroyed:
                 return
+            except (LoopDestroyed, InvalidThreadUseError):
+                raise
+            except BaseException:
+                # One of Python's signal handlers raised between two steps of the loop.
+                self.handle_error(None, *sys.exc_info())
+                continue
             if self.destroyed:
                 return
             if self._forker is not None and self._forker.dead:

@@ -13,9 +13,9 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -79,13 +79,16 @@ def greenlets() -> list[GreenletInfo]:
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
     queued = {id(owner): hub for hub in hubs() for owner in _queued(hub)}
+    reading = {id(owner): direction for hub in hubs() for owner, direction in _reading(hub)}
     known = {id(hub) for hub in hubs()}
     found = []
     for item in gc.get_objects():
         if isinstance(item, greenlet) and id(item) not in known and not item.dead:
             if item.gr_frame is None and not isinstance(item, Greenlet) and item is not getcurrent():
                 continue  # a bare greenlet that never ran, or the main greenlet of a thread without a hub
-            found.append(_describe(item, queued))
+            info = _describe(item, queued)
+            direction = reading.get(id(item))
+            found.append(info if direction is None or info.state != "suspended" else _describe_read(info, direction))
     return sorted(found, key=lambda info: (info.hub, info.state, info.name))
 
 
@@ -94,6 +97,25 @@ def _queued(hub: Hub) -> Iterable[Any]:
         owner = getattr(callback, "__self__", None)
         if isinstance(owner, greenlet):
             yield owner
+
+
+def _reading(hub: Hub) -> Iterator[tuple[Any, Direction]]:
+    """Who waits in a read done in C, which leaves no frame of hubbub's."""
+    for handle in list(hub.loop.handles.values()):
+        direction = handle.read
+        if direction.user is not None:
+            for waiter in (direction.waiter, *(direction.others or ())):
+                yield getattr(waiter, "__self__", None), direction
+
+
+def _describe_read(info: GreenletInfo, direction: Direction) -> GreenletInfo:
+    return replace(
+        info,
+        state="waiting",
+        operation="Socket.recv",
+        waits_for=_subject(None, direction.user),
+        seconds=max(monotonic() - direction.since, 0.0),
+    )
 
 
 def _describe(item: greenlet, queued: dict[int, Hub]) -> GreenletInfo:
@@ -166,14 +188,19 @@ def _subject(outer: FrameType | None, subject: Any) -> str:
 
 def _waited(frame: FrameType | None) -> float | None:
     while frame is not None and os.path.dirname(frame.f_code.co_filename).startswith(_HERE):
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, (Waiter, Direction)):
-            return max(monotonic() - owner.since, 0.0)
-        began = frame.f_locals.get("began")
-        if isinstance(began, float):
+        began = _beginning(frame.f_locals)
+        if began is not None:
             return max(monotonic() - began, 0.0)
         frame = frame.f_back
     return None
+
+
+def _beginning(variables: Mapping[str, Any]) -> float | None:
+    # A wait done in C has no frame of its own: what it waits with is a variable of the frame that called it.
+    began = variables.get("began")
+    if isinstance(began, float):
+        return began
+    return next((value.since for value in variables.values() if isinstance(value, (Waiter, Direction))), None)
 
 
 def report(file: TextIO | None = None) -> str:
@@ -235,8 +262,11 @@ def tree(file: TextIO | None = None) -> str:
 
 
 def blocked(limit: int = 20) -> str:
-    """One line for each greenlet that waits, at most ``limit`` of them: what LoopExit says."""
+    """One line for each greenlet that waits, at most ``limit`` of them, those of this thread first: what LoopExit
+    says."""
     waiting = [info for info in greenlets() if info.state == "waiting"]
+    mine = _hub_name(get_hub())
+    waiting.sort(key=lambda info: info.hub != mine)
     lines = [_headline(info) for info in waiting[:limit]]
     if len(waiting) > limit:
         lines.append(f"... and {len(waiting) - limit} more")

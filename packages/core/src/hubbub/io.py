@@ -40,6 +40,9 @@ _recv = _Base.recv
 _recv_into = _Base.recv_into
 _recvfrom = _Base.recvfrom
 _send = _Base.send
+_sendto: Callable[..., int] = _Base.sendto
+_MOST_SKIPS = 15
+"""How many reads of datagrams may wait first, after one that found nothing, before one tries at once again."""
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR})
 
@@ -52,11 +55,12 @@ class Socket(socket.socket):
     of several hubs.
 
     After a stream has returned less than was asked for, its receive buffer is empty, so the next ``recv`` waits first
-    and reads then. That is not so for datagrams, nor when a hang-up or urgent data was seen. A UNIX socket also returns
-    less where ancillary data begins, so it is always watched level-triggered.
+    and reads then. That is not so when a hang-up or urgent data was seen. A UNIX socket also returns less where
+    ancillary data begins, and a datagram does not tell whether another is there: so both are watched level-triggered,
+    and whether to read or to wait first after a datagram is guessed from what came of it before.
     """
 
-    __slots__ = ("_limit", "_read", "_shortens", "_to_block", "_write")
+    __slots__ = ("_limit", "_read", "_shortens", "_skip", "_skips", "_to_block", "_write")
 
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         self._read: Direction | None = None
@@ -66,6 +70,7 @@ class Socket(socket.socket):
         super().setblocking(False)
         self._to_block = False
         self._shortens = _kind(self) == socket.SOCK_STREAM
+        self._skip = self._skips = 0
 
     # Time limits ----------------------------------------------------------------------------------------------------
 
@@ -92,6 +97,7 @@ class Socket(socket.socket):
 
     def setblocking(self, flag: bool) -> None:
         """:meth:`socket.socket.setblocking`: whether calls wait."""
+        super().setblocking(False)  # EBADF, if it is closed
         self._limit = None if flag else 0.0
         self._to_block = bool(flag)
 
@@ -125,10 +131,34 @@ class Socket(socket.socket):
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         handle = get_hub().loop.handle(fd)
         handle.foreign = False
-        if _family(self) not in _INTERNET:
+        if not self._shortens or _family(self) not in _INTERNET:
             handle.always_level = True
         self._read, self._write = handle.read, handle.write
         return handle
+
+    def _after_read(self, read: Direction, short: bool) -> None:
+        """Set whether the next read may try at once.
+
+        :param short: the read returned something, but less than was asked for.
+        """
+        if self._shortens:
+            read.ready = not short or read.handle.sticky
+        elif read.ready:  # it did not wait
+            self._skips = 0
+        elif self._skip:
+            self._skip -= 1
+            read.ready = not read.handle.level
+        else:
+            read.ready = True
+        if read.ready and read.waiter is not None and not read.handle.level:
+            read.fire()  # there may be something left for him
+
+    def _found_nothing(self) -> None:
+        """A read that did not wait was in vain: the next ones wait first, more of them each time."""
+        read = self._read
+        if read is not None and read.ready:
+            read.ready = False
+            self._skips = self._skip = min(2 * self._skips + 1, _MOST_SKIPS)
 
     def _reading(self, call: Callable[..., T], *args: Any, flags: int = 0) -> T:
         """Make ``call`` as often as it takes; once only if ``flags`` have MSG_DONTWAIT."""
@@ -155,7 +185,13 @@ class Socket(socket.socket):
         """:meth:`socket.socket.recv`."""
         read = self._read
         limit = self._limit
-        if read is not None and not read.ready and limit != 0.0 and not flags & _DONTWAIT and not read.wait(limit):
+        if (
+            read is not None
+            and (not read.ready or read.waiter is not None)
+            and limit != 0.0
+            and not flags & _DONTWAIT
+            and not read.wait(limit)
+        ):
             raise TimeoutError("timed out")
         while True:
             try:
@@ -165,8 +201,9 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    read.ready = not (self._shortens and 0 < len(data) < bufsize and not flags) or read.handle.sticky
+                    self._after_read(read, 0 < len(data) < bufsize and not flags)
                 return data
+            self._found_nothing()
             self.wait_readable()
             read = self._read
 
@@ -174,7 +211,13 @@ class Socket(socket.socket):
         """:meth:`socket.socket.recv_into`."""
         read = self._read
         limit = self._limit
-        if read is not None and not read.ready and limit != 0.0 and not flags & _DONTWAIT and not read.wait(limit):
+        if (
+            read is not None
+            and (not read.ready or read.waiter is not None)
+            and limit != 0.0
+            and not flags & _DONTWAIT
+            and not read.wait(limit)
+        ):
             raise TimeoutError("timed out")
         while True:
             try:
@@ -184,21 +227,37 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    asked = nbytes or memoryview(buffer).nbytes
-                    read.ready = not (self._shortens and 0 < count < asked and not flags) or read.handle.sticky
+                    self._after_read(read, 0 < count < (nbytes or memoryview(buffer).nbytes) and not flags)
                 return count
+            self._found_nothing()
             self.wait_readable()
             read = self._read
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
+        read = self._read
+        limit = self._limit
+        if (
+            read is not None
+            and (not read.ready or read.waiter is not None)
+            and limit != 0.0
+            and not flags & _DONTWAIT
+            and not read.wait(limit)
+        ):
+            raise TimeoutError("timed out")
         while True:
             try:
-                return _recvfrom(self, bufsize, flags)
+                result = _recvfrom(self, bufsize, flags)
             except BlockingIOError:
                 if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
+            else:
+                if read is not None:
+                    self._after_read(read, 0 < len(result[0]) < bufsize and not flags)
+                return result
+            self._found_nothing()
             self.wait_readable()
+            read = self._read
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Address]:
         """:meth:`socket.socket.recvfrom_into`."""
@@ -253,7 +312,13 @@ class Socket(socket.socket):
 
     def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto`."""
-        return self._writing(_Base.sendto, *args, flags=args[1] if len(args) > 2 else 0)
+        try:
+            return _sendto(self, *args)
+        except BlockingIOError:
+            if self._limit == 0.0 or (len(args) > 2 and args[1] & _DONTWAIT):
+                raise
+        self.wait_writable()
+        return self._writing(_sendto, *args, flags=args[1] if len(args) > 2 else 0)
 
     def sendmsg(self, *args: Any) -> int:
         """:meth:`socket.socket.sendmsg`."""

@@ -35,6 +35,8 @@ class Semaphore(Linkable):
     :raises ValueError: ``value`` is negative.
     """
 
+    __slots__ = ("_links", "_permits", "_reserve", "_waiters")  # beside the __dict__ of Linkable
+
     def __init__(self, value: int = 1) -> None:
         if value < 0:
             raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")

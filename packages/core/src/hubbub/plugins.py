@@ -27,6 +27,7 @@ _DISTRIBUTIONS = {
     (PATCHES, "ssl"): "hubbub-net",
     (PATCHES, "select"): "hubbub-net",
     (PATCHES, "selectors"): "hubbub-net",
+    (ACCELERATORS, "methods"): "hubbub-speed",
     (ACCELERATORS, "stack_chunks"): "hubbub-speed",
 }
 

@@ -54,6 +54,21 @@ class SimpleQueue(Linkable, Generic[T]):
     :param items: what is in it at the start.
     """
 
+    # Beside the __dict__ of Linkable.
+    __slots__ = (
+        "_append",
+        "_getters",
+        "_links",
+        "_maxsize",
+        "_mutex",
+        "_peekers",
+        "_pop",
+        "_puts",
+        "_putters",
+        "_shut_down",
+        "queue",
+    )
+
     def __init__(self, maxsize: int | None = None, items: Iterable[T] = ()) -> None:
         if maxsize is not None and maxsize < 0:
             raise ValueError(f"maxsize must be 0 or more, or None for no limit, not {maxsize!r}")
@@ -63,6 +78,7 @@ class SimpleQueue(Linkable, Generic[T]):
         self._putters: deque[Waiter] = deque()
         self._peekers: deque[Waiter] = deque()
         self._links = None
+        self._puts: Iterator[int] | None = None  # counts the items that were put; only queues with ``task_done`` do
         self._shut_down = False
         self.queue: Any = None
         self._init(maxsize)
@@ -71,9 +87,6 @@ class SimpleQueue(Linkable, Generic[T]):
         self._pop: Callable[[], T] | None = self._plain_pop()
         self._append: Callable[[T], None] | None = None
         self._choose_append()
-
-    _puts: Iterator[int] | None = None
-    """Counts the items that were put; only queues with ``task_done`` do."""
 
     def _plain_pop(self) -> Callable[[], T] | None:
         """The C function that takes the next item, unless a subclass has its own idea."""

@@ -73,7 +73,11 @@ class Timeout(BaseException):
         self._fire = None
         victim, self._greenlet = self._greenlet, None
         if not victim.dead:
-            victim.throw(self._to_raise())
+            self._on_expiration(victim, self._to_raise())
+
+    def _on_expiration(self, victim: Any, error: Any) -> None:
+        """Raise ``error`` in ``victim``. A subclass may do more."""
+        victim.throw(error)
 
     def _to_raise(self) -> Any:
         if self.exception is None or isinstance(self.exception, (bool, str)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 try:
+    from hubbub_speed import _methods as methods
     from hubbub_speed import _stack_chunks as extension
 except ImportError as error:
     raise ImportError(
@@ -11,4 +12,4 @@ except ImportError as error:
         "(in a checkout: pip install -e packages/speed), or go without: HUBBUB_ACCELERATORS=0"
     ) from error
 
-__all__ = ["extension"]
+__all__ = ["extension", "methods"]

@@ -8,7 +8,7 @@ import sys
 import traceback
 from _thread import get_ident
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import inf
 from random import Random
@@ -27,7 +27,6 @@ from hubbub.loop.readiness import Direction, Readiness
 __all__ = ["BaseLoop", "ScheduledCall"]
 
 _socketpair = socket.socketpair  # the original: patching replaces it in its module
-_NO_EVENTS: Iterator[tuple[int, int]] = iter(())
 _LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""
 _SLICE = range(16)
@@ -96,6 +95,31 @@ class ScheduledCall:
 class BaseLoop(Loop):
     """The policy half of a loop. Backends subclass it and fill in the rest of :class:`hubbub.abc.Loop`."""
 
+    # Beside the __dict__ of Loop: what is used all the time.
+    __slots__ = (
+        "_break",
+        "_heap",
+        "_sequence",
+        "_stopped",
+        "_unref",
+        "_witness",
+        "born",
+        "calls",
+        "checks",
+        "destroyed",
+        "handles",
+        "hub",
+        "idles",
+        "in_poll",
+        "iteration",
+        "longest_turn",
+        "native",
+        "outside",
+        "prepares",
+        "ready",
+        "time",
+    )
+
     MINPRI = -2
     MAXPRI = 2
     turn_seconds = 0.005
@@ -104,10 +128,14 @@ class BaseLoop(Loop):
     def __init__(self, default: bool = False) -> None:
         self.default = default
         self.destroyed = False
+        self.native: tuple[int, int, int] | None = None
+        """Of a loop of the C table: the loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators."""
         self.hub: greenlet = getcurrent()
         self.error_handler: Any = None
         self.outside: Callable[[], bool] | None = None
         """Asked when nothing is left to wait for: may something outside the loop still wake somebody?"""
+        self.current_hub: Callable[[], Any] = getcurrent
+        """Answers with the hub of the thread that asks; set by the hub."""
         self.iteration = 0
         """How many turns there were."""
         self.longest_turn = 0.0
@@ -205,8 +233,6 @@ class BaseLoop(Loop):
     def run(self, nowait: bool = False, once: bool = False) -> None:
         """Turn, through the phases described in :mod:`hubbub.abc`, until nothing is left to wait for.
 
-        One function, with what it needs in local variables: it is the hottest of all.
-
         :param nowait: one turn that does not wait.
         :param once: one turn, that may wait.
         :raises LoopDestroyed: the loop is gone.
@@ -216,100 +242,123 @@ class BaseLoop(Loop):
         self.check_thread()
         self._break = False
         self._running += 1
-        ready, handles, heap = self.ready, self.handles, self._heap
-        pop = ready.popleft
-        poll = self.poll
-        prepares, checks, idles = self.prepares, self.checks, self.idles
-        read_bits, write_bits, sticky_bits = self.READ_BITS, self.WRITE_BITS, self.STICKY_BITS
+        turn = self.turn
         try:
-            while True:
-                self.iteration += 1
-                # 1: the run queue. A slice is run unchecked; the budget is looked at between slices.
-                limit = 0.0
-                for _ in _SLICES:
-                    done = 0
-                    try:
-                        for done in _SLICE:  # noqa: B007  # it is used after the loop
-                            if not ready:
-                                break
-                            callback = pop()
-                            callback()
-                        else:
-                            done = len(_SLICE)
-                    except BaseException:
-                        self.handle_error(callback, *sys.exc_info())
-                    self.calls += done
-                    if not ready or self._break:
-                        break
-                    clock = monotonic()
-                    if not limit:
-                        limit = clock + self.turn_seconds
-                    elif clock > limit:
-                        break
-                if self._break or self.destroyed:
-                    return
-                # 2: prepare.
-                if prepares:
-                    self._call_phase(prepares)
-                # 3: poll.
-                if ready or nowait or idles:
-                    timeout = 0.0
-                else:
-                    witness = self._witness
-                    rest = -1.0
-                    if (witness is None or witness.waiter is None) and not self._alive():
-                        if self.outside is None or not self.outside():
-                            if ready:  # queued by another thread just now
-                                continue
-                            return
-                        rest = _LOOK_AGAIN
-                    self.in_poll = True
-                    timeout = 0.0 if ready else self._time_left() if heap else rest
-                fd = -1
-                events = _NO_EVENTS
-                try:
-                    events = iter(poll(timeout))
-                    self.in_poll = False
-                    last, self.time = self.time, monotonic()
-                    if timeout == 0.0 and self.time - last > self.longest_turn:
-                        self.longest_turn = self.time - last
-                    # 4: dispatch.
-                    for fd, bits in events:
-                        handle = handles.get(fd)
-                        if handle is None:
-                            self.forget(fd)
-                            continue
-                        if bits & sticky_bits:
-                            handle.sticky = True
-                        if handle.watchers is not None:
-                            self._fire_watchers(handle, bits)
-                        if bits & read_bits:
-                            direction = handle.read
-                            waiter = direction.waiter
-                            if waiter is None or direction.others is not None:
-                                direction.fire()
-                            else:
-                                direction.waiter = None
-                                ready.append(waiter)
-                        if bits & write_bits:
-                            handle.write.fire()
-                except BaseException:
-                    # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
-                    self.in_poll = False
-                    self._fire_all(fd, events)
-                    self.handle_error(None, *sys.exc_info())
-                if heap:
-                    self._expire()
-                # 5 and 6: check, idle.
-                if checks:
-                    self._call_phase(checks)
-                if idles and not ready:
-                    highest = idles[0].priority
-                    self._call_phase([idle for idle in idles if idle.priority == highest])
-                if nowait or once:
-                    return
+            while turn(nowait) and not (nowait or once):
+                pass
         finally:
             self._running -= 1
+
+    def turn(self, nowait: bool) -> bool:
+        """One turn. False: it was the last, because nothing is left or :meth:`break_` was called.
+
+        :param nowait: only look for events.
+        """
+        ready, heap = self.ready, self._heap
+        self.iteration += 1
+        # 1: the run queue.
+        self.run_ready()
+        if self._break or self.destroyed:
+            return False
+        # 2: prepare.
+        if self.prepares:
+            self._call_phase(self.prepares)
+        # 3: poll.
+        timeout = 0.0
+        if not (ready or nowait or self.idles):
+            witness = self._witness
+            rest = -1.0
+            if (witness is None or witness.waiter is None) and not self._alive():
+                if self.outside is None or not self.outside():
+                    return bool(ready)  # queued by another thread just now
+                rest = _LOOK_AGAIN
+            self.in_poll = True
+            timeout = 0.0 if ready else self._time_left() if heap else rest
+        told = False
+        try:
+            events = self.poll(timeout)
+            self.in_poll = False
+            self._polled(timeout)
+            # 4: dispatch.
+            if events:
+                self.dispatch(events)
+                told = True
+        except BaseException:
+            # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
+            self.in_poll = False
+            if not told:
+                self._wake_all()
+            self.handle_error(None, *sys.exc_info())
+        if heap:
+            self._expire()
+        # 5 and 6: check, idle.
+        if self.checks:
+            self._call_phase(self.checks)
+        if self.idles and not ready:
+            self._call_idles()
+        return True
+
+    def _polled(self, timeout: float) -> None:
+        last, self.time = self.time, monotonic()
+        if timeout == 0.0 and self.time - last > self.longest_turn:
+            self.longest_turn = self.time - last
+
+    def _call_idles(self) -> None:
+        highest = self.idles[0].priority
+        self._call_phase([idle for idle in self.idles if idle.priority == highest])
+
+    def run_ready(self) -> None:
+        """Call what is in the run queue, until it is empty, the turn's budget is spent or :meth:`break_` was called.
+
+        A slice is called unchecked; the budget is looked at between slices. A failure is reported and ends its slice.
+        """
+        ready = self.ready
+        pop = ready.popleft
+        limit = 0.0
+        for _ in _SLICES:
+            done = 0
+            try:
+                for done in _SLICE:  # noqa: B007  # it is used after the loop
+                    if not ready:
+                        break
+                    callback = pop()
+                    callback()
+                else:
+                    done = len(_SLICE)
+            except BaseException:
+                self.handle_error(callback, *sys.exc_info())
+            self.calls += done
+            if not ready or self._break:
+                return
+            clock = monotonic()
+            if not limit:
+                limit = clock + self.turn_seconds
+            elif clock > limit:
+                return
+
+    def dispatch(self, events: Iterable[tuple[int, int]]) -> None:
+        """Queue whoever waits for one of ``events``, (descriptor, event bits) pairs of a poll. Nothing is called."""
+        ready, handles = self.ready, self.handles
+        read_bits, write_bits, sticky_bits = self.READ_BITS, self.WRITE_BITS, self.STICKY_BITS
+        for fd, bits in events:
+            handle = handles.get(fd)
+            if handle is None:
+                self.forget(fd)
+                continue
+            if bits & sticky_bits:
+                handle.sticky = True
+            if handle.watchers is not None:
+                self._fire_watchers(handle, bits)
+            if bits & read_bits:
+                direction = handle.read
+                waiter = direction.waiter
+                if waiter is None or direction.others is not None:
+                    direction.fire()
+                else:
+                    direction.waiter = None
+                    ready.append(waiter)
+            if bits & write_bits:
+                handle.write.fire()
 
     def waiting_count(self) -> int:
         """How many greenlets wait for a descriptor."""
@@ -319,13 +368,11 @@ class BaseLoop(Loop):
             for direction in (handle.read, handle.write)
         )
 
-    def _fire_all(self, fd: int, events: Iterator[tuple[int, int]]) -> None:
-        """Dispatch was interrupted at ``fd``: wake whoever might be concerned. Waking for nothing does no harm."""
-        for number in (fd, *(number for number, _ in events)):
-            handle = self.handles.get(number)
-            if handle is not None:
+    def _wake_all(self) -> None:
+        """A poll or its dispatch was interrupted: wake whoever waits for a change that will not be reported again."""
+        for handle in list(self.handles.values()):
+            if not handle.level:
                 handle.sticky = True
-                self._fire_watchers(handle, self.READ_BITS | self.WRITE_BITS)
                 handle.read.fire()
                 handle.write.fire()
 
@@ -429,9 +476,13 @@ class BaseLoop(Loop):
         The cheap form of :meth:`timer`, for those who wait.
 
         :returns: a key for :meth:`cancel_later`.
+        :raises ValueError: ``after`` is NaN.
         """
+        deadline = monotonic() + after
+        if deadline != deadline:
+            raise ValueError("a time in seconds cannot be NaN")
         self._sequence += 1
-        entry = [monotonic() + after, self._sequence, callback, repeat, ref]
+        entry = [deadline, self._sequence, callback, repeat, ref]
         heappush(self._heap, entry)
         if not ref:
             self._unref += 1
@@ -443,6 +494,9 @@ class BaseLoop(Loop):
             key[2] = None
             if not key[4]:
                 self._unref -= 1
+            if self._heap[-1] is key:  # the latest deadline, as with most time limits: nothing is below it
+                self._heap.pop()
+                return
             self._stopped += 1
             if self._stopped > 64 and self._stopped * 2 > len(self._heap):
                 self._sweep()

@@ -21,28 +21,20 @@ from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.exceptions import BlockingSwitchOutError
 
 if TYPE_CHECKING:
-    from hubbub.hub import Hub
     from hubbub.loop.base import BaseLoop
     from hubbub.loop.watchers import IO
 
-__all__ = ["Direction", "Readiness"]
+__all__ = ["Direction", "Readiness", "closed_error"]
 
 _EXPIRED: Any = object()
 _PATIENCE = 4
 """How many reports may find nobody waiting before they are switched off."""
 
 
-def _current_hub() -> Hub:
-    """The hub of this thread."""
-    from hubbub.hub import get_hub  # hub imports loops
-
-    return get_hub()
-
-
 class Direction:
     """Reading or writing of one descriptor on one loop. Belongs to the loop's thread."""
 
-    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "unheeded", "waiter")
+    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "unheeded", "user", "waiter")
 
     def __init__(self, handle: Readiness, bit: int) -> None:
         self.handle = handle
@@ -54,6 +46,8 @@ class Direction:
         """How many reports found nobody waiting, since they were last switched off."""
         self.since = 0.0
         """When the last wait began: the loop's time, for diagnosis."""
+        self.user: Any = None
+        """Whose wait it is, where it leaves no frame to tell (a socket read in C), for diagnosis."""
         self.waiter: Callable[..., Any] | None = None
         self.others: list[Callable[..., Any]] | None = None
 
@@ -69,13 +63,13 @@ class Direction:
         if handle.closed:
             if self.loop.destroyed:
                 # That thread has ended (or stayed behind in the parent process); the descriptor lives on.
-                return self._on(_current_hub().loop).wait(timeout)
-            raise _closed()
+                return self._on(self.loop.current_hub().loop).wait(timeout)
+            raise closed_error()
         current = getcurrent()
         hub = self.loop.hub
         if current.parent is not hub:
             # The main greenlet, the hub itself, a bare greenlet of somebody's, or another thread.
-            mine = _current_hub()
+            mine = self.loop.current_hub()
             if mine is not hub:
                 return self._on(mine.loop).wait(timeout)
             if current is hub:
@@ -86,10 +80,8 @@ class Direction:
         self.since = self.loop.time
         if self.waiter is None:
             self.waiter = switch
-        elif self.others is None:
-            self.others = [switch]
         else:
-            self.others.append(switch)
+            self.queue(switch)
         if timeout is not None:
             return self._wait_until(switch, timeout)
         try:
@@ -100,8 +92,19 @@ class Direction:
             self._abandon(switch)
             raise
         if handle.closed:
-            raise _closed()
+            raise closed_error()
         return True
+
+    def queue(self, switch: Callable[..., Any]) -> None:
+        """Wait behind others. An event wakes the first of them, so what that one leaves must be reported again."""
+        if self.others is None:
+            self.others = [switch]
+        else:
+            self.others.append(switch)
+        handle = self.handle
+        if not handle.level:
+            handle.always_level = True
+            handle.update()
 
     def _wait_until(self, switch: Callable[..., Any], timeout: float) -> bool:
         loop = self.loop
@@ -121,7 +124,7 @@ class Direction:
         finally:
             loop.cancel_later(key, expire)
         if self.handle.closed:
-            raise _closed()
+            raise closed_error()
         return True
 
     def _on(self, loop: BaseLoop) -> Direction:
@@ -129,6 +132,7 @@ class Direction:
         self.handle.shared = True
         handle = loop.handle(self.handle.fd)
         handle.shared = True
+        handle.always_level = handle.always_level or self.handle.always_level
         return handle.read if self.bit == READ else handle.write
 
     def _abandon(self, switch: Callable[..., Any]) -> None:
@@ -142,7 +146,7 @@ class Direction:
             self.ready = True
 
     def fire(self) -> None:
-        """An event: wake every waiter, or remember it.
+        """An event: wake the one who has waited longest, or remember it.
 
         Reports that go on (level-triggered) are stopped when there were a few too many. Not at once: who was woken by
         an event has often just not had its turn yet, and stopping and starting takes four system calls.
@@ -158,12 +162,14 @@ class Direction:
                 self.armed = False
                 self.handle.update()
             return
-        self.waiter = None
-        ready = self.loop.ready
-        ready.append(waiter)
-        if self.others is not None:
-            ready.extend(self.others)
-            self.others = None
+        # One call, and the last: a signal handler that raises comes after a call.
+        others = self.others
+        if others:
+            self.waiter = others[0]
+            del others[0]
+        else:
+            self.waiter = self.others = None
+        self.loop.ready.append(waiter)
 
     @property
     def waiting(self) -> bool:
@@ -252,10 +258,11 @@ class Readiness:
             watcher.descriptor_closed()
         self.watchers = None
         for direction in (self.read, self.write):
-            if direction.waiter is not None:
+            while direction.waiter is not None:
                 direction.fire()
             direction.ready = True
 
 
-def _closed() -> OSError:
+def closed_error() -> OSError:
+    """What those who wait get when their descriptor is closed: EBADF."""
     return OSError(errno.EBADF, "File descriptor was closed in another greenlet")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, ClassVar
 
@@ -40,6 +40,11 @@ class RingLoop(BaseLoop):
         self._hb_poll = self.lib.hb_poll
         self._hb_arm = self.lib.hb_arm
         self._find_ring()
+        poll, fired = (self.ffi.addressof(self.lib, name) for name in ("hb_poll", "hb_fired"))
+        self.native = (self._address(loop), self._address(poll), self._address(fired))
+
+    def _address(self, pointer: Any) -> int:
+        return int(self.ffi.cast("uintptr_t", pointer))
 
     def _find_ring(self) -> None:
         self._ring = self.lib.hb_fired(self._loop)
@@ -47,6 +52,7 @@ class RingLoop(BaseLoop):
 
     def _close(self, forked: bool) -> None:
         loop, self._loop = self._loop, self.ffi.NULL
+        self.native = None
         if forked:
             self.lib.hb_fork(loop)
         self._check(self.lib.hb_destroy(loop))
@@ -54,6 +60,7 @@ class RingLoop(BaseLoop):
     def _leave(self) -> None:
         # The library may have been in the middle of anything: what it holds is left alone.
         self._loop = self.ffi.NULL
+        self.native = None
 
     def destroy(self) -> None:
         """See :meth:`hubbub.loop.base.BaseLoop.destroy`.
@@ -75,26 +82,16 @@ class RingLoop(BaseLoop):
 
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
         """See :meth:`hubbub.abc.Loop.poll`."""
-        try:
-            count = self._hb_poll(self._loop, timeout)
-            if count == 1:
-                return (_first_pair(self._first),)
-            if count > 0:
-                return self._pairs(count)
-        except BaseException:
-            # One of Python's signal handlers raised when the call had returned: what lies in the ring is not lost.
-            count = self.lib.hb_count(self._loop)
-            self._fire_all(-1, self._pairs(count))
-            raise
+        count = self._hb_poll(self._loop, timeout)
+        if count == 1:
+            return (_first_pair(self._first),)
+        if count > 0:
+            # A copy: a signal handler may arm a descriptor, and the ring move, while somebody is still reading.
+            pairs: Iterable[tuple[int, int]] = _PAIR.iter_unpack(bytes(self.ffi.buffer(self._ring, _PAIR.size * count)))
+            return pairs
         if count:
             self._check(count)
         return ()
-
-    def _pairs(self, count: int) -> Iterator[Any]:
-        if not count:
-            return iter(())
-        # A copy: a signal handler may arm a descriptor, and the ring move, while somebody is still reading.
-        return _PAIR.iter_unpack(bytes(self.ffi.buffer(self._ring, _PAIR.size * count)))
 
     def arm(self, fd: int, events: int) -> None:
         """See :meth:`hubbub.abc.Loop.arm`."""

@@ -1,0 +1,258 @@
+"""The methods of core in C: the same as those in Python, at any time, and without a leak."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import hubbub
+import hubbub_speed
+import pytest
+from hubbub import acceleration
+from hubbub.event import Event
+from hubbub.io import Socket
+from hubbub.lock import Semaphore
+from hubbub.queue import Empty, Queue
+from hubbub.timeout import Timeout
+from hubbub_speed import _methods, methods
+from hubbub_speed.methods import install_methods, uninstall_methods
+
+TWINS: dict[tuple[type, str], Any] = _methods.bind(acceleration.PARTS)
+uninstall_methods()
+ORIGINALS = {(cls, name): cls.__dict__[name] for cls, name in TWINS}
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> Iterator[None]:
+    install_methods()
+    yield
+    install_methods()  # as the hub does
+
+
+def names(table: dict[tuple[type, str], Any]) -> list[Any]:
+    """Parameters with readable names."""
+    return [pytest.param(key, id=f"{key[0].__name__}.{key[1]}") for key in table]
+
+
+@pytest.mark.parametrize("key", names(TWINS))
+def test_every_method_is_set_and_taken_back(key: tuple[type, str]) -> None:
+    """install_methods sets each method in C on its class, uninstall_methods the Python one; again does no harm."""
+    cls, name = key
+    for _ in range(2):
+        assert install_methods()
+        assert install_methods()
+        assert cls.__dict__[name] is TWINS[key]
+        uninstall_methods()
+        uninstall_methods()
+        assert cls.__dict__[name] is ORIGINALS[key]
+
+
+@pytest.mark.parametrize("key", names(TWINS))
+def test_signatures_are_the_same(key: tuple[type, str]) -> None:
+    """A method in C takes the arguments of the Python method, by the same names."""
+    theirs = [(p.name, p.default) for p in inspect.signature(ORIGINALS[key]).parameters.values()]
+    ours = [(p.name, p.default) for p in inspect.signature(TWINS[key]).parameters.values()]
+    if key[1] == "__init__":
+        theirs, ours = theirs[1:], ours[1:]
+    assert ours == theirs
+
+
+def test_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a core of another layout there is a warning that says what to do, and core stays as it is."""
+    uninstall_methods()
+    monkeypatch.setattr(methods, "LAYOUT", -1)
+    with pytest.warns(RuntimeWarning, match="pip install --upgrade"):
+        assert not install_methods()
+    assert all(cls.__dict__[name] is ORIGINALS[cls, name] for cls, name in TWINS)
+
+
+def test_a_class_without_the_method_is_refused() -> None:
+    """replace_methods changes nothing if one of the methods is not there to be replaced."""
+    uninstall_methods()
+    with pytest.raises(AttributeError, match="no method 'sing'"):
+        acceleration.replace_methods({(Semaphore, "release"): int, (Semaphore, "sing"): int})
+    assert Semaphore.__dict__["release"] is ORIGINALS[Semaphore, "release"]
+
+
+def test_parts_of_another_shape_are_refused() -> None:
+    """A core whose classes lack a slot is refused with its name, before anything is touched."""
+    code = (
+        "from hubbub import acceleration; from hubbub_speed import _methods\n"
+        "parts = dict(acceleration.PARTS, Waiter=int)\n"
+        "try: _methods.bind(parts)\n"
+        "except AttributeError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    assert "_loop" in done.stdout
+
+
+def socket_pair() -> tuple[Socket, Socket]:
+    """Two connected sockets."""
+    import socket
+
+    return tuple(Socket(a.family, a.type, a.proto, a.detach()) for a in socket.socketpair())  # type: ignore[return-value]  # two
+
+
+def test_exchanged_in_the_middle_of_a_wait() -> None:
+    """A wait that began with the methods in C ends with those in Python, and the other way round."""
+    for first, second in ((install_methods, uninstall_methods), (uninstall_methods, install_methods)):
+        first()
+        queue: Queue[str] = Queue()
+        event, lock, (ours, theirs) = Event(), Semaphore(0), socket_pair()
+        waits: list[Callable[[], Any]] = [queue.get, event.wait, lock.acquire, partial(ours.recv, 10)]
+        limited: list[Callable[[], Any]] = [partial(queue.get, timeout=50), partial(event.wait, 50)]
+        waiting = [hubbub.spawn(wait) for wait in waits + limited]
+        hubbub.sleep(0)
+        second()
+        queue.put("a")
+        queue.put("b")
+        event.set()
+        lock.release()
+        theirs.sendall(b"x")
+        hubbub.joinall(waiting, timeout=10, raise_error=True)
+        assert [greenlet.value for greenlet in waiting] == ["a", True, True, b"x", "b", True]
+        ours.close()
+        theirs.close()
+
+
+def use(queue: Queue[int], lock: Semaphore, pair: tuple[Socket, Socket]) -> None:
+    """All the ways through the methods: at once, after a wait, too late, killed."""
+    ours, theirs = pair
+    reader = hubbub.spawn(ours.recv, 100)
+    getter = hubbub.spawn(queue.get)
+    holder = hubbub.spawn(lock.acquire)
+    hubbub.sleep(0)
+    theirs.sendall(b"data")
+    queue.put(1)
+    lock.release()
+    hubbub.joinall([reader, getter, holder], timeout=10, raise_error=True)
+    victims = [hubbub.spawn(ours.recv, 100), hubbub.spawn(queue.get), hubbub.spawn(lock.acquire)]
+    hubbub.sleep(0)
+    hubbub.killall(victims, timeout=10)
+    ours.settimeout(0.0001)
+    with pytest.raises(TimeoutError):
+        ours.recv(10)
+    ours.settimeout(None)
+    with pytest.raises(Empty):
+        queue.get(timeout=0.0001)
+    assert not lock.acquire(timeout=0.0001)
+    limit = Timeout.start_new(10)
+    limit.close()
+    with pytest.raises(Timeout), Timeout(0.0001):
+        hubbub.sleep(10)
+
+
+def test_nothing_leaks() -> None:
+    """Waits that end in every way leave no object and no reference behind."""
+    pair = socket_pair()
+    queue: Queue[int] = Queue()
+    lock = Semaphore(0)
+    shared = [None, True, False, hubbub.get_hub(), hubbub.get_hub().loop, *pair, queue, lock]
+    for _ in range(20):
+        use(queue, lock, pair)
+    gc.collect()
+    objects, references = len(gc.get_objects()), [sys.getrefcount(item) for item in shared[3:]]
+    for _ in range(200):
+        use(queue, lock, pair)
+    gc.collect()
+    assert abs(len(gc.get_objects()) - objects) < 50
+    assert [abs(sys.getrefcount(item) - before) < 50 for item, before in zip(shared[3:], references, strict=True)] == [
+        True
+    ] * len(references)
+    for sock in pair:
+        sock.close()
+
+
+def test_a_failing_callback_is_reported_and_the_rest_goes_on() -> None:
+    """run_ready reports what a callable of the run queue raises, and calls the others."""
+    hub = hubbub.get_hub()
+    told: list[Any] = []
+    done: list[int] = []
+    before = hub.handle_error
+    hub.handle_error = lambda *arguments: told.append(arguments)  # type: ignore[method-assign]  # documented as possible
+    try:
+
+        def fails() -> None:
+            raise ValueError("on purpose")
+
+        hub.loop.ready.append(fails)
+        hub.loop.ready.append(lambda: done.append(1))
+        hubbub.sleep(0.001)
+    finally:
+        hub.handle_error = before  # type: ignore[method-assign]  # as above
+    assert done == [1]
+    ((context, kind, error, traceback),) = told
+    assert (context, kind, str(error)) == (fails, ValueError, "on purpose")
+    assert traceback is not None
+
+
+@pytest.mark.parametrize("wrong", [("x", print), (1.0,), ()])
+def test_bad_arguments_get_pythons_errors(wrong: tuple[Any, ...]) -> None:
+    """Arguments that the methods in C cannot use are handed to the Python method, whose exception is raised."""
+    loop = hubbub.get_hub().loop
+    with pytest.raises(TypeError):
+        loop.call_later(*wrong)
+    with pytest.raises(ValueError, match="NaN"):
+        loop.call_later(float("nan"), print)
+    assert loop.timer_count() == hubbub.get_hub().statistics().timers
+
+
+def test_timers_come_in_order() -> None:
+    """Deadlines are kept in order however many are stopped in between, whichever methods are installed."""
+    import random
+
+    chance = random.Random(5)
+    loop = hubbub.get_hub().loop
+    came: list[tuple[float, int]] = []
+    expected = []
+    keys = []
+    for number in range(2000):
+        (install_methods if number % 3 else uninstall_methods)()
+        after = chance.randrange(40) / 1000
+
+        def call(entry: tuple[float, int] = (after, number)) -> None:
+            came.append(entry)
+
+        keys.append((loop.call_later(after, call), call, (after, number)))
+    for index, (key, call, entry) in enumerate(keys):
+        (install_methods if index % 5 else uninstall_methods)()
+        if chance.random() < 0.6:
+            loop.cancel_later(key, call)
+        else:
+            expected.append(entry)
+    install_methods()
+    hubbub.sleep(0.1)
+    assert sorted(came) == sorted(expected)
+    deadlines = [key[0] for key, _, _ in keys]
+    assert [deadlines[number] for _, number in came] == sorted(deadlines[number] for _, number in came)
+
+
+def test_off_by_the_environment() -> None:
+    """HUBBUB_ACCELERATORS=0 leaves the Python methods where they are."""
+    code = "import hubbub; hubbub.sleep(0); from hubbub.lock import Semaphore; print(type(Semaphore.acquire).__name__)"
+    for value, expected in (("0", "function"), ("1", "method_descriptor")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "HUBBUB_ACCELERATORS": value},
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=True,
+        )
+        assert done.stdout.strip() == expected
+
+
+def test_the_accelerator_is_found_by_entry_point() -> None:
+    """The entry point ``methods`` of ``hubbub.accelerators`` is install_methods, without a warning."""
+    from hubbub.plugins import ACCELERATORS, load
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(ACCELERATORS, "methods") is hubbub_speed.install_methods
