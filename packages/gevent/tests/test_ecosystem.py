@@ -936,3 +936,38 @@ def test_plugins(program: Program, tmp_path: object) -> None:
         "GeventWillPatchAllEvent GeventWillPatchModuleEvent GeventDidPatchModuleEvent "
         "GeventDidPatchBuiltinModulesEvent GeventDidPatchAllEvent"
     ]
+
+
+def test_full_of_a_subclass(program: Program) -> None:
+    """A server's class may have a full() of its own: it decides when nothing more is accepted."""
+    source = """
+    import gevent
+    from gevent import socket
+    from gevent.server import StreamServer
+    class Server(StreamServer):
+        asked = 0
+        def full(self):
+            Server.asked += 1
+            return super().full()
+    server = Server(("127.0.0.1", 0), lambda sock, address: sock.sendall(b"here"), spawn=5)
+    server.start()
+    print(socket.create_connection(server.address).recv(100), Server.asked > 0, server.full())
+    server.stop()
+    """
+    assert program(source) == ["b'here' True False"]
+
+
+def test_on_expiration(program: Program) -> None:
+    """dramatiq: a class of time limits may do something of its own when the time is up."""
+    source = """
+    import gevent
+    class Limit(gevent.Timeout):
+        def _on_expiration(self, prev_greenlet, ex):
+            print(prev_greenlet is gevent.getcurrent().parent or prev_greenlet is me, ex is self)
+            super()._on_expiration(prev_greenlet, ex)
+    me = gevent.getcurrent()
+    try:
+        with Limit(0.01): gevent.sleep(10)
+    except Limit as error: print(error)
+    """
+    assert program(source) == ["True True", "0.01 seconds"]

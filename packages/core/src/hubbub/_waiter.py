@@ -20,7 +20,7 @@ class Waiter:
     hand-over; a waiter that gives up and is not in the queue any more has been handed something.
     """
 
-    __slots__ = ("_loop", "_switch", "done", "since", "value")
+    __slots__ = ("_loop", "_switch", "done", "since", "user", "value")
 
     def __init__(self) -> None:
         current = getcurrent()
@@ -33,7 +33,14 @@ class Waiter:
         self._switch = current.switch
         self.since = loop.time
         self.done = False
+        self.user: Any = None
+        """Whose wait it is, where it leaves no frame to tell (a semaphore in C), for diagnosis."""
         self.value: Any = None
+
+    @property
+    def greenlet(self) -> Any:
+        """Who waits."""
+        return self._switch.__self__  # type: ignore[attr-defined]  # a bound method
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be woken.

@@ -79,16 +79,16 @@ def greenlets() -> list[GreenletInfo]:
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
     queued = {id(owner): hub for hub in hubs() for owner in _queued(hub)}
-    reading = {id(owner): direction for hub in hubs() for owner, direction in _reading(hub)}
+    objects = gc.get_objects()
+    frameless = {id(owner): wait for owner, *wait in (*_reads(), *_acquires(objects))}
     known = {id(hub) for hub in hubs()}
     found = []
-    for item in gc.get_objects():
+    for item in objects:
         if isinstance(item, greenlet) and id(item) not in known and not item.dead:
             if item.gr_frame is None and not isinstance(item, Greenlet) and item is not getcurrent():
                 continue  # a bare greenlet that never ran, or the main greenlet of a thread without a hub
             info = _describe(item, queued)
-            direction = reading.get(id(item))
-            found.append(info if direction is None or info.state != "suspended" else _describe_read(info, direction))
+            found.append(_completed(info, *frameless[id(item)]) if id(item) in frameless else info)
     return sorted(found, key=lambda info: (info.hub, info.state, info.name))
 
 
@@ -99,23 +99,32 @@ def _queued(hub: Hub) -> Iterable[Any]:
             yield owner
 
 
-def _reading(hub: Hub) -> Iterator[tuple[Any, Direction]]:
-    """Who waits in a read done in C, which leaves no frame of hubbub's."""
-    for handle in list(hub.loop.handles.values()):
-        direction = handle.read
-        if direction.user is not None:
-            for waiter in (direction.waiter, *(direction.others or ())):
-                yield getattr(waiter, "__self__", None), direction
+# Waits done in C leave no frame of hubbub's: (greenlet, operation, whose it is, since when).
 
 
-def _describe_read(info: GreenletInfo, direction: Direction) -> GreenletInfo:
-    return replace(
-        info,
-        state="waiting",
-        operation="Socket.recv",
-        waits_for=_subject(None, direction.user),
-        seconds=max(monotonic() - direction.since, 0.0),
-    )
+def _reads() -> Iterator[tuple[Any, str, Any, float]]:
+    for hub in hubs():
+        for handle in list(hub.loop.handles.values()):
+            direction = handle.read
+            if direction.user is not None:
+                for waiter in (direction.waiter, *(direction.others or ())):
+                    yield getattr(waiter, "__self__", None), "Socket.recv", direction.user, direction.since
+
+
+def _acquires(objects: Iterable[Any]) -> Iterator[tuple[Any, str, Any, float]]:
+    for item in objects:
+        if type(item) is Waiter and item.user is not None and not item.done:
+            yield item.greenlet, "Semaphore.acquire", item.user, item.since
+
+
+def _completed(info: GreenletInfo, operation: str, subject: Any, since: float) -> GreenletInfo:
+    """What the frames did not tell; if they did, the outermost of them is what counts."""
+    seconds = max(monotonic() - since, 0.0)
+    if info.state == "waiting":
+        return replace(info, seconds=seconds)
+    if info.state != "suspended":
+        return info
+    return replace(info, state="waiting", operation=operation, waits_for=_subject(None, subject), seconds=seconds)
 
 
 def _describe(item: greenlet, queued: dict[int, Hub]) -> GreenletInfo:

@@ -51,7 +51,7 @@ class Timeout(BaseException):
             if not timeout.pending:
                 timeout.start()
             return timeout
-        new = cls(timeout, exception, ref=ref)
+        new = cls(timeout, exception, ref)
         new.start()
         return new
 

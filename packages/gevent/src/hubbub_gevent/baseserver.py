@@ -16,23 +16,6 @@ from hubbub_gevent.pool import Pool
 __all__ = ["BaseServer", "Habits"]
 
 
-class _Answer:
-    """A truth value that may be called for, as gevent's is a method and hubbub's a property."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: bool) -> None:
-        self._value = value
-
-    def __bool__(self) -> bool:
-        return self._value
-
-    __call__ = __bool__
-
-    def __repr__(self) -> str:
-        return repr(self._value)
-
-
 if TYPE_CHECKING:
     _Server = _BaseServer
 else:
@@ -80,10 +63,12 @@ class Habits(_Server):
         if sock is not None and not isinstance(sock, socket):
             ours(sock)
 
-    @property
-    def full(self) -> Any:
-        """``full()``: whether the pool has no room."""
-        return _Answer(self.pool is not None and bool(self.pool.full()))
+    def full(self) -> Any:  # type: ignore[override]  # gevent's is a method, which users override
+        """Whether the pool has no room."""
+        return super()._is_full()
+
+    def _is_full(self) -> bool:
+        return bool(self.full())
 
     def is_fatal_error(self, ex: BaseException) -> bool:
         """Whether ``ex`` means that the listener is of no use any more."""

@@ -143,7 +143,6 @@ def patch_thread(
 
 def patch_socket(dns: bool = True, aggressive: bool = True) -> None:
     """Sockets."""
-    importlib.import_module("hubbub_net.ssl")  # it keeps what SocketType is when it is imported
     _apply("socket")
     if dns:
         patch_dns()

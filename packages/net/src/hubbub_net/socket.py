@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import os
 import socket as _stdlib
+from _socket import socket as _CSocket
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -50,7 +51,7 @@ _dup = _stdlib.dup
 _socketpair = _stdlib.socketpair
 _sendfile = getattr(os, "sendfile", None)
 _sendto = _stdlib.socket.sendto
-_family: Any = _stdlib.SocketType.__dict__["family"].__get__
+_family: Any = _CSocket.__dict__["family"].__get__
 _SENDFILE_BLOCK = 1 << 30
 _READ_BLOCK = 1 << 18
 

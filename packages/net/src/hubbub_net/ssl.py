@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket as _plain
 import ssl as _stdlib
 import warnings
+from _socket import socket as _CSocket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,7 +40,7 @@ _CHUNK = 1 << 20
 _FORESIGHT = 15
 """So many reads may wait first before one is tried again without waiting."""
 _DEFAULT_TIMEOUT: Any = object()
-_setblocking = _plain.SocketType.setblocking  # the class "socket" may be patched already
+_setblocking = _CSocket.setblocking  # what is in the module socket may be patched already
 _create_default_context = _stdlib.create_default_context
 _create_stdlib_context: Any = _stdlib._create_unverified_context
 

@@ -139,6 +139,9 @@ class BaseServer:
     @property
     def full(self) -> bool:
         """Whether the pool has no room; then nothing is accepted."""
+        return self._is_full()
+
+    def _is_full(self) -> bool:
         return self.pool is not None and bool(self.pool.full())
 
     @property
@@ -218,7 +221,7 @@ class BaseServer:
         me = getcurrent()
         count = 0
         while self._acceptor is me:
-            if self.full:
+            if self._is_full():
                 self.pool.wait_available()
                 continue
             try:

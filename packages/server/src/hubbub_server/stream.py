@@ -95,7 +95,7 @@ class StreamServer(BaseServer):
         self.socket.settimeout(0)
         try:
             for _ in range(self.backlog):
-                if self.full:
+                if self._is_full():
                     return
                 self._start_handler(self.socket.accept())
         except BlockingIOError:

@@ -35,7 +35,7 @@ static const double LOOK_AGAIN = 0.5;
 
 static struct {
     PyTypeObject *type;
-    Py_ssize_t loop, switch_, done, since, value;
+    Py_ssize_t loop, switch_, done, since, user, value;
 } W;
 
 static struct {
@@ -87,7 +87,7 @@ struct field {
 };
 
 static const struct field waiter_fields[] = {
-    {"_loop", &W.loop}, {"_switch", &W.switch_}, {"done", &W.done}, {"since", &W.since}, {"value", &W.value}, {0}};
+    {"_loop", &W.loop}, {"_switch", &W.switch_}, {"done", &W.done}, {"since", &W.since}, {"user", &W.user}, {"value", &W.value}, {0}};
 static const struct field direction_fields[] = {
     {"armed", &D.armed}, {"handle", &D.handle}, {"loop", &D.loop},     {"others", &D.others},
     {"ready", &D.ready}, {"since", &D.since},   {"user", &D.user}, {"waiter", &D.waiter}, {0}};
@@ -134,7 +134,7 @@ static struct {
     PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
-        *_check, *_time_left, *_after_read, *_send_rest, *_expired, *queue;
+        *_check, *_time_left, *_after_read, *_send_rest, *_expired, *queue, *_hand_over, *_withdraw, *release;
 } N;
 
 static const struct {
@@ -174,6 +174,9 @@ static const struct {
     {&N._send_rest, "_send_rest"},
     {&N._expired, "_expired"},
     {&N.queue, "queue"},
+    {&N._hand_over, "_hand_over"},
+    {&N._withdraw, "_withdraw"},
+    {&N.release, "release"},
     {0},
 };
 
@@ -1024,6 +1027,7 @@ static PyObject *waiter_init(PyObject *self, PyObject *unused)
     }
     put(self, W.since, SLOT(loop, L.time));
     put(self, W.done, Py_False);
+    put(self, W.user, Py_None);
     put(self, W.value, Py_None);
     Py_XSETREF(SLOT(self, W.loop), loop);
     Py_XSETREF(SLOT(self, W.switch_), switch_);
@@ -1123,6 +1127,39 @@ static PyObject *waiter_wake(PyObject *self, PyObject *const *args, Py_ssize_t n
 
 static PyObject *python_semaphore_acquire, *python_semaphore_release;
 
+/* Waits for a permit, behind those who wait already. */
+static PyObject *acquire_in_turn(PyObject *self, PyObject *waiters)
+{
+    PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *done = NULL;
+    int in_queue;
+    if (!waiter)
+        return NULL;
+    put(waiter, W.user, self);
+    if (queue_append(waiters, waiter) == 0) {
+        if ((filled(SLOT(self, S.permits)) || SLOT(self, S.reserve) != Py_None) && do_method(self, N._hand_over, NULL) < 0)
+            done = NULL;
+        else
+            done = waiter_wait(waiter, NULL, 0, NULL);
+        if (!done) {
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            in_queue = truth_of(PyObject_CallMethodOneArg(self, N._withdraw, waiter));
+            if (!in_queue) /* a permit was handed over already */
+                in_queue = do_method(self, N.release, NULL);
+            if (in_queue >= 0) {
+                PyErr_Restore(type, value, traceback);
+            } else {
+                Py_XDECREF(type);
+                Py_XDECREF(value);
+                Py_XDECREF(traceback);
+            }
+        }
+    }
+    put(waiter, W.user, Py_None);
+    Py_DECREF(waiter);
+    return done;
+}
+
 static PyObject *semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *waiters = SLOT(self, S.waiters), *permits = SLOT(self, S.permits), *permit;
@@ -1132,6 +1169,13 @@ static PyObject *semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssi
             return NULL;
         Py_DECREF(permit);
         Py_RETURN_TRUE;
+    }
+    if (!kwnames && !nargs && waiters && permits && Py_IS_TYPE(waiters, deque_type) && SLOT(self, S.reserve) == Py_None) {
+        PyObject *done;
+        Py_INCREF(self);
+        done = acquire_in_turn(self, waiters);
+        Py_DECREF(self);
+        return done;
     }
     return fall_back(python_semaphore_acquire, self, args, nargs, kwnames);
 }
@@ -1313,7 +1357,23 @@ static PyObject *socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_
 
 /* -- Timeout ------------------------------------------------------------------------------------------------------ */
 
-static PyObject *python_timeout_start, *python_timeout_cancel;
+static PyObject *python_timeout_init, *python_timeout_start, *python_timeout_cancel;
+
+static PyObject *timeout_init(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *seconds = nargs ? args[0] : Py_None;
+    if (kwnames || nargs > 4 || !(seconds == Py_None || PyLong_CheckExact(seconds) ||
+                                  (PyFloat_CheckExact(seconds) && PyFloat_AS_DOUBLE(seconds) == PyFloat_AS_DOUBLE(seconds))))
+        return fall_back(python_timeout_init, self, args, nargs, kwnames);
+    put(self, T.seconds, seconds);
+    put(self, T.exception, nargs > 1 ? args[1] : Py_None);
+    put(self, T.ref, nargs > 2 ? args[2] : Py_True);
+    put(self, T.key, Py_None);
+    put(self, T.loop, Py_None);
+    put(self, T.greenlet, Py_None);
+    put(self, T.fire, Py_None);
+    Py_RETURN_NONE;
+}
 
 static PyObject *timeout_start(PyObject *self, PyObject *unused)
 {
@@ -1409,6 +1469,9 @@ static struct {
     {&K.type,
      &python_socket_sendall,
      {"sendall", FASTCALL(socket_sendall), "sendall($self, data, flags=0, /)\n--\n\n"}},
+    {&T.type,
+     &python_timeout_init,
+     {"__init__", FASTCALL(timeout_init), "__init__($self, seconds=None, exception=None, ref=True, priority=-1)\n--\n\n"}},
     {&T.type, &python_timeout_start, {"start", timeout_start, METH_NOARGS, "start($self)\n--\n\n"}},
     {&T.type, &python_timeout_cancel, {"cancel", timeout_cancel, METH_NOARGS, "cancel($self)\n--\n\n"}},
     {&T.type, NULL, {"close", timeout_cancel, METH_NOARGS, "close($self)\n--\n\n"}},
