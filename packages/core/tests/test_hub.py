@@ -524,3 +524,51 @@ def test_repr(hub):
     assert type(hub.loop).__name__ in repr(hub)
     hub.name = "front"
     assert "front" in repr(hub)
+
+
+class Interruption(Exception):
+    """What a signal handler of the user's raises."""
+
+
+def test_a_signal_handler_that_raises_between_two_steps_does_not_end_the_hub(hub):
+    """What comes out of the loop's own steps is raised in the main greenlet, and the hub goes on."""
+    run, failures = hub.loop.run, [Interruption("now")]
+
+    def interrupted(*args, **kwargs):
+        if failures:
+            raise failures.pop()
+        return run(*args, **kwargs)
+
+    hub.loop.run = interrupted
+    hub.exception_stream = None
+    with pytest.raises(Interruption, match="now"):
+        hubbub.sleep(0.001)
+    hubbub.sleep(0.001)
+    assert not hub.dead
+
+
+def test_events_outlive_a_signal_handler_that_raises_after_the_poll(hub):
+    """An event that was polled when a signal handler raised still wakes who waits for it, on an edge-triggered loop too."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours = Socket(fileno=listener.accept()[0].detach())
+    with ours, theirs:
+        reader = hubbub.spawn(ours.recv, 10)
+        hubbub.sleep(0.001)
+        poll, failures = hub.loop.poll, [Interruption("now")]
+
+        def interrupted(timeout):
+            events = poll(timeout)
+            if events and failures:
+                raise failures.pop()
+            return events
+
+        hub.loop.poll = interrupted
+        hub.exception_stream = None
+        theirs.sendall(b"data")
+        try:
+            hubbub.sleep(0.001)
+        except Interruption:
+            pass  # raised here where the loop is polled by its method
+        reader.join(10)
+        assert reader.value == b"data"

@@ -180,6 +180,7 @@ class Socket(socket.socket):
             self.wait_writable()
 
     # Receiving ------------------------------------------------------------------------------------------------------
+    # recv, recv_into and recvfrom begin alike, each in its own words: a call of a helper would cost every read a frame.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """:meth:`socket.socket.recv`."""

@@ -24,10 +24,11 @@
 #error "hubbub-speed is not for free-threaded builds of CPython"
 #endif
 
-enum { SLICE = 16, SLICES = 64 }; /* as in hubbub.loop.base */
+/* As in hubbub.loop.base: what is called unchecked, how many of those make a turn, stopped timers before a sweep. */
+enum { SLICE = 16, SLICES = 64 };
 enum { DEADLINE, SEQUENCE, CALLBACK, REPEAT, REF, ENTRY };
 enum { SWEEP_ABOVE = 64 };
-static const double LOOK_AGAIN = 0.5;
+static const double LOOK_AGAIN = 0.5; /* seconds, as there */
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 
