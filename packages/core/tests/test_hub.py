@@ -548,7 +548,7 @@ def test_a_signal_handler_that_raises_between_two_steps_does_not_end_the_hub(hub
 
 
 def test_events_outlive_a_signal_handler_that_raises_after_the_poll(hub):
-    """An event that was polled when a signal handler raised still wakes who waits for it, on an edge-triggered loop too."""
+    """An event that was polled when a signal handler raised still wakes who waits for it, also where edges are told."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname())
         ours = Socket(fileno=listener.accept()[0].detach())
