@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -557,6 +558,56 @@ def test_connection_refused(hub):
             made.connect(address)
         with Socket(socket.AF_INET, socket.SOCK_STREAM) as made:
             assert made.connect_ex(address) == errno.ECONNREFUSED
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
+def full_listener(request, tmp_path):
+    """The address of a listener that answers nobody, because its queue is full."""
+    with contextlib.ExitStack() as stack:
+        made = [stack.enter_context(socket.socket(request.param)) for _ in range(4)]
+        listening, *clients = made
+        listening.bind((HOST, 0) if request.param == socket.AF_INET else str(tmp_path / "socket"))
+        listening.listen(0)
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(listening.getsockname())
+        yield listening.getsockname()
+
+
+def connecting_to(address):
+    return Socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET, socket.SOCK_STREAM)
+
+
+def test_connect_ex_tells_of_a_time_that_ran_out(hub, full_listener):
+    """connect_ex returns EAGAIN when its own time has run out, as the standard library's does; connect raises."""
+    with connecting_to(full_listener) as made:
+        made.settimeout(0.01)
+        assert made.connect_ex(full_listener) == errno.EAGAIN
+    with connecting_to(full_listener) as made:
+        made.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            made.connect(full_listener)
+
+
+@pytest.mark.parametrize("thrown", [TimeoutError("mine"), OSError(errno.EPIPE, "mine")], ids=["timeout", "oserror"])
+def test_connect_ex_does_not_take_foreign_errors_for_its_own(hub, full_listener, thrown):
+    """What somebody throws into a greenlet that waits in connect_ex is raised there, not returned as a number."""
+    with connecting_to(full_listener) as made:
+        waiting = spawn(made.connect_ex, full_listener)
+        sleep(0)
+        waiting.kill(thrown, block=False)
+        with pytest.raises(type(thrown)) as caught:
+            waiting.get(timeout=5)
+        assert caught.value is thrown
+
+
+def test_connect_ex_of_a_socket_that_is_closed_meanwhile(hub, full_listener):
+    """connect_ex returns EBADF when another greenlet closes the socket."""
+    with connecting_to(full_listener) as made:
+        waiting = spawn(made.connect_ex, full_listener)
+        sleep(0)
+        made.close()
+        assert waiting.get(timeout=5) == errno.EBADF
 
 
 def test_connect_without_waiting(listener):

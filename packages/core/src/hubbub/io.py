@@ -44,6 +44,7 @@ _sendto: Callable[..., int] = _Base.sendto
 _MOST_SKIPS = 15
 """How many reads of datagrams may wait first, after one that found nothing, before one tries at once again."""
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
+_EXPIRED = -1
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR})
 
 
@@ -345,21 +346,18 @@ class Socket(socket.socket):
     def connect(self, address: Address, /) -> None:
         """:meth:`socket.socket.connect`; ``address`` is numeric."""
         error = self._connect(address)
+        if error == _EXPIRED:
+            raise TimeoutError("timed out")
         if error:
             raise OSError(error, os.strerror(error))
 
     def connect_ex(self, address: Address, /) -> int:
-        """:meth:`socket.socket.connect_ex`: the error's number, or 0."""
-        try:
-            return self._connect(address)
-        except TimeoutError:
-            return errno.EAGAIN
-        except OSError as error:
-            if error.errno is None:
-                raise
-            return error.errno
+        """:meth:`socket.socket.connect_ex`: the error's number, or 0; EAGAIN when the time has run out."""
+        error = self._connect(address)
+        return errno.EAGAIN if error == _EXPIRED else error
 
     def _connect(self, address: Address) -> int:
+        """Connect and return the error's number, 0, or ``_EXPIRED``. What is raised is somebody else's."""
         limit = self._limit
         deadline = None if limit is None else monotonic() + limit
         error = _Base.connect_ex(self, address)
@@ -367,14 +365,21 @@ class Socket(socket.socket):
         while error == errno.EAGAIN and _family(self) == getattr(socket, "AF_UNIX", None) and limit != 0.0:
             # The listener's queue is full, and no event will tell when it is not (connect(2)).
             if deadline is not None and monotonic() + pause > deadline:
-                raise TimeoutError("timed out")
+                return _EXPIRED
             sleep(pause)
             pause = min(pause * 2, 0.1)
             error = _Base.connect_ex(self, address)
         if error not in _IN_PROGRESS or limit == 0.0:
             return error
-        self.wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
-        return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        direction = self._write or self._open().write
+        try:
+            if not direction.wait(None if deadline is None else max(deadline - monotonic(), 0.0)):
+                return _EXPIRED
+            return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except OSError as raised:
+            if raised.errno == errno.EBADF and self.fileno() < 0:
+                return errno.EBADF  # closed meanwhile
+            raise
 
     def dup(self) -> Self:
         """:meth:`socket.socket.dup`."""
