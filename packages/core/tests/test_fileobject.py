@@ -544,3 +544,20 @@ def test_fileobject_without_descriptor(hub):
     """What has no descriptor is refused as by its own fileno."""
     with pytest.raises(io.UnsupportedOperation):
         FileObject(io.BytesIO())
+
+
+@pytest.mark.parametrize("keeper", ["builtins", "subprocess", "sys", "hubbub"])
+@pytest.mark.parametrize("target", ["file", "pipe"])
+def test_a_file_that_is_open_to_the_end(path, keeper, target):
+    """What was written to a file that nobody closes is flushed when the interpreter ends, without a complaint."""
+    program = f"""
+        import os, {keeper}
+        from hubbub import fileobject
+        file = fileobject.open({str(path)!r} if {target == "file"} else os.dup(1), "w")
+        file.write("kept to the end")
+        {keeper}.kept = file
+        del file
+    """
+    result = subprocess.run([sys.executable, "-c", dedent(program)], capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""
+    assert (path.read_text() if target == "file" else result.stdout) == "kept to the end"

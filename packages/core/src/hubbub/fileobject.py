@@ -78,7 +78,19 @@ def can_be_polled(fd: int) -> bool:
 # Raw files ------------------------------------------------------------------------------------------------------------
 
 
-class _RawFile(io.FileIO):
+class _Ending:
+    """What a file needs to be flushed and closed while the interpreter ends.
+
+    Then there are no greenlets any more, and what the globals of this module name may be gone: so it is kept here.
+    """
+
+    _ending = staticmethod(sys.is_finalizing)
+    _os_close = staticmethod(os.close)
+    _set_blocking = staticmethod(os.set_blocking)
+    _warn = staticmethod(warnings.warn)
+
+
+class _RawFile(_Ending, io.FileIO):
     """A raw file that closes its descriptor itself, after those who wait for it were told."""
 
     def __init__(self, fd: int, mode: str = "rb", closefd: bool = True, name: Any = None) -> None:
@@ -106,7 +118,7 @@ class _RawFile(io.FileIO):
         self._owned = False
         super().close()
         if owned:
-            _close_descriptor(fd)
+            (self._os_close if self._ending() else _close_descriptor)(fd)
 
     def __del__(self) -> None:
         if getattr(self, "_owned", False) and not self.closed:
@@ -116,7 +128,7 @@ class _RawFile(io.FileIO):
     def _dealloc_warn(self, source: object) -> None:
         # A buffered file that is dropped open calls it too.
         if self._owned and not self.closed:
-            warnings.warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
+            self._warn(f"unclosed file {source!r}", ResourceWarning, stacklevel=2, source=source)
 
 
 class PolledFile(_RawFile):
@@ -185,6 +197,9 @@ class PolledFile(_RawFile):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """:meth:`io.RawIOBase.write`: may write less than all."""
+        if self._ending():
+            self._set_blocking(self.fileno(), True)
+            return super().write(data)
         if self._blocks:
             self._wait(True)
             data = memoryview(data).cast("B")[:_PIPE_BUF]
@@ -236,6 +251,8 @@ class ThreadedFile(_RawFile):
 
     def write(self, data: ReadableBuffer, /) -> int:
         """:meth:`io.RawIOBase.write`."""
+        if self._ending():
+            return super().write(data)
         copy = data if isinstance(data, bytes) else bytes(memoryview(data))
         return _in_thread(_write, self, copy) or 0
 
@@ -255,6 +272,21 @@ def _in_thread(call: Callable[..., T], *args: Any) -> T:
 # Buffered files -------------------------------------------------------------------------------------------------------
 
 
+class _Turn(_Ending, RLock):
+    """Whose turn it is with a file: anybody's, while the interpreter ends."""
+
+    def __enter__(self) -> bool:
+        return self._ending() or self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        if not self._ending():
+            self.release()
+
+    def is_taken(self) -> bool:
+        """Whether another greenlet has it."""
+        return self.locked() and not self._ending() and not self._is_owned()
+
+
 def _in_turn(method: Callable[..., T]) -> Callable[..., T]:
     """The method, for one greenlet at a time: the buffers of :mod:`io` refuse a second call of the same thread."""
 
@@ -269,12 +301,12 @@ def _in_turn(method: Callable[..., T]) -> Callable[..., T]:
 class _Turns:
     """The part that reading and writing share."""
 
-    _turn: RLock
+    _turn: _Turn
     raw: Any
 
     def interrupt(self) -> None:
         """End a call that another greenlet waits in, before this one closes the file."""
-        if self._turn.locked() and not self._turn._is_owned():
+        if self._turn.is_taken():
             self.raw.interrupt()
 
     def _close(self, close: Callable[[], None]) -> None:
@@ -293,7 +325,7 @@ class BufferedReader(_Turns, io.BufferedReader):
     """:class:`io.BufferedReader` for several greenlets."""
 
     def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = RLock()
+        self._turn = _Turn()
         super().__init__(raw, buffer_size)
 
     read = _in_turn(io.BufferedReader.read)
@@ -319,7 +351,7 @@ class BufferedWriter(_Turns, io.BufferedWriter):
     """:class:`io.BufferedWriter` for several greenlets."""
 
     def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = RLock()
+        self._turn = _Turn()
         super().__init__(raw, buffer_size)
 
     write = _in_turn(io.BufferedWriter.write)
@@ -336,7 +368,7 @@ class BufferedRandom(_Turns, io.BufferedRandom):
     """:class:`io.BufferedRandom` for several greenlets."""
 
     def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = RLock()
+        self._turn = _Turn()
         super().__init__(raw, buffer_size)
 
     read = _in_turn(io.BufferedRandom.read)
@@ -366,7 +398,7 @@ class TextFile(io.TextIOWrapper):
 
     def close(self) -> None:
         """Close; greenlets that wait in it get EBADF."""
-        if not self.closed and isinstance(self.buffer, _Turns):
+        if not self.closed and hasattr(self.buffer, "interrupt"):
             self.buffer.interrupt()
         super().close()
 
