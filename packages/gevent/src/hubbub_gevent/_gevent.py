@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sys import getswitchinterval, setswitchinterval
 
+from hubbub_gevent import event, exceptions  # noqa: F401  # there with "import gevent", not with "from gevent import *"
 from hubbub_gevent._config import config
 from hubbub_gevent.greenlet import Greenlet, GreenletExit, iwait, joinall, killall, wait
 from hubbub_gevent.hub import get_hub, getcurrent, idle, kill, reinit, sleep, spawn_raw

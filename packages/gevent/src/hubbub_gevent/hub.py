@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -50,6 +51,7 @@ __all__ = [
     "idle",
     "iwait",
     "kill",
+    "linkproxy",
     "loop",
     "reinit",
     "set_default_hub_class",
@@ -477,6 +479,20 @@ class Waiter:
             self.switch(source.value)
         else:
             self.throw(source.exception)
+
+
+class linkproxy:
+    """Calls ``callback(obj)``, whatever it is called with itself."""
+
+    __slots__ = ["callback", "obj"]
+
+    def __init__(self, callback: Callable[[Any], object], obj: Any) -> None:
+        self.callback = callback
+        self.obj = obj
+
+    def __call__(self, *args: object) -> None:
+        """Call it; the arguments are dropped."""
+        self.callback(self.obj)
 
 
 loop = BaseLoop

@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 
 from greenlet import GreenletExit
 
+from hubbub_gevent._http_headers import OldMessage, headers_factory
 from hubbub_gevent._http_input import MAX_REQUEST_LINE, Input
 from hubbub_gevent._http_input import InvalidInput as _InvalidClientInput
 from hubbub_gevent.server import StreamServer
@@ -28,10 +29,12 @@ __all__ = [
     "Environ",
     "Input",
     "LoggingLogAdapter",
+    "OldMessage",
     "SecureEnviron",
     "WSGIHandler",
     "WSGISecureEnviron",
     "WSGIServer",
+    "headers_factory",
     "main",
 ]
 
@@ -194,10 +197,7 @@ class WSGIHandler:
         self.server = server
         self.rfile = sock.makefile("rb", -1) if rfile is None else rfile
 
-    @staticmethod
-    def MessageClass(rfile: Any) -> http.client.HTTPMessage:
-        """Read the header fields of one request."""
-        return http.client.parse_headers(rfile)
+    MessageClass = staticmethod(headers_factory)
 
     # The connection -------------------------------------------------------------------------------------------------
 
@@ -314,7 +314,7 @@ class WSGIHandler:
             if self.command != "GET":
                 raise _InvalidClientRequest(f"Expected GET method: {raw_requestline!r}")
             self.close_connection = True
-            self.headers = http.client.HTTPMessage()
+            self.headers = OldMessage()
             self.content_length = None
             return True
         match = _VERSION.match(self.request_version)

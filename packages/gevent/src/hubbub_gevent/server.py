@@ -6,7 +6,9 @@ import socket as _socket
 from _socket import socket as CSocket
 from ssl import PROTOCOL_TLS_SERVER
 from typing import Any
+from weakref import WeakSet
 
+from greenlet import getcurrent
 from hubbub_server.datagram import DatagramServer as _DatagramServer
 from hubbub_server.stream import StreamServer as _StreamServer
 
@@ -27,6 +29,8 @@ class DatagramServer(Habits, _DatagramServer):
 class StreamServer(Habits, _StreamServer):
     """:class:`hubbub_server.StreamServer` with gevent's arguments for TLS."""
 
+    backlog = 128
+
     def __init__(
         self,
         listener: Any,
@@ -42,7 +46,42 @@ class StreamServer(Habits, _StreamServer):
             raise TypeError(f"unexpected arguments beside ssl_context: {', '.join(sorted(ssl_args))}")
         if backlog is not None and isinstance(listener, _socket.socket):
             raise TypeError("backlog must be None when a socket instance is passed")
+        self._failed_handshakes: WeakSet[Any] = WeakSet()
         super().__init__(listener, handle, backlog=backlog, spawn=spawn, ssl_context=context)
+
+    def _run_handler(self, sock: Any, address: Any) -> None:
+        if self.ssl_context is None:
+            super()._run_handler(sock, address)
+            return
+        self._due -= 1
+        current = getcurrent()
+        self._handlers.add(current)
+        try:
+            self.wrap_socket_and_handle(sock, address)
+        except OSError as error:
+            if current not in self._failed_handshakes:
+                raise
+            self.handshake_failed(error, address)
+        finally:
+            self._failed_handshakes.discard(current)
+            self._handlers.discard(current)
+            sock.close()
+
+    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> Any:
+        """What is done for each connection of a server with TLS: the handshake, then the handler, then closing.
+
+        :returns: what the handler returned.
+        :raises OSError: the handshake failed. An override may deal with it; else :meth:`handshake_failed` is told.
+        """
+        try:
+            tls = self.wrap_socket(client_socket)
+        except OSError:
+            self._failed_handshakes.add(getcurrent())
+            raise
+        try:
+            return self.handle(tls, address)
+        finally:
+            self.do_close(tls, address)
 
     def init_socket(self) -> None:
         """Bind and listen."""

@@ -19,8 +19,11 @@ _SHOWN = 3
 
 
 def is_ours(module: object) -> bool:
-    """Whether a module of this name is one of hubbub's."""
-    return isinstance(module, str) and module.partition(".")[0].partition("_")[0] == "hubbub"
+    """Whether a module of this name is one of hubbub's, or of a package that says so in ``__implementation__``."""
+    if not isinstance(module, str):
+        return False
+    top = module.partition(".")[0]
+    return top.partition("_")[0] == "hubbub" or getattr(sys.modules.get(top), "__implementation__", "") == "hubbub"
 
 
 def old_objects(replacements: Iterable[Replacement], *spared: type) -> Iterator[str]:

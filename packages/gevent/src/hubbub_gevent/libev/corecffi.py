@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from hubbub import plugins
+from typing import Any
 
-from hubbub_gevent._loop import WatcherType as watcher
-from hubbub_gevent._loop import loop_class
-from hubbub_gevent.core import (
-    embeddable_backends,
-    get_header_version,
-    get_version,
-    recommended_backends,
-    supported_backends,
-    time,
-)
+from hubbub_gevent import _backend
 
-__all__ = [
-    "embeddable_backends",
-    "get_header_version",
-    "get_version",
-    "loop",
-    "recommended_backends",
-    "supported_backends",
-    "time",
-    "watcher",
-]
+__all__ = [name for name in _backend.__all__ if name != "loop_on"] + ["loop"]
 
-loop = loop_class(plugins.load(plugins.LOOPS, "libev"))
+loop = _backend.loop_on("libev")
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_backend, name)

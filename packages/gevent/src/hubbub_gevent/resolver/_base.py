@@ -3,12 +3,44 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubbub import abc
 from hubbub.abc import Address, AddressInfo
 
-__all__ = ["AbstractResolver"]
+__all__ = ["AbstractResolver", "Parameters"]
+
+if TYPE_CHECKING:
+    from hubbub_dns.block import Resolver as _Resolver
+else:
+    _Resolver = object
+
+
+class Parameters(_Resolver):
+    """gevent's parameters for hubbub's resolvers. A mix-in."""
+
+    def getaddrinfo(
+        self, host: Any, port: Any, family: int = 0, socktype: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[AddressInfo]:
+        """:func:`socket.getaddrinfo`."""
+        return super().getaddrinfo(host, port, family, socktype, proto, flags)
+
+    def gethostbyname(self, hostname: Any, family: int = socket.AF_INET) -> str:
+        """:func:`socket.gethostbyname`, for any family; 0 is any."""
+        if family == socket.AF_INET:
+            return super().gethostbyname(hostname)
+        return self.gethostbyname_ex(hostname, family)[2][0]
+
+    def gethostbyname_ex(self, hostname: Any, family: int = socket.AF_INET) -> tuple[str, list[str], list[str]]:
+        """:func:`socket.gethostbyname_ex`, for any family; 0 is any."""
+        if family == socket.AF_INET:
+            return super().gethostbyname_ex(hostname)
+        return _by_address(self, hostname, family)
+
+
+def _by_address(resolver: abc.Resolver, hostname: Any, family: int) -> tuple[str, list[str], list[str]]:
+    found = resolver.getaddrinfo(hostname, None, family, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
+    return found[0][3] or hostname, [], [entry[4][0] for entry in found]
 
 
 class AbstractResolver(abc.Resolver):
@@ -32,8 +64,7 @@ class AbstractResolver(abc.Resolver):
 
     def gethostbyname_ex(self, hostname: Any, family: int = socket.AF_INET) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyname_ex`."""
-        found = self.getaddrinfo(hostname, None, family, socket.SOCK_STREAM, 0, socket.AI_CANONNAME)
-        return found[0][3] or hostname, [], [entry[4][0] for entry in found]
+        return _by_address(self, hostname, family)
 
     def gethostbyaddr(self, ip_address: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyaddr`."""

@@ -6,12 +6,13 @@ from typing import Any
 
 from hubbub_dns import ares as _ares
 
+from hubbub_gevent.resolver._base import Parameters
 from hubbub_gevent.resolver._options import stub_options
 
 __all__ = ["Resolver"]
 
 
-class Resolver(_ares.Resolver):
+class Resolver(Parameters, _ares.Resolver):
     """hubbub's resolver of that name.
 
     :param flags, tcp_port: accepted and not used.

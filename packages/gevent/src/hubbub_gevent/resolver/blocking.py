@@ -6,10 +6,12 @@ from typing import Any
 
 from hubbub_dns import block as _block
 
+from hubbub_gevent.resolver._base import Parameters
+
 __all__ = ["Resolver"]
 
 
-class Resolver(_block.Resolver):
+class Resolver(Parameters, _block.Resolver):
     """The system's functions, blocking."""
 
     def __init__(self, hub: Any = None) -> None:

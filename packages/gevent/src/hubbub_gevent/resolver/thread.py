@@ -6,10 +6,12 @@ from typing import Any
 
 from hubbub_dns import thread as _thread
 
+from hubbub_gevent.resolver._base import Parameters
+
 __all__ = ["Resolver"]
 
 
-class Resolver(_thread.Resolver):
+class Resolver(Parameters, _thread.Resolver):
     """The system's functions in threads."""
 
     def __init__(self, hub: Any = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from hubbub_monkey.patching import originals as saved
 
 from hubbub_gevent import events as _events
 from hubbub_gevent.events import DoNotPatch
+from hubbub_gevent.monkey.api import get_original, patch_item, patch_module, remove_item
 
 __all__ = [
     "MonkeyPatchWarning",
@@ -44,13 +44,7 @@ __all__ = [
     "remove_item",
 ]
 
-_FLAGS = ("socket", "dns", "time", "select", "thread", "os", "ssl", "subprocess", "signal", "queue")
 _earlier: list[dict[str, Any]] = []
-
-
-def get_original(mod_name: str, item_name: Any) -> Any:
-    """What a name was before patching; of several, a list."""
-    return hubbub_monkey.get_original(mod_name, item_name)
 
 
 def is_module_patched(mod_name: str) -> bool:
@@ -192,65 +186,6 @@ def patch_signal() -> None:
     _apply("signal")
 
 
-def patch_module(
-    target_module: Any,
-    source_module: Any,
-    items: Any = None,
-    _warnings: Any = None,
-    _patch_kwargs: Any = None,
-    _notify_will_subscribers: bool = True,
-    _notify_did_subscribers: bool = True,
-    _call_hooks: bool = True,
-) -> bool:
-    """For plug-ins: replace in one module what another implements (``__implements__``).
-
-    :returns: False if a subscriber prevented it.
-    """
-    names = items if items is not None else getattr(source_module, "__implements__", None)
-    if names is None:
-        raise AttributeError(f"{source_module!r} does not have __implements__")
-    name = target_module.__name__
-    try:
-        if _call_hooks:
-            _hook(source_module, "_gevent_will_monkey_patch", target_module, items)
-        if _notify_will_subscribers:
-            _events.notify_and_call_entry_points(
-                _events.GeventWillPatchModuleEvent(name, source_module, target_module, items)
-            )
-    except DoNotPatch:
-        return False
-    for item in names:
-        patch_item(target_module, item, getattr(source_module, item))
-    if _call_hooks:
-        _hook(source_module, "_gevent_did_monkey_patch", target_module, _warnings)
-    if _notify_did_subscribers:
-        _events.notify_and_call_entry_points(_events.GeventDidPatchModuleEvent(name, source_module, target_module))
-    return True
-
-
-def _hook(module: Any, name: str, *args: Any) -> None:
-    function = getattr(module, name, None)
-    if function is not None:
-        function(*args)
-
-
-def patch_item(module: Any, attr: str, newitem: Any) -> None:
-    """Replace one name, and keep the original."""
-    missing = object()
-    old = getattr(module, attr, missing)
-    if old is not missing:
-        saved.setdefault(module.__name__, {}).setdefault(attr, old)
-    setattr(module, attr, newitem)
-
-
-def remove_item(module: Any, attr: str) -> None:
-    """Take away one name, and keep the original."""
-    old = getattr(module, attr, None)
-    if old is not None:
-        saved.setdefault(module.__name__, {}).setdefault(attr, old)
-        delattr(module, attr)
-
-
 def patch_all(
     socket: bool = True,
     dns: bool = True,
@@ -346,50 +281,7 @@ def _nothing_new(wishes: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """``python -m gevent.monkey [--no-NAME ...] [--verbose] [--module] script args``."""
-    arguments = sys.argv[1:]
-    options: dict[str, Any] = {}
-    as_module = verbose = False
-    while arguments and arguments[0].startswith("--"):
-        word = arguments.pop(0)[2:]
-        if word == "verbose":
-            verbose = True
-        elif word == "module":
-            as_module = True
-        elif word == "help":
-            _help()
-            return
-        elif word.removeprefix("no-").replace("-", "_") in (*_FLAGS, "sys", "builtins", "Event", "contextvars"):
-            options[word.removeprefix("no-").replace("-", "_")] = not word.startswith("no-")
-        else:
-            sys.exit(f"unknown option --{word}\n\n{_USAGE}")
-    if any(options.values()):
-        options = {**dict.fromkeys(_FLAGS, False), **options}
-    if verbose:
-        sys.stderr.write(f"gevent.monkey.patch_all({', '.join(f'{k}={v}' for k, v in options.items())})\n")
-    if not arguments:
-        _help()
-        return
-    patch_all(**options)
-    from hubbub_monkey.__main__ import run_module, run_script
+    """The command line: ``python -m gevent.monkey [--no-NAME ...] [--verbose] [--module] script args``."""
+    from hubbub_gevent.monkey import _main
 
-    if as_module:
-        run_module(arguments[0], arguments[1:])
-    else:
-        run_script(arguments[0], arguments[1:])
-
-
-_USAGE = f"""gevent.monkey - monkey patch the standard modules to use hubbub under gevent's names.
-
-USAGE: python -m gevent.monkey [MONKEY OPTIONS] [--module] (script|module) [SCRIPT OPTIONS]
-
-MONKEY OPTIONS: --verbose, --[no-]NAME for each of: {", ".join(_FLAGS)}
-"""
-
-
-def _help() -> None:
-    sys.stdout.write(_USAGE)
-
-
-if __name__ == "__main__":
-    main()
+    _main.main()

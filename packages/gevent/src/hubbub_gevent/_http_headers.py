@@ -1,0 +1,37 @@
+"""The header fields of a request, as ``gevent.pywsgi`` presents them."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["OldMessage", "headers_factory"]
+
+
+class OldMessage(http.client.HTTPMessage):
+    """:class:`http.client.HTTPMessage` with the names that Python 2's class had beside."""
+
+    status = ""
+
+    def getheader(self, name: str, default: Any = None) -> Any:
+        """The first field of that name."""
+        return self.get(name, default)
+
+    @property
+    def headers(self) -> Iterator[str]:
+        """The fields as lines, ends of line included."""
+        return (f"{name}: {value}\r\n" for name, value in self.items())
+
+    @property
+    def typeheader(self) -> Any:
+        """The field Content-Type as it stands, or None."""
+        return self.get("content-type")
+
+
+def headers_factory(rfile: Any) -> OldMessage:
+    """Read the header fields of one request.
+
+    :raises http.client.LineTooLong, http.client.HTTPException: there are too many, or one is too long.
+    """
+    return http.client.parse_headers(rfile, OldMessage)
