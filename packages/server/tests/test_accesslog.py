@@ -46,6 +46,24 @@ def test_own_format(serve: Any, talk: Any) -> None:
     assert log.getvalue() == "200!\n"
 
 
+def test_response_in_own_format(serve: Any, talk: Any) -> None:
+    """A function is told the status and the fields of the response, but for a request that was refused."""
+    seen: list[Any] = []
+
+    def note(entry: Entry) -> str:
+        seen.append(None if entry.response is None else (entry.response.status, entry.response.fields))
+        return ""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 As wished", [("X-Y", "a: b"), ("Content-Length", "2")])
+        return [b"ok"]
+
+    server = serve(application, log=io.StringIO(), log_format=note)
+    talk(server, GET)
+    talk(server, b"bad\r\n\r\n")
+    assert seen == [("200 As wished", [("X-Y", "a: b"), ("Content-Length", "2")]), None]
+
+
 @pytest.mark.parametrize("form", ["common", "combined", "json"])
 def test_nothing_is_injected(serve: Any, talk: Any, form: str) -> None:
     """No client writes a line, a quote or a terminal's escape code into the log."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,7 +28,16 @@ def app(environ, start_response):
         hubbub.sleep(0.7)
     if environ["PATH_INFO"] == "/fail":
         raise ZeroDivisionError
+    if environ["PATH_INFO"] == "/stuck":
+        time.sleep(60)
+    if environ["PATH_INFO"] == "/told":
+        start_response("200 OK", [("X-Told", "answer")])
+        return [b"told"]
     start_response("200 OK", [])
+    if environ["PATH_INFO"] == "/other":
+        return [str(environ.get("HTTP_X_OTHER")).encode()]
+    if "/where" in (environ["PATH_INFO"], environ["SCRIPT_NAME"]) or environ["PATH_INFO"] == "/app/where":
+        return [f"{environ['wsgi.url_scheme']} {environ['SCRIPT_NAME']} {environ['PATH_INFO']}".encode()]
     return [f"{os.getpid()} {environ['wsgi.url_scheme']}".encode()]
 """
 
@@ -154,3 +164,96 @@ def test_unlimited(start: Any) -> None:
         headers = {f"X-{number}": "x" * 1000 for number in range(90)}
         connection.request("GET", "/" + "x" * 20000, headers=headers)
         assert connection.getresponse().status == 200
+
+
+def _ask(server: Gunicorn, *fields: str, path: str = "/where") -> tuple[int, str]:
+    """Status and body of a request with these fields, written as they stand."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as sock:
+        lines = "".join(f"{field}\r\n" for field in fields)
+        sock.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n".encode())
+        answer = b""
+        while data := sock.recv(65536):
+            answer += data
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def test_believes_trusted_proxies(start: Any) -> None:
+    """A proxy in forwarded_allow_ips (by default the loopback addresses) tells the scheme and SCRIPT_NAME."""
+    server = start()
+    assert _ask(server) == (200, "http  /where")
+    assert _ask(server, "X-Forwarded-Proto: https") == (200, "https  /where")
+    assert _ask(server, "X-Forwarded-Proto: http") == (200, "http  /where")
+    assert _ask(server, "X-Forwarded-Proto: https", "X-Forwarded-Ssl: off")[0] == 400
+    assert _ask(server, "SCRIPT_NAME: /app", path="/app/where") == (200, "http /app /where")
+    assert _ask(server, "Script-Name: /app", path="/app/where") == (200, "http  /app/where")
+    assert _ask(server, "SCRIPT_NAME: /other", path="/app/where")[0] == 500
+    assert _ask(server, "X_Other: dropped", path="/other") == (200, "None")
+
+
+def test_believes_nobody_else(start: Any) -> None:
+    """What a client says that is not in forwarded_allow_ips changes nothing."""
+    server = start("--forwarded-allow-ips", "192.0.2.0/24")
+    assert _ask(server, "X-Forwarded-Proto: https", "SCRIPT_NAME: /where") == (200, "http  /where")
+    assert _ask(server, "X-Forwarded-Proto: https", "X-Forwarded-Ssl: off") == (200, "http  /where")
+
+
+def test_header_map(start: Any) -> None:
+    """The setting header_map says what becomes of fields with an underscore in their names."""
+    server = start("--header-map", "refuse")
+    assert _ask(server, "X_Other: refused")[0] == 400
+    assert _ask(server, "SCRIPT_NAME: /where") == (200, "http /where ")
+    server = start("--header-map", "dangerous")
+    assert _ask(server, "X_Other: kept", path="/other") == (200, "kept")
+
+
+CONFIGURATION = """
+def pre_request(worker, req):
+    worker.log.info("before %s %s %s", req.method, req.path, dict(req.headers)["HOST"])
+
+def post_request(worker, req, environ, resp):
+    worker.log.info("after %s %s %s %s", req.uri, environ["PATH_INFO"], resp.status, resp.sent)
+
+accesslog = "-"
+access_log_format = "A %(m)s %(U)s %(q)s %(s)s %(b)s %({x-asked}i)s %({x-told}o)s %({path_info}e)s %(h)s"
+"""
+
+
+def test_hooks_and_log_atoms(start: Any, tmp_path: Path) -> None:
+    """pre_request and post_request are called around each request, and the access log has gunicorn's atoms."""
+    (tmp_path / "conf.py").write_text(CONFIGURATION)
+    server = start("-c", "conf.py")
+    assert _ask(server, "X-Asked: question", path="/told?a=b") == (200, "told")
+    server.says("before GET /told x")
+    server.says("after /told?a=b /told 200 OK 4")
+    server.says("A GET /told a=b 200 4 question answer /told 127.0.0.1")
+    assert "500" in _ask(server, path="/fail")[1]
+    server.says("after /fail /fail 500 Internal Server Error")
+
+
+def test_field_limit(start: Any) -> None:
+    """A header field longer than limit_request_field_size is refused."""
+    server = start("--limit-request-field_size", "100")
+    assert _ask(server, "X-Long: " + "x" * 92)[0] == 200
+    assert _ask(server, "X-Long: " + "x" * 93)[0] == 431
+    assert _ask(server, "Cookie: " + "x" * 93)[0] == 431
+
+
+def test_stuck_worker_is_replaced(start: Any) -> None:
+    """A worker that says nothing for longer than the setting timeout is ended, and another takes its place."""
+    server = start("--timeout", "2")
+    first = server.get()
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as sock:
+        sock.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
+        server.says("WORKER TIMEOUT")
+        server.says("Booting worker", 2)
+        assert server.get() != first
+        time.sleep(2.5)  # a worker that is well is left alone
+    assert server.said.count("WORKER TIMEOUT") == 1
+
+
+def test_names_settings_without_effect(start: Any) -> None:
+    """A setting that does nothing here is named in the error log."""
+    server = start("--strip-header-spaces")
+    server.says("strip_header_spaces=True does nothing")
+    assert "permit_obsolete_folding" not in server.said

@@ -52,6 +52,15 @@ def test_idle(serve: Any, connect: Any) -> None:
     assert client.rest() == b""
 
 
+def test_field_bytes(serve: Any, connect: Any) -> None:
+    """With a limit on fields, one that is longer is a 431, seen before or not, and a cookie too."""
+    server = serve(limits=Limits(field_bytes=40))
+    for field, status in ((b"X: " + b"x" * 37, 200), (b"X: " + b"x" * 38, 431), (b"Cookie: " + b"x" * 33, 431)) * 2:
+        client = connect(server)
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % field)
+        assert client.response().status == status
+
+
 def test_slow_body(serve: Any, connect: Any, errors: io.StringIO) -> None:
     """A body that stops is a 408, and no failure of the application."""
     client = connect(serve(read_body, limits=Limits(body_seconds=0.1)))

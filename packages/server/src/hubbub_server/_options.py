@@ -15,6 +15,7 @@ _LIMITS = {
     "request_line": "longest request line, in bytes",
     "header_count": "most header fields of a request",
     "header_bytes": "longest head of a request, in bytes",
+    "field_bytes": "longest header field, in bytes; none for no limit but that of the head",
     "body_bytes": "longest body of a request, in bytes; none for no limit",
     "chunk_extension_bytes": "most bytes of chunk extensions in a body",
     "trailer_bytes": "longest trailer section, in bytes",

@@ -21,9 +21,12 @@ import hubbub
 from hubbub.event import Event
 from hubbub.pool import Pool
 
+from hubbub_server._gunicorn import UNSUPPORTED, Hooks, Proxies, Request, mount
 from hubbub_server._tls import cooperative
-from hubbub_server.http.accesslog import Entry
+from hubbub_server.http.accesslog import Entry, escape
+from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.limits import Limits
+from hubbub_server.http.request import HeadParser
 from hubbub_server.wsgi import WSGIServer
 
 if TYPE_CHECKING:
@@ -39,15 +42,16 @@ _Base: Any = importlib.import_module("gunicorn.workers.base").Worker
 class Worker(_Base):  # type: ignore[misc]  # its base is Any
     """Serves gunicorn's listeners, each connection in a greenlet, until gunicorn says stop.
 
-    Of gunicorn's settings these matter here: ``worker_connections``, ``graceful_timeout``, ``keepalive``,
-    ``max_requests``, ``limit_request_line``, ``limit_request_fields``, ``limit_request_field_size``, the TLS files, and
-    the logs.
+    What gunicorn's own workers do by its settings is done here too, except that what makes them less strict with
+    clients, and the protocols besides HTTP/1, are not there; see :data:`UNSUPPORTED`.
     """
 
     def run(self) -> None:
         """Serve. The main greenlet tells gunicorn every second that all is well."""
         self._quick = False
         self._woken = Event()
+        self._pulse = min(1.0, self.timeout / 2) if self.timeout else 1.0
+        self._warn()
         self._loop_signals()
         servers = list(self._servers())
         for server in servers:
@@ -57,7 +61,7 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
             if self.ppid != os.getppid():
                 self.log.info("Parent changed, shutting down: %s", self)
                 break
-            self._woken.wait(1.0)
+            self._woken.wait(self._pulse)
         self._stop(servers)
 
     def _loop_signals(self) -> None:
@@ -88,7 +92,14 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
         stoppers = [hubbub.spawn(server.stop, limit) for server in servers]
         while not all(stopper.ready() for stopper in stoppers):
             self.notify()
-            hubbub.joinall(stoppers, timeout=1.0)
+            hubbub.joinall(stoppers, timeout=self._pulse)
+
+    def _warn(self) -> None:
+        """Say which settings do nothing."""
+        for name, harmless in UNSUPPORTED.items():
+            value = getattr(self.cfg, name, harmless)
+            if value and value != harmless:
+                self.log.warning("The setting %s=%r does nothing with %s", name, value, type(self).__qualname__)
 
     # Servers --------------------------------------------------------------------------------------------------------
 
@@ -99,29 +110,44 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
             context.sslsocket_class = cooperative()
             context.set_alpn_protocols(["http/1.1"])
         pool = Pool(self.cfg.worker_connections)
+        self._hooks = Hooks(self)
+        self._proxies = Proxies(self.cfg)
+        self._script_name = os.environ.get("SCRIPT_NAME", "")
         for listener in self.sockets:
-            server = WSGIServer(
+            server = _Server(
                 listener.sock,
                 self._application,
                 spawn=pool,
                 log=None,
                 error_log=_ErrorLog(self.log),
-                environ={"wsgi.multiprocess": self.cfg.workers > 1},
+                environ=self._environ(),
                 ssl_context=context,
                 limits=self._limits(),
+                proxies=self._proxies,
+                underscores="keep" if self.cfg.header_map == "dangerous" else self.cfg.header_map,
             )
-            if self.log.access_log_enabled:
-                server.access_log = _AccessLog(self.log)  # type: ignore[assignment]  # it has write(), which is all
+            if self.log.access_log_enabled or self._hooks.after is not None:
+                # It has write(), which is all.
+                server.access_log = _AccessLog(self.log, self._hooks)  # type: ignore[assignment]
             if self.cfg.workers > 1:
                 server.max_accept = 1
             yield server
 
+    def _environ(self) -> dict[str, Any]:
+        environ = {"wsgi.multiprocess": self.cfg.workers > 1, "wsgi.multithread": True}
+        if self.cfg.sendfile is False:
+            environ["wsgi.file_wrapper"] = _ReadFile
+        return environ
+
     def _limits(self) -> Limits:
         cfg = self.cfg
-        return Limits(  # to gunicorn, 0 means: as much as there may ever be
+        count = cfg.limit_request_fields or 32768  # to gunicorn, 0 means: as much as there may ever be
+        field = cfg.limit_request_field_size or None
+        return Limits(
             request_line=cfg.limit_request_line or 1 << 20,
-            header_count=cfg.limit_request_fields or 32768,
-            header_bytes=max((cfg.limit_request_field_size or 1 << 20) * 2, Limits().header_bytes),
+            header_count=count,
+            header_bytes=max(min(count * (field or 1 << 20), 1 << 21), Limits().header_bytes),
+            field_bytes=field,
             idle_seconds=float(cfg.keepalive) if cfg.keepalive else 0.1,
             requests_per_connection=None if cfg.keepalive else 1,
         )
@@ -133,33 +159,64 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
             self.alive = False
             self._woken.set()
         environ["RAW_URI"] = environ["REQUEST_URI"]
+        if "werkzeug.socket" in environ:
+            environ["gunicorn.socket"] = environ["werkzeug.socket"]
+        script_name = self._proxies.apply(environ) or self._script_name
+        if script_name:
+            mount(environ, script_name)
+        if self._hooks.before is not None:
+            self._hooks.before(self, Request(environ))
         return self.wsgi(environ, start_response)
 
 
-class _AccessLog:
-    """Entries to gunicorn's access log, in whatever format that has."""
+class _Server(WSGIServer):
+    """Reads the fields of proxies that are trusted in another way than those of others."""
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, *args: Any, proxies: Proxies, underscores: str, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._proxies = proxies
+        self.parser = HeadParser(self.limits, underscores)
+        kept = {name for name in proxies.names if "_" in name}
+        self._trusted = HeadParser(self.limits, "keep" if "*" in proxies.names else underscores, kept)
+
+    def parser_for(self, address: Any) -> HeadParser:
+        return self._trusted if self._proxies.trust(address[0] if isinstance(address, tuple) else "") else self.parser
+
+
+class _ReadFile(FileWrapper):
+    """A file that is read, not sent by the kernel."""
+
+
+class _AccessLog:
+    """Entries to gunicorn's access log, in whatever format that has; and to the hook that follows a request."""
+
+    def __init__(self, log: Any, hooks: Hooks) -> None:
         self._log = log
+        self._hooks = hooks
 
     def write(self, entry: Entry) -> None:
-        environ = entry.environ
-        if not environ:
-            method, _, rest = entry.request.partition(" ")
-            target, _, protocol = rest.rpartition(" ")
-            environ = {
-                "REQUEST_METHOD": method,
-                "RAW_URI": target,
-                "SERVER_PROTOCOL": protocol,
-                "REMOTE_ADDR": entry.address,
-            }
-        fields = [
-            (name.removeprefix("HTTP_").replace("_", "-"), value)
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        ]
-        response = SimpleNamespace(status=str(entry.status), sent=entry.sent, headers=[])
-        self._log.access(response, fields, environ, timedelta(seconds=entry.seconds))
+        environ = entry.environ or _environ_of_refused(entry)
+        head = entry.response
+        response = SimpleNamespace(
+            status=head.status if head is not None and entry.status else str(entry.status),
+            sent=entry.sent,
+            headers=head.fields if head is not None else [],
+        )
+        request = Request(environ)
+        self._log.access(response, request, environ, timedelta(seconds=entry.seconds))
+        if entry.environ and self._hooks.after is not None:
+            self._hooks.after(request, environ, response)
+
+
+def _environ_of_refused(entry: Entry) -> dict[str, Any]:
+    method, _, rest = escape(entry.request).partition(" ")
+    target, _, protocol = rest.rpartition(" ")
+    return {
+        "REQUEST_METHOD": method,
+        "RAW_URI": target,
+        "SERVER_PROTOCOL": protocol,
+        "REMOTE_ADDR": entry.address,
+    }
 
 
 class _ErrorLog:

@@ -128,6 +128,10 @@ class WSGIServer(StreamServer):
         """
         return None
 
+    def parser_for(self, address: Any) -> HeadParser:
+        """The parser of requests that come from ``address``. Override to believe some clients more than others."""
+        return self.parser
+
     # The clock ------------------------------------------------------------------------------------------------------
 
     def _set_clock(self) -> None:

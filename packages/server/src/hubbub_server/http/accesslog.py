@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["FORMATS", "AccessLog", "Entry", "LogStream"]
+from hubbub_server.http.response import ResponseHead
+
+__all__ = ["FORMATS", "AccessLog", "Entry", "LogStream", "escape"]
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 
@@ -29,6 +31,8 @@ class Entry(NamedTuple):
     """From the last byte of the request's head to the last of the response."""
     environ: dict[str, Any]
     """The request's, or empty for one that was refused."""
+    response: ResponseHead | None = None
+    """Its ``status`` and ``fields`` are those of the response; None for a request that was refused."""
 
 
 def _hex(match: re.Match[str]) -> str:
@@ -36,7 +40,7 @@ def _hex(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """``text`` without quotes, backslashes, control characters and what is not ASCII."""
     return _UNSAFE.sub(_hex, text)
 
@@ -61,9 +65,9 @@ _clock = _Clock()
 
 def _common(entry: Entry) -> str:
     """``address - user [time] "request" status bytes``, and the seconds it took."""
-    user = _escape(str(entry.environ.get("REMOTE_USER") or "-")).replace(" ", "\\x20")
+    user = escape(str(entry.environ.get("REMOTE_USER") or "-")).replace(" ", "\\x20")
     return (
-        f'{entry.address or "-"} - {user} [{_clock.now()}] "{_escape(entry.request)}" '
+        f'{entry.address or "-"} - {user} [{_clock.now()}] "{escape(entry.request)}" '
         f"{entry.status or '-'} {entry.sent or '-'} {entry.seconds:.6f}"
     )
 
@@ -71,8 +75,8 @@ def _common(entry: Entry) -> str:
 def _combined(entry: Entry) -> str:
     """The same with ``"referer" "user agent"`` before the seconds."""
     line, _, seconds = _common(entry).rpartition(" ")
-    referer = _escape(entry.environ.get("HTTP_REFERER", "-"))
-    agent = _escape(entry.environ.get("HTTP_USER_AGENT", "-"))
+    referer = escape(entry.environ.get("HTTP_REFERER", "-"))
+    agent = escape(entry.environ.get("HTTP_USER_AGENT", "-"))
     return f'{line} "{referer}" "{agent}" {seconds}'
 
 

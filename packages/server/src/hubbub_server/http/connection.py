@@ -50,6 +50,7 @@ class Connection:
         "host",
         "limits",
         "own",
+        "parser",
         "port",
         "server",
         "sock",
@@ -74,6 +75,7 @@ class Connection:
         self.port: str = str(address[1]) if inet else ""
         """The client's, as the environ has them; empty for a UNIX socket."""
         self.own = server.connection_environ(sock, address)
+        self.parser = server.parser_for(address)
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -182,7 +184,7 @@ class Connection:
                 self._buffer = bytes(buffer[end:])
                 return bytes(buffer[:end])
             if buffer and buffer != b"\r":
-                check_partial(buffer, seen, self.limits, server.parser)
+                check_partial(buffer, seen, self.limits, self.parser)
             seen = len(buffer)
             self._phase = _READING
             self.deadline = deadline

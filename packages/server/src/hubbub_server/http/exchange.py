@@ -59,8 +59,8 @@ class Exchange:
         server = connection.server
         start = data.find(b"\r\n")
         try:
-            self._request = head = server.parser.start_line(data[:start])
-            fields, meaning = server.parser.fields(data, start + 2, head.minor)
+            self._request = head = connection.parser.start_line(data[:start])
+            fields, meaning = connection.parser.fields(data, start + 2, head.minor)
         except RequestError as error:
             self.lingers = True
             connection.log_refused(data[:start].decode("latin-1"), error)
@@ -370,4 +370,4 @@ class Exchange:
         line = f"{request.method} {request.target} {environ['SERVER_PROTOCOL']}"
         status = self._head.code if self._head is not None and self._started else 0
         address = environ.get("REMOTE_ADDR", "")
-        log.write(Entry(address, line, status, self._sent, monotonic() - began, environ))
+        log.write(Entry(address, line, status, self._sent, monotonic() - began, environ, self._head))

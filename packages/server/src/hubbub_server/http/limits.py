@@ -21,6 +21,8 @@ class Limits:
     """Most header fields: 431."""
     header_bytes: int = 65536
     """Longest head, request line included: 431."""
+    field_bytes: int | None = None
+    """Longest header field, its name included: 431."""
     body_bytes: int | None = None
     """Longest body: 413."""
     chunk_extension_bytes: int = 16384

@@ -8,6 +8,7 @@ clients repeat themselves. What may hold a secret is not remembered.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -42,7 +43,6 @@ _SINGLE = ("HTTP_HOST", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYP
 # As nearly every client sends it; written in other ways, or with what is not printable, it is a field like others.
 _COOKIE = b"\r\nCookie: "
 _USUAL = {"keep-alive": True, "Keep-Alive": True, "close": False}
-_KEYS: dict[bytes, str] = {}
 _FRAMING = ("CONTENTLENGTH", "TRANSFERENCODING")
 
 BAD_REQUEST = "400 Bad Request"
@@ -85,11 +85,18 @@ class Head(NamedTuple):
 class HeadParser:
     """Parses heads, one at a time. It may be shared by all connections of a thread.
 
-    :param limits: request line, header count and header bytes are checked here.
+    :param limits: request line, header count, header and field bytes are checked here.
+    :param underscores: what becomes of fields with an underscore in their names, which in an environ look like those
+        with a hyphen: ``"drop"``, ``"refuse"`` (400) or ``"keep"``.
+    :param kept: names (in capitals) of such fields that are kept anyway, as ``HTTP_NAME``; what would look like them,
+        but for a hyphen, is dropped.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, underscores: str = "drop", kept: Container[str] = ()) -> None:
         self._limits = limits
+        self._underscores = underscores
+        self._kept = kept
+        self._keys: dict[bytes, str] = {}
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
         self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {}, {}, {})
@@ -145,6 +152,7 @@ class HeadParser:
         if cookie >= 0:
             end = head.find(b"\r\n", cookie + 2)
             value = head[cookie + len(_COOKIE) : end].decode("latin-1")
+            self._check_field(end - cookie - 2)
             if value and value.isprintable() and value.strip() == value:
                 fields, meaning = self._block(head[:cookie] + head[end:], start, minor, 1)
                 if "HTTP_COOKIE" not in fields:
@@ -195,13 +203,14 @@ class HeadParser:
     def _split(self, line: bytes) -> tuple[str, str]:
         """The CGI variable and the value of one field; the variable is empty if it is not to be seen.
 
-        :raises RequestError: 400, a Host that is none.
+        :raises RequestError: 400, a Host that is none; 431.
         """
+        self._check_field(len(line))
         name, _, raw = line.partition(b":")
         value = raw.strip(b" \t").decode("latin-1")
-        key = _KEYS.get(name)
+        key = self._keys.get(name)
         if key is None:
-            key = _key(name)
+            key = self._key(name)
         if key == "HTTP_HOST" and not _HOST.fullmatch(value):
             raise RequestError(BAD_REQUEST, "The Host field is not valid.")
         pair = (key, value)
@@ -210,6 +219,44 @@ class HeadParser:
                 self._lines.clear()
             self._lines[line] = pair
         return pair
+
+    def _check_field(self, size: int) -> None:
+        limit = self._limits.field_bytes
+        if limit is not None and size > limit:
+            raise RequestError("431 Request Header Fields Too Large", "A header field is too long.")
+
+    def _key(self, name: bytes) -> str:
+        """The CGI variable of a field's name; empty if it is not to be seen.
+
+        :raises RequestError: 400, what others may take for a field of the framing, or for another.
+        """
+        text = name.decode("ascii").upper()
+        key = text.replace("-", "_")
+        if re.sub("[^A-Z]", "", text) in _FRAMING and text not in ("CONTENT-LENGTH", "TRANSFER-ENCODING"):
+            raise RequestError(BAD_REQUEST, "The name of a field is too much like that of another.")
+        if "_" in text:
+            # It would pass for another field.
+            key = "HTTP_" + key if self._keeps(text) else ""
+        elif text == "PROXY" or (key != text and key in self._kept):
+            key = ""  # HTTP_PROXY is read by HTTP clients as a setting
+        elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        if len(name) <= 64:
+            if len(self._keys) >= _REMEMBERED_LINES:
+                self._keys.clear()
+            self._keys[name] = key
+        return key
+
+    def _keeps(self, name: str) -> bool:
+        """Whether a field with an underscore in its name is kept.
+
+        :raises RequestError: 400, it is refused.
+        """
+        if name in self._kept:
+            return True
+        if self._underscores == "refuse":
+            raise RequestError(BAD_REQUEST, "The name of a field has an underscore in it.")
+        return self._underscores == "keep"
 
     def _judge(self, environ: dict[str, str], minor: int) -> Meaning:
         """What the fields mean to the server."""
@@ -242,27 +289,6 @@ class HeadParser:
         if limit is not None and length > limit:
             raise RequestError("413 Content Too Large", "The body is too long.")
         return length
-
-
-def _key(name: bytes) -> str:
-    """The CGI variable of a field's name.
-
-    :raises RequestError: 400, what others may take for a field of the framing.
-    """
-    text = name.decode("ascii").upper()
-    key = text.replace("-", "_")
-    if re.sub("[^A-Z]", "", text) in _FRAMING and text not in ("CONTENT-LENGTH", "TRANSFER-ENCODING"):
-        raise RequestError(BAD_REQUEST, "The name of a field is too much like that of another.")
-    if "_" in text or text == "PROXY":
-        # With an underscore it would pass for another field; HTTP_PROXY is read by HTTP clients as a setting.
-        key = ""
-    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        key = "HTTP_" + key
-    if len(name) <= 64:
-        if len(_KEYS) >= _REMEMBERED_LINES:
-            _KEYS.clear()
-        _KEYS[name] = key
-    return key
 
 
 def _check_syntax(head: bytes) -> None:

@@ -155,6 +155,17 @@ class ResponseHead:
             made = self._made = made_of, f"{self._text}{''.join(made_of)}\r\n".encode("latin-1")
         return made[1]
 
+    @property
+    def fields(self) -> list[tuple[str, str]]:
+        """The header fields that were asked for, and how long the body is if that was said."""
+        pairs = [line.partition(": ") for line in (self._text + self.framing).split("\r\n")[1:]]
+        return [(name, value) for name, _, value in pairs if name]
+
+    @property
+    def status(self) -> str:
+        """Such as ``"200 OK"``."""
+        return self._text.partition("\r\n")[0].partition(" ")[2]
+
     def _missing(self) -> str:
         """Of ``Date`` and ``Server``, what the application has not said."""
         given = {line.partition(":")[0].lower() for line in self._text.split("\r\n")}
