@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from hubbub_gevent.monkey import patch_all
+from hubbub_gevent.monkey._patching import patch_all
 
 __all__ = ["main"]
 
