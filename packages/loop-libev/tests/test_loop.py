@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import hubbub
 import pytest
 from hubbub.exceptions import LoopDestroyed
+from hubbub.lowlevel import get_hub_if_exists
 from hubbub.plugins import LOOPS, load
 from hubbub_loop_libev import LibevLoop
 
@@ -78,6 +79,8 @@ def test_verify() -> None:
 
 def test_sleep() -> None:
     """A program that asks for this loop sleeps on it."""
+    if (hub := get_hub_if_exists()) is not None:
+        hub.destroy()
     hubbub.configure(loop="libev")
     try:
         start = time.monotonic()

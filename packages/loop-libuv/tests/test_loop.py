@@ -9,6 +9,7 @@ import time
 import hubbub
 import pytest
 from hubbub.exceptions import LoopDestroyed
+from hubbub.lowlevel import get_hub_if_exists
 from hubbub.plugins import LOOPS, load
 from hubbub_loop_libuv import LibuvLoop
 
@@ -34,6 +35,8 @@ def test_verify() -> None:
 
 def test_sleep() -> None:
     """A program that asks for this loop sleeps on it."""
+    if (hub := get_hub_if_exists()) is not None:
+        hub.destroy()
     hubbub.configure(loop="libuv")
     try:
         start = time.monotonic()

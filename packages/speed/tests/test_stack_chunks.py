@@ -66,7 +66,7 @@ def test_entry_point() -> None:
 
 def test_hub_installs_it() -> None:
     """The first hub of a process installs the cache, unless HUBBUB_ACCELERATORS is 0."""
-    code = "import hubbub, hubbub_speed; hubbub.get_hub(); print(hubbub_speed.statistics().limit)"
+    code = "import hubbub, hubbub_speed; hub = hubbub.get_hub(); print(hubbub_speed.statistics().limit); hub.destroy()"
     assert run_python(code, HUBBUB_ACCELERATORS="1") == str(64 * 1024 * 1024)
     assert run_python(code, HUBBUB_ACCELERATORS="0") == "0"
 

@@ -227,7 +227,8 @@ static PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *
             return PyErr_NoMemory();
     }
     all[0] = self;
-    memcpy(all + 1, args, (size_t)count * sizeof *args);
+    if (count)
+        memcpy(all + 1, args, (size_t)count * sizeof *args);
     result = PyObject_Vectorcall(original, all, (size_t)nargs + 1, kwnames);
     if (all != few)
         PyMem_Free(all);
