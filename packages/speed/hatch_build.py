@@ -73,7 +73,7 @@ def compile_methods(package: Path, scratch: str) -> Path:
     """Compiles the methods of core, which need the headers of greenlet; otherwise as the other."""
     extension = Extension(
         f"{PACKAGE}._methods",
-        sources=[str(package / "methods.c")],
+        sources=sorted(map(str, package.glob("native/*.c"))),
         include_dirs=[str(Path(greenlet.__file__).parent.parent)],
         extra_compile_args=WARNINGS,
     )

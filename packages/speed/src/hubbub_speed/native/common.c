@@ -1,0 +1,204 @@
+/* What the methods share. */
+#include "methods.h"
+
+#include <greenlet/greenlet.h>
+
+PyTypeObject *deque_type;
+PyObject *deque_pop, *partial_type, *ring_poll, *expired;
+struct names N;
+
+static PyTypeObject *hub_type;
+static PyObject *deque_append, *deque_popleft, *closed_error, *get_hub;
+
+static const struct {
+    PyObject **name;
+    const char *text;
+} names[] = {
+    {&N.arm_direction, "arm_direction"},
+    {&N._abandon, "_abandon"},
+    {&N.append, "append"},
+    {&N.popleft, "popleft"},
+    {&N.switch_, "switch"},
+    {&N.loop, "loop"},
+    {&N.unschedule, "unschedule"},
+    {&N.wake, "wake"},
+    {&N.call_later, "call_later"},
+    {&N.cancel_later, "cancel_later"},
+    {&N.handle_error, "handle_error"},
+    {&N.forget, "forget"},
+    {&N._fire_watchers, "_fire_watchers"},
+    {&N.fire, "fire"},
+    {&N.READ_BITS, "READ_BITS"},
+    {&N.WRITE_BITS, "WRITE_BITS"},
+    {&N.STICKY_BITS, "STICKY_BITS"},
+    {&N.turn_seconds, "turn_seconds"},
+    {&N._sweep, "_sweep"},
+    {&N.run_ready, "run_ready"},
+    {&N.dispatch, "dispatch"},
+    {&N.poll, "poll"},
+    {&N._expire, "_expire"},
+    {&N._alive, "_alive"},
+    {&N._call_phase, "_call_phase"},
+    {&N._call_idles, "_call_idles"},
+    {&N._wake_all, "_wake_all"},
+    {&N._check, "_check"},
+    {&N._time_left, "_time_left"},
+    {&N._after_read, "_after_read"},
+    {&N._send_rest, "_send_rest"},
+    {&N._expired, "_expired"},
+    {&N.queue, "queue"},
+    {&N._hand_over, "_hand_over"},
+    {&N._withdraw, "_withdraw"},
+    {&N.release, "release"},
+    {0},
+};
+
+/* Calls the Python method that stands behind one of ours. */
+PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *few[8], **all = few, *result;
+    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    if (count + 1 > (Py_ssize_t)Py_ARRAY_LENGTH(few)) {
+        all = PyMem_New(PyObject *, count + 1);
+        if (!all)
+            return PyErr_NoMemory();
+    }
+    all[0] = self;
+    if (count)
+        memcpy(all + 1, args, (size_t)count * sizeof *args);
+    result = PyObject_Vectorcall(original, all, (size_t)nargs + 1, kwnames);
+    if (all != few)
+        PyMem_Free(all);
+    return result;
+}
+
+int queue_append(PyObject *queue, PyObject *item)
+{
+    PyObject *pair[] = {queue, item}, *result;
+    if (Py_IS_TYPE(queue, deque_type))
+        result = PyObject_Vectorcall(deque_append, pair, 2, NULL);
+    else
+        result = PyObject_CallMethodOneArg(queue, N.append, item);
+    if (!result)
+        return -1;
+    Py_DECREF(result);
+    return 0;
+}
+
+PyObject *queue_popleft(PyObject *queue)
+{
+    if (Py_IS_TYPE(queue, deque_type))
+        return PyObject_Vectorcall(deque_popleft, &queue, 1, NULL);
+    return PyObject_CallMethodNoArgs(queue, N.popleft);
+}
+
+/* Calls a method for its effect while an exception is on its way; if the method fails, its exception goes on. */
+void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b)
+{
+    PyObject *type, *value, *traceback, *stack[] = {object, a, b}, *result;
+    PyErr_Fetch(&type, &value, &traceback);
+    result = PyObject_VectorcallMethod(name, stack, b ? 3 : a ? 2 : 1, NULL);
+    if (result) {
+        Py_DECREF(result);
+        PyErr_Restore(type, value, traceback);
+    } else {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+    }
+}
+
+PyObject *set_closed_error(void)
+{
+    PyObject *error = PyObject_CallNoArgs(closed_error);
+    if (error) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+    }
+    return NULL;
+}
+
+/*
+ * The current greenlet and the hub that it belongs to, as new references.  For a greenlet of the hub's that is
+ * its parent; for others (the main greenlet, bare ones) the hub of the thread.  -1: an exception.
+ */
+int who_waits(PyObject **current, PyObject **hub)
+{
+    *current = (PyObject *)PyGreenlet_GetCurrent();
+    if (!*current)
+        return -1;
+    *hub = (PyObject *)PyGreenlet_GetParent((PyGreenlet *)*current);
+    if (*hub && PyObject_TypeCheck(*hub, hub_type))
+        return 0;
+    Py_XDECREF(*hub);
+    *hub = PyObject_CallNoArgs(get_hub);
+    if (*hub)
+        return 0;
+    Py_DECREF(*current);
+    return -1;
+}
+
+/* Calls a method for its effect. */
+int do_method(PyObject *self, PyObject *name, PyObject *argument)
+{
+    PyObject *done = argument ? PyObject_CallMethodOneArg(self, name, argument) : PyObject_CallMethodNoArgs(self, name);
+    if (!done)
+        return -1;
+    Py_DECREF(done);
+    return 0;
+}
+
+int truth_of(PyObject *answer)
+{
+    int truth = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return truth;
+}
+
+/* -- learning ------------------------------------------------------------------------------------------------------ */
+
+PyObject *wanted(PyObject *from, const char *name)
+{
+    PyObject *found = PyMapping_GetItemString(from, name);
+    if (!found && PyErr_ExceptionMatches(PyExc_KeyError))
+        PyErr_Format(PyExc_TypeError, "%s is missing", name);
+    return found; /* kept for ever */
+}
+
+static int learn_names(void)
+{
+    int i;
+    for (i = 0; names[i].name; i++)
+        if (!(*names[i].name = PyUnicode_InternFromString(names[i].text)))
+            return -1;
+    return 0;
+}
+
+/* An attribute of a module, kept for ever. */
+static PyObject *imported(const char *module, const char *name)
+{
+    PyObject *found, *from = PyImport_ImportModule(module);
+    if (!from)
+        return NULL;
+    found = PyObject_GetAttrString(from, name);
+    Py_DECREF(from);
+    return found;
+}
+
+int learn_common(PyObject *parts)
+{
+    PyGreenlet_Import();
+    if (PyErr_Occurred())
+        return -1;
+    if (!(hub_type = (PyTypeObject *)wanted(parts, "Hub")) || !(closed_error = wanted(parts, "closed_error")) ||
+        !(get_hub = wanted(parts, "get_hub")) || !(ring_poll = wanted(parts, "ring_poll")))
+        return -1;
+    if (!(partial_type = imported("functools", "partial")) ||
+        !(deque_type = (PyTypeObject *)imported("collections", "deque")))
+        return -1;
+    deque_append = PyObject_GetAttrString((PyObject *)deque_type, "append");
+    deque_popleft = PyObject_GetAttrString((PyObject *)deque_type, "popleft");
+    deque_pop = PyObject_GetAttrString((PyObject *)deque_type, "pop");
+    expired = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
+    return deque_append && deque_popleft && deque_pop && expired ? learn_names() : -1;
+}

@@ -1,0 +1,153 @@
+/* Direction.wait and fire, and what they read of Readiness. */
+#include "methods.h"
+
+struct readiness R;
+
+static const struct field readiness_fields[] = {{"closed", &R.closed}, {"level", &R.level},
+                                                {"read", &R.read},     {"sticky", &R.sticky},
+                                                {"write", &R.write},   {"watchers", &R.watchers}, {0}};
+
+const struct noun readiness_noun = {"Readiness", &R.type, readiness_fields, NULL};
+
+struct direction D;
+
+static const struct field direction_fields[] = {
+    {"armed", &D.armed}, {"handle", &D.handle}, {"loop", &D.loop},     {"others", &D.others},
+    {"ready", &D.ready}, {"since", &D.since},   {"user", &D.user}, {"waiter", &D.waiter}, {0}};
+
+static PyObject *python_direction_wait, *python_direction_fire;
+
+static int still_waits(PyObject *self, PyObject *switch_)
+{
+    PyObject *others = SLOT(self, D.others);
+    if (SLOT(self, D.waiter) == switch_)
+        return 1;
+    return others && others != Py_None && PySequence_Contains(others, switch_) == 1;
+}
+
+static int join_waiters(PyObject *self, PyObject *switch_)
+{
+    PyObject *done;
+    if (SLOT(self, D.waiter) == Py_None) {
+        put(self, D.waiter, switch_);
+        return 0;
+    }
+    done = PyObject_CallMethodOneArg(self, N.queue, switch_);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* 1: an event, 0: the time is up, -1: an exception. */
+static int wait_for_event(PyObject *self, PyObject *hub, PyObject *switch_)
+{
+    int woken;
+    do {
+        PyObject *result = PyObject_CallMethodNoArgs(hub, N.switch_);
+        if (!result) {
+            settle(self, N._abandon, switch_, NULL);
+            return -1;
+        }
+        woken = !still_waits(self, switch_);
+        Py_DECREF(result);
+        if (!woken && result == expired) { /* compared, not used */
+            settle(self, N._abandon, switch_, NULL);
+            return PyErr_Occurred() ? -1 : 0;
+        }
+    } while (!woken);
+    return 1;
+}
+
+static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *timeout)
+{
+    int outcome;
+    PyObject *key, *expire = PyObject_CallFunctionObjArgs(partial_type, switch_, expired, NULL);
+    if (!expire)
+        return -1;
+    key = PyObject_CallMethodObjArgs(loop, N.call_later, timeout, expire, NULL);
+    if (!key) {
+        settle(self, N._abandon, switch_, NULL);
+        Py_DECREF(expire);
+        return -1;
+    }
+    outcome = wait_for_event(self, hub, switch_);
+    settle(loop, N.cancel_later, key, expire);
+    Py_DECREF(expire);
+    Py_DECREF(key);
+    return outcome >= 0 && PyErr_Occurred() ? -1 : outcome;
+}
+
+PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *handle = SLOT(self, D.handle), *loop = SLOT(self, D.loop), *current, *hub, *switch_;
+    int outcome;
+    if (kwnames || nargs > 1 || !PyObject_TypeCheck(loop, L.type) || SLOT(handle, R.closed) != Py_False)
+        return fall_back(python_direction_wait, self, args, nargs, kwnames);
+    if (who_waits(&current, &hub) < 0)
+        return NULL;
+    if (hub != SLOT(loop, L.hub) || current == hub) {
+        Py_DECREF(hub);
+        Py_DECREF(current);
+        return fall_back(python_direction_wait, self, args, nargs, kwnames);
+    }
+    if (SLOT(self, D.armed) != Py_True) {
+        PyObject *done = PyObject_CallMethodOneArg(loop, N.arm_direction, self);
+        if (!done) {
+            Py_DECREF(hub);
+            Py_DECREF(current);
+            return NULL;
+        }
+        Py_DECREF(done);
+    }
+    switch_ = PyObject_GetAttr(current, N.switch_);
+    Py_DECREF(current);
+    if (!switch_ || join_waiters(self, switch_) < 0) {
+        Py_XDECREF(switch_);
+        Py_DECREF(hub);
+        return NULL;
+    }
+    put(self, D.since, SLOT(loop, L.time));
+    Py_INCREF(self);
+    Py_INCREF(loop);
+    Py_INCREF(handle);
+    if (nargs && args[0] != Py_None)
+        outcome = wait_until(self, loop, hub, switch_, args[0]);
+    else
+        outcome = wait_for_event(self, hub, switch_);
+    if (outcome > 0 && SLOT(handle, R.closed) != Py_False) {
+        set_closed_error();
+        outcome = -1;
+    }
+    Py_DECREF(switch_);
+    Py_DECREF(hub);
+    Py_DECREF(handle);
+    Py_DECREF(loop);
+    Py_DECREF(self);
+    return outcome < 0 ? NULL : PyBool_FromLong(outcome);
+}
+
+PyObject *direction_fire(PyObject *self, PyObject *unused)
+{
+    PyObject *waiter = SLOT(self, D.waiter), *loop = SLOT(self, D.loop);
+    int failed;
+    (void)unused;
+    if (waiter == Py_None && (SLOT(self, D.armed) != Py_True || SLOT(SLOT(self, D.handle), R.level) != Py_True)) {
+        put(self, D.ready, Py_True);
+        Py_RETURN_NONE;
+    }
+    if (waiter == Py_None || SLOT(self, D.others) != Py_None || !PyObject_TypeCheck(loop, L.type))
+        return fall_back(python_direction_fire, self, NULL, 0, NULL);
+    SLOT(self, D.waiter) = Py_NewRef(Py_None);
+    failed = queue_append(SLOT(loop, L.ready), waiter);
+    Py_DECREF(waiter);
+    if (failed)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static const struct method direction_methods[] = {
+    {&python_direction_wait, {"wait", FASTCALL(direction_wait), "wait($self, timeout=None)\n--\n\n"}},
+    {&python_direction_fire, {"fire", direction_fire, METH_NOARGS, "fire($self)\n--\n\n"}},
+    {0},
+};
+
+const struct noun direction_noun = {"Direction", &D.type, direction_fields, direction_methods};

@@ -1,0 +1,175 @@
+/*
+ * Methods of hubbub's core in C: those that run for every switch, wait, event and timer.
+ *
+ * They are set on the core's own classes in place of the Python methods of the same names
+ * (hubbub.acceleration says which), work on the same objects, and do the same.  So they may be put in and
+ * taken out at any time, with greenlets in the middle of a wait.
+ *
+ * - A method here does the common case.  Whatever is unusual (keyword arguments, a closed descriptor, a
+ *   wait outside a greenlet of the hub's) is handed to the Python method it stands for: see fall_back().
+ * - Attributes that core keeps in __slots__ are read and written in place; where they lie is asked of the
+ *   classes once, in bind().  A slot that is not set is NULL, and unusual.
+ * - A switch may come back much later, in another order, and with an exception: what is used after one is
+ *   owned, and what must happen is written after the call on both ways out.
+ */
+#ifndef HUBBUB_SPEED_METHODS_H
+#define HUBBUB_SPEED_METHODS_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <time.h>
+
+#ifdef Py_GIL_DISABLED
+#error "hubbub-speed is not for free-threaded builds of CPython"
+#endif
+
+#define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+
+/* -- the nouns: what a file here has to say of one class of core -------------------------------------------- */
+
+struct field {
+    const char *name;
+    Py_ssize_t *offset;
+};
+
+/* A method, and where the Python method that it stands for is kept, if it is ever needed. */
+struct method {
+    PyObject **original;
+    PyMethodDef definition;
+};
+
+#define FASTCALL(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
+
+/* The type and the fields are filled in by bind(). */
+struct noun {
+    const char *name;
+    PyTypeObject **type;
+    const struct field *fields;
+    const struct method *methods;
+};
+
+extern const struct noun readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
+    queue_noun, socket_noun, timeout_noun;
+
+/* -- where the attributes of core lie ------------------------------------------------------------------------ */
+
+extern struct waiter {
+    PyTypeObject *type;
+    Py_ssize_t loop, switch_, done, since, user, value;
+} W;
+
+extern struct direction {
+    PyTypeObject *type;
+    Py_ssize_t armed, handle, loop, others, ready, since, user, waiter;
+} D;
+
+extern struct readiness {
+    PyTypeObject *type;
+    Py_ssize_t closed, level, read, sticky, watchers, write;
+} R;
+
+extern struct loop {
+    PyTypeObject *type;
+    Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
+        destroyed, idles, iteration, longest_turn, native, outside, prepares;
+} L;
+
+extern struct semaphore {
+    PyTypeObject *type;
+    Py_ssize_t permits, reserve, waiters, links;
+} S;
+
+extern struct queue {
+    PyTypeObject *type;
+    Py_ssize_t append, pop, puts, getters, peekers, putters, links, queue;
+} Q;
+
+extern struct socket {
+    PyTypeObject *type;
+    Py_ssize_t limit, read, shortens;
+} K;
+
+extern struct timeout {
+    PyTypeObject *type;
+    Py_ssize_t fire, greenlet, key, loop, ref, exception, seconds;
+} T;
+
+/* -- what is learnt once ------------------------------------------------------------------------------------- */
+
+extern PyTypeObject *deque_type;
+extern PyObject *deque_pop, *partial_type, *ring_poll;
+extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
+
+/* Names of attributes and methods, interned. */
+extern struct names {
+    PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,
+        *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
+        *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
+        *_check, *_time_left, *_after_read, *_send_rest, *_expired, *queue, *_hand_over, *_withdraw, *release;
+} N;
+
+/* Learn the rest of core's parts; -1: an exception. */
+int learn_common(PyObject *parts);
+int learn_socket(void);
+
+/* A part by its name, kept for ever; NULL: an exception. */
+PyObject *wanted(PyObject *parts, const char *name);
+
+/* -- what the files use of one another ------------------------------------------------------------------------- */
+
+PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+int queue_append(PyObject *queue, PyObject *item);
+PyObject *queue_popleft(PyObject *queue);
+void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b);
+PyObject *set_closed_error(void);
+int who_waits(PyObject **current, PyObject **hub);
+int do_method(PyObject *self, PyObject *name, PyObject *argument);
+int truth_of(PyObject *answer);
+PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *direction_fire(PyObject *self, PyObject *unused);
+PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+int wake(PyObject *self, PyObject *value);
+
+/* -- small things ----------------------------------------------------------------------------------------------- */
+
+static inline void put(PyObject *object, Py_ssize_t offset, PyObject *value)
+{
+    PyObject *old = SLOT(object, offset);
+    SLOT(object, offset) = Py_NewRef(value);
+    Py_XDECREF(old);
+}
+
+/* time.monotonic() */
+static inline double monotonic(void)
+{
+#ifdef __APPLE__
+    return (double)clock_gettime_nsec_np(CLOCK_UPTIME_RAW) * 1e-9;
+#else
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+#endif
+}
+
+/* Adds to an int that lives in a slot. */
+static inline int add(PyObject *object, Py_ssize_t offset, long long change)
+{
+    PyObject *sum;
+    long long value = PyLong_AsLongLong(SLOT(object, offset));
+    if (value == -1 && PyErr_Occurred())
+        return -1;
+    sum = PyLong_FromLongLong(value + change);
+    if (!sum)
+        return -1;
+    Py_SETREF(SLOT(object, offset), sum);
+    return 0;
+}
+
+/* Whether something that can be counted is there and not empty. */
+static inline int filled(PyObject *collection)
+{
+    return collection && collection != Py_None && PyObject_Size(collection) > 0;
+}
+
+#endif

@@ -1,0 +1,120 @@
+/* The module: learns the layout of core, and gives the methods for it. */
+#include "methods.h"
+
+#include <structmember.h>
+
+static const struct noun *const nouns[] = {
+    &readiness_noun,
+    &direction_noun,
+    &turn_noun,
+    &timers_noun,
+    &waiter_noun,
+    &semaphore_noun,
+    &queue_noun,
+    &socket_noun,
+    &timeout_noun,
+    NULL,
+};
+
+static int find_slot(PyObject *type, const struct field *field)
+{
+    PyObject *descriptor = PyObject_GetAttrString(type, field->name);
+    if (!descriptor)
+        return -1;
+    if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type) ||
+        ((PyMemberDescrObject *)descriptor)->d_member->type != T_OBJECT_EX) {
+        PyErr_Format(PyExc_TypeError, "%R has no slot %s", type, field->name);
+        Py_DECREF(descriptor);
+        return -1;
+    }
+    *field->offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+    Py_DECREF(descriptor);
+    return 0;
+}
+
+static int learn_type(const struct noun *noun, PyObject *parts)
+{
+    const struct field *field;
+    PyObject *type = wanted(parts, noun->name);
+    if (!type)
+        return -1;
+    for (field = noun->fields; field && field->name; field++)
+        if (find_slot(type, field) < 0)
+            return -1;
+    *noun->type = (PyTypeObject *)type;
+    return 0;
+}
+
+/* Adds {(class, name): method} to the result, and notes the method that is there now. */
+static int add_method(PyObject *result, PyTypeObject *type, const struct method *method)
+{
+    PyObject *original, *ours, *key;
+    int failed = -1;
+    original = PyObject_GetAttrString((PyObject *)type, method->definition.ml_name);
+    if (!original)
+        return -1;
+    if (method->original)
+        *method->original = Py_NewRef(original);
+    ours = PyDescr_NewMethod(type, (PyMethodDef *)&method->definition);
+    key = Py_BuildValue("(Os)", type, method->definition.ml_name);
+    if (ours && key)
+        failed = PyDict_SetItem(result, key, ours);
+    Py_XDECREF(key);
+    Py_XDECREF(ours);
+    Py_DECREF(original);
+    return failed;
+}
+
+static int add_methods(PyObject *result)
+{
+    int i;
+    const struct method *method;
+    for (i = 0; nouns[i]; i++)
+        for (method = nouns[i]->methods; method && method->definition.ml_name; method++)
+            if (add_method(result, *nouns[i]->type, method) < 0)
+                return -1;
+    return 0;
+}
+
+PyDoc_STRVAR(bind_doc,
+             "bind(parts, /)\n--\n\n"
+             "Learn the layout of core's classes; returns {(class, name): method}. Once per process.\n\n"
+             ":raises TypeError: core is not laid out as expected.");
+
+static PyObject *bind_parts(PyObject *module, PyObject *parts)
+{
+    static PyObject *result;
+    PyObject *found;
+    int i;
+    (void)module;
+    if (result)
+        return Py_NewRef(result);
+    for (i = 0; nouns[i]; i++)
+        if (learn_type(nouns[i], parts) < 0)
+            return NULL;
+    if (learn_common(parts) < 0 || learn_socket() < 0 || !(found = PyDict_New()))
+        return NULL;
+    if (add_methods(found) < 0) {
+        Py_DECREF(found);
+        return NULL;
+    }
+    result = found;
+    return Py_NewRef(result);
+}
+
+static PyMethodDef functions[] = {{"bind", bind_parts, METH_O, bind_doc}, {0}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "hubbub_speed._methods",
+    .m_doc = "Methods of hubbub's core in C; see hubbub_speed.methods.",
+    .m_size = -1,
+    .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__methods(void);
+
+PyMODINIT_FUNC PyInit__methods(void)
+{
+    return PyModule_Create(&definition);
+}

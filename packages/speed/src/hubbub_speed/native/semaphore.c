@@ -1,0 +1,98 @@
+/* Semaphore.acquire and release. */
+#include "methods.h"
+
+struct semaphore S;
+
+static const struct field semaphore_fields[] = {
+    {"_permits", &S.permits}, {"_reserve", &S.reserve}, {"_waiters", &S.waiters}, {"_links", &S.links}, {0}};
+
+static PyObject *python_semaphore_acquire, *python_semaphore_release;
+
+/* Waits for a permit, behind those who wait already. */
+static PyObject *acquire_in_turn(PyObject *self, PyObject *waiters)
+{
+    PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *done = NULL;
+    int in_queue;
+    if (!waiter)
+        return NULL;
+    put(waiter, W.user, self);
+    if (queue_append(waiters, waiter) == 0) {
+        if ((filled(SLOT(self, S.permits)) || SLOT(self, S.reserve) != Py_None) &&
+            do_method(self, N._hand_over, NULL) < 0)
+            done = NULL;
+        else
+            done = waiter_wait(waiter, NULL, 0, NULL);
+        if (!done) {
+            PyObject *type, *value, *traceback;
+            PyErr_Fetch(&type, &value, &traceback);
+            in_queue = truth_of(PyObject_CallMethodOneArg(self, N._withdraw, waiter));
+            if (!in_queue) /* a permit was handed over already */
+                in_queue = do_method(self, N.release, NULL);
+            if (in_queue >= 0) {
+                PyErr_Restore(type, value, traceback);
+            } else {
+                Py_XDECREF(type);
+                Py_XDECREF(value);
+                Py_XDECREF(traceback);
+            }
+        }
+    }
+    put(waiter, W.user, Py_None);
+    Py_DECREF(waiter);
+    return done;
+}
+
+static PyObject *semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *waiters = SLOT(self, S.waiters), *permits = SLOT(self, S.permits), *permit;
+    if (!kwnames && nargs <= 2 && waiters && permits && !filled(waiters) && filled(permits)) {
+        permit = PyObject_Vectorcall(deque_pop, &permits, 1, NULL);
+        if (!permit)
+            return NULL;
+        Py_DECREF(permit);
+        Py_RETURN_TRUE;
+    }
+    if (!kwnames && !nargs && waiters && permits && Py_IS_TYPE(waiters, deque_type) &&
+        SLOT(self, S.reserve) == Py_None) {
+        PyObject *done;
+        Py_INCREF(self);
+        done = acquire_in_turn(self, waiters);
+        Py_DECREF(self);
+        return done;
+    }
+    return fall_back(python_semaphore_acquire, self, args, nargs, kwnames);
+}
+
+static PyObject *semaphore_release(PyObject *self, PyObject *unused)
+{
+    PyObject *waiters = SLOT(self, S.waiters), *permits = SLOT(self, S.permits), *waiter, *loop;
+    int woken;
+    (void)unused;
+    if (waiters && permits && filled(waiters)) {
+        waiter = queue_popleft(waiters);
+        if (!waiter)
+            return NULL;
+        if (Py_IS_TYPE(waiter, W.type) && (loop = SLOT(waiter, W.loop)) && PyObject_TypeCheck(loop, L.type)) {
+            woken = wake(waiter, Py_None);
+            Py_DECREF(waiter);
+            if (woken)
+                return woken < 0 ? NULL : PyLong_FromLong(0);
+        } else {
+            Py_DECREF(waiter);
+            PyErr_SetString(PyExc_SystemError, "among those who wait for a semaphore is something else");
+            return NULL;
+        }
+    } else if (waiters && permits && SLOT(self, S.links) == Py_None && SLOT(self, S.reserve) == Py_None) {
+        return queue_append(permits, Py_None) < 0 ? NULL : PyLong_FromSsize_t(PyObject_Size(permits));
+    }
+    return fall_back(python_semaphore_release, self, NULL, 0, NULL);
+}
+
+static const struct method semaphore_methods[] = {
+    {&python_semaphore_acquire,
+     {"acquire", FASTCALL(semaphore_acquire), "acquire($self, blocking=True, timeout=None)\n--\n\n"}},
+    {&python_semaphore_release, {"release", semaphore_release, METH_NOARGS, "release($self)\n--\n\n"}},
+    {0},
+};
+
+const struct noun semaphore_noun = {"Semaphore", &S.type, semaphore_fields, semaphore_methods};

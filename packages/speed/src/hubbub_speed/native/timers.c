@@ -1,0 +1,222 @@
+/*
+ * BaseLoop: timers.
+ * A heap of [deadline, sequence, callback, repeat, ref], as heapq keeps one.  Comparing runs no Python code:
+ * deadlines are floats and sequence numbers ints.
+ */
+#include "methods.h"
+
+enum { DEADLINE, SEQUENCE, CALLBACK, REPEAT, REF, ENTRY };
+enum { SWEEP_ABOVE = 64 }; /* stopped timers, as in hubbub.loop.base */
+
+static PyObject *python_loop_call_later, *python_loop_cancel_later;
+
+static int is_entry(PyObject *entry)
+{
+    return PyList_CheckExact(entry) && PyList_GET_SIZE(entry) == ENTRY &&
+           PyFloat_Check(PyList_GET_ITEM(entry, DEADLINE)) && PyLong_CheckExact(PyList_GET_ITEM(entry, SEQUENCE));
+}
+
+/* Whether the loop does not live on for its sake. */
+static int is_unref(PyObject *entry)
+{
+    PyObject *ref = PyList_GET_ITEM(entry, REF);
+    return ref != Py_True && !PyObject_IsTrue(ref);
+}
+
+static int before(PyObject *a, PyObject *b)
+{
+    double left = PyFloat_AS_DOUBLE(PyList_GET_ITEM(a, DEADLINE));
+    double right = PyFloat_AS_DOUBLE(PyList_GET_ITEM(b, DEADLINE));
+    if (left != right)
+        return left < right;
+    return PyLong_AsLongLong(PyList_GET_ITEM(a, SEQUENCE)) < PyLong_AsLongLong(PyList_GET_ITEM(b, SEQUENCE));
+}
+
+static int heap_push(PyObject *heap, PyObject *entry)
+{
+    Py_ssize_t place = PyList_GET_SIZE(heap);
+    if (PyList_Append(heap, entry) < 0)
+        return -1;
+    while (place > 0) {
+        Py_ssize_t parent = (place - 1) / 2;
+        PyObject *above = PyList_GET_ITEM(heap, parent);
+        if (!before(entry, above))
+            break;
+        PyList_SET_ITEM(heap, place, above);
+        place = parent;
+    }
+    PyList_SET_ITEM(heap, place, entry);
+    return 0;
+}
+
+/* The first entry, as a new reference; the heap is not empty. */
+static PyObject *heap_pop(PyObject *heap)
+{
+    Py_ssize_t size = PyList_GET_SIZE(heap) - 1, place = 0, child;
+    PyObject *first = Py_NewRef(PyList_GET_ITEM(heap, 0)), *last = Py_NewRef(PyList_GET_ITEM(heap, size));
+    if (PyList_SetSlice(heap, size, size + 1, NULL) < 0) {
+        Py_DECREF(last);
+        Py_DECREF(first);
+        return NULL;
+    }
+    if (!size) {
+        Py_DECREF(last);
+        return first;
+    }
+    /* The place at the top still holds the heap's own reference to the first, which goes. */
+    Py_DECREF(first);
+    while ((child = 2 * place + 1) < size) {
+        PyObject *smaller = PyList_GET_ITEM(heap, child);
+        if (child + 1 < size && before(PyList_GET_ITEM(heap, child + 1), smaller))
+            smaller = PyList_GET_ITEM(heap, ++child);
+        if (!before(smaller, last))
+            break;
+        PyList_SET_ITEM(heap, place, smaller);
+        place = child;
+    }
+    PyList_SET_ITEM(heap, place, last);
+    return first;
+}
+
+static PyObject *loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *entry, *deadline;
+    double after;
+    if (kwnames || nargs < 2 || nargs > 4 || !PyList_CheckExact(SLOT(self, L.heap)))
+        return fall_back(python_loop_call_later, self, args, nargs, kwnames);
+    after = PyFloat_AsDouble(args[0]);
+    if (after != after || (after == -1.0 && PyErr_Occurred())) {
+        PyErr_Clear();
+        return fall_back(python_loop_call_later, self, args, nargs, kwnames);
+    }
+    if (add(self, L.sequence, 1) < 0)
+        return NULL;
+    deadline = PyFloat_FromDouble(monotonic() + after);
+    if (!deadline)
+        return NULL;
+    entry = PyList_New(ENTRY);
+    if (!entry) {
+        Py_DECREF(deadline);
+        return NULL;
+    }
+    PyList_SET_ITEM(entry, DEADLINE, deadline);
+    PyList_SET_ITEM(entry, SEQUENCE, Py_NewRef(SLOT(self, L.sequence)));
+    PyList_SET_ITEM(entry, CALLBACK, Py_NewRef(args[1]));
+    PyList_SET_ITEM(entry, REPEAT, nargs > 2 ? Py_NewRef(args[2]) : PyFloat_FromDouble(0.0));
+    PyList_SET_ITEM(entry, REF, Py_NewRef(nargs > 3 ? args[3] : Py_True));
+    if (!PyList_GET_ITEM(entry, REPEAT) || heap_push(SLOT(self, L.heap), entry) < 0 ||
+        (is_unref(entry) && add(self, L.unref, 1) < 0)) {
+        Py_DECREF(entry);
+        return NULL;
+    }
+    return entry;
+}
+
+static PyObject *loop_cancel_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *heap = SLOT(self, L.heap), *key, *done;
+    Py_ssize_t size;
+    long long stopped;
+    if (kwnames || nargs != 2 || !is_entry(args[0]) || !PyList_CheckExact(heap))
+        return fall_back(python_loop_cancel_later, self, args, nargs, kwnames);
+    key = args[0];
+    if (PyList_GET_ITEM(key, CALLBACK) != args[1]) {
+        if (filled(SLOT(self, L.ready))) {
+            done = PyObject_CallMethodOneArg(self, N.unschedule, args[1]);
+            if (!done)
+                return NULL;
+            Py_DECREF(done);
+        }
+        Py_RETURN_NONE;
+    }
+    if (PyList_SetItem(key, CALLBACK, Py_NewRef(Py_None)) < 0)
+        return NULL;
+    if (is_unref(key) && add(self, L.unref, -1) < 0)
+        return NULL;
+    size = PyList_GET_SIZE(heap);
+    if (size && PyList_GET_ITEM(heap, size - 1) == key) {
+        if (PyList_SetSlice(heap, size - 1, size, NULL) < 0)
+            return NULL;
+        Py_RETURN_NONE;
+    }
+    if (add(self, L.stopped, 1) < 0)
+        return NULL;
+    stopped = PyLong_AsLongLong(SLOT(self, L.stopped));
+    if (stopped > SWEEP_ABOVE && stopped * 2 > size) {
+        done = PyObject_CallMethodNoArgs(self, N._sweep);
+        if (!done)
+            return NULL;
+        Py_DECREF(done);
+    }
+    Py_RETURN_NONE;
+}
+
+/* Takes the first entry, which is due, off the heap and queues its callback. 1: no more this turn. */
+static int expire_one(PyObject *self, PyObject *heap, double now)
+{
+    PyObject *entry = heap_pop(heap), *deadline;
+    double repeat, next;
+    int failed = 0;
+    if (!entry)
+        return -1;
+    if (PyList_GET_ITEM(entry, CALLBACK) == Py_None) {
+        Py_DECREF(entry);
+        return add(self, L.stopped, -1);
+    }
+    failed = queue_append(SLOT(self, L.ready), PyList_GET_ITEM(entry, CALLBACK));
+    repeat = PyFloat_AsDouble(PyList_GET_ITEM(entry, REPEAT));
+    if (failed || (repeat == -1.0 && PyErr_Occurred())) {
+        Py_DECREF(entry);
+        return -1;
+    }
+    if (!repeat) {
+        failed = PyList_SetItem(entry, CALLBACK, Py_NewRef(Py_None));
+        if (!failed && is_unref(entry))
+            failed = add(self, L.unref, -1);
+        Py_DECREF(entry);
+        return failed;
+    }
+    next = PyFloat_AS_DOUBLE(PyList_GET_ITEM(entry, DEADLINE)) + repeat;
+    if (next < now)
+        next = now;
+    deadline = PyFloat_FromDouble(next);
+    failed = !deadline || PyList_SetItem(entry, DEADLINE, deadline) < 0 || add(self, L.sequence, 1) < 0 ||
+             PyList_SetItem(entry, SEQUENCE, Py_NewRef(SLOT(self, L.sequence))) < 0 || heap_push(heap, entry) < 0;
+    Py_DECREF(entry);
+    return failed ? -1 : next <= now; /* it lags behind: once a turn */
+}
+
+static PyObject *loop_expire(PyObject *self, PyObject *unused)
+{
+    PyObject *heap = SLOT(self, L.heap), *time;
+    double now = monotonic();
+    int end = 0;
+    (void)unused;
+    time = PyFloat_FromDouble(now);
+    if (!time)
+        return NULL;
+    Py_SETREF(SLOT(self, L.time), time);
+    while (!end && PyList_GET_SIZE(heap)) {
+        if (!is_entry(PyList_GET_ITEM(heap, 0))) {
+            PyErr_SetString(PyExc_SystemError, "the heap of timers holds something else");
+            return NULL;
+        }
+        if (PyFloat_AS_DOUBLE(PyList_GET_ITEM(PyList_GET_ITEM(heap, 0), DEADLINE)) > now)
+            break;
+        end = expire_one(self, heap, now);
+    }
+    if (end < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static const struct method timers_methods[] = {
+    {&python_loop_call_later,
+     {"call_later", FASTCALL(loop_call_later), "call_later($self, after, callback, repeat=0.0, ref=True)\n--\n\n"}},
+    {&python_loop_cancel_later,
+     {"cancel_later", FASTCALL(loop_cancel_later), "cancel_later($self, key, callback)\n--\n\n"}},
+    {NULL, {"_expire", loop_expire, METH_NOARGS, "_expire($self)\n--\n\n"}},
+    {0},
+};
+
+const struct noun timers_noun = {"BaseLoop", &L.type, NULL, timers_methods};

@@ -1,0 +1,376 @@
+/*
+ * BaseLoop: what is ready, events, and the turn.
+ * The phases are those of the Python method.  A loop of the C table is polled, and its ring read, directly,
+ * unless its class has a poll or dispatch of its own.
+ */
+#include "methods.h"
+
+/* As in hubbub.loop.base: what is called unchecked, and how many of those make a turn. */
+enum { SLICE = 16, SLICES = 64 };
+static const double LOOK_AGAIN = 0.5; /* seconds, as there */
+
+struct loop L;
+
+static const struct field loop_fields[] = {
+    {"ready", &L.ready},     {"handles", &L.handles},   {"hub", &L.hub},           {"time", &L.time},
+    {"born", &L.born},       {"in_poll", &L.in_poll},   {"calls", &L.calls},       {"_break", &L.break_},
+    {"_heap", &L.heap},      {"_sequence", &L.sequence}, {"_stopped", &L.stopped}, {"_unref", &L.unref},
+    {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
+    {"iteration", &L.iteration}, {"native", &L.native}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
+    {"prepares", &L.prepares}, {0}};
+
+static long bits_of(PyObject *loop, PyObject *name)
+{
+    long bits;
+    PyObject *value = PyObject_GetAttr(loop, name);
+    if (!value)
+        return -1;
+    bits = PyLong_AsLong(value);
+    Py_DECREF(value);
+    return bits;
+}
+
+static int call_fire(PyObject *direction)
+{
+    PyObject *done;
+    if (Py_IS_TYPE(direction, D.type))
+        done = direction_fire(direction, NULL);
+    else
+        done = PyObject_CallMethodNoArgs(direction, N.fire);
+    if (!done)
+        return -1;
+    Py_DECREF(done);
+    return 0;
+}
+
+/* What READ_BITS, WRITE_BITS and STICKY_BITS of a loop are. */
+struct bits {
+    long read, write, sticky;
+};
+
+static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct bits *bits)
+{
+    PyObject *done, *handle = PyDict_GetItemWithError(SLOT(self, L.handles), fd);
+    int failed;
+    if (!handle) {
+        if (PyErr_Occurred())
+            return -1;
+        done = PyObject_CallMethodOneArg(self, N.forget, fd);
+        Py_XDECREF(done);
+        return done ? 0 : -1;
+    }
+    Py_INCREF(handle);
+    if (events & bits->sticky)
+        put(handle, R.sticky, Py_True);
+    if (SLOT(handle, R.watchers) != Py_None) {
+        PyObject *number = PyLong_FromLong(events);
+        done = number ? PyObject_CallMethodObjArgs(self, N._fire_watchers, handle, number, NULL) : NULL;
+        Py_XDECREF(number);
+        if (!done) {
+            Py_DECREF(handle);
+            return -1;
+        }
+        Py_DECREF(done);
+    }
+    failed = events & bits->read ? call_fire(SLOT(handle, R.read)) : 0;
+    if (!failed && events & bits->write)
+        failed = call_fire(SLOT(handle, R.write));
+    Py_DECREF(handle);
+    return failed;
+}
+
+static int bits_of_loop(PyObject *self, struct bits *bits)
+{
+    bits->read = bits_of(self, N.READ_BITS);
+    bits->write = bits_of(self, N.WRITE_BITS);
+    bits->sticky = bits_of(self, N.STICKY_BITS);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *loop_dispatch(PyObject *self, PyObject *events)
+{
+    PyObject *iterator, *event;
+    struct bits bits;
+    if (bits_of_loop(self, &bits) < 0)
+        return NULL;
+    iterator = PyObject_GetIter(events);
+    if (!iterator)
+        return NULL;
+    while ((event = PyIter_Next(iterator))) {
+        long mask = -1;
+        int failed = 1;
+        if (!PyTuple_Check(event) || PyTuple_GET_SIZE(event) != 2)
+            PyErr_Format(PyExc_TypeError, "poll must return pairs of a descriptor and its events, not %R", event);
+        else if ((mask = PyLong_AsLong(PyTuple_GET_ITEM(event, 1))) != -1 || !PyErr_Occurred())
+            failed = dispatch_one(self, PyTuple_GET_ITEM(event, 0), mask, &bits);
+        Py_DECREF(event);
+        if (failed)
+            break;
+    }
+    Py_DECREF(iterator);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Reports the exception that is set. */
+static int report(PyObject *self, PyObject *callback)
+{
+    PyObject *type, *value, *traceback, *done;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    done = PyObject_CallMethodObjArgs(self, N.handle_error, callback, type, value, traceback ? traceback : Py_None,
+                                      NULL);
+    Py_DECREF(type);
+    Py_DECREF(value);
+    Py_XDECREF(traceback);
+    if (!done)
+        return -1;
+    Py_DECREF(done);
+    return 0;
+}
+
+/* Calls the first SLICE of the run queue; a failure ends the slice. Returns how many went well, or -1. */
+static int run_slice(PyObject *self, PyObject *ready)
+{
+    int done;
+    for (done = 0; done < SLICE; done++) {
+        PyObject *callback, *result;
+        Py_ssize_t size = PyObject_Size(ready);
+        if (size <= 0)
+            return size < 0 ? -1 : done;
+        callback = queue_popleft(ready);
+        if (!callback)
+            return -1;
+        result = PyObject_CallNoArgs(callback);
+        if (!result) {
+            int failed = report(self, callback);
+            Py_DECREF(callback);
+            return failed ? -1 : done;
+        }
+        Py_DECREF(result);
+        Py_DECREF(callback);
+    }
+    return done;
+}
+
+static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
+{
+    PyObject *ready = Py_NewRef(SLOT(self, L.ready));
+    double limit = 0.0;
+    int slice, done = 0;
+    (void)unused;
+    for (slice = 0; slice < SLICES; slice++) {
+        double now;
+        done = run_slice(self, ready);
+        if (done < 0 || add(self, L.calls, done) < 0) {
+            done = -1;
+            break;
+        }
+        if (!filled(ready) || SLOT(self, L.break_) == Py_True)
+            break;
+        now = monotonic();
+        if (!limit) {
+            PyObject *seconds = PyObject_GetAttr(self, N.turn_seconds);
+            limit = now + (seconds ? PyFloat_AsDouble(seconds) : 0.0);
+            Py_XDECREF(seconds);
+            if (PyErr_Occurred()) {
+                done = -1;
+                break;
+            }
+        } else if (now > limit) {
+            break;
+        }
+    }
+    Py_DECREF(ready);
+    if (done < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+typedef int (*poll_function)(void *loop, double seconds);
+typedef int *(*fired_function)(void *loop);
+
+/* Whether the loop may be polled without its method. */
+static int is_native(PyObject *self)
+{
+    static PyTypeObject *known;
+    static unsigned int version;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject *native = SLOT(self, L.native), *poll, *dispatch;
+    if (!native || native == Py_None)
+        return 0;
+    if (type == known && version && type->tp_version_tag == version)
+        return 1;
+    poll = PyObject_GetAttr((PyObject *)type, N.poll);
+    dispatch = PyObject_GetAttr((PyObject *)type, N.dispatch);
+    if (poll && poll == ring_poll && dispatch && Py_IS_TYPE(dispatch, &PyMethodDescr_Type) &&
+        ((PyMethodDescrObject *)dispatch)->d_method->ml_meth == (PyCFunction)loop_dispatch) {
+        known = type;
+        version = type->tp_version_tag;
+    }
+    Py_XDECREF(poll);
+    Py_XDECREF(dispatch);
+    PyErr_Clear();
+    return type == known;
+}
+
+/* How long a turn with nothing to run may wait: sets *timeout, or returns 0 if this turn was the last, else 1. */
+static int time_to_wait(PyObject *self, double *timeout)
+{
+    PyObject *witness = SLOT(self, L.witness), *ready = SLOT(self, L.ready), *heap = SLOT(self, L.heap), *left;
+    double rest = -1.0;
+    int truth;
+    if (witness == Py_None || SLOT(witness, D.waiter) == Py_None) {
+        truth = truth_of(PyObject_CallMethodNoArgs(self, N._alive));
+        if (truth < 0)
+            return -1;
+        if (!truth) {
+            PyObject *outside = Py_NewRef(SLOT(self, L.outside));
+            truth = outside == Py_None ? 0 : truth_of(PyObject_CallNoArgs(outside));
+            Py_DECREF(outside);
+            if (truth <= 0) {
+                *timeout = 0.0;
+                return truth < 0 ? -1 : filled(ready) ? 2 : 0; /* 2: queued by another thread just now */
+            }
+            rest = LOOK_AGAIN;
+        }
+    }
+    put(self, L.in_poll, Py_True);
+    *timeout = rest;
+    if (filled(ready)) {
+        *timeout = 0.0;
+    } else if (PyList_GET_SIZE(heap)) {
+        left = PyObject_CallMethodNoArgs(self, N._time_left);
+        if (!left)
+            return -1;
+        *timeout = PyFloat_AsDouble(left);
+        Py_DECREF(left);
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return 1;
+}
+
+/* Phase 3 and 4 of a loop of the C table. */
+static int poll_native(PyObject *self, double timeout)
+{
+    PyObject *native = SLOT(self, L.native);
+    void *loop = PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 0));
+    poll_function poll = (poll_function)PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 1));
+    fired_function fired = (fired_function)PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 2));
+    struct bits bits;
+    int count, i, *ring, failed = 0;
+    if (PyErr_Occurred() || bits_of_loop(self, &bits) < 0)
+        return -1;
+    Py_BEGIN_ALLOW_THREADS
+    count = poll(loop, timeout);
+    Py_END_ALLOW_THREADS
+    put(self, L.in_poll, Py_False);
+    if (count < 0) {
+        PyObject *number = PyLong_FromLong(count);
+        failed = number ? do_method(self, N._check, number) : -1;
+        Py_XDECREF(number);
+        return failed;
+    }
+    for (i = 0; i < count && !failed; i++) {
+        PyObject *fd;
+        ring = fired(loop); /* firing may arm a descriptor, and the ring move */
+        fd = PyLong_FromLong(ring[2 * i]);
+        failed = fd ? dispatch_one(self, fd, ring[2 * i + 1], &bits) : -1;
+        Py_XDECREF(fd);
+    }
+    return failed;
+}
+
+static int is_empty(PyObject *events)
+{
+    if (PyTuple_CheckExact(events))
+        return !PyTuple_GET_SIZE(events);
+    return PyList_CheckExact(events) && !PyList_GET_SIZE(events);
+}
+
+static int poll_any(PyObject *self, double timeout)
+{
+    PyObject *seconds = PyFloat_FromDouble(timeout), *events;
+    int failed = 0;
+    if (!seconds)
+        return -1;
+    events = PyObject_CallMethodOneArg(self, N.poll, seconds);
+    Py_DECREF(seconds);
+    if (!events)
+        return -1;
+    put(self, L.in_poll, Py_False);
+    if (!is_empty(events))
+        failed = do_method(self, N.dispatch, events);
+    Py_DECREF(events);
+    return failed;
+}
+
+/* Reads the clock; a turn that did not wait tells how long the last one took. */
+static int read_clock(PyObject *self, double timeout)
+{
+    PyObject *now = PyFloat_FromDouble(monotonic());
+    double last = PyFloat_AsDouble(SLOT(self, L.time)), longest = PyFloat_AsDouble(SLOT(self, L.longest_turn)), took;
+    if (!now || PyErr_Occurred())
+        return -1;
+    took = PyFloat_AS_DOUBLE(now) - last;
+    Py_SETREF(SLOT(self, L.time), now);
+    if (timeout == 0.0 && took > longest) {
+        PyObject *record = PyFloat_FromDouble(took);
+        if (!record)
+            return -1;
+        Py_SETREF(SLOT(self, L.longest_turn), record);
+    }
+    return 0;
+}
+
+static int poll_and_dispatch(PyObject *self, double timeout)
+{
+    int failed = is_native(self) ? poll_native(self, timeout) : poll_any(self, timeout);
+    if (!failed && read_clock(self, timeout) < 0)
+        failed = -1;
+    if (!failed)
+        return PyErr_CheckSignals() < 0 ? report(self, Py_None) : 0;
+    /* One of Python's signal handlers raised; no event may be lost to it. */
+    put(self, L.in_poll, Py_False);
+    settle(self, N._wake_all, NULL, NULL);
+    return report(self, Py_None);
+}
+
+static PyObject *loop_turn(PyObject *self, PyObject *nowait)
+{
+    double timeout = 0.0;
+    int going;
+    if (add(self, L.iteration, 1) < 0 || do_method(self, N.run_ready, NULL) < 0)
+        return NULL;
+    if (SLOT(self, L.break_) == Py_True || SLOT(self, L.destroyed) == Py_True)
+        Py_RETURN_FALSE;
+    if (filled(SLOT(self, L.prepares)) && do_method(self, N._call_phase, SLOT(self, L.prepares)) < 0)
+        return NULL;
+    if (nowait != Py_True && !filled(SLOT(self, L.ready)) && !filled(SLOT(self, L.idles))) {
+        going = time_to_wait(self, &timeout);
+        if (going != 1)
+            return going < 0 ? NULL : PyBool_FromLong(going);
+    }
+    if (poll_and_dispatch(self, timeout) < 0)
+        return NULL;
+    if (PyList_GET_SIZE(SLOT(self, L.heap)) && do_method(self, N._expire, NULL) < 0)
+        return NULL;
+    if (filled(SLOT(self, L.checks)) && do_method(self, N._call_phase, SLOT(self, L.checks)) < 0)
+        return NULL;
+    if (filled(SLOT(self, L.idles)) && !filled(SLOT(self, L.ready)) && do_method(self, N._call_idles, NULL) < 0)
+        return NULL;
+    Py_RETURN_TRUE;
+}
+
+static const struct method turn_methods[] = {
+    {NULL, {"turn", loop_turn, METH_O, "turn($self, nowait)\n--\n\n"}},
+    {NULL, {"run_ready", loop_run_ready, METH_NOARGS, "run_ready($self)\n--\n\n"}},
+    {NULL, {"dispatch", loop_dispatch, METH_O, "dispatch($self, events)\n--\n\n"}},
+    {0},
+};
+
+const struct noun turn_noun = {"BaseLoop", &L.type, loop_fields, turn_methods};
