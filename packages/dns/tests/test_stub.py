@@ -310,6 +310,36 @@ def test_servers_first(make: Any, nameserver: Any, dns: Any) -> None:
     assert resolver.gethostbyaddr("192.0.2.51")[0] == "other.test"
 
 
+def test_actions(make: Any, nameserver: Any, dns: Any) -> None:
+    """Actions of nsswitch.conf end the search, or let it go on."""
+    make.hosts.write_text("192.0.2.50 www.test\n192.0.2.51 other.test\n")
+    resolver = make(nameserver, timeout=0.05, attempts=1)
+    make.nsswitch.write_text("hosts: files [NOTFOUND=return] dns\n")
+    assert resolver.gethostbyname("www.test") == "192.0.2.50"
+    assert error_of(resolver.gethostbyname, "elsewhere.test") == (socket.gaierror, socket.EAI_NONAME)
+    assert error_of(resolver.gethostbyaddr, REAL) == (socket.herror, 1)
+    assert nameserver.log == []
+    make.nsswitch.write_text("hosts: dns [!UNAVAIL=return] files\n")
+    nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN)
+    assert error_of(resolver.gethostbyname, "www.test") == (socket.gaierror, socket.EAI_NONAME)
+    nameserver.script = lambda request: None
+    assert resolver.gethostbyname("www.test") == "192.0.2.50"
+    make.nsswitch.write_text("hosts: files [SUCCESS=continue] dns\n")
+    assert resolver.gethostbyname("www.test") == "192.0.2.50"
+    nameserver.script = lambda request: request.a(REAL)
+    assert resolver.gethostbyname("www.test") == REAL
+    make.nsswitch.write_text("hosts: resolve [!UNAVAIL=return] files dns\n")
+    assert resolver.gethostbyname("www.test") == "192.0.2.50"
+
+
+def test_spelling_of_the_caller(make: Any, nameserver: Any) -> None:
+    """The canonical name of a name without CNAME records is the one asked for, in capitals or not."""
+    resolver = make(nameserver, cache=Cache())
+    for name in ("WWW.test", "www.TEST"):
+        assert resolver.gethostbyname_ex(name) == (name, [], [REAL])
+    assert len(nameserver.log) == 1
+
+
 def test_gai_conf(make: Any, nameserver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of addresses follows gai.conf, also after it has changed."""
     from hubbub_dns import _sorting

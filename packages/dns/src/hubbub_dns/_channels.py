@@ -8,7 +8,6 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -19,7 +18,7 @@ from pycares import errno as status
 
 from hubbub_dns._answer import AAAA, CNAME, MAX_CHAIN, PTR, SOA, A, Answer, Record, follow
 from hubbub_dns._errors import Failure, LookupFailed
-from hubbub_dns._flights import Land
+from hubbub_dns._flights import Flight
 from hubbub_dns._reflections import drop_queries, refuse_queries
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
@@ -53,21 +52,49 @@ _abandoned: list[Any] = []
 class Question:
     """One question, and how far its answer has come."""
 
-    __slots__ = ("_ttl", "chain", "deadline", "land", "rtype")
+    __slots__ = ("_channel", "_flight", "_ttl", "chain", "deadline", "rtype")
 
-    def __init__(self, name: str, rtype: int, land: Land[Answer]) -> None:
+    def __init__(self, channel: Channel, flight: Flight[Answer]) -> None:
+        self._channel = channel
+        self._flight = flight
+        _, name, self.rtype = flight.key
         self.chain: tuple[str, ...] = (name,)
-        self.rtype = rtype
-        self.land = land
-        self.deadline = 0.0
+        self.deadline = monotonic() + channel.limit
         self._ttl = float("inf")
+
+    def answered(self, result: Any, error: int | None) -> None:
+        """Called from within c-ares, which is not to be called again from here."""
+        self._channel.answered(self, result, error)
+
+    def land(self, outcome: Answer | LookupFailed) -> None:
+        """Let those who wait have it."""
+        self._flight.land(outcome)
+
+    def call_off(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._channel.call_off(self)
 
     def take(self, result: Any, error: int | None) -> Answer | LookupFailed | None:
         """The outcome, or None when the last name of the chain is to be asked for."""
-        if error in _ABSENT:
-            return Answer(self.chain, (), min(self._ttl, _NEGATIVE_TTL), _ABSENT[error])
         if error is not None:
+            if error in _ABSENT:
+                return Answer(self.chain, (), min(self._ttl, _NEGATIVE_TTL), _ABSENT[error])
             return _FAILURES.get(error, _SILENCE)
+        return self._plain(result.answer) or self._follow(result)
+
+    def _plain(self, records: list[Any]) -> Answer | None:
+        """What comes of records that all answer the question, as most do; None if there are others or none."""
+        name, rtype, ttl = self.chain[-1].lower(), self.rtype, self._ttl
+        attribute = _VALUES[rtype]
+        values: list[str] = []
+        for record in records:
+            if record.type != rtype or record.name.lower() != name:
+                return None
+            values.append(getattr(record.data, attribute))
+            ttl = min(ttl, record.ttl)
+        return Answer(self.chain, tuple(dict.fromkeys(values)), ttl) if values else None
+
+    def _follow(self, result: Any) -> Answer | LookupFailed | None:
         records = [
             Record(record.name, record.type, record.ttl, getattr(record.data, _VALUES[record.type]))
             for record in result.answer
@@ -106,6 +133,8 @@ class Channel:
         self._unguarded: set[int] = set()
         self._taken = 0
         self._under_way: set[Question] = set()
+        self._held = 0
+        """Questions that c-ares has not done with, those that were called off included."""
         self._outcomes: deque[tuple[Question, Any, int | None]] = deque()
         self._asked: set[tuple[str, int]] = set()
         # The time doubles from one sending to the next.
@@ -128,25 +157,25 @@ class Channel:
         """Whether it takes no more questions until those under way have ended."""
         return self._taken >= _PER_PORT
 
-    def ask(self, question: Question) -> Callable[[], None]:
-        """Begin to ask; returns what calls it off."""
-        question.deadline = monotonic() + self.limit
+    def ask(self, flight: Flight[Answer]) -> None:
+        """Begin to ask."""
+        question = flight.task = Question(self, flight)
         self._taken += 1
         self._under_way.add(question)
         self._send(question)
         if self._outcomes:  # c-ares knew at once; whoever asks is not ready to hear it
             self._loop.run_callback(self._deliver)
-        return partial(self._call_off, question)
 
     def _send(self, question: Question) -> None:
         key = (question.chain[-1].lower(), question.rtype)
         if key in self._asked or len(self._asked) >= _MAX_ASKED:
             self._forget_answers()
         self._asked.add(key)
+        self._held += 1
         try:
-            self._ares.query(key[0], question.rtype, callback=partial(self._answered, question))
+            self._ares.query(key[0], question.rtype, callback=question.answered)
         except pycares.AresError as error:
-            self._answered(question, None, error.args[0])
+            self.answered(question, None, error.args[0])
 
     def _forget_answers(self) -> None:
         """c-ares has a cache of its own, without a switch; a change of servers empties it."""
@@ -155,14 +184,16 @@ class Channel:
         self._ares.servers = servers
         self._asked.clear()
 
-    def _answered(self, question: Question, result: Any, error: int | None) -> None:
-        # Called from within c-ares, which is not to be called again from here.
+    def answered(self, question: Question, result: Any, error: int | None) -> None:
+        """c-ares has done with a question."""
+        self._held -= 1
         self._outcomes.append((question, result, error))
 
     def _deliver(self) -> None:
         """After c-ares has done something: pass outcomes on, or ask for more."""
-        while self._outcomes:
-            question, result, error = self._outcomes.popleft()
+        outcomes = self._outcomes
+        while outcomes:
+            question, result, error = outcomes.popleft()
             if question not in self._under_way:
                 continue
             outcome = question.take(result, error)
@@ -172,14 +203,15 @@ class Channel:
                 self._finish(question, outcome)
 
     def _finish(self, question: Question, outcome: Answer | LookupFailed) -> None:
-        self._call_off(question)
+        self.call_off(question)
         question.land(outcome)
 
-    def _call_off(self, question: Question) -> None:
+    def call_off(self, question: Question) -> None:
         """Nobody waits for the answer any more. c-ares goes on with the others, if there are any."""
         self._under_way.discard(question)
         if not self._under_way:
-            self._ares.cancel()
+            if self._held:
+                self._ares.cancel()
             self._outcomes.clear()
             self._taken = 0
             self._emptied(self)

@@ -8,36 +8,28 @@ from typing import Any, Generic, TypeVar
 
 from hubbub.lowlevel import Waiter
 
-__all__ = ["Flight", "Flights", "Land", "Launch"]
+__all__ = ["Flight", "Flights"]
 
 T = TypeVar("T")
-Land = Callable[[T | BaseException], None]
-"""Takes the outcome of a question. Called at most once, on the hub's thread; it does not wait."""
-Launch = Callable[[Land[T]], Callable[[], None]]
-"""Begins to ask, without waiting; returns what calls it off."""
 
 
 class Flight(Generic[T]):
     """One question and those who wait for its answer."""
 
-    __slots__ = ("_flights", "_outcome", "_users", "_waiters", "asked", "key", "launch", "stop")
+    __slots__ = ("_flights", "_outcome", "_users", "_waiters", "asked", "context", "key", "task")
 
-    def __init__(self, flights: Flights[T], key: Hashable, launch: Launch[T]) -> None:
+    def __init__(self, flights: Flights[T], key: Hashable, context: Any) -> None:
         self._flights = flights
         self._outcome: T | BaseException | None = None
         self._users = 0
         self._waiters: list[Waiter] = []
-        self.key = key
-        self.launch = launch
+        self.key: Any = key
+        self.context = context
+        """What else is to be known to ask it."""
         self.asked = False
         """Whether it is being asked now."""
-        self.stop: Callable[[], None] | None = None
-        """Set while it is."""
-
-    def board(self) -> Flight[T]:
-        """Wait too."""
-        self._users += 1
-        return self
+        self.task: Any = None
+        """For the use of whoever asks it; None again when it has ended."""
 
     def leave(self) -> None:
         """Wait no more. The last one to leave calls the question off."""
@@ -46,7 +38,10 @@ class Flight(Generic[T]):
             self._flights.call_off(self)
 
     def land(self, outcome: T | BaseException) -> None:
-        """The outcome is there. Nothing happens if the question was called off."""
+        """The outcome is there. Nothing happens if the question was called off.
+
+        To be called on the hub's thread. It does not wait.
+        """
         if self.asked:
             self._flights.landed(self, outcome)
 
@@ -58,26 +53,36 @@ class Flight(Generic[T]):
 
     def outcome(self) -> T | BaseException:
         """Wait for the answer, or for the error instead of one (returned, since it is everybody's: not raised)."""
-        while self._outcome is None:
+        while (outcome := self._outcome) is None:
             waiter = Waiter()
             self._waiters.append(waiter)
             try:
                 waiter.wait()
             finally:
                 self._waiters.remove(waiter)
-        return self._outcome
+        return outcome
 
 
 class Flights(Generic[T]):
     """All questions under way, at most ``limit`` at a time; the others wait for their turn. Belongs to one hub.
 
+    :param begin: begins to ask a question, without waiting; hands the outcome to its ``land``.
+    :param stop: called when one that was begun is called off.
     :param keep: called with the key and the outcome of each question, before those who wait go on.
     """
 
-    def __init__(self, limit: int, keep: Callable[[Any, T | BaseException], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        begin: Callable[[Flight[T]], None],
+        stop: Callable[[Flight[T]], None],
+        keep: Callable[[Any, T | BaseException], None],
+    ) -> None:
         if limit < 1:
             raise ValueError(f"at least 1 question must be allowed at a time, not {limit!r}")
         self.limit = limit
+        self._begin = begin
+        self._stop = stop
         self._keep = keep
         self._flights: dict[Hashable, Flight[T]] = {}
         self._queue: deque[Flight[T]] = deque()
@@ -87,19 +92,20 @@ class Flights(Generic[T]):
     def __len__(self) -> int:
         return len(self._flights)
 
-    def join(self, key: Hashable, launch: Launch[T]) -> Flight[T]:
-        """The question with this key: the one under way, or a new one that ``launch`` will ask.
+    def join(self, key: Hashable, context: Any = None) -> Flight[T]:
+        """The question with this key: the one under way, or a new one.
 
-        The caller has boarded it, and must leave it.
+        The caller has joined those who wait for it, and must leave it.
         """
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = Flight(self, key, launch)
+            flight = self._flights[key] = Flight(self, key, context)
             if self._asked < self.limit:
                 self._launch(flight)
             else:
                 self._queue.append(flight)
-        return flight.board()
+        flight._users += 1
+        return flight
 
     def _launch_more(self) -> None:
         if self._launching:  # a question was answered while it was launched
@@ -115,35 +121,32 @@ class Flights(Generic[T]):
         flight.asked = True
         self._asked += 1
         try:
-            stop = flight.launch(flight.land)
+            self._begin(flight)
         except Exception as error:
             flight.land(error)  # raised by those who wait
-        else:
-            if flight.asked:
-                flight.stop = stop
 
     def landed(self, flight: Flight[T], outcome: T | BaseException) -> None:
         """A question that was asked has its outcome."""
         self._drop(flight)
+        flight.task = None
         self._keep(flight.key, outcome)
         flight.settle(outcome)
-        self._launch_more()
+        if self._queue:
+            self._launch_more()
 
     def _drop(self, flight: Flight[T]) -> None:
         if flight.asked:
             flight.asked = False
             self._asked -= 1
-        flight.stop = None
         if self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
 
     def call_off(self, flight: Flight[T]) -> None:
         """Nobody waits for it any more."""
         if flight.asked:
-            stop = flight.stop
             self._drop(flight)
-            if stop is not None:
-                stop()
+            self._stop(flight)
+            flight.task = None
             self._launch_more()
         elif self._flights.get(flight.key) is flight:
             self._drop(flight)
@@ -153,8 +156,9 @@ class Flights(Generic[T]):
         """Call everything off; those who wait get ``error``."""
         self._queue.clear()
         for flight in list(self._flights.values()):
-            stop = flight.stop
+            asked = flight.asked
             self._drop(flight)
-            if stop is not None:
-                stop()
+            if asked:
+                self._stop(flight)
+                flight.task = None
             flight.settle(error)

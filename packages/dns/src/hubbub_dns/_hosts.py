@@ -53,6 +53,10 @@ class Hosts:
         line = self._text[start : end if end >= 0 else None]
         return line.partition(b"#")[0].decode("latin-1").split()
 
+    def has(self, name: str) -> bool:
+        """Whether the file has this name at all."""
+        return name.lower().encode("ascii", "replace") in self._names
+
     def by_name(self, name: str, family: int) -> Host | None:
         """All addresses of one family that the file has for a name; None if it has none."""
         known = self._names.get(name.lower().encode("ascii", "replace"), ())

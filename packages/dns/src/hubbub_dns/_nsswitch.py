@@ -1,21 +1,78 @@
-"""In which order the hosts file and the servers are asked: the line ``hosts`` of nsswitch.conf(5). No I/O."""
+"""Who is asked for a name, and what ends the search: the line ``hosts`` of nsswitch.conf(5). No I/O."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator
+from enum import Enum
+from typing import NamedTuple
 
-__all__ = ["parse"]
+__all__ = ["DEFAULT", "Plan", "Status", "Step", "parse"]
 
 _LINE = re.compile(r"^[ \t]*hosts:(.*)", re.MULTILINE)
-_ACTIONS = re.compile(r"\[[^\]]*\]|#.*")
-_SERVERS = ("dns", "resolve")
+_WORD = re.compile(r"\[([^\]]*)\]?|[^\s\[]+")
+_ACTION = re.compile(r"(!?)\s*([a-z]+)\s*=\s*([a-z]+)")
+_SERVICES = {"files": ("files",), "dns": ("dns",), "resolve": ("files", "dns")}
+"""Who stands for each service. systemd-resolved ("resolve") reads the hosts file itself."""
 
 
-def parse(text: bytes) -> Generator[None, None, bool]:
-    """Whether the servers come before the hosts file. Other services, and actions in brackets, are passed over."""
+class Status(Enum):
+    """How a service has answered."""
+
+    SUCCESS = "success"
+    NOTFOUND = "notfound"
+    """It does not know the name."""
+    UNAVAIL = "unavail"
+    """It cannot be asked: no server answers."""
+    TRYAGAIN = "tryagain"
+    """It cannot tell now."""
+
+
+class Step(NamedTuple):
+    """One who is asked."""
+
+    services: tuple[str, ...]
+    """``files``, ``dns`` or both: the first that knows the name answers."""
+    final: frozenset[Status] = frozenset({Status.SUCCESS})
+    """After which answers nobody else is asked."""
+
+
+Plan = tuple[Step, ...]
+DEFAULT: Plan = (Step(("files",)), Step(("dns",)))
+
+
+def parse(text: bytes) -> Generator[None, None, Plan]:
+    """Who is asked, in turn. Services other than the hosts file and DNS are passed over, with their actions.
+
+    A line that does not name both is taken for the default: whoever asks this resolver wants both.
+    """
     yield from ()
     line = _LINE.search(text.decode("utf-8", "replace"))
-    services = _ACTIONS.sub(" ", line[1]).split() if line else []
-    known = [service for service in services if service in (*_SERVERS, "files")]
-    return "files" in known and known[0] in _SERVERS
+    steps: list[Step] = []
+    known = False
+    for word in _WORD.finditer(line[1].partition("#")[0].lower()) if line else ():
+        if word[1] is None:
+            known = word[0] in _SERVICES
+            if known:
+                steps.append(Step(_SERVICES[word[0]]))
+        elif known:
+            steps[-1] = steps[-1]._replace(final=_final(word[1], steps[-1].final))
+    named = {service for step in steps for service in step.services}
+    plan = tuple(steps)
+    return DEFAULT if plan == DEFAULT or not named >= {"files", "dns"} else plan
+
+
+def _final(actions: str, final: frozenset[Status]) -> frozenset[Status]:
+    """The answers that end the search, where these actions change them. Actions that make no sense are passed over."""
+    statuses = {status.value: status for status in Status}
+    for negated, name, action in _ACTION.findall(actions):
+        if name not in statuses:
+            continue
+        meant = frozenset({statuses[name]})
+        if negated:
+            meant = frozenset(Status) - meant
+        if action == "return":
+            final |= meant
+        elif action in ("continue", "merge"):
+            final -= meant
+    return final

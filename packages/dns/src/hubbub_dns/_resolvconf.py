@@ -99,11 +99,13 @@ def candidates(name: str, settings: Settings) -> list[str]:
     """
     if name.endswith("."):
         return [name[:-1]]
+    if not settings.search:
+        return [name]
     dots = name.count(".")
     searched = [f"{name}.{domain}" if domain else name for domain in settings.search]
     if dots >= settings.ndots:
         found = [name, *searched]
-    elif dots or not settings.search or not settings.no_tld_query:
+    elif dots or not settings.no_tld_query:
         found = [*searched, name]
     else:
         found = searched

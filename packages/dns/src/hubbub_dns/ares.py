@@ -6,14 +6,12 @@ hosts file, the search list, the cache and the order of addresses are this packa
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from hubbub.lowlevel import get_hub
 
 from hubbub_dns._answer import Answer
-from hubbub_dns._flights import Land
-from hubbub_dns._resolvconf import Settings
+from hubbub_dns._flights import Flight
 from hubbub_dns.stub import StubResolver
 
 try:
@@ -53,17 +51,24 @@ class Resolver(StubResolver):
         while self._idle:
             self._idle.pop().close()
 
-    def _launch(self, settings: Settings, name: str, rtype: int, land: Land[Answer]) -> Callable[[], None]:
+    def _begin(self, flight: Flight[Answer]) -> None:
         channel = self._filling
         if channel is None or channel.is_full:
-            channel = self._filling = self._idle.pop() if self._idle else Channel(settings, self.servers, self._emptied)
+            if self._idle:
+                channel = self._filling = self._idle.pop()
+            else:
+                channel = self._filling = Channel(flight.context, self.servers, self._emptied)
             self._busy.add(channel)
-        stop = channel.ask(Question(name, rtype, land))
+        channel.ask(flight)
         if self._clock is None:
             seconds = min(_TICK, channel.limit / 20)
             self._clock = get_hub().loop.timer(seconds, seconds)
             self._clock.start(self._tick)
-        return stop
+
+    def _stop(self, flight: Flight[Answer]) -> None:
+        question: Question | None = flight.task
+        if question is not None:
+            question.call_off()
 
     def _tick(self) -> None:
         for channel in list(self._busy):

@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import struct
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ import hubbub
 
 from hubbub_dns._answer import MAX_CHAIN, Answer, follow
 from hubbub_dns._errors import Failure, LookupFailed, gai_error
-from hubbub_dns._flights import Land
+from hubbub_dns._flights import Flight
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import OpenSockets, Server, over_tcp, over_udp
 from hubbub_dns._wire import Malformed, Query, Reply, encode_name
@@ -132,15 +131,20 @@ class Resolver(StubResolver):
         self._round_trip: dict[Server, float] = {}
         self._turn = itertools.count()
 
-    def _launch(self, settings: Settings, name: str, rtype: int, land: Land[Answer]) -> Callable[[], None]:
-        worker = hubbub.spawn(self._work, settings, self.servers, name, rtype, land)
-        return partial(worker.kill, block=False)
+    def _begin(self, flight: Flight[Answer]) -> None:
+        _, name, rtype = flight.key
+        flight.task = hubbub.spawn(self._work, flight.context, self.servers, name, rtype, flight)
 
-    def _work(self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, land: Land[Answer]) -> None:
+    def _stop(self, flight: Flight[Answer]) -> None:
+        flight.task.kill(block=False)
+
+    def _work(
+        self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, flight: Flight[Answer]
+    ) -> None:
         try:
-            land(self._look_up(settings, servers, name, rtype))
+            flight.land(self._look_up(settings, servers, name, rtype))
         except Exception as error:
-            land(error)  # raised by those who wait
+            flight.land(error)  # raised by those who wait
 
     def _look_up(self, settings: Settings, servers: Sequence[Server], name: str, rtype: int) -> Answer:
         """The records of one absolute name. A CNAME whose target the server left out is asked for."""

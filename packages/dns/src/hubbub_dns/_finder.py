@@ -1,0 +1,160 @@
+"""The names and addresses of hosts: from the hosts file, this machine's own, and from name servers."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+from hubbub_dns import _hosts, _nsswitch, _policy, _sorting
+from hubbub_dns._answer import AAAA, PTR, A, Answer
+from hubbub_dns._errors import Failure, LookupFailed
+from hubbub_dns._files import Watched
+from hubbub_dns._nsswitch import Status
+from hubbub_dns._questions import HOST_NAME, Questions, worst
+from hubbub_dns._system import HostEntry
+
+__all__ = ["Finder", "Found"]
+
+_TYPES: dict[int, int] = {socket.AF_INET: A, socket.AF_INET6: AAAA}
+_LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+
+T = TypeVar("T")
+_Names = tuple[str, list[str]]
+"""The canonical name and the others."""
+
+
+class Found(NamedTuple):
+    """A name's addresses."""
+
+    canonical: str
+    aliases: tuple[str, ...]
+    addresses: dict[int, list[str]]
+    """By family."""
+
+
+class Finder(Questions):
+    """Asks the hosts file and name servers in the order of nsswitch.conf(5)."""
+
+    def __init__(
+        self, *args: Any, resolv_conf: str, hosts: str, nsswitch: str, gai_conf: str, reread_seconds: float
+    ) -> None:
+        """See :class:`hubbub_dns.stub.StubResolver`."""
+        super().__init__(*args, resolv_conf=resolv_conf, reread_seconds=reread_seconds)
+        self._hosts = Watched(hosts, _hosts.parse, reread_seconds)
+        self._plan = Watched(nsswitch, _nsswitch.parse, reread_seconds)
+        self._policy = Watched(gai_conf, _policy.parse, reread_seconds)
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: the parent's questions are the parent's."""
+        super().reinit()
+        for file in (self._hosts, self._plan, self._policy):
+            file.reinit()
+
+    def _by_plan(self, in_hosts: Callable[[], T | None], in_servers: Callable[[], T]) -> T:
+        """What the first of the services says that knows it.
+
+        :raises LookupFailed: none does. What the servers say counts for more than the silence of the hosts file.
+        """
+        found: T | None = None
+        failed: LookupFailed | None = None
+        for step in self._plan.get():
+            status = Status.NOTFOUND
+            for service in step.services:
+                if service == "files":
+                    known = in_hosts()
+                else:
+                    try:
+                        known = in_servers()
+                    except LookupFailed as error:
+                        known, failed = None, error
+                        status = Status.NOTFOUND if error.is_absence else Status.UNAVAIL
+                if known is not None:
+                    found, status = known, Status.SUCCESS
+                    break
+            if status in step.final:
+                break
+        if found is None:
+            raise failed or LookupFailed(Failure.NOT_FOUND)
+        return found
+
+    # Addresses ------------------------------------------------------------------------------------------------------
+
+    def _find(self, name: str, families: Sequence[int]) -> Found:
+        """A name's addresses.
+
+        :raises LookupFailed: there are none.
+        """
+        local = _is_localhost(name)
+        if local or self._plan.get() is _nsswitch.DEFAULT:
+            found = self._in_hosts(name, families)
+            if found is not None:
+                return found
+            if local:  # RFC 6761, section 6.3: never asked of a server
+                return Found(name, (), {family: [_LOOPBACK[family]] for family in families})
+            return self._in_servers(name, families)
+        return self._by_plan(partial(self._in_hosts, name, families), partial(self._in_servers, name, families))
+
+    def _in_hosts(self, name: str, families: Sequence[int]) -> Found | None:
+        hosts = self._hosts.get()
+        if not hosts.has(name):
+            return None
+        local = {}
+        for family in families:
+            host = hosts.by_name(name, family)
+            if host is not None:
+                local[family] = host
+        if not local:
+            return None
+        first = next(iter(local.values()))
+        addresses = {family: host.addresses for family, host in local.items()}
+        return Found(first.canonical, tuple(first.aliases), addresses)
+
+    def _in_servers(self, name: str, families: Sequence[int]) -> Found:
+        full, answers = self._search(name, [_TYPES[family] for family in families])
+        chain = (full, *answers[0].chain[1:])
+        addresses: dict[int, list[str]] = {}
+        for answer in answers:
+            values = answer.values
+            addresses[socket.AF_INET6 if ":" in values[0] else socket.AF_INET] = list(values)
+        return Found(chain[-1], chain[:-1], addresses)
+
+    def _in_order(self, addresses: Sequence[str]) -> list[str]:
+        if len(addresses) < 2:
+            return list(addresses)
+        return _sorting.in_order(addresses, _sorting.source_of, self._policy.get())
+
+    # Names of addresses ---------------------------------------------------------------------------------------------
+
+    def _find_names(self, address: str) -> HostEntry:
+        """The names of a numeric address.
+
+        :raises LookupFailed: it has none.
+        """
+        bare = address.partition("%")[0]
+        name, aliases = self._by_plan(partial(self._names_in_hosts, bare), partial(self._names_in_servers, bare))
+        return name, aliases, [address]
+
+    def _names_in_hosts(self, address: str) -> _Names | None:
+        host = self._hosts.get().by_address(address)
+        return None if host is None else (host.canonical, host.aliases)
+
+    def _names_in_servers(self, address: str) -> _Names:
+        ip = ipaddress.ip_address(address)
+        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+            ip = ip.ipv4_mapped
+        settings = self._current_settings()
+        (outcome,) = self._ask(settings, ip.reverse_pointer, [PTR])
+        if isinstance(outcome, Answer):
+            # What is no host name must not get into logs and access lists.
+            names = [value for value in outcome.values if HOST_NAME.match(value)]
+            if names:
+                return names[0], names[1:]
+        raise worst([outcome])
+
+
+def _is_localhost(name: str) -> bool:
+    lower = name.lower().rstrip(".")
+    return lower == "localhost" or lower.endswith(".localhost")

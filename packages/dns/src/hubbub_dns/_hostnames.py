@@ -1,0 +1,55 @@
+"""Hosts as the :mod:`socket` functions take them: which are names, and of what."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+from typing import Any
+
+from hubbub_dns import _system
+
+__all__ = ["SPECIAL", "encoded", "name_of", "numeric", "text"]
+
+SPECIAL = (b"", b"<broadcast>")
+"""Hosts that Python itself makes addresses of."""
+# As a plain integer: an enumeration would cut negative flags to the bits it knows.
+_AI_NUMERICHOST = int(socket.AI_NUMERICHOST)
+
+
+def encoded(host: Any) -> bytes | None:
+    """The bytes that the C functions make of a host; None: they refuse it."""
+    if isinstance(host, str):
+        return host.encode("idna")
+    return bytes(host) if isinstance(host, (bytes, bytearray)) else None
+
+
+def text(host: str | bytes) -> str:
+    """A host that :func:`socket.getaddrinfo` accepts, as far as it reads it: to the first NUL."""
+    return (encoded(host) or b"").partition(b"\0")[0].decode("latin-1")
+
+
+def name_of(host: Any, family: int) -> str | None:
+    """The name to look up, or None if the system's function needs none: it is numeric, special or refused."""
+    plain = _system.plain_name(host)
+    if plain is not None:
+        return plain
+    wire = encoded(host)
+    if wire is None or wire in SPECIAL or b"\0" in wire:
+        return None
+    try:
+        _socket.getaddrinfo(wire, None, family, 0, 0, _AI_NUMERICHOST)
+    except socket.gaierror as error:
+        return wire.decode("latin-1") if error.errno == socket.EAI_NONAME else None
+    return None
+
+
+def numeric(host: Any) -> str | None:
+    """The normal spelling of a numeric address, or None."""
+    wire = encoded(host)
+    if not wire or b"\0" in wire:
+        return None
+    try:
+        entries = _socket.getaddrinfo(wire, None, 0, socket.SOCK_DGRAM, 0, _AI_NUMERICHOST)
+    except socket.gaierror:
+        return None
+    return _socket.getnameinfo(entries[0][4], socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)[0]

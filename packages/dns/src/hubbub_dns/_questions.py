@@ -1,0 +1,212 @@
+"""Which records of this type has this name: the one question that all look-ups are made of.
+
+It is answered from the cache, or put to the name servers of resolv.conf(5); how they are asked is up to subclasses.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Generator, Hashable, Sequence
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from hubbub_dns import _resolvconf
+from hubbub_dns._answer import AAAA, Answer
+from hubbub_dns._errors import Failure, LookupFailed
+from hubbub_dns._files import Watched
+from hubbub_dns._flights import Flight, Flights
+from hubbub_dns._resolvconf import Settings
+from hubbub_dns._servers import Server
+from hubbub_dns.cache import Cache, shared_cache
+
+__all__ = ["HOST_NAME", "Questions", "worst"]
+
+HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
+"""Host names as RFC 1123 has them, and the underscore that many use."""
+_Key = tuple[Hashable, str, int]
+"""Who is asked, a name in small letters, and a type of records."""
+
+
+class _Origin:
+    """Servers that are asked, as a part of keys: compared by identity, which is quicker."""
+
+    def __init__(self, servers: tuple[Server, ...]) -> None:
+        self.servers = servers
+
+    def __repr__(self) -> str:
+        return f"{self.servers}"
+
+
+_origins: WeakValueDictionary[tuple[Server, ...], _Origin] = WeakValueDictionary()
+"""One for each set of servers, so that resolvers can share a cache."""
+
+
+class Questions:
+    """Asks name servers. Belongs to the thread of its hub."""
+
+    def __init__(
+        self,
+        servers: Sequence[str | tuple[str, int]] | None,
+        port: int,
+        cache: Cache | bool | None,
+        options: dict[str, Any],
+        max_queries: int,
+        *,
+        resolv_conf: str,
+        reread_seconds: float,
+    ) -> None:
+        """See :class:`hubbub_dns.stub.StubResolver`. ``options`` replace those of resolv.conf."""
+        self.cache: Cache | None = shared_cache() if cache is True else cache or None
+        """Where answers are kept, or None."""
+        self._port = port
+        self._given_servers = None if servers is None else tuple(Server.make(server, port) for server in servers)
+        self._options = options
+        self._resolv_conf = Watched(resolv_conf, _read_settings, reread_seconds)
+        self._read: Settings | None = None
+        self._settings = Settings()
+        self.servers: tuple[Server, ...] = ()
+        """The servers that were asked last."""
+        self._origin: Hashable = ()
+        self._flights: Flights[Answer] = Flights(max_queries, self._begin, self._stop, self._keep)
+
+    # What subclasses do ---------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self, flight: Flight[Answer]) -> None:
+        """Begin to ask ``self.servers`` a question; do not wait. An Answer or LookupFailed is handed to ``land``.
+
+        :param flight: its key ends with the name, which is absolute and in small letters, and the type of records; its
+            context are the settings.
+        """
+
+    @abstractmethod
+    def _stop(self, flight: Flight[Answer]) -> None:
+        """Nobody waits for the answer any more."""
+
+    def _servers_changed(self) -> None:
+        """``self.servers`` or the settings are others than before."""
+
+    # Asking ---------------------------------------------------------------------------------------------------------
+
+    def _current_settings(self) -> Settings:
+        read = self._resolv_conf.get()
+        if read is not self._read:
+            self._read = read
+            self._settings = replace(read, **self._options)
+            self.servers = self._given_servers or _usable(read.servers, self._port)
+            self._origin = _origins.setdefault(self.servers, _Origin(self.servers))
+            self._servers_changed()
+        return self._settings
+
+    def _ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> list[Answer | BaseException]:
+        """All types of one absolute name at the same time: from the cache, or from the servers."""
+        origin, cache, lower = self._origin, self.cache, name.lower()
+        asked: list[Any] = []
+        for rtype in rtypes:
+            key = (origin, lower, rtype)
+            known = None if cache is None else cache.get(key)
+            asked.append(self._flights.join(key, settings) if known is None else known)
+        outcomes: list[Answer | BaseException] = []
+        try:
+            for one in asked:
+                outcomes.append(one.outcome() if type(one) is Flight else one)
+        finally:
+            for one in asked:
+                if type(one) is Flight:
+                    one.leave()
+        return outcomes
+
+    def _keep(self, key: _Key, outcome: Answer | BaseException) -> None:
+        if self.cache is not None and isinstance(outcome, Answer):
+            self.cache.put(key, outcome, outcome.ttl, negative=outcome.failure is not None)
+
+    def _search(self, name: str, rtypes: Sequence[int]) -> tuple[str, list[Answer]]:
+        """Try the name in the domains of the search list, in glibc's order.
+
+        :returns: the full name that has records, and the answers that hold them.
+        :raises LookupFailed: there is none.
+        """
+        settings = self._current_settings()
+        if settings.no_aaaa:
+            rtypes = [rtype for rtype in rtypes if rtype != AAAA]
+        bare = name.removesuffix(".")
+        names = _resolvconf.candidates(name, settings)
+        foremost: LookupFailed | None = None
+        nodata: LookupFailed | None = None
+        servfail: LookupFailed | None = None
+        failed: LookupFailed | None = None
+        searching = True
+        for candidate in names:
+            if not searching and candidate != bare:
+                continue
+            outcomes = self._ask(settings, candidate, rtypes) if HOST_NAME.match(candidate) else []
+            found = [outcome for outcome in outcomes if isinstance(outcome, Answer) and outcome.values]
+            if found:
+                return candidate, found
+            failed = worst(outcomes)
+            if not failed.answered:
+                raise failed
+            if candidate == bare:
+                foremost = failed if candidate is names[0] else None
+                continue
+            if failed.failure is Failure.NO_DATA:
+                nodata = failed
+            if failed.servfail:
+                servfail = failed
+            searching = failed.is_absence or failed.servfail
+        # What glibc reports: the name as it stands if that came first, else the best of the search, else the last.
+        raise foremost or nodata or servfail or failed or LookupFailed(Failure.NOT_FOUND)
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Call off what is under way: those who wait get EAI_AGAIN."""
+        self._flights.abort(LookupFailed(Failure.TRY_AGAIN, answered=False))
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: the parent's questions are the parent's."""
+        self._flights = Flights(self._flights.limit, self._begin, self._stop, self._keep)
+        self._resolv_conf.reinit()
+        self._read = None
+
+
+def worst(outcomes: Sequence[Answer | BaseException]) -> LookupFailed:
+    """What several questions without records come to. Errors that are no failures of DNS are raised."""
+    failures = []
+    for outcome in outcomes:
+        if isinstance(outcome, LookupFailed):
+            failures.append(_again(outcome))
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            failures.append(LookupFailed(outcome.failure or Failure.NO_DATA))
+    order = (Failure.TRY_AGAIN, Failure.NO_RECOVERY, Failure.NO_DATA, Failure.NOT_FOUND)
+    failures.sort(key=lambda failed: (failed.answered, order.index(failed.failure)))
+    return failures[0] if failures else LookupFailed(Failure.NOT_FOUND)
+
+
+def _again(failed: LookupFailed) -> LookupFailed:
+    """The same failure for another caller: several may share one."""
+    copy = LookupFailed(failed.failure, failed.answered, failed.servfail)
+    copy.__cause__ = failed.__cause__
+    return copy
+
+
+def _usable(addresses: Sequence[str], port: int) -> tuple[Server, ...]:
+    """The servers of resolv.conf without those that are no addresses; this machine if there is none."""
+    servers = []
+    for address in addresses:
+        try:
+            servers.append(Server.make(address, port))
+        except ValueError:
+            continue
+    return tuple(servers) or (Server("127.0.0.1", port),)
+
+
+def _read_settings(text: bytes) -> Generator[None, None, Settings]:
+    yield from ()
+    return _resolvconf.parse(text.decode("utf-8", "replace"), os.environ, _socket.gethostname())
