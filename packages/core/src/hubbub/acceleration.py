@@ -16,12 +16,13 @@ from hubbub.lock import Semaphore
 from hubbub.loop.base import BaseLoop
 from hubbub.loop.readiness import Direction, Readiness, closed_error
 from hubbub.loop.ring import RingLoop
+from hubbub.loop.timers import Timers
 from hubbub.queue import SimpleQueue
 from hubbub.timeout import Timeout
 
 __all__ = ["LAYOUT", "PARTS", "replace_methods"]
 
-LAYOUT = 1
+LAYOUT = 2
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 PARTS: Mapping[str, Any] = {
@@ -33,6 +34,7 @@ PARTS: Mapping[str, Any] = {
     "Semaphore": Semaphore,
     "SimpleQueue": SimpleQueue,
     "Timeout": Timeout,
+    "Timers": Timers,
     "Waiter": Waiter,
     "closed_error": closed_error,
     "get_hub": get_hub,

@@ -58,7 +58,7 @@ class VirtualClockLoop(BaseLoop):
         return self._time
 
     def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
-        """See :meth:`hubbub.loop.base.BaseLoop.call_later`."""
+        """See :meth:`hubbub.loop.timers.Timers.call_later`."""
         self._made += 1
         appointment = _Appointment(self._time + after, self._made, callback, repeat, False)
         heappush(self._agenda, appointment)
@@ -66,18 +66,18 @@ class VirtualClockLoop(BaseLoop):
         return appointment
 
     def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
-        """See :meth:`hubbub.loop.base.BaseLoop.cancel_later`."""
+        """See :meth:`hubbub.loop.timers.Timers.cancel_later`."""
         if key.callback is callback:
             self._end(key)
         else:
             self.unschedule(callback)
 
     def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
-        """See :meth:`hubbub.loop.base.BaseLoop.timer_runs`."""
+        """See :meth:`hubbub.loop.timers.Timers.timer_runs`."""
         return bool(key.callback is callback)
 
     def ref_timer(self, key: Any, ref: bool) -> None:
-        """See :meth:`hubbub.loop.base.BaseLoop.ref_timer`."""
+        """See :meth:`hubbub.loop.timers.Timers.ref_timer`."""
         if key.ref != ref:
             key.ref = ref
             change = 1 if ref else -1

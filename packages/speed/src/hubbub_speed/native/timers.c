@@ -1,13 +1,14 @@
 /*
- * BaseLoop: timers.
+ * Timers, of which loops are made.
  * A heap of [deadline, sequence, callback, repeat, ref], as heapq keeps one.  Comparing runs no Python code:
  * deadlines are floats and sequence numbers ints.
  */
 #include "methods.h"
 
 enum { DEADLINE, SEQUENCE, CALLBACK, REPEAT, REF, ENTRY };
-enum { SWEEP_ABOVE = 64 }; /* stopped timers, as in hubbub.loop.base */
+enum { SWEEP_ABOVE = 64 }; /* stopped timers, as in hubbub.loop.timers */
 
+static PyTypeObject *timers_type;
 static PyObject *python_loop_call_later, *python_loop_cancel_later;
 
 static int is_entry(PyObject *entry)
@@ -219,4 +220,4 @@ static const struct method timers_methods[] = {
     {0},
 };
 
-const struct noun timers_noun = {"BaseLoop", &L.type, NULL, timers_methods};
+const struct noun timers_noun = {"Timers", &timers_type, NULL, timers_methods};
