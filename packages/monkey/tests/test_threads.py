@@ -418,3 +418,41 @@ thread = threading.Thread(target=print, args=("native",))
 thread.start(); thread.join()
 """
     assert python(source).stdout.splitlines() == ["threads, locks and thread-local data were skipped True", "native"]
+
+
+def test_native_thread_lets_go_before_its_end(run: Callable[..., list[str]]) -> None:
+    """A helper thread that stays native holds nothing that it was given any more when join returns."""
+    source = """
+import gc, sys, weakref, _thread
+import multiprocessing.queues  # whose threads stay native
+gc.disable()
+sys.setswitchinterval(1e-6)
+class Held: pass
+def body(held):
+    pass
+body.__module__ = "multiprocessing.queues"
+alive = 0
+for _ in range(200):
+    held = Held()
+    reference = weakref.ref(held)
+    thread = threading.Thread(target=body, args=(held,))
+    thread_reference = weakref.ref(thread)
+    del held
+    thread.start()
+    thread.join()
+    del thread
+    alive += reference() is not None or thread_reference() is not None
+print(alive)
+"""
+    assert run(source) == ["0"]
+
+
+def test_arguments_of_rlock(run: Callable[..., list[str]]) -> None:
+    """threading.RLock takes the arguments that CPython's takes, and ignores."""
+    source = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+lock = threading.RLock(1, any=2)
+print(lock.acquire(), lock.acquire(), type(lock) is type(threading.RLock()))
+"""
+    assert run(source) == ["True True True"]

@@ -23,11 +23,12 @@ from typing import Any
 
 from greenlet import getcurrent
 from hubbub.hub import get_hub_if_exists
-from hubbub.thread import LockType, get_ident, run_thread, start_new_thread
+from hubbub.thread import LockType, RLock, get_ident, run_thread, start_new_thread
 
 __all__ = [
     "Handle",
     "forget_other_handles",
+    "make_rlock",
     "runs_natively",
     "set_sentinel",
     "shutdown",
@@ -87,18 +88,26 @@ _natives: set[int] = set()
 """Native threads that were started here."""
 
 
-def _go_native(body: Callable[..., Any], *args: Any) -> int:
-    """Run ``body`` in a native thread; its number."""
-    return _start_native(_native_body, (body, args))
+def _go_native(body: Callable[..., Any], *args: Any, ended: Callable[[], None]) -> int:
+    """Run ``body(*args)`` in a native thread, and after it ``ended()``; its number.
+
+    Who joins the thread may count on its having let go of its arguments: futures, queues and semaphores are closed when
+    the last reference to them goes. So they are handed over in a list, which is emptied, and gone before ``ended``.
+    """
+    return _start_native(_native_body, ([body, args, ended],))
 
 
-def _native_body(body: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _native_body(job: list[Any]) -> None:
+    body, args, ended = job
+    job.clear()
     mine = native_ident()
     _natives.add(mine)
     try:
         body(*args)
     finally:
         _natives.discard(mine)
+        del body, args
+        ended()
 
 
 def set_sentinel() -> LockType:
@@ -125,19 +134,28 @@ def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     try:
         run_thread(function, args, kwargs)
     finally:
-        lock = _sentinels.pop(get_ident(), None)
-        if lock is not None and lock.locked():
-            lock.release()
+        _release_sentinel()
+
+
+def _release_sentinel() -> None:
+    lock = _sentinels.pop(get_ident(), None)
+    if lock is not None and lock.locked():
+        lock.release()
 
 
 def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
     """``_thread.start_new_thread``."""
     if callable(function) and isinstance(args, tuple) and runs_natively(function):
-        return _go_native(_body, function, args, kwargs or {})
+        return _go_native(run_thread, function, args, kwargs or {}, ended=_release_sentinel)
     if callable(function) and isinstance(args, tuple) and isinstance(kwargs or {}, dict):
         _pass_on_interrupts(function)
         return start_new_thread(_body, (function, args, kwargs or {}))
     return start_new_thread(function, args, kwargs)  # which refuses it
+
+
+def make_rlock(*args: object, **kwargs: object) -> RLock:
+    """``threading._CRLock``, which takes any arguments and ignores them, as CPython's does."""
+    return RLock()
 
 
 # Joining, as CPython 3.13 does it -----------------------------------------------------------------------------------
@@ -194,12 +212,20 @@ _awaited: set[Handle] = set()
 
 
 def _joinable_body(handle: Handle, function: Callable[[], Any]) -> None:
-    handle.ident = get_ident()
     try:
-        run_thread(function, (), {})
+        _run_joinable(handle, function)
     finally:
-        _awaited.discard(handle)
-        handle._set_done()
+        _end(handle)
+
+
+def _run_joinable(handle: Handle, function: Callable[[], Any]) -> None:
+    handle.ident = get_ident()
+    run_thread(function, (), {})
+
+
+def _end(handle: Handle) -> None:
+    _awaited.discard(handle)
+    handle._set_done()
 
 
 def start_joinable(function: Callable[[], Any], handle: Handle | None = None, daemon: bool = True) -> Handle:
@@ -212,7 +238,7 @@ def start_joinable(function: Callable[[], Any], handle: Handle | None = None, da
     if not daemon:
         _awaited.add(handle)
     if runs_natively(function):
-        handle.ident = _go_native(_joinable_body, handle, function)
+        handle.ident = _go_native(_run_joinable, handle, function, ended=partial(_end, handle))
     else:
         _pass_on_interrupts(function)
         handle.ident = start_new_thread(_joinable_body, (handle, function))
