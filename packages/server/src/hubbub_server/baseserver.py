@@ -34,6 +34,16 @@ _PASSING = frozenset(
 """Errors of one connection that died in the queue, not of the listener: accept(2), "Error handling"."""
 
 
+class Handlers(dict[greenlet, Any]):
+    """The greenlets in which handlers run, each with what its handler has to do with, or None."""
+
+    add = dict.setdefault
+
+    def discard(self, handler: greenlet) -> None:
+        """Forget a handler that has ended."""
+        self.pop(handler, None)
+
+
 class BaseServer:
     """Accepts from a listener and runs a handler for each thing accepted. One hub, one thread.
 
@@ -63,7 +73,8 @@ class BaseServer:
         self._stop_event = Event()
         self._stop_event.set()
         self._acceptor: greenlet | None = None
-        self._handlers: set[greenlet] = set()
+        self._handlers = Handlers()
+        self._runner: Callable[..., None] | None = None
         self._given: socket.socket | None = None
         self._bound = False
         self._closing = False
@@ -186,15 +197,16 @@ class BaseServer:
         if self._spawn is None:
             self._run_handler(*args)
         else:
-            self._spawn(self._run_handler, *args)
+            self._spawn(self._runner or self._run_handler, *args)
 
     def _run_handler(self, *args: Any) -> None:
         current = getcurrent()
-        self._handlers.add(current)
+        handlers = self._handlers
+        handlers[current] = None
         try:
             self._handle(*args)
         finally:
-            self._handlers.discard(current)
+            handlers.pop(current, None)
             self.do_close(*args)
 
     def drain_backlog(self) -> None:
@@ -209,11 +221,13 @@ class BaseServer:
     def start_accepting(self) -> None:
         """Accept from now on. Does nothing when it does already."""
         if self._acceptor is None:
+            self._runner = self._run_handler  # one for all: each would keep its own while its handler runs
             self._acceptor = hubbub.spawn(self._accept_loop)
 
     def stop_accepting(self) -> None:
         """Accept no more, but keep the listener: the kernel goes on queueing connections."""
         acceptor, self._acceptor = self._acceptor, None
+        self._runner = None
         if acceptor is not None and acceptor is not getcurrent():
             hubbub.kill(acceptor)
 

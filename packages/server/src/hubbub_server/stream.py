@@ -124,11 +124,12 @@ class StreamServer(BaseServer):
                 raise
         # As in the base class, without a *args: such a call takes C stack, which is kept for every waiting connection.
         current = getcurrent()
-        self._handlers.add(current)
+        handlers = self._handlers
+        handlers[current] = None
         try:
             self._handle(sock, address)
         finally:
-            self._handlers.discard(current)
+            handlers.pop(current, None)
             self.do_close(sock, address)
 
     def wrap_socket(self, sock: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import hubbub
+from greenlet import getcurrent
 
 from hubbub_server.http.accesslog import AccessLog, Entry, LogStream
 from hubbub_server.http.body import EmptyInput
@@ -64,8 +65,6 @@ class WSGIServer(StreamServer):
         self.access_log = None if log is None else AccessLog(_stream(log), log_format)
         self.error_log = None if error_log is None else _stream(error_log)
         self.parser = HeadParser(self.limits)
-        self.connections: set[Connection] = set()
-        """The connections that are open."""
         self.stopping = False
         self.ticks = 0.0
         """The server's clock: turns since it was started."""
@@ -149,14 +148,29 @@ class WSGIServer(StreamServer):
         self.body_gain = 1.0 / (limits.body_rate * self.tick_seconds)
         self.write_gain = 1.0 / (limits.write_rate * self.tick_seconds)
         self.linger_ticks = self._in_ticks(limits.linger_seconds)
+        self.idle_deadline = self.idle_ticks
+        """When the time of a connection that becomes idle now will be over. One number for all of them."""
 
     def _in_ticks(self, seconds: float | None) -> float:
         return math.inf if seconds is None else math.ceil(seconds / self.tick_seconds) + 1.0
 
     def _tick(self) -> None:
         self.ticks = now = self.ticks + 1.0
-        for connection in [connection for connection in self.connections if connection.deadline <= now]:
-            connection.expire()
+        self.idle_deadline = now + self.idle_ticks
+        for connection in self.connections:
+            if connection.deadline <= now:
+                connection.expire()
+
+    # Connections ----------------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are open."""
+        return [connection for connection in self._handlers.values() if connection is not None]
+
+    def note_connection(self, connection: Connection) -> None:
+        """The handler that runs serves ``connection``, until it ends."""
+        self._handlers[getcurrent()] = connection
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -180,6 +194,7 @@ class WSGIServer(StreamServer):
         # A request may be on its way on a connection that looks idle, so those are not closed at once.
         grace = 0.5 if timeout is None else min(0.5, timeout / 2)
         self.first_ticks = self.idle_ticks = self._in_ticks(grace)
+        self.idle_deadline = self.ticks + self.idle_ticks
         for connection in self.connections:
             connection.hurry(self.ticks + self.idle_ticks)
         super().stop(timeout)

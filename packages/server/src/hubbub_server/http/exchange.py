@@ -99,9 +99,12 @@ class Exchange:
         if authority is not None:
             environ["HTTP_HOST"] = authority
         connection = self._connection
-        environ["REMOTE_ADDR"] = connection.host
-        if connection.port:
-            environ["REMOTE_PORT"] = connection.port
+        address = connection.address
+        if type(address) is tuple:
+            environ["REMOTE_ADDR"] = address[0]
+            environ["REMOTE_PORT"] = str(address[1])
+        else:
+            environ["REMOTE_ADDR"] = ""
         if connection.own is not None:
             environ.update(connection.own)
         length, persists, expects, upgrade = meaning
