@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import closing
 
+from hubbub_net import _ahead
 from hubbub_net._names import public_names
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
 
@@ -26,6 +27,7 @@ _kqueue: Any = getattr(_stdlib, "kqueue", None)
 _POLLIN: int = getattr(_stdlib, "POLLIN", 0)
 _POLLOUT: int = getattr(_stdlib, "POLLOUT", 0)
 _POLLPRI: int = getattr(_stdlib, "POLLPRI", 0)
+_EPOLLONESHOT: int = getattr(_stdlib, "EPOLLONESHOT", 0)
 _LONGEST = 2**31 - 1
 
 __all__ = ["select", *(name for name in public_names(_stdlib) if name != "select")]
@@ -44,6 +46,15 @@ def _number(fd: Any) -> int:
     return int(fd if isinstance(fd, int) else fd.fileno())
 
 
+def _look(reading: list[Any], writing: list[Any], urgent: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """What is ready now, for the kernel or because it was read ahead."""
+    found = _select(reading, writing, urgent, 0)
+    if not _ahead.noted:
+        return found
+    known = {id(member) for member in found[0]}
+    return [m for m in reading if id(m) in known or _ahead.readable(_number(m))], found[1], found[2]
+
+
 def select(
     rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None, /
 ) -> tuple[list[Any], list[Any], list[Any]]:
@@ -57,12 +68,12 @@ def select(
         raise ValueError("timeout must be non-negative")
     # Lists are passed on as they are: fileno() of a member may change them, and select.select allows for that.
     reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
-    found = _select(reading, writing, urgent, 0)
+    found = _look(reading, writing, urgent)
     if timeout == 0 or any(found):
         if not give_way():
             return found
         try:
-            found = _select(reading, writing, urgent, 0)
+            found = _look(reading, writing, urgent)
         except (OSError, ValueError):
             return [], [], []  # closed meanwhile: the call itself was right, and nothing is ready
         if timeout == 0 or any(found):
@@ -77,9 +88,25 @@ def select(
     deadline = Deadline(timeout)
     while True:
         in_time = wait_any(interests, deadline.left(), others)
-        found = _select(reading, writing, urgent, 0)
+        found = _look(reading, writing, urgent)
         if not in_time or any(found):
             return found
+
+
+def _with_ahead(found: list[tuple[int, int]], masks: dict[int, int], most: int) -> list[tuple[int, int]]:
+    """Add those to ``found`` of which something was read ahead.
+
+    :param masks: what is wanted of each descriptor.
+    :param most: at most so many in all; negative for no limit.
+    """
+    early = [fd for fd in list(_ahead.noted) if masks.get(fd, 0) & _POLLIN and _ahead.readable(fd)]
+    if not early:
+        return found
+    events = dict(found)
+    for fd in early:
+        if fd in events or most < 0 or len(events) < most:
+            events[fd] = events.get(fd, 0) | _POLLIN
+    return list(events.items())
 
 
 if _poll is not None:
@@ -140,15 +167,21 @@ if _poll is not None:
             finally:
                 self._polling = False
 
+        def _look(self) -> list[tuple[int, int]]:
+            found: list[tuple[int, int]] = self._poll.poll(0)
+            if _ahead.noted:
+                return _with_ahead(found, self._masks, -1)
+            return found
+
         def _wait(self, timeout: float | None) -> list[tuple[int, int]]:
             give_way()
-            found: list[tuple[int, int]] = self._poll.poll(0)
+            found = self._look()
             if found or timeout == 0.0:
                 return found
             deadline = Deadline(timeout)
             while True:
                 in_time = wait_any(*self._wanted(deadline.left()))
-                found = self._poll.poll(0)
+                found = self._look()
                 if not in_time or found:
                     return found
 
@@ -200,12 +233,14 @@ if _epoll is not None:
 
         def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
             self._poller = _epoll(sizehint, flags)
+            self._masks: dict[int, int] = {}
 
         @classmethod
         def fromfd(cls, fd: int, /) -> Self:
             """An object for the descriptor ``fd``, which it then owns."""
             new = cls.__new__(cls)
             new._poller = _epoll.fromfd(fd)
+            new._masks = {}
             return new
 
         def __enter__(self) -> Self:
@@ -221,14 +256,17 @@ if _epoll is not None:
             :raises FileExistsError: it is registered already.
             """
             self._poller.register(fd, eventmask)
+            self._masks[_number(fd)] = eventmask
 
         def modify(self, fd: Any, eventmask: int) -> None:
             """Change what is wanted of a descriptor."""
             self._poller.modify(fd, eventmask)
+            self._masks[_number(fd)] = eventmask
 
         def unregister(self, fd: Any) -> None:
             """Remove a descriptor."""
             self._poller.unregister(fd)
+            self._masks.pop(_number(fd), None)
 
         def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
             """(descriptor, events) pairs.
@@ -237,15 +275,25 @@ if _epoll is not None:
             :param maxevents: at most so many pairs; -1 for no limit.
             """
             give_way()
-            found: list[tuple[int, int]] = self._poller.poll(0, maxevents)
+            found = self._look(maxevents)
             if found or timeout == 0:
                 return found
             deadline = Deadline(None if timeout is None or timeout < 0 else timeout)
             while True:
                 in_time = wait_nested(self.fileno(), deadline.left())
-                found = self._poller.poll(0, maxevents)
+                found = self._look(maxevents)
                 if not in_time or found:
                     return found
+
+        def _look(self, most: int) -> list[tuple[int, int]]:
+            found: list[tuple[int, int]] = self._poller.poll(0, most)
+            if not _ahead.noted:
+                return found
+            found = _with_ahead(found, self._masks, most)
+            for fd, _ in found:
+                if self._masks.get(fd, 0) & _EPOLLONESHOT:
+                    self.modify(fd, _EPOLLONESHOT)
+            return found
 
 
 if _kqueue is not None:

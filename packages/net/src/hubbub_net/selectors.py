@@ -12,6 +12,7 @@ from typing import Any
 from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import closing
 
+from hubbub_net import _ahead
 from hubbub_net._names import public_names
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
 
@@ -39,15 +40,28 @@ class _Cooperative(_stdlib.BaseSelector):
         :param timeout: seconds; None waits for ever, 0 or less only looks.
         """
         give_way()
-        found = super().select(0)
+        found = self._look()
         if found or (timeout is not None and timeout <= 0):
             return found
         deadline = Deadline(timeout)
         while True:
             in_time = self._wait(deadline.left())
-            found = super().select(0)
+            found = self._look()
             if not in_time or found:
                 return found
+
+    def _look(self) -> _Events:
+        """What is ready now, for the kernel or because it was read ahead."""
+        found = super().select(0)
+        if not _ahead.noted:
+            return found
+        registered = self.get_map()
+        merged = {key.fd: (key, events) for key, events in found}
+        for fd in list(_ahead.noted):
+            key = registered.get(fd)
+            if key is not None and key.events & _stdlib.EVENT_READ and _ahead.readable(fd):
+                merged[fd] = key, merged.get(fd, (key, 0))[1] | _stdlib.EVENT_READ
+        return list(merged.values())
 
     def _wait(self, timeout: float | None) -> bool:
         interests = {}

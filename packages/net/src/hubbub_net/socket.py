@@ -20,7 +20,7 @@ from hubbub.hub import get_hub
 from hubbub.io import Socket
 from hubbub.lowlevel import wait_readable, wait_writable
 
-from hubbub_net import _connect
+from hubbub_net import _ahead, _connect
 from hubbub_net._address import is_numeric, numeric
 from hubbub_net._names import public_names
 from hubbub_net._waiting import Deadline, ready_now, wait_any
@@ -349,6 +349,10 @@ def getfqdn(name: str = "") -> str:
 # Descriptors of others ------------------------------------------------------------------------------------------------
 
 
+def _number(fd: Any) -> int:
+    return int(fd if isinstance(fd, int) else fd.fileno())
+
+
 def wait_read(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
     """Wait until ``fd`` can be read.
 
@@ -357,7 +361,7 @@ def wait_read(fd: Any, timeout: float | None = None, timeout_exc: Any = None) ->
     :param timeout_exc: what to raise when the time is up; TimeoutError if None.
     :raises OSError: EBADF, it is closed, or was closed by hubbub meanwhile.
     """
-    if not wait_readable(fd, timeout):
+    if not (_ahead.noted and _ahead.readable(_number(fd))) and not wait_readable(fd, timeout):
         raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
 
 
@@ -381,9 +385,11 @@ def wait(fd: Any, events: int, timeout: float | None = None) -> int:
     :returns: the events that are there; 0 when the time ran out first.
     :raises OSError: EBADF, it is closed, or was closed by hubbub meanwhile.
     """
-    number = fd if isinstance(fd, int) else fd.fileno()
+    number = _number(fd)
     deadline = Deadline(timeout)
     while True:
         found = ready_now(number, events)
+        if events & READ and _ahead.noted and _ahead.readable(number):
+            found |= READ
         if found or not wait_any({number: events}, deadline.left()):
             return found
