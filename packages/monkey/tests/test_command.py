@@ -65,6 +65,14 @@ def test_nothing_to_run(python: Python) -> None:
     assert "--no-time" in help_text
 
 
+def test_no_such_script(python: Python) -> None:
+    """A script that does not exist is said in one line, before anything is patched."""
+    for option in ("--report", "--check"):
+        done = python("", "-m", "hubbub_monkey", option, "nosuch.py", status=2)
+        assert done.stderr.splitlines()[-1] == "python -m hubbub_monkey: error: there is no file 'nosuch.py'"
+        assert done.stdout == ""
+
+
 def test_unknown_option(python: Python) -> None:
     """An unknown option is an error, not a script's name."""
     assert "--no-scoket" in python("", "-m", "hubbub_monkey", "--no-scoket", "x.py", status=2).stderr

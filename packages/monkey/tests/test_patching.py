@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -295,3 +296,42 @@ def test_contradiction(patches: dict[str, Any]) -> None:
         report = hubbub_monkey.patch_all(second=False)
     assert "second was to be left alone" in report.warnings[0]
     assert hubbub_monkey.is_object_patched("hb_target", "added")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: hubbub_monkey.patch_module(3),  # type: ignore[arg-type]  # what is tested
+        lambda: hubbub_monkey.patched(3).__enter__(),  # type: ignore[arg-type]  # what is tested
+        lambda: hubbub_monkey.get_original("time", 3),  # type: ignore[arg-type]  # what is tested
+    ],
+)
+def test_no_text(patches: dict[str, Any], call: Any) -> None:
+    """What is no name is refused, and shown."""
+    with pytest.raises(TypeError, match="3"):
+        call()
+    assert not hubbub_monkey.is_anything_patched()
+
+
+def test_no_wish(patches: dict[str, Any]) -> None:
+    """A value for a module that is neither True, False nor None is refused, before anything is patched."""
+    with pytest.raises(PatchError, match="first='yes'"):
+        hubbub_monkey.patch_all(first="yes")  # type: ignore[arg-type]  # what is tested
+    assert not hubbub_monkey.is_anything_patched()
+
+
+@pytest.mark.parametrize(
+    "call", ["patch_all()", "patch_thread()", "patched().__enter__()", "patched('threading').__enter__()"]
+)
+def test_place_of_warnings(python: Callable[..., Any], call: str) -> None:
+    """A warning names the line that patches, whichever function that calls."""
+    source = f"""
+import threading, warnings
+import hubbub_monkey
+lock = threading.Lock(); lock.acquire()
+with warnings.catch_warnings(record=True) as found:
+    warnings.simplefilter("always")
+    patching = hubbub_monkey.{call}
+print([item.lineno for item in found])
+"""
+    assert python(source).stdout == "[7]\n"

@@ -116,3 +116,15 @@ import hubbub_monkey
 print(hubbub_monkey.patch_all().warnings)
 """
     assert python(source).stdout == "()\n"
+
+
+def test_public_names_in_the_report(python: Callable[..., Any]) -> None:
+    """What was taken early is called by its public name, in its own module."""
+    source = """
+from threading import Lock
+from socket import create_connection
+import hubbub_monkey
+report = hubbub_monkey.patch_all()
+print(sorted(item.original for item in report.stale if item.holder == "__main__"))
+"""
+    assert python(source).stdout == "['socket.create_connection', 'threading.Lock']\n"

@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     known = parser.parse_args(options)
     if not rest and known.module is None:
         parser.error("nothing to run: name a script, or a module with -m")
+    if known.module is None and not os.path.exists(rest[0]):
+        parser.error(f"there is no file {rest[0]!r}")
     if known.check:
         sys.exit(check(known.module, rest))
     try:

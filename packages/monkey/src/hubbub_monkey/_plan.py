@@ -17,7 +17,7 @@ from hubbub_monkey import _journal
 from hubbub_monkey.exceptions import PatchError
 from hubbub_monkey.report import Left, Replacement
 
-__all__ = ["ALIASES", "KNOWN", "Step", "choose", "plan"]
+__all__ = ["ALIASES", "KNOWN", "Step", "check_names", "choose", "plan"]
 
 ALIASES = {"thread": "threading"}
 """Other names for patches."""
@@ -44,9 +44,12 @@ def choose(asked: Mapping[str, bool | None]) -> tuple[list[str], list[Left]]:
     """The names of the patches to apply, and of those left out.
 
     :param asked: by name: True it must be applied, False it must not, None or absent it is applied if installed.
-    :raises PatchError: a name that nobody knows, or one that is asked for and not installed.
+    :raises PatchError: a name that nobody knows, one that is asked for and not installed, or a wish that is none.
     """
     installed = plugins.names(plugins.PATCHES)
+    for name, wish in asked.items():
+        if wish not in (True, False, None):
+            raise PatchError(f"{name}={wish!r} says nothing: True insists on a patch, False leaves it alone")
     wishes = {ALIASES.get(name, name): wish for name, wish in asked.items()}
     wanted: list[str] = []
     left: list[Left] = []
@@ -61,6 +64,13 @@ def choose(asked: Mapping[str, bool | None]) -> tuple[list[str], list[Left]]:
         else:
             wanted.append(name)
     return wanted, left
+
+
+def check_names(names: Iterable[object]) -> None:
+    """:raises TypeError: one of them is no text."""
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f'patches are named by text, such as "socket", not by {name!r}')
 
 
 def _not_there(name: str) -> str:

@@ -22,7 +22,10 @@ _KINDS = (FunctionType, BuiltinFunctionType, type)
 
 def find(replacements: Iterable[Replacement]) -> Iterator[Stale]:
     """References in modules and their classes to what ``replacements`` replaced, ours excepted."""
-    originals = {id(item.old): item for item in replacements if isinstance(item.old, _KINDS)}
+    originals: dict[int, Replacement] = {}
+    for item in sorted(replacements, key=_obscurity):
+        if isinstance(item.old, _KINDS):
+            originals.setdefault(id(item.old), item)
     if not originals:
         return
     for name, module in sorted(sys.modules.items()):
@@ -31,6 +34,12 @@ def find(replacements: Iterable[Replacement]) -> Iterator[Stale]:
     for item in originals.values():
         if isinstance(item.old, type):
             yield from _subclasses(item)
+
+
+def _obscurity(item: Replacement) -> tuple[bool, bool]:
+    """Of the names that a function has, the one it is called by in reports comes first: public, and its module's."""
+    private = item.module.startswith("_") or item.name.startswith("_")
+    return private, item.module != getattr(item.old, "__module__", item.module)
 
 
 def _in_module(holder: str, module: ModuleType, originals: dict[int, Replacement]) -> Iterator[Stale]:

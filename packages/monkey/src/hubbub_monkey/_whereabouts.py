@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
@@ -11,11 +13,26 @@ from typing import Any
 
 from hubbub_monkey.report import Replacement
 
-__all__ = ["is_ours", "old_objects", "owners"]
+__all__ = ["callers_level", "is_ours", "old_objects", "owners"]
 
 _ASKED = 30
 """Of so many objects at most the owners are looked for: each time takes a look at everything there is."""
 _SHOWN = 3
+
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def callers_level() -> int:
+    """The ``stacklevel`` for a warning given by who calls this: that of the first frame outside this package."""
+    level = 1
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if os.path.dirname(file) != _HERE and file != contextlib.__file__:
+            return level
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def is_ours(module: object) -> bool:

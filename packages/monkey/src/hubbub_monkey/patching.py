@@ -57,7 +57,8 @@ def patch_all(**modules: bool | None) -> Report:
     :param modules: by name (``dns os queue select selectors signal socket ssl subprocess thread time``, or that of any
         entry point in ``hubbub.patches``): False leaves a module alone, True insists on it; the rest is patched if a
         package for it is installed.
-    :raises PatchError: an unknown name, or one that is insisted on and not installed.
+    :raises PatchError: an unknown name, one that is insisted on and not installed, or another value than True, False
+        and None.
     """
     return _patch(modules, only=False)
 
@@ -66,7 +67,9 @@ def patch_module(*names: str) -> Report:
     """Apply the patches of these names.
 
     :raises PatchError: one is unknown or not installed.
+    :raises TypeError: one is no text.
     """
+    _plan.check_names(names)
     return _patch(dict.fromkeys(names, True), only=True)
 
 
@@ -148,6 +151,7 @@ def patched(*names: str, **modules: bool | None) -> Iterator[Report]:
     :param names: patches to apply; without any, all that are installed.
     :param modules: as for :func:`patch_all`.
     """
+    _plan.check_names(names)
     report = _patch({**dict.fromkeys(names, True), **modules}, only=bool(names))
     try:
         yield report
@@ -161,9 +165,12 @@ def get_original(module: str, name: str | list[str] | tuple[str, ...]) -> Any:
 
     :raises AttributeError: there is no such name.
     :raises ImportError: there is no such module.
+    :raises TypeError: neither a name nor a list of names.
     """
     if isinstance(name, str):
         return _journal.original(module, name)
+    if not isinstance(name, list | tuple):
+        raise TypeError(f"expected the name of an attribute of {module!r}, or a list of names, not {name!r}")
     return [_journal.original(module, item) for item in name]
 
 
@@ -217,7 +224,7 @@ def _warn(report: Report, caught: list[warnings.WarningMessage]) -> None:
         if not issubclass(item.category, PatchWarning):
             warnings.warn_explicit(item.message, item.category, item.filename, item.lineno)
     for text in report.warnings:
-        warnings.warn(text, PatchWarning, stacklevel=4)
+        warnings.warn(text, PatchWarning, stacklevel=_whereabouts.callers_level())
 
 
 def _apply(step: _plan.Step, done: list[str], left: list[Left]) -> None:
