@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -94,6 +95,22 @@ def test_loop_exit_says_who_waits_for_what(hub):
     assert "SimpleQueue.get" in text
     greenlet.kill(block=False)
     sleep(0)
+
+
+def test_loop_exit_names_the_living_first():
+    """Greenlets left behind by destroyed hubs of the same thread do not crowd out those of LoopExit's own."""
+    left = []
+    for _ in range(3):
+        before = hubbub.get_hub()
+        left += [spawn(Event().wait) for _ in range(10)]
+        sleep(0)
+        before.destroy()
+    greenlet = spawn(Event().wait)
+    with pytest.raises(hubbub.LoopExit, match=re.escape(greenlet.name)):
+        greenlet.join()
+    assert len([info for info in inspect.greenlets() if info.hub.endswith("(destroyed)")]) >= len(left)
+    greenlet.kill()
+    hubbub.get_hub().destroy()
 
 
 def test_report_as_json(hub):

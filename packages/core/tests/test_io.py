@@ -952,3 +952,33 @@ def test_setblocking_of_a_closed_socket(flag):
     sock.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         sock.setblocking(flag)
+
+
+@pytest.mark.parametrize("by", ["socket", "descriptor"])
+def test_waiting_first_and_reading_then(hub, pair, by):
+    """Who waits until there is something and reads then gets it at once, each time, however much is left."""
+    left, right = pair
+    right.settimeout(5)
+
+    def wait():
+        if by == "socket":
+            left.wait_readable(5)
+        else:
+            assert hubbub.lowlevel.wait_readable(left.fileno(), 5)
+
+    for message in (b"one", b"two", b"three"):
+        hubbub.spawn_later(0.001, right.sendall, message)
+        wait()
+        wait()  # it is still there
+        assert left.recv(1) == message[:1]
+        wait()
+        assert left.recv(100) == message[1:]
+
+
+def test_waiting_for_room_twice(hub, pair):
+    """A socket that can be written to is so for everybody who asks."""
+    left, _ = pair
+    for _ in range(3):
+        left.wait_writable(5)
+        left.sendall(b"x")
+        left.wait_writable(5)

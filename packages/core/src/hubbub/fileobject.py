@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from hubbub.loop.readiness import Direction, Readiness
+    from hubbub.loop.readiness import Readiness
 
 __all__ = [
     "NO_LINE_BUFFERING",
@@ -145,7 +145,7 @@ class PolledFile(_RawFile):
 
     def __init__(self, fd: int, mode: str = "rb", closefd: bool = True, name: Any = None) -> None:
         super().__init__(fd, mode, closefd, name)
-        self._directions: tuple[Direction, Direction] | None = None
+        self._handle: Readiness | None = None
         if closefd and fd > 2 and not os.isatty(fd):
             os.set_blocking(fd, False)
             self._blocks = False
@@ -157,16 +157,18 @@ class PolledFile(_RawFile):
             # Looks first: an edge-triggered loop reports what was ready before only to who has met EAGAIN.
             (wait_writable if writing else wait_readable)(self.fileno())
             return
-        if self._directions is None:
-            handle: Readiness = get_hub().loop.handle(self.fileno())
-            self._directions = (handle.read, handle.write)
-        self._directions[writing].wait()
+        handle = self._readiness()
+        (handle.write if writing else handle.read).wait()
+
+    def _readiness(self) -> Readiness:
+        if self._handle is None:
+            self._handle = get_hub().loop.handle(self.fileno())
+        return self._handle
 
     def interrupt(self) -> None:
         """See :meth:`_RawFile.interrupt`."""
-        if self._owned and self._directions is None and not self.closed:
-            handle = get_hub().loop.handle(self.fileno())
-            self._directions = (handle.read, handle.write)
+        if self._owned and not self.closed:
+            self._readiness()
         super().interrupt()
 
     def _reading(self, call: Callable[..., T | None], *args: Any) -> T:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -23,6 +23,7 @@ __all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_la
 
 _NEW, _SCHEDULED, _RUNNING, _DONE = range(4)
 _names = iter(range(1, sys.maxsize))
+_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most have none: one for all of them
 
 
 class Greenlet(greenlet):
@@ -58,7 +59,7 @@ class Greenlet(greenlet):
                 raise TypeError(f"the function to run must be callable, not {run!r}")
             self._run = run
         self.args = args
-        self.kwargs = kwargs
+        self.kwargs: Mapping[str, Any] = kwargs or _NO_KWARGS
         self.value: Any = None
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
@@ -157,7 +158,7 @@ class Greenlet(greenlet):
     def _finish(self) -> None:
         self._state = _DONE
         self.args = ()
-        self.kwargs = {}
+        self.kwargs = _NO_KWARGS
         if self._links:
             self._schedule_links()
 

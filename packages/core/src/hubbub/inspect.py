@@ -163,7 +163,9 @@ def _hub_of_main(item: greenlet) -> Hub | None:
 
 
 def _hub_name(hub: Hub | None) -> str:
-    return "none" if hub is None else hub.name or f"thread {hub.thread_ident:#x}"
+    if hub is None:
+        return "none"
+    return (hub.name or f"thread {hub.thread_ident:#x}") + (" (destroyed)" if hub.destroyed else "")
 
 
 def _name(item: greenlet) -> str:

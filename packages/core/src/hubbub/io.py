@@ -16,7 +16,7 @@ from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hubbub.abc import Address
+from hubbub.abc import WRITE, Address
 from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
 from hubbub.loop.base import BaseLoop
 from hubbub.loop.readiness import Direction, Readiness
@@ -109,20 +109,31 @@ class Socket(socket.socket):
     # Waiting --------------------------------------------------------------------------------------------------------
 
     def wait_readable(self, timeout: float | None = _OWN) -> None:
-        """Wait until an attempt to read is worth while.
+        """Wait until an attempt to read is worth while; at once if it is already.
 
         :param timeout: seconds, or None for no limit; the socket's own limit if not given.
         :raises TimeoutError: the time has run out.
         :raises OSError: EBADF, the socket was closed.
         """
-        direction = self._read or self._open().read
-        if not direction.wait(self._limit if timeout is _OWN else timeout):
-            raise TimeoutError("timed out")
+        self._wait(self._read or self._open().read, self._limit if timeout is _OWN else timeout)
 
     def wait_writable(self, timeout: float | None = _OWN) -> None:
         """Wait until an attempt to write is worth while; as :meth:`wait_readable`."""
-        direction = self._write or self._open().write
-        if not direction.wait(self._limit if timeout is _OWN else timeout):
+        self._wait(self._writer(), self._limit if timeout is _OWN else timeout)
+
+    def _wait(self, direction: Direction, timeout: float | None) -> None:
+        """Wait for somebody who may not know whether there is something already, and may not read or write then."""
+        if not _is_ready_now(direction) and not direction.wait(timeout):
+            raise TimeoutError("timed out")
+        direction.ready = True
+
+    def _await_read(self) -> None:
+        """Wait after an attempt that found nothing."""
+        if not (self._read or self._open().read).wait(self._limit):
+            raise TimeoutError("timed out")
+
+    def _await_write(self, timeout: float | None) -> None:
+        if not self._writer().wait(timeout):
             raise TimeoutError("timed out")
 
     def _open(self) -> Readiness:
@@ -134,8 +145,13 @@ class Socket(socket.socket):
         handle.foreign = False
         if not self._shortens or _family(self) not in _INTERNET:
             handle.always_level = True
-        self._read, self._write = handle.read, handle.write
+        self._read = handle.read
         return handle
+
+    def _writer(self) -> Direction:
+        if self._write is None:
+            self._write = self._open().write if self._read is None else self._read.handle.write
+        return self._write
 
     def _after_read(self, read: Direction, short: bool) -> None:
         """Set whether the next read may try at once.
@@ -169,7 +185,7 @@ class Socket(socket.socket):
             except BlockingIOError:
                 if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
-            self.wait_readable()
+            self._await_read()
 
     def _writing(self, call: Callable[..., T], *args: Any, flags: int = 0) -> T:
         while True:
@@ -178,7 +194,7 @@ class Socket(socket.socket):
             except BlockingIOError:
                 if self._limit == 0.0 or flags & _DONTWAIT:
                     raise
-            self.wait_writable()
+            self._await_write(self._limit)
 
     # Receiving ------------------------------------------------------------------------------------------------------
     # recv, recv_into and recvfrom begin alike, each in its own words: a call of a helper would cost every read a frame.
@@ -206,7 +222,7 @@ class Socket(socket.socket):
                     self._after_read(read, 0 < len(data) < bufsize and not flags)
                 return data
             self._found_nothing()
-            self.wait_readable()
+            self._await_read()
             read = self._read
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
@@ -232,7 +248,7 @@ class Socket(socket.socket):
                     self._after_read(read, 0 < count < (nbytes or memoryview(buffer).nbytes) and not flags)
                 return count
             self._found_nothing()
-            self.wait_readable()
+            self._await_read()
             read = self._read
 
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
@@ -258,7 +274,7 @@ class Socket(socket.socket):
                     self._after_read(read, 0 < len(result[0]) < bufsize and not flags)
                 return result
             self._found_nothing()
-            self.wait_readable()
+            self._await_read()
             read = self._read
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Address]:
@@ -282,7 +298,7 @@ class Socket(socket.socket):
         except BlockingIOError:
             if self._limit == 0.0 or flags & _DONTWAIT:
                 raise
-        self.wait_writable()
+        self._await_write(self._limit)
         return self._writing(_send, data, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
@@ -310,7 +326,7 @@ class Socket(socket.socket):
                     raise
             if sent >= len(view):
                 return
-            self.wait_writable(None if deadline is None else max(deadline - monotonic(), 0.0))
+            self._await_write(None if deadline is None else max(deadline - monotonic(), 0.0))
 
     def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto`."""
@@ -319,7 +335,7 @@ class Socket(socket.socket):
         except BlockingIOError:
             if self._limit == 0.0 or (len(args) > 2 and args[1] & _DONTWAIT):
                 raise
-        self.wait_writable()
+        self._await_write(self._limit)
         return self._writing(_sendto, *args, flags=args[1] if len(args) > 2 else 0)
 
     def sendmsg(self, *args: Any) -> int:
@@ -371,7 +387,7 @@ class Socket(socket.socket):
             error = _Base.connect_ex(self, address)
         if error not in _IN_PROGRESS or limit == 0.0:
             return error
-        direction = self._write or self._open().write
+        direction = self._writer()
         try:
             if not direction.wait(None if deadline is None else max(deadline - monotonic(), 0.0)):
                 return _EXPIRED
@@ -498,6 +514,12 @@ def _is_ready(fd: int, writing: bool) -> bool:
     return bool(poller.poll(0))
 
 
+def _is_ready_now(direction: Direction) -> bool:
+    """Whether an edge-triggered loop would not report again what is ready already."""
+    handle = direction.handle
+    return not handle.level and not handle.closed and _is_ready(handle.fd, direction.bit == WRITE)
+
+
 def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
     loop = get_hub().loop
     handle = loop.handles.get(fd)
@@ -507,13 +529,14 @@ def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
     direction = handle.write if writing else handle.read
     try:
         if loop.edge_triggered:
-            loop.arm_direction(direction)
-            if _is_ready(fd, writing):
-                return True
-        return direction.wait(timeout)
+            loop.arm_direction(direction)  # raises for what cannot be polled
+        if not _is_ready_now(direction) and not direction.wait(timeout):
+            return False
+        direction.ready = True
+        return True
     finally:
         # Nobody tells when a foreign descriptor is closed, so it does not stay registered.
-        if handle.foreign and not (handle.read.waiting or handle.write.waiting or handle.watchers):
+        if handle.foreign and not (handle.watchers or any(each.waiting for each in handle.directions())):
             handle.drop()
 
 

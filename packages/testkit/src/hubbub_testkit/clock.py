@@ -132,7 +132,7 @@ class VirtualClockLoop(BaseLoop):
         """Whether an event may come from outside: somebody waits for a descriptor, a thread or a signal."""
         if self.refs > self._counting:
             return True
-        return any(handle.read.waiting or handle.write.waiting for handle in self.handles.values())
+        return any(each.waiting for handle in self.handles.values() for each in handle.directions())
 
     def _look(self, timeout: float | None) -> list[tuple[int, int]]:
         return [(key.fd, bits) for key, bits in self._selector.select(timeout)]

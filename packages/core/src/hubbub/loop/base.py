@@ -351,15 +351,15 @@ class BaseLoop(Timers):
                 else:
                     direction.waiter = None
                     ready.append(waiter)
-            if bits & write_bits:
-                handle.write.fire()
+            if bits & write_bits and handle.writer is not None:
+                handle.writer.fire()
 
     def waiting_count(self) -> int:
         """How many greenlets wait for a descriptor."""
         return sum(
             (direction.waiter is not None) + len(direction.others or ())
             for handle in self.handles.values()
-            for direction in (handle.read, handle.write)
+            for direction in handle.directions()
         )
 
     def _wake_all(self) -> None:
@@ -367,8 +367,8 @@ class BaseLoop(Timers):
         for handle in list(self.handles.values()):
             if not handle.level:
                 handle.sticky = True
-                handle.read.fire()
-                handle.write.fire()
+                for direction in handle.directions():
+                    direction.fire()
 
     @property
     def running(self) -> bool:
@@ -409,7 +409,7 @@ class BaseLoop(Timers):
         if self.refs > 0 or self._timers_alive():
             return True
         for handle in self.handles.values():
-            for direction in (handle.read, handle.write):
+            for direction in handle.directions():
                 if direction.waiter is not None:
                     self._witness = direction
                     return True

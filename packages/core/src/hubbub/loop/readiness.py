@@ -192,7 +192,7 @@ class Readiness:
         "shared",
         "sticky",
         "watchers",
-        "write",
+        "writer",
     )
 
     def __init__(self, loop: BaseLoop, fd: int) -> None:
@@ -212,11 +212,24 @@ class Readiness:
         """The descriptor is watched by the loop of another thread too."""
         self.watchers: list[IO] | None = None
         self.read = Direction(self, READ)
-        self.write = Direction(self, WRITE)
+        self.writer: Direction | None = None
+
+    @property
+    def write(self) -> Direction:
+        """The other direction, made on first use: few descriptors are ever waited for to be writable."""
+        if self.writer is None:
+            self.writer = Direction(self, WRITE)
+        return self.writer
+
+    def directions(self) -> tuple[Direction, ...]:
+        """Those that somebody may wait for."""
+        return (self.read,) if self.writer is None else (self.read, self.writer)
 
     def update(self) -> None:
         """Bring the backend's registration in line with what is wanted."""
-        events = (READ if self.read.armed else 0) | (WRITE if self.write.armed else 0)
+        events = READ if self.read.armed else 0
+        if self.writer is not None and self.writer.armed:
+            events |= WRITE
         if self.watchers:
             for watcher in self.watchers:
                 events |= watcher.events
@@ -232,7 +245,7 @@ class Readiness:
         """In the child after ``fork``: nobody waits, and the new backend knows nothing of the descriptor."""
         self.registered = 0
         self.watchers = None
-        for direction in (self.read, self.write):
+        for direction in self.directions():
             direction.armed = False
             direction.ready = True
             direction.waiter = None
@@ -242,7 +255,8 @@ class Readiness:
         """Forget the descriptor; those who were woken already go on."""
         self.loop.handles.pop(self.fd, None)
         self.registered = 0
-        self.read.armed = self.write.armed = False
+        for direction in self.directions():
+            direction.armed = False
         self.loop.forget(self.fd)
 
     def close(self) -> None:
@@ -257,7 +271,7 @@ class Readiness:
         for watcher in self.watchers or ():
             watcher.descriptor_closed()
         self.watchers = None
-        for direction in (self.read, self.write):
+        for direction in self.directions():
             while direction.waiter is not None:
                 direction.fire()
             direction.ready = True

@@ -44,6 +44,8 @@ static const struct {
     {&N._check, "_check"},
     {&N._time_left, "_time_left"},
     {&N._after_read, "_after_read"},
+    {&N._open, "_open"},
+    {&N._found_nothing, "_found_nothing"},
     {&N._send_rest, "_send_rest"},
     {&N._expired, "_expired"},
     {&N.queue, "queue"},

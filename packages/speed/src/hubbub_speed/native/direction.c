@@ -5,7 +5,7 @@ struct readiness R;
 
 static const struct field readiness_fields[] = {{"closed", &R.closed}, {"level", &R.level},
                                                 {"read", &R.read},     {"sticky", &R.sticky},
-                                                {"write", &R.write},   {"watchers", &R.watchers}, {0}};
+                                                {"writer", &R.writer}, {"watchers", &R.watchers}, {0}};
 
 const struct noun readiness_noun = {"Readiness", &R.type, readiness_fields, NULL};
 

@@ -57,38 +57,58 @@ static int after_read(PyObject *self, PyObject *read, PyObject *data, PyObject *
     return done ? 0 : -1;
 }
 
+/* Waits after a read that found nothing. -1: an exception, a time-out among them. */
+static int wait_for_more(PyObject *self)
+{
+    PyObject *read, *limit = Py_NewRef(SLOT(self, K.limit));
+    int failed = do_method(self, SLOT(self, K.read) == Py_None ? N._open : N._found_nothing, NULL);
+    if (!failed) {
+        read = Py_NewRef(SLOT(self, K.read));
+        failed = wait_for_data(self, read, limit);
+        Py_DECREF(read);
+    }
+    Py_DECREF(limit);
+    return failed;
+}
+
+/* recv(2) as often as it takes. */
+static PyObject *read_until_found(PyObject *self, PyObject *const *args, Py_ssize_t nargs, long flags)
+{
+    PyObject *stack[3] = {self}, *data, *read;
+    memcpy(stack + 1, args, (size_t)nargs * sizeof *args);
+    while (!(data = PyObject_Vectorcall(plain_recv, stack, (size_t)nargs + 1, NULL))) {
+        if (!PyErr_ExceptionMatches(PyExc_BlockingIOError) || !may_wait(SLOT(self, K.limit), flags))
+            return NULL;
+        PyErr_Clear(); /* before the wait: it may be long, and the exception costs memory */
+        if (wait_for_more(self) < 0)
+            return NULL;
+    }
+    read = Py_NewRef(SLOT(self, K.read));
+    if (read != Py_None && after_read(self, read, data, args[0], flags) < 0)
+        Py_CLEAR(data);
+    Py_DECREF(read);
+    return data;
+}
+
 static PyObject *socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *read = SLOT(self, K.read), *limit = SLOT(self, K.limit), *stack[3] = {self}, *data;
+    PyObject *read = SLOT(self, K.read), *limit = SLOT(self, K.limit);
     long flags = 0;
-    int patient;
     if (kwnames || nargs < 1 || nargs > 2 || !PyLong_CheckExact(args[0]) || !read || !limit)
         return fall_back(python_socket_recv, self, args, nargs, kwnames);
     if (nargs == 2 && (flags = PyLong_AsLong(args[1])) == -1 && PyErr_Occurred())
         return NULL;
-    patient = may_wait(limit, flags);
-    Py_INCREF(read);
-    if (read != Py_None && patient && (SLOT(read, D.ready) != Py_True || SLOT(read, D.waiter) != Py_None)) {
+    if (read != Py_None && (SLOT(read, D.ready) != Py_True || SLOT(read, D.waiter) != Py_None) && may_wait(limit, flags)) {
+        int failed;
+        Py_INCREF(read);
         Py_INCREF(limit);
-        patient = wait_for_data(self, read, limit);
+        failed = wait_for_data(self, read, limit);
         Py_DECREF(limit);
-        if (patient < 0) {
-            Py_DECREF(read);
+        Py_DECREF(read);
+        if (failed)
             return NULL;
-        }
-        patient = 1;
     }
-    memcpy(stack + 1, args, (size_t)nargs * sizeof *args);
-    data = PyObject_Vectorcall(plain_recv, stack, (size_t)nargs + 1, NULL);
-    if (data) {
-        if (read != Py_None && after_read(self, read, data, args[0], flags) < 0)
-            Py_CLEAR(data);
-    } else if (patient && PyErr_ExceptionMatches(PyExc_BlockingIOError)) {
-        PyErr_Clear();
-        data = fall_back(python_socket_recv, self, args, nargs, kwnames);
-    }
-    Py_DECREF(read);
-    return data;
+    return read_until_found(self, args, nargs, flags);
 }
 
 static PyObject *socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)

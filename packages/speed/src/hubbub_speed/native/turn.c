@@ -73,8 +73,8 @@ static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct 
         Py_DECREF(done);
     }
     failed = events & bits->read ? call_fire(SLOT(handle, R.read)) : 0;
-    if (!failed && events & bits->write)
-        failed = call_fire(SLOT(handle, R.write));
+    if (!failed && events & bits->write && SLOT(handle, R.writer) != Py_None)
+        failed = call_fire(SLOT(handle, R.writer));
     Py_DECREF(handle);
     return failed;
 }
