@@ -1,16 +1,14 @@
-"""What is c-ares' own: several questions go out from one port, and what it would take for a reply."""
+"""What is c-ares' own: what it would take for a reply, and its channels."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import hubbub
 import pytest
 from hubbub_dns import _channels, ares
-from hubbub_testkit.greenlets import open_descriptors
 
 REAL, FALSE = "192.0.2.1", "203.0.113.66"
 
@@ -26,56 +24,6 @@ def resolver(hub: hubbub.Hub, nameserver: Any, tmp_path: Path) -> Any:
 def spawn(resolver: Any, count: int, name: str = "n") -> list[hubbub.Greenlet]:
     """Greenlets that look up so many names."""
     return [hubbub.spawn(resolver.gethostbyname, f"{name}{number}.test") for number in range(count)]
-
-
-def test_fresh_ports(resolver: Any, nameserver: Any) -> None:
-    """One question after the other goes out from a port of its own; of many at a time at most 32 share one."""
-    for number in range(20):
-        assert resolver.gethostbyname(f"n{number}.test") == REAL
-    assert len({request.peer for request in nameserver.log}) > 15
-    nameserver.log.clear()
-    greenlets = spawn(resolver, 200, "m")
-    hubbub.joinall(greenlets, timeout=20)
-    assert {greenlet.value for greenlet in greenlets} == {REAL}
-    shared = Counter(request.peer for request in nameserver.log)
-    assert max(shared.values()) <= 32
-    assert len(shared) <= 8
-
-
-def test_killed_among_others(resolver: Any, nameserver: Any) -> None:
-    """One of several questions from a port is killed: the others get their answers, then the port is given back."""
-    nameserver.script = lambda request: request.a(REAL) if request.name == "warm.test" else None
-    assert resolver.gethostbyname("warm.test") == REAL
-    before = open_descriptors()
-
-    def script(request: Any) -> Any:
-        hubbub.sleep(0.05)
-        return request.a(REAL)
-
-    nameserver.script = script
-    greenlets = spawn(resolver, 10)
-    hubbub.sleep(0.01)
-    assert len(open_descriptors() - before) == 1
-    hubbub.killall(greenlets[:5])
-    hubbub.joinall(greenlets, timeout=20)
-    assert [greenlet.value for greenlet in greenlets[5:]] == [REAL] * 5
-    assert open_descriptors() == before
-    assert resolver.gethostbyname("n0.test") == REAL
-
-
-def test_silent_among_others(resolver: Any, nameserver: Any) -> None:
-    """A question that is never answered keeps nobody else waiting, and holds no more than its port."""
-    nameserver.script = lambda request: None if request.name == "hangs.test" else request.a(REAL)
-    hanging = hubbub.spawn(resolver.gethostbyname, "hangs.test")
-    hubbub.sleep(0.01)
-    before = open_descriptors()
-    for round in range(3):
-        greenlets = spawn(resolver, 100, f"r{round}n")
-        hubbub.joinall(greenlets, timeout=20)
-        assert {greenlet.value for greenlet in greenlets} == {REAL}
-    assert open_descriptors() == before
-    hanging.kill()
-    assert len(before - open_descriptors()) == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel has no filter for datagrams")

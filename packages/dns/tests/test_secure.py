@@ -284,8 +284,8 @@ def test_many_at_a_time(start: Any, make_secure: Any) -> None:
     hubbub.joinall(greenlets, timeout=40)
     assert {greenlet.value for greenlet in greenlets} == {REAL}
     assert server.connections <= 20
-    assert resolver._secure is not None
-    assert sum(map(len, resolver._secure._idle.values())) <= 8
+    assert resolver._upstream._secure is not None
+    assert sum(map(len, resolver._upstream._secure._idle.values())) <= 8
 
 
 @pytest.mark.hubbub_no_leaks
@@ -296,8 +296,8 @@ def test_closed(start: Any, make_secure: Any) -> None:
     server = start(over_tls)
     resolver = make_secure(f"tls://127.0.0.1:{server.port}#dns.test")
     assert resolver.gethostbyname("www.test") == REAL
-    assert resolver._secure is not None
-    (idle,) = (connection for kept in resolver._secure._idle.values() for connection in kept)
+    assert resolver._upstream._secure is not None
+    (idle,) = (connection for kept in resolver._upstream._secure._idle.values() for connection in kept)
     number = idle._sock.fileno()
     assert number in open_descriptors()
     resolver.close()

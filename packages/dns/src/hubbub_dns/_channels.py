@@ -52,11 +52,11 @@ _abandoned: list[Any] = []
 class Question:
     """One question, and how far its answer has come."""
 
-    __slots__ = ("_channel", "_flight", "_ttl", "chain", "deadline", "rtype")
+    __slots__ = ("_channel", "_ttl", "chain", "deadline", "flight", "rtype")
 
     def __init__(self, channel: Channel, flight: Flight[Answer]) -> None:
         self._channel = channel
-        self._flight = flight
+        self.flight = flight
         _, name, self.rtype = flight.key
         self.chain: tuple[str, ...] = (name,)
         self.deadline = monotonic() + channel.limit
@@ -64,11 +64,9 @@ class Question:
 
     def answered(self, result: Any, error: int | None) -> None:
         """Called from within c-ares, which is not to be called again from here."""
-        self._channel.answered(self, result, error)
-
-    def land(self, outcome: Answer | LookupFailed) -> None:
-        """Let those who wait have it."""
-        self._flight.land(outcome)
+        channel = self._channel
+        channel.held -= 1
+        channel.outcomes.append((self, result, error))
 
     def call_off(self) -> None:
         """Nobody waits for the answer any more."""
@@ -84,15 +82,16 @@ class Question:
 
     def _plain(self, records: list[Any]) -> Answer | None:
         """What comes of records that all answer the question, as most do; None if there are others or none."""
-        name, rtype, ttl = self.chain[-1].lower(), self.rtype, self._ttl
-        attribute = _VALUES[rtype]
-        values: list[str] = []
+        chain, rtype, ttl = self.chain, self.rtype, self._ttl
+        name = chain[-1].lower()
+        values = []
         for record in records:
             if record.type != rtype or record.name.lower() != name:
                 return None
-            values.append(getattr(record.data, attribute))
-            ttl = min(ttl, record.ttl)
-        return Answer(self.chain, tuple(dict.fromkeys(values)), ttl) if values else None
+            values.append(record.data.dname if rtype == PTR else record.data.addr)
+            if record.ttl < ttl:
+                ttl = record.ttl
+        return Answer(chain, tuple(dict.fromkeys(values)), ttl) if values else None
 
     def _follow(self, result: Any) -> Answer | LookupFailed | None:
         records = [
@@ -133,9 +132,10 @@ class Channel:
         self._unguarded: set[int] = set()
         self._taken = 0
         self._under_way: set[Question] = set()
-        self._held = 0
+        self.held = 0
         """Questions that c-ares has not done with, those that were called off included."""
-        self._outcomes: deque[tuple[Question, Any, int | None]] = deque()
+        self.outcomes: deque[tuple[Question, Any, int | None]] = deque()
+        """What c-ares has said and nobody was told yet."""
         self._asked: set[tuple[str, int]] = set()
         # The time doubles from one sending to the next.
         first = settings.timeout * settings.attempts / (2**_SENDINGS - 1)
@@ -163,7 +163,7 @@ class Channel:
         self._taken += 1
         self._under_way.add(question)
         self._send(question)
-        if self._outcomes:  # c-ares knew at once; whoever asks is not ready to hear it
+        if self.outcomes:  # c-ares knew at once; whoever asks is not ready to hear it
             self._loop.run_callback(self._deliver)
 
     def _send(self, question: Question) -> None:
@@ -171,11 +171,11 @@ class Channel:
         if key in self._asked or len(self._asked) >= _MAX_ASKED:
             self._forget_answers()
         self._asked.add(key)
-        self._held += 1
+        self.held += 1
         try:
             self._ares.query(key[0], question.rtype, callback=question.answered)
         except pycares.AresError as error:
-            self.answered(question, None, error.args[0])
+            question.answered(None, error.args[0])
 
     def _forget_answers(self) -> None:
         """c-ares has a cache of its own, without a switch; a change of servers empties it."""
@@ -184,14 +184,9 @@ class Channel:
         self._ares.servers = servers
         self._asked.clear()
 
-    def answered(self, question: Question, result: Any, error: int | None) -> None:
-        """c-ares has done with a question."""
-        self._held -= 1
-        self._outcomes.append((question, result, error))
-
     def _deliver(self) -> None:
         """After c-ares has done something: pass outcomes on, or ask for more."""
-        outcomes = self._outcomes
+        outcomes = self.outcomes
         while outcomes:
             question, result, error = outcomes.popleft()
             if question not in self._under_way:
@@ -200,19 +195,16 @@ class Channel:
             if outcome is None:
                 self._send(question)
             else:
-                self._finish(question, outcome)
-
-    def _finish(self, question: Question, outcome: Answer | LookupFailed) -> None:
-        self.call_off(question)
-        question.land(outcome)
+                self.call_off(question)
+                question.flight.land(outcome)
 
     def call_off(self, question: Question) -> None:
         """Nobody waits for the answer any more. c-ares goes on with the others, if there are any."""
         self._under_way.discard(question)
         if not self._under_way:
-            if self._held:
+            if self.held:
                 self._ares.cancel()
-            self._outcomes.clear()
+            self.outcomes.clear()
             self._taken = 0
             self._emptied(self)
 
@@ -220,7 +212,8 @@ class Channel:
         """Let c-ares send again what was lost, and end questions whose time is over. To be called now and then."""
         now = monotonic()
         for question in [question for question in self._under_way if question.deadline <= now]:
-            self._finish(question, _SILENCE)
+            self.call_off(question)
+            question.flight.land(_SILENCE)
         self._ares.process_fd(_NO_SOCKET, _NO_SOCKET)
         self._deliver()
 
@@ -263,7 +256,7 @@ class Channel:
         """Give everything back. Sockets are closed here, on the loop's thread; c-ares frees the rest on its own."""
         self._under_way.clear()
         self._ares.cancel()
-        self._outcomes.clear()
+        self.outcomes.clear()
         self._ares.close()
 
     def abandon(self) -> None:

@@ -18,7 +18,12 @@ from hubbub_dns._system import HostEntry
 
 __all__ = ["Finder", "Found"]
 
-_TYPES: dict[int, int] = {socket.AF_INET: A, socket.AF_INET6: AAAA}
+_TYPES: dict[tuple[int, ...], tuple[int, ...]] = {
+    (socket.AF_INET,): (A,),
+    (socket.AF_INET6,): (AAAA,),
+    (socket.AF_INET, socket.AF_INET6): (A, AAAA),
+    (socket.AF_INET6, socket.AF_INET): (AAAA, A),
+}
 _LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 
 T = TypeVar("T")
@@ -82,7 +87,7 @@ class Finder(Questions):
 
     # Addresses ------------------------------------------------------------------------------------------------------
 
-    def _find(self, name: str, families: Sequence[int]) -> Found:
+    def _find(self, name: str, families: tuple[int, ...]) -> Found:
         """A name's addresses.
 
         :raises LookupFailed: there are none.
@@ -97,7 +102,7 @@ class Finder(Questions):
             return self._in_servers(name, families)
         return self._by_plan(partial(self._in_hosts, name, families), partial(self._in_servers, name, families))
 
-    def _in_hosts(self, name: str, families: Sequence[int]) -> Found | None:
+    def _in_hosts(self, name: str, families: tuple[int, ...]) -> Found | None:
         hosts = self._hosts.get()
         if not hosts.has(name):
             return None
@@ -112,8 +117,8 @@ class Finder(Questions):
         addresses = {family: host.addresses for family, host in local.items()}
         return Found(first.canonical, tuple(first.aliases), addresses)
 
-    def _in_servers(self, name: str, families: Sequence[int]) -> Found:
-        full, answers = self._search(name, [_TYPES[family] for family in families])
+    def _in_servers(self, name: str, families: tuple[int, ...]) -> Found:
+        full, answers = self._search(name, _TYPES[families])
         chain = (full, *answers[0].chain[1:])
         addresses: dict[int, list[str]] = {}
         for answer in answers:
@@ -146,7 +151,7 @@ class Finder(Questions):
         if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
             ip = ip.ipv4_mapped
         settings = self._current_settings()
-        (outcome,) = self._ask(settings, ip.reverse_pointer, [PTR])
+        (outcome,) = self._ask(settings, ip.reverse_pointer, (PTR,))
         if isinstance(outcome, Answer):
             # What is no host name must not get into logs and access lists.
             names = [value for value in outcome.values if HOST_NAME.match(value)]
@@ -156,5 +161,8 @@ class Finder(Questions):
 
 
 def _is_localhost(name: str) -> bool:
-    lower = name.lower().rstrip(".")
+    lower = name.lower()
+    if "localhost" not in lower:
+        return False
+    lower = lower.rstrip(".")
     return lower == "localhost" or lower.endswith(".localhost")

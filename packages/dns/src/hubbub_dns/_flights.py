@@ -16,13 +16,15 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One question and those who wait for its answer."""
 
-    __slots__ = ("_flights", "_outcome", "_users", "_waiters", "asked", "context", "key", "task")
+    __slots__ = ("_flights", "_others", "_outcome", "_users", "_waiter", "asked", "context", "key", "task")
 
     def __init__(self, flights: Flights[T], key: Hashable, context: Any) -> None:
         self._flights = flights
         self._outcome: T | BaseException | None = None
         self._users = 0
-        self._waiters: list[Waiter] = []
+        self._waiter: Waiter | None = None
+        """The first to wait."""
+        self._others: list[Waiter] | None = None
         self.key: Any = key
         self.context = context
         """What else is to be known to ask it."""
@@ -48,19 +50,32 @@ class Flight(Generic[T]):
     def settle(self, outcome: T | BaseException) -> None:
         """Let those who wait go on."""
         self._outcome = outcome
-        for waiter in self._waiters:
+        if self._waiter is not None:
+            self._waiter.wake()
+        for waiter in self._others or ():
             waiter.wake()
 
     def outcome(self) -> T | BaseException:
         """Wait for the answer, or for the error instead of one (returned, since it is everybody's: not raised)."""
         while (outcome := self._outcome) is None:
-            waiter = Waiter()
-            self._waiters.append(waiter)
+            if self._waiter is not None:
+                self._wait_too()
+                continue
+            self._waiter = Waiter()
             try:
-                waiter.wait()
+                self._waiter.wait()
             finally:
-                self._waiters.remove(waiter)
+                self._waiter = None
         return outcome
+
+    def _wait_too(self) -> None:
+        others = self._others = self._others or []
+        waiter = Waiter()
+        others.append(waiter)
+        try:
+            waiter.wait()
+        finally:
+            others.remove(waiter)
 
 
 class Flights(Generic[T]):

@@ -102,23 +102,33 @@ class Questions:
             self._servers_changed()
         return self._settings
 
-    def _ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> list[Answer | BaseException]:
+    def _ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> Sequence[Answer | BaseException]:
         """All types of one absolute name at the same time: from the cache, or from the servers."""
-        origin, cache, lower = self._origin, self.cache, name.lower()
-        asked: list[Any] = []
-        for rtype in rtypes:
-            key = (origin, lower, rtype)
-            known = None if cache is None else cache.get(key)
-            asked.append(self._flights.join(key, settings) if known is None else known)
-        outcomes: list[Answer | BaseException] = []
+        if len(rtypes) != 1:
+            return self._ask_several(settings, name.lower(), rtypes)
+        # The usual case by itself: with thousands waiting, each list and cell that they hold costs.
+        one = self._join(settings, name.lower(), rtypes[0])
+        if type(one) is not Flight:
+            return (one,)
         try:
-            for one in asked:
-                outcomes.append(one.outcome() if type(one) is Flight else one)
+            return (one.outcome(),)
+        finally:
+            one.leave()
+
+    def _ask_several(self, settings: Settings, lower: str, rtypes: Sequence[int]) -> list[Answer | BaseException]:
+        asked = [self._join(settings, lower, rtype) for rtype in rtypes]
+        try:
+            return [one.outcome() if type(one) is Flight else one for one in asked]
         finally:
             for one in asked:
                 if type(one) is Flight:
                     one.leave()
-        return outcomes
+
+    def _join(self, settings: Settings, name: str, rtype: int) -> Any:
+        """What the cache has, or a flight that is to be left."""
+        key = (self._origin, name, rtype)
+        known = None if self.cache is None else self.cache.get(key)
+        return self._flights.join(key, settings) if known is None else known
 
     def _keep(self, key: _Key, outcome: Answer | BaseException) -> None:
         if self.cache is not None and isinstance(outcome, Answer):
@@ -140,18 +150,19 @@ class Questions:
         servfail: LookupFailed | None = None
         failed: LookupFailed | None = None
         searching = True
-        for candidate in names:
+        for number in range(len(names)):
+            candidate = names[number]
             if not searching and candidate != bare:
                 continue
             outcomes = self._ask(settings, candidate, rtypes) if HOST_NAME.match(candidate) else []
-            found = [outcome for outcome in outcomes if isinstance(outcome, Answer) and outcome.values]
+            found = [outcome for outcome in outcomes if type(outcome) is Answer and outcome.values]
             if found:
                 return candidate, found
             failed = worst(outcomes)
             if not failed.answered:
                 raise failed
             if candidate == bare:
-                foremost = failed if candidate is names[0] else None
+                foremost = None if number else failed
                 continue
             if failed.failure is Failure.NO_DATA:
                 nodata = failed

@@ -1,4 +1,4 @@
-"""Putting a question to one name server: over UDP, and over TCP when the reply does not fit."""
+"""Name servers, and putting a question to one over TCP, for replies that do not fit a datagram."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from hubbub import sleep
 from hubbub.io import Socket
 
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply
 
-__all__ = ["OpenSockets", "Server", "over_tcp", "over_udp", "sockaddr"]
+__all__ = ["OpenSockets", "Server", "over_tcp", "sockaddr"]
 
-_FLOOD = 64
-"""Foreign datagrams to throw away before others get a turn."""
-_MAX_DATAGRAM = 65_535
-_RESEND_GROWTH = 1.5
 _PORTS = {"tls": 853, "https": 443}
 
 
@@ -95,58 +90,6 @@ class OpenSockets:
         """Close all of them; who waits gets EBADF."""
         while self._sockets:
             self._sockets.pop().close()
-
-
-def over_udp(sockets: OpenSockets, server: Server, query: Query, timeout: float, resend: float) -> Reply:
-    """Ask over UDP, from a port of its own; only replies from the server's address and port come through.
-
-    What is no reply to this query, or broken, is ignored while the right one is awaited.
-
-    :param timeout: seconds in total.
-    :param resend: seconds after which the query is sent again the first time; each further time takes longer.
-    :raises TimeoutError: no reply came.
-    :raises OSError: the server cannot be reached.
-    """
-    deadline = monotonic() + timeout
-    wire = query.to_wire()
-    family, address = sockaddr(server)
-    with sockets.open(family, socket.SOCK_DGRAM) as sock:
-        sock.connect(address)
-        while True:
-            sock.send(wire)
-            pause = min(monotonic() + resend, deadline)
-            reply = _await_reply(sock, query, pause)
-            if reply is not None:
-                return reply
-            if pause >= deadline:
-                raise TimeoutError("timed out")
-            resend *= _RESEND_GROWTH
-
-
-def _await_reply(sock: Socket, query: Query, until: float) -> Reply | None:
-    """The reply, or None when it is late."""
-    ignored = 0
-    while (left := until - monotonic()) > 0:
-        if not ignored:
-            # Nothing can have come yet, so the first attempt to read is saved.
-            try:
-                sock.wait_readable(left)
-            except TimeoutError:
-                return None
-        sock.settimeout(left)
-        try:
-            wire = sock.recv(_MAX_DATAGRAM)
-        except TimeoutError:
-            return None
-        if query.matches(wire):
-            try:
-                return read_reply(wire)
-            except Malformed:
-                pass  # as if it had not come
-        ignored += 1
-        if ignored % _FLOOD == 0:
-            sleep(0)
-    return None
 
 
 def over_tcp(sockets: OpenSockets, server: Server, query: Query, timeout: float) -> Reply:

@@ -7,10 +7,11 @@ backwards only (RFC 9267). Only the types that make up addresses and host names 
 
 from __future__ import annotations
 
-import secrets
+import os
 import socket
 import struct
-from dataclasses import dataclass
+from array import array
+from typing import NamedTuple
 
 from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
 
@@ -23,6 +24,8 @@ _RECURSION_DESIRED = 0x0100
 _REPLY, _OPCODE, _TRUNCATED, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
 _HEADER = struct.Struct("!HHHHHH")
 _FIXED = struct.Struct("!HHIH")
+_LENGTHS = [bytes((length,)) for length in range(64)]
+_TAIL = struct.Struct("!HH")
 _OPT = b"\0" + _FIXED.pack(41, MAX_UDP, 0, 0)  # RFC 6891
 _MAX_HOPS = 127
 _FORMERR, _SERVFAIL, _NOTIMP, _REFUSED = 1, 2, 4, 5
@@ -37,16 +40,34 @@ class Malformed(Exception):
 def encode_name(name: str) -> bytes:
     """A host name as it goes over the wire."""
     labels = name.rstrip(".").encode("ascii").split(b".")
-    return b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+    return b"".join([_LENGTHS[len(label)] + label for label in labels]) + b"\0"
 
 
-@dataclass(frozen=True, slots=True)
+_random_ids = array("H")
+
+
+def _random_id() -> int:
+    """The operating system's random numbers, fetched many at a time."""
+    try:
+        return _random_ids.pop()
+    except IndexError:
+        _random_ids.frombytes(os.urandom(512))
+        return _random_ids.pop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _random_ids.__delitem__(slice(None)))  # the parent will use these
+
+
 class Query:
     """One question, with an unpredictable id (RFC 5452)."""
 
-    id: int
-    question: bytes
-    edns: bool
+    __slots__ = ("edns", "id", "question")
+
+    def __init__(self, id: int, question: bytes, edns: bool) -> None:
+        self.id = id
+        self.question = question
+        self.edns = edns
 
     @classmethod
     def make(cls, name: bytes, rtype: int, edns: bool) -> Query:
@@ -55,12 +76,13 @@ class Query:
         :param name: as it goes over the wire.
         :param edns: whether to allow more than 512 bytes over UDP.
         """
-        return cls(secrets.randbelow(0x10000), name + struct.pack("!HH", rtype, _IN), edns)
+        return cls(_random_id(), name + _TAIL.pack(rtype, _IN), edns)
 
     def to_wire(self) -> bytes:
         """The message."""
-        header = _HEADER.pack(self.id, _RECURSION_DESIRED, 1, 0, 0, int(self.edns))
-        return header + self.question + (_OPT if self.edns else b"")
+        if self.edns:
+            return _HEADER.pack(self.id, _RECURSION_DESIRED, 1, 0, 0, 1) + self.question + _OPT
+        return _HEADER.pack(self.id, _RECURSION_DESIRED, 1, 0, 0, 0) + self.question
 
     def matches(self, wire: bytes) -> bool:
         """Whether this is a reply to it: not one with another id or question, nor a query.
@@ -69,7 +91,7 @@ class Query:
         """
         if len(wire) < _HEADER.size:
             return False
-        ident, flags, questions, answers, *_ = _HEADER.unpack_from(wire)
+        ident, flags, questions, answers, _, _ = _HEADER.unpack_from(wire)
         if ident != self.id or not flags & _REPLY or flags & _OPCODE:
             return False
         if questions == 1:
@@ -78,8 +100,7 @@ class Query:
         return questions == answers == 0 and flags & _RCODE in _QUESTIONLESS
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """What a message says, as far as it matters here."""
 
     rcode: int
@@ -173,7 +194,13 @@ class _Names:
 
     def read(self, offset: int) -> tuple[str, int]:
         """The name at an offset, without trailing dot, and where it ends."""
-        name, _, end = self._read(offset, 0)
+        wire = self._wire
+        if wire[offset] >= 0xC0:
+            known = self._known.get((wire[offset] & 0x3F) << 8 | wire[offset + 1])
+            if known is not None:
+                return known[0], offset + 2
+        name, size, end = self._read(offset, 0)
+        self._known[offset] = name, size
         return name, end
 
     def _read(self, offset: int, hops: int) -> tuple[str, int, int]:

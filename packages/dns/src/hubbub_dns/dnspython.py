@@ -6,21 +6,21 @@ package: they come a thousand times as often, from anybody, and dnspython takes 
 
 from __future__ import annotations
 
-import errno
-import itertools
 import struct
 from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hubbub
+from hubbub.lowlevel import get_hub
 
-from hubbub_dns._answer import MAX_CHAIN, Answer, follow
+from hubbub_dns._answer import Answer
 from hubbub_dns._errors import Failure, LookupFailed, gai_error
 from hubbub_dns._flights import Flight
-from hubbub_dns._resolvconf import Settings
-from hubbub_dns._servers import OpenSockets, Server, over_tcp, over_udp
-from hubbub_dns._wire import Malformed, Query, Reply, encode_name
+from hubbub_dns._ports import Exchange
+from hubbub_dns._servers import Server
+from hubbub_dns._upstream import OURS, Upstream, answer_of
+from hubbub_dns._wire import Reply, encode_name
 from hubbub_dns.stub import StubResolver
 
 try:
@@ -34,16 +34,11 @@ except ImportError as error:
         f"the dnspython resolver needs dnspython: pip install 'hubbub-dns[dnspython]' ({error})"
     ) from error
 
-if TYPE_CHECKING:
-    from hubbub_dns._secure import SecureServers
-
 __all__ = ["Resolver"]
 
-_NOERROR, _FORMERR, _SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED = range(6)
-_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors that no other server will mend."""
-_FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
-"""Seconds; before a server's round trip is known, and in any case."""
+_NXDOMAIN = 3
+_TICK = 0.05
+"""Seconds between two looks at what was lost, while something is under way."""
 
 
 class Resolver(StubResolver):
@@ -57,23 +52,20 @@ class Resolver(StubResolver):
 
     def __init__(self, *args: Any, ssl_context: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._sockets = OpenSockets()
-        self._secure: SecureServers | None = None
-        self._ssl_context = ssl_context
+        self._upstream = Upstream(ssl_context)
+        self._clock: Any = None
 
     def close(self) -> None:
         """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
         super().close()
-        self._sockets.close()
-        if self._secure is not None:
-            self._secure.close()
+        self._stop_clock()
+        self._upstream.close()
 
     def reinit(self) -> None:
         """In the child after ``fork``: the parent's questions and connections are the parent's."""
         super().reinit()
-        self._sockets.close()
-        if self._secure is not None:
-            self._secure.close()
+        self._clock = None
+        self._upstream.abandon()
 
     def query(self, name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
         """The records of one type that a name has: MX, TXT, SRV and all others that dnspython reads.
@@ -98,7 +90,8 @@ class Resolver(StubResolver):
         known = self.cache.get(key) if self.cache is not None else None
         if known is None:
             try:
-                known = self._records(self._ask_all(settings, self.servers, wire, number))
+                servers = self._upstream.in_turn(settings, self.servers)
+                known = self._records(self._upstream.ask(settings, servers, wire, number))
             except LookupFailed as failed:
                 raise gai_error(failed.failure) from failed.__cause__
             if self.cache is not None:
@@ -127,99 +120,88 @@ class Resolver(StubResolver):
         return found.answer, monotonic() + found.minimum_ttl
 
     def _servers_changed(self) -> None:
-        self._without_edns: set[Server] = set()
-        self._round_trip: dict[Server, float] = {}
-        self._turn = itertools.count()
+        self._upstream.forget()
 
     def _begin(self, flight: Flight[Answer]) -> None:
-        _, name, rtype = flight.key
-        flight.task = hubbub.spawn(self._work, flight.context, self.servers, name, rtype, flight)
+        servers = self._upstream.in_turn(flight.context, self.servers)
+        task = flight.task = _Task(self._upstream, flight, servers)
+        task.begin()
+        if self._clock is None and task.exchange is not None:
+            self._clock = get_hub().loop.timer(_TICK, _TICK, ref=False)
+            self._clock.start(self._tick)
 
     def _stop(self, flight: Flight[Answer]) -> None:
-        flight.task.kill(block=False)
+        flight.task.stop()
 
-    def _work(
-        self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, flight: Flight[Answer]
-    ) -> None:
+    def _tick(self) -> None:
+        """Questions without an answer for a while go on in a greenlet."""
+        now, idle = monotonic(), True
+        for exchange in self._upstream.ports.under_way():
+            if exchange.listener is not None:
+                idle = False
+                if now >= exchange.started + exchange.resend:
+                    exchange.tell()
+        if idle:
+            self._stop_clock()
+
+    def _stop_clock(self) -> None:
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.close()
+
+
+class _Task:
+    """The asking of one question: no more than a datagram there and one back, if all goes well; else in a greenlet."""
+
+    __slots__ = ("_upstream", "exchange", "flight", "servers", "worker")
+
+    def __init__(self, upstream: Upstream, flight: Flight[Answer], servers: Sequence[Server]) -> None:
+        self._upstream = upstream
+        self.flight = flight
+        self.servers = servers
+        self.exchange: Exchange | None = None
+        self.worker: hubbub.Greenlet | None = None
+
+    def begin(self) -> None:
+        """Send the question to the first server."""
+        first = self.servers[0]
+        if not first.scheme and not self.flight.context.use_vc:
+            _, name, rtype = self.flight.key
+            try:
+                self.exchange = self._upstream.begin(first, encode_name(name), rtype, self._settled)
+                return
+            except OSError as error:
+                if error.errno in OURS:
+                    raise
+        self.worker = hubbub.spawn(self._work)
+
+    def _settled(self, exchange: Exchange) -> None:
+        """There is a reply, or none for a while."""
+        flight = self.flight
+        reply = self._upstream.finish(exchange)
+        if reply is not None:
+            _, name, rtype = flight.key
+            try:
+                answer, complete = answer_of(reply, (name,), rtype, float("inf"))
+            except LookupFailed as failed:
+                flight.land(failed)
+                return
+            if complete:
+                flight.land(answer)
+                return
+        self.worker = hubbub.spawn(self._work)
+
+    def _work(self) -> None:
+        flight = self.flight
+        _, name, rtype = flight.key
         try:
-            flight.land(self._look_up(settings, servers, name, rtype))
+            flight.land(self._upstream.look_up(flight.context, self.servers, name, rtype, self.exchange))
         except Exception as error:
             flight.land(error)  # raised by those who wait
 
-    def _look_up(self, settings: Settings, servers: Sequence[Server], name: str, rtype: int) -> Answer:
-        """The records of one absolute name. A CNAME whose target the server left out is asked for."""
-        chain: tuple[str, ...] = (name,)
-        ttl = float("inf")
-        while True:
-            reply = self._ask_all(settings, servers, encode_name(chain[-1]), rtype)
-            before = len(chain)
-            answer = follow(reply.records, chain, rtype, ttl, reply.rcode != _NXDOMAIN, reply.negative_ttl or 0.0)
-            if answer.failure is not Failure.NO_DATA or reply.negative_ttl is not None or len(answer.chain) == before:
-                return answer
-            chain, ttl = answer.chain, min(record.ttl for record in reply.records)
-            if len(chain) > MAX_CHAIN:
-                raise LookupFailed(Failure.NO_RECOVERY)
-
-    def _ask_all(self, settings: Settings, servers: Sequence[Server], name: bytes, rtype: int) -> Reply:
-        """Ask the servers in turn until one gives an answer.
-
-        :raises LookupFailed: none does.
-        """
-        if settings.rotate:
-            first = next(self._turn) % len(servers)
-            servers = [*servers[first:], *servers[:first]]
-        failed = LookupFailed(Failure.TRY_AGAIN, answered=False)
-        for _ in range(settings.attempts):
-            silent = False
-            for server in servers:
-                try:
-                    reply = self._ask_one(settings, server, name, rtype)
-                except OSError as error:
-                    if error.errno in _OURS:
-                        raise
-                    silent = True
-                    failed.__cause__ = error.with_traceback(None)
-                    continue
-                except Malformed as error:
-                    failed = LookupFailed(Failure.NO_RECOVERY)
-                    failed.__cause__ = error.with_traceback(None)
-                    continue
-                if reply.rcode in (_NOERROR, _NXDOMAIN):
-                    return reply
-                if reply.rcode in (_SERVFAIL, _NOTIMP, _REFUSED):
-                    failed = LookupFailed(Failure.TRY_AGAIN, servfail=reply.rcode == _SERVFAIL)
-                else:
-                    failed = LookupFailed(Failure.NO_RECOVERY)
-            if not silent:
-                break  # they will not think better of it at once
-        raise failed
-
-    def _ask_one(self, settings: Settings, server: Server, name: bytes, rtype: int) -> Reply:
-        """Ask one server: with EDNS unless it is known not to like that, and over TCP if the reply is too long."""
-        query = Query.make(name, rtype, edns=server not in self._without_edns)
-        reply = self._exchange(settings, server, query)
-        if reply.rcode in (_FORMERR, _NOTIMP) and query.edns:
-            self._without_edns.add(server)
-            reply = self._exchange(settings, server, Query.make(name, rtype, edns=False))
-        return reply
-
-    def _exchange(self, settings: Settings, server: Server, query: Query) -> Reply:
-        if server.scheme:
-            return self._ask_secure(server, query, settings.timeout)
-        if settings.use_vc:
-            return over_tcp(self._sockets, server, query, settings.timeout)
-        known = self._round_trip.get(server)
-        resend = _FIRST_RESEND if known is None else max(_LEAST_RESEND, 4 * known)
-        started = monotonic()
-        reply = over_udp(self._sockets, server, query, settings.timeout, resend)
-        taken = monotonic() - started
-        if taken < resend:  # it is known which sending was answered
-            self._round_trip[server] = taken if known is None else known + (taken - known) / 8  # as in RFC 6298
-        return over_tcp(self._sockets, server, query, settings.timeout) if reply.truncated else reply
-
-    def _ask_secure(self, server: Server, query: Query, timeout: float) -> Reply:
-        if self._secure is None:
-            from hubbub_dns._secure import SecureServers
-
-            self._secure = SecureServers(self._ssl_context)
-        return self._secure.ask(server, query, timeout)
+    def stop(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.worker is not None:
+            self.worker.kill(block=False)
+        if self.exchange is not None:
+            self.exchange.end()

@@ -114,7 +114,7 @@ class StubResolver(Finder, abc.Resolver):
             name = text(host)
         forms = forms_for(port, family, type, proto, number, whole)
         try:
-            found = self._find(name, list(forms))
+            found = self._find(name, tuple(forms))
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
         mapped = family == socket.AF_INET6

@@ -1,0 +1,250 @@
+"""Questions over UDP: the sockets that they go out from, and the replies that come back.
+
+Each socket has a random port and is connected to one server, so that the kernel keeps other senders away. At most
+so many questions under way share a port, told apart by their ids; when none is left the port is given up. No greenlet
+is needed for a question: the loop calls when a datagram is there.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+from hubbub.abc import READ
+from hubbub.lowlevel import Waiter, closing, get_hub
+
+from hubbub_dns._servers import Server, sockaddr
+from hubbub_dns._wire import Malformed, Query, Reply, read_reply
+
+__all__ = ["Exchange", "Ports"]
+
+_PER_PORT = 32
+"""Questions that go out from one port before there is a new one."""
+_PER_TURN = 64
+"""Datagrams to read before others get a turn."""
+_MAX_DATAGRAM = 65_535
+_RESEND_GROWTH = 1.5
+
+_buffer = memoryview(bytearray(_MAX_DATAGRAM))
+"""What is read is copied at once."""
+
+
+class Exchange:
+    """A query that was sent to a server, and what came back.
+
+    :param resend: seconds after which the query is to be sent again the first time; each further time takes longer.
+    :param listener: called once, on the hub, when there is an outcome; it must not wait.
+    """
+
+    __slots__ = ("_port", "_waiter", "listener", "outcome", "query", "resend", "server", "started")
+
+    def __init__(
+        self, port: _Port, query: Query, resend: float, listener: Callable[[Exchange], None] | None = None
+    ) -> None:
+        self._port = port
+        self._waiter: Waiter | None = None
+        self.listener = listener
+        self.outcome: Reply | OSError | None = None
+        self.query = query
+        self.resend = resend
+        self.server = port.server
+        self.started = monotonic()
+
+    def settle(self, outcome: Reply | OSError) -> None:
+        """A reply to the query has come, or the server cannot be reached."""
+        self.outcome = outcome
+        if self.listener is not None:
+            self.tell()
+        elif self._waiter is not None:
+            self._waiter.wake()
+
+    def tell(self) -> None:
+        """Call the listener, which is not called again."""
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            listener(self)
+
+    def end(self) -> None:
+        """Nobody waits for the reply any more. Harmless when it has come."""
+        self.listener = None
+        self._port.drop(self)
+
+    def wait(self, timeout: float) -> Reply:
+        """Wait for the reply; send the query again now and then.
+
+        :param timeout: seconds since the query was first sent.
+        :raises TimeoutError: no reply came.
+        :raises OSError: the server cannot be reached.
+        """
+        self.listener = None
+        deadline = self.started + timeout
+        again = self.started + self.resend
+        try:
+            while self.outcome is None:
+                now = monotonic()
+                if now >= deadline:
+                    raise TimeoutError("timed out")
+                if now >= again:
+                    self._port.send(self.query)
+                    self.resend *= _RESEND_GROWTH
+                    again = now + self.resend
+                self._waiter = Waiter()
+                try:
+                    self._waiter.wait(min(again, deadline) - now)
+                finally:
+                    self._waiter = None
+        finally:
+            self.end()
+        if isinstance(self.outcome, OSError):
+            raise self.outcome
+        return self.outcome
+
+
+class Ports:
+    """The sockets that are open. Belongs to one hub."""
+
+    def __init__(self) -> None:
+        self._open: set[_Port] = set()
+        self._filling: dict[Server, _Port] = {}
+
+    def begin(
+        self,
+        server: Server,
+        name: bytes,
+        rtype: int,
+        *,
+        edns: bool,
+        resend: float,
+        listener: Callable[[Exchange], None] | None = None,
+    ) -> Exchange:
+        """Send a question.
+
+        :raises OSError: the server cannot be reached, or there is no socket.
+        """
+        port = self._filling.get(server)
+        if port is None or port.taken >= _PER_PORT:
+            port = self._filling[server] = _Port(server, self._gone)
+            self._open.add(port)
+        query = Query.make(name, rtype, edns)
+        while query.id in port.pending:
+            query = Query.make(name, rtype, edns)
+        exchange = Exchange(port, query, resend, listener)
+        port.begin(exchange)
+        return exchange
+
+    def under_way(self) -> Iterator[Exchange]:
+        """All exchanges without an outcome; more may begin and end meanwhile."""
+        for port in list(self._open):
+            yield from list(port.pending.values())
+
+    def _gone(self, port: _Port) -> None:
+        self._open.discard(port)
+        if self._filling.get(port.server) is port:
+            del self._filling[port.server]
+
+    def close(self) -> None:
+        """Close all of them; who waits gets EBADF."""
+        for port in list(self._open):
+            port.fail(OSError(errno.EBADF, "the resolver was closed"))
+
+    def abandon(self) -> None:
+        """In the child after ``fork``: the loop that watched the sockets is the parent's."""
+        for port in self._open:
+            port.abandon()
+        self._open.clear()
+        self._filling.clear()
+
+
+class _Port:
+    """One socket.
+
+    :param gone: called with the port when it is closed.
+    """
+
+    def __init__(self, server: Server, gone: Callable[[_Port], None]) -> None:
+        self.server = server
+        self.taken = 0
+        """How many questions have gone out from it."""
+        self.pending: dict[int, Exchange] = {}
+        """By id."""
+        self._gone = gone
+        family, address = sockaddr(server)
+        self._sock = _socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._sock.setblocking(False)
+            self._sock.connect(address)
+        except BaseException:
+            self._sock.close()
+            raise
+        self._watcher = get_hub().loop.io(self._sock.fileno(), READ)
+        self._watcher.start(self._ready)
+
+    def begin(self, exchange: Exchange) -> None:
+        """Send a question for the first time."""
+        self.taken += 1
+        self.pending[exchange.query.id] = exchange
+        try:
+            self.send(exchange.query)
+        except OSError as error:
+            self.drop(exchange)
+            self.fail(error)
+            raise
+
+    def send(self, query: Query) -> None:
+        """Send a question."""
+        try:
+            self._sock.send(query.to_wire())
+        except BlockingIOError:
+            pass  # as if it was lost on the way
+
+    def drop(self, exchange: Exchange) -> None:
+        """Expect no reply any more."""
+        if self.pending.pop(exchange.query.id, None) is not None and not self.pending:
+            self._close()
+
+    def _ready(self) -> None:
+        receive, pending = self._sock.recv_into, self.pending
+        for _ in range(_PER_TURN):
+            try:
+                wire = bytes(_buffer[: receive(_buffer)])
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self.fail(error)
+                return
+            exchange = pending.get(int.from_bytes(wire[:2]))
+            if exchange is None or not exchange.query.matches(wire):
+                continue
+            try:
+                reply = read_reply(wire)
+            except Malformed:
+                continue  # as if it had not come
+            self.drop(exchange)
+            exchange.settle(reply)
+            if not pending:
+                return
+
+    def fail(self, error: OSError) -> None:
+        """The server cannot be reached: the questions under way have this outcome."""
+        failed = list(self.pending.values())
+        self.pending.clear()
+        self._close()
+        for exchange in failed:
+            exchange.settle(OSError(*error.args))
+
+    def _close(self) -> None:
+        if self._sock.fileno() < 0:
+            return
+        self._watcher.close()
+        del self._watcher  # it refers to this object
+        closing(self._sock.fileno())
+        self._sock.close()
+        self._gone(self)
+
+    def abandon(self) -> None:
+        """In the child after ``fork``."""
+        self._sock.close()
+        self.pending.clear()
