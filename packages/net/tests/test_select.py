@@ -8,6 +8,7 @@ import select as stdlib
 import socket as plain
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -347,3 +348,109 @@ class TestEpoll:
         with stdlib.epoll() as theirs, select.epoll.fromfd(os.dup(theirs.fileno())) as ours:
             theirs.register(pair[0], stdlib.EPOLLOUT)
             assert ours.poll(5) == [(pair[0].fileno(), stdlib.EPOLLOUT)]
+
+
+def tcp_pair() -> Pair:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        return one, listener.accept()[0]
+
+
+# Sockets that the loop knows ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", ["poller", "reader"])
+@pytest.mark.parametrize("as_numbers", [True, False])
+def test_a_poller_takes_no_event_from_readers(hub: Hub, first: str, as_numbers: bool) -> None:
+    """A greenlet that polls a socket and one that reads it both go on when something comes, in either order."""
+    pairs = [tcp_pair() for _ in range(3)]
+    poller = select.poll()
+    try:
+        for one, _ in pairs:
+            poller.register(one.fileno() if as_numbers else one, select.POLLIN)
+        for number in range(6):
+            one, other = pairs[number % 3]
+            calls: list[Any] = [poller.poll, partial(one.recv, 1)]
+            if first == "reader":
+                calls.reverse()
+            waiting = [hubbub.spawn(call) for call in calls]
+            hubbub.sleep(0.001)
+            other.send(b"xy")  # one for the reader, and one that the poller finds, whoever is first
+            done = {type(result): result for result in (each.get(timeout=5) for each in waiting)}
+            assert done == {bytes: b"x", list: [(one.fileno(), select.POLLIN)]}
+            assert one.recv(1) == b"y"
+    finally:
+        for one, other in pairs:
+            one.close()
+            other.close()
+
+
+def test_what_a_poller_was_told_is_there_for_a_later_reader(hub: Hub) -> None:
+    """A read that begins after a poller was woken, or has given up, finds what has come."""
+    pairs = [tcp_pair() for _ in range(3)]
+    one, other = pairs[0]
+    try:
+        for round_ in range(20):
+            waiting = hubbub.spawn(select.select, [pair[0] for pair in pairs], [], [])
+            hubbub.sleep(0.001)
+            other.send(b"x")
+            if round_ % 2:
+                while not waiting.dead:
+                    hubbub.sleep(0)
+            else:
+                hubbub.sleep(0.001)
+                waiting.kill()
+            assert hubbub.spawn(one.recv, 10).get(timeout=5) == b"x"
+    finally:
+        for pair in pairs:
+            pair[0].close()
+            pair[1].close()
+
+
+@pytest.mark.parametrize("closer", ["greenlet", "thread"])
+def test_a_polled_socket_that_is_closed_is_forgotten(hub: Hub, closer: str) -> None:
+    """The descriptor's next owner is polled anew, whoever closed the one before."""
+    for _ in range(3):
+        pairs = [tcp_pair() for _ in range(3)]
+        poller = select.poll()
+        for one, _ in pairs:
+            poller.register(one, select.POLLIN)
+        assert poller.poll(1) == []
+        for pair in pairs:
+            for sock in pair:
+                if closer == "thread":
+                    hub.threadpool.spawn(sock.close).get()
+                else:
+                    sock.close()
+        hubbub.sleep(0.001)
+        assert {bits for _, bits in poller.poll(1)} <= {select.POLLNVAL}
+
+
+def test_sockets_and_others_are_polled_together(hub: Hub) -> None:
+    """Sockets, pipes and urgent data are waited for in one call."""
+    one, other = tcp_pair()
+    reading, writing = os.pipe()
+    poller = select.poll()
+    try:
+        poller.register(one)  # with urgent data, and for writing
+        assert poller.poll(1000) == [(one.fileno(), select.POLLOUT)]
+        poller.modify(one, select.POLLIN | select.POLLPRI)
+        poller.register(reading, select.POLLIN)
+        for send, expected in (
+            (partial(os.write, writing, b"x"), [(reading, select.POLLIN)]),
+            (partial(other.send, b"x"), [(one.fileno(), select.POLLIN)]),
+            (partial(other.send, b"!", plain.MSG_OOB), [(one.fileno(), select.POLLPRI)]),
+        ):
+            waiting = hubbub.spawn(poller.poll)
+            hubbub.sleep(0.001)
+            send()
+            assert waiting.get(timeout=5) == expected
+            if expected == [(reading, select.POLLIN)]:
+                os.read(reading, 1)
+            elif expected == [(one.fileno(), select.POLLIN)]:
+                one.recv(1)
+    finally:
+        for fd in (reading, writing):
+            os.close(fd)
+        one.close()
+        other.close()

@@ -14,13 +14,15 @@ from typing import Any
 
 from hubbub.abc import READ, WRITE
 from hubbub.hub import get_hub, sleep
-from hubbub.lowlevel import Waiter, closing, getcurrent, wait_readable, wait_writable
+from hubbub.io import Socket
+from hubbub.lowlevel import Direction, Waiter, closing, getcurrent, wait_readable, wait_writable
 
 __all__ = ["Deadline", "give_way", "ready_now", "wait_any", "wait_nested"]
 
 _epoll: Any = getattr(select, "epoll", None)
 _poll: Any = getattr(select, "poll", None)
 _select = select.select
+_wait_readable = Socket.wait_readable
 _CANNOT_WAIT = frozenset({errno.EBADF, errno.EPERM})
 """Closed, or a file that is always ready."""
 
@@ -64,12 +66,19 @@ def give_way() -> bool:
     return due
 
 
-def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mapping[int, int] | None = None) -> bool:
+def wait_any(
+    interests: Mapping[int, int],
+    timeout: float | None,
+    others: Mapping[int, int] | None = None,
+    sockets: Mapping[int, Any] | None = None,
+) -> bool:
     """Wait for an event of any descriptor, or for one of them to be closed. It may be a false alarm: look again.
 
-    :param interests: for each descriptor :data:`~hubbub.abc.READ`, :data:`~hubbub.abc.WRITE` or both.
+    :param interests: for each descriptor :data:`~hubbub.abc.READ`, :data:`~hubbub.abc.WRITE` or both. None of them was
+        ready just now.
     :param others: for each descriptor bits of :manpage:`poll(2)` that the loop does not know, such as urgent data.
         Ignored where there is no :manpage:`epoll(7)`.
+    :param sockets: descriptors that are those of a :class:`hubbub.io.Socket`, with a weak reference to it.
     :param timeout: seconds, or None for no limit.
     :returns: False when the time ran out first.
     """
@@ -79,13 +88,46 @@ def wait_any(interests: Mapping[int, int], timeout: float | None, others: Mappin
             return _wait_one(fd, events, timeout)
     if _epoll is None:
         return _wait_watching(interests, timeout)
-    masks = {
-        fd: (select.EPOLLIN if events & READ else 0) | (select.EPOLLOUT if events & WRITE else 0)
-        for fd, events in interests.items()
-    }
-    for fd, bits in (others or {}).items():
-        masks[fd] = masks.get(fd, 0) | bits
-    return _wait_polling(masks, timeout)
+    if sockets and not _get_to_know(interests, sockets):
+        return True
+    loop = get_hub().loop
+    directions: list[Direction] = []
+    masks = dict(others or {})
+    for fd, events in interests.items():
+        handle = loop.handles.get(fd)
+        # A descriptor that is registered for good belongs to somebody who tells when it is closed.
+        if handle is not None and not handle.foreign and (handle.read.armed or handle.write.armed):
+            if events & READ:
+                directions.append(handle.read)
+            if events & WRITE:
+                directions.append(handle.write)
+        else:
+            bits = (select.EPOLLIN if events & READ else 0) | (select.EPOLLOUT if events & WRITE else 0)
+            masks[fd] = masks.get(fd, 0) | bits
+    if masks:
+        return _wait_polling(masks, directions, timeout)
+    return _wait_directions(directions, timeout)
+
+
+def _get_to_know(interests: Mapping[int, int], sockets: Mapping[int, Any]) -> bool:
+    """Let the loop register sockets that are not yet. They stay registered, so the next wait for them costs no call.
+
+    :returns: False if others could run meanwhile, so that it is time to look again.
+    """
+    handles = get_hub().loop.handles
+    waited = False
+    for fd in interests:
+        handle = handles.get(fd)
+        if fd not in sockets or (handle is not None and (handle.read.armed or handle.write.armed)):
+            continue
+        sock = sockets[fd]()
+        if sock is not None and sock.fileno() == fd:
+            waited = True
+            try:
+                _wait_readable(sock, 0.0)
+            except (TimeoutError, OSError):
+                continue  # who looks again will see
+    return not waited
 
 
 def _wait_one(fd: int, events: int, timeout: float | None) -> bool:
@@ -122,7 +164,7 @@ class _Closing:
         self.descriptor_closed = closed
 
 
-def _wait_polling(masks: Mapping[int, int], timeout: float | None) -> bool:
+def _wait_polling(masks: Mapping[int, int], directions: list[Direction], timeout: float | None) -> bool:
     """By a poller of the kernel's for this wait alone: that costs a fraction of so many watchers."""
     loop = get_hub().loop
     poller = _epoll()
@@ -142,7 +184,9 @@ def _wait_polling(masks: Mapping[int, int], timeout: float | None) -> bool:
             else:
                 handle.watchers.append(notice)
             handles.append(handle)
-        return wait_nested(poller.fileno(), timeout)
+        if not directions:
+            return wait_nested(poller.fileno(), timeout)
+        return _wait_directions([*directions, loop.handle(poller.fileno()).read], timeout)
     except OSError as error:
         if error.errno not in _CANNOT_WAIT:
             raise
@@ -154,6 +198,46 @@ def _wait_polling(masks: Mapping[int, int], timeout: float | None) -> bool:
                 handle.watchers = handle.watchers or None
         closing(poller.fileno())
         poller.close()
+
+
+def _wait_directions(directions: list[Direction], timeout: float | None) -> bool:
+    """By a place in the queue of each."""
+    loop = get_hub().loop
+    waiter = Waiter()
+
+    def happened() -> None:
+        if not waiter.done:
+            waiter.wake()
+
+    try:
+        for direction in directions:
+            if not direction.armed:
+                loop.arm_direction(direction)
+            if direction.waiter is None:
+                direction.waiter = happened
+            else:
+                direction.queue(happened)
+        return waiter.wait(timeout)
+    except OSError as error:
+        if error.errno not in _CANNOT_WAIT:
+            raise
+        return True
+    finally:
+        for direction in directions:
+            _leave(direction, happened)
+
+
+def _leave(direction: Direction, happened: Callable[[], None]) -> None:
+    """Leave the queue. Who has had the event has not used it up: it is for the next reader or writer."""
+    others = direction.others
+    if direction.waiter is happened:
+        direction.waiter = others.pop(0) if others else None
+    elif others is not None and happened in others:
+        others.remove(happened)
+    else:
+        direction.ready = True
+        if direction.waiter is not None and not direction.handle.level:
+            direction.fire()
 
 
 def wait_nested(fd: int, timeout: float | None) -> bool:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import select as _stdlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from hubbub.abc import READ, WRITE
+from hubbub.io import Socket
 from hubbub.lowlevel import closing
 
 from hubbub_net import _ahead
@@ -85,9 +87,10 @@ def select(
             fd = _number(member)
             interests[fd] = interests.get(fd, 0) | bit
     others = {_number(member): _POLLPRI for member in urgent}
+    sockets = {member.fileno(): ref(member) for member in (*reading, *writing) if isinstance(member, Socket)}
     deadline = Deadline(timeout)
     while True:
-        in_time = wait_any(interests, deadline.left(), others)
+        in_time = wait_any(interests, deadline.left(), others, sockets)
         found = _look(reading, writing, urgent)
         if not in_time or any(found):
             return found
@@ -116,6 +119,9 @@ if _poll is not None:
 
         _poll: Any
         _masks: dict[int, int]
+        _interests: dict[int, int]
+        _others: dict[int, int]
+        _sockets: dict[int, Any]
         _polling: bool
 
         def __init__(self) -> None:
@@ -126,13 +132,18 @@ if _poll is not None:
             new = cls.__new__(cls)
             new._poll = _poll()
             new._masks = {}
+            new._interests = {}
+            new._others = {}
+            new._sockets = {}
             new._polling = False
             return new
 
         def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT, /) -> None:
             """Add a descriptor, or change what is wanted of it."""
             self._poll.register(fd, eventmask)
-            self._masks[_number(fd)] = eventmask
+            self._want(_number(fd), eventmask)
+            if isinstance(fd, Socket):
+                self._sockets[fd.fileno()] = ref(fd)
 
         def modify(self, fd: Any, eventmask: int, /) -> None:
             """Change what is wanted of a descriptor.
@@ -140,7 +151,7 @@ if _poll is not None:
             :raises FileNotFoundError: it was not registered.
             """
             self._poll.modify(fd, eventmask)
-            self._masks[_number(fd)] = eventmask
+            self._want(_number(fd), eventmask)
 
         def unregister(self, fd: Any, /) -> None:
             """Remove a descriptor.
@@ -148,7 +159,10 @@ if _poll is not None:
             :raises KeyError: it was not registered.
             """
             self._poll.unregister(fd)
-            del self._masks[_number(fd)]
+            number = _number(fd)
+            del self._masks[number]
+            for known in (self._interests, self._others, self._sockets):
+                known.pop(number, None)
 
         def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
             """(descriptor, events) pairs.
@@ -180,21 +194,20 @@ if _poll is not None:
                 return found
             deadline = Deadline(timeout)
             while True:
-                in_time = wait_any(*self._wanted(deadline.left()))
+                in_time = wait_any(self._interests, deadline.left(), self._others, self._sockets)
                 found = self._look()
                 if not in_time or found:
                     return found
 
-        def _wanted(self, timeout: float | None) -> tuple[dict[int, int], float | None, dict[int, int]]:
-            interests = {}
-            others = {}
-            for fd, mask in self._masks.items():
-                bits = (READ if mask & _POLLIN else 0) | (WRITE if mask & _POLLOUT else 0)
-                if bits:
-                    interests[fd] = bits
-                if mask & ~(_POLLIN | _POLLOUT) or not bits:
-                    others[fd] = mask & ~(_POLLIN | _POLLOUT)
-            return interests, timeout, others
+        def _want(self, fd: int, mask: int) -> None:
+            self._masks[fd] = mask
+            self._interests.pop(fd, None)
+            self._others.pop(fd, None)
+            bits = (READ if mask & _POLLIN else 0) | (WRITE if mask & _POLLOUT else 0)
+            if bits:
+                self._interests[fd] = bits
+            if mask & ~(_POLLIN | _POLLOUT) or not bits:
+                self._others[fd] = mask & ~(_POLLIN | _POLLOUT)
 
     def poll() -> _Poll:
         """:func:`select.poll`: level-triggered events of any number of descriptors."""

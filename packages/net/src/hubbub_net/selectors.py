@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import selectors as _stdlib
 from typing import Any
+from weakref import ref
 
 from hubbub.abc import READ, WRITE
+from hubbub.io import Socket
 from hubbub.lowlevel import closing
 
 from hubbub_net import _ahead
@@ -65,11 +67,14 @@ class _Cooperative(_stdlib.BaseSelector):
 
     def _wait(self, timeout: float | None) -> bool:
         interests = {}
+        sockets = {}
         for key in self.get_map().values():
+            if isinstance(key.fileobj, Socket):
+                sockets[key.fd] = ref(key.fileobj)
             interests[key.fd] = (READ if key.events & _stdlib.EVENT_READ else 0) | (
                 WRITE if key.events & _stdlib.EVENT_WRITE else 0
             )
-        return wait_any(interests, timeout)
+        return wait_any(interests, timeout, None, sockets)
 
 
 class _Nested(_Cooperative):
