@@ -425,7 +425,9 @@ def test_factory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["site_app:app", "--loop", "nonsense", "--no-monkey"], "nonsense"),
         (["site_app:app", "-b", "nonsense", "--no-monkey"], "nonsense"),
-        (["site_app:app", "--certfile", "/nonsense", "--no-monkey"], "No such file"),
+        (["site_app:app", "--certfile", "/nonsense", "--no-monkey"], "'/nonsense': [Errno 2] No such file"),
+        (["site_app:app", "--certfile", "site_app.py", "--no-monkey"], "cannot use the certificate 'site_app.py'"),
+        (["site_app.py:app", "--no-monkey"], "leave the .py out"),
         (["no_such_module_here:app", "--no-monkey"], "no_such_module_here"),
     ],
 )
@@ -439,6 +441,26 @@ def test_errors_are_one_line(
     said = capsys.readouterr().err
     assert text in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("--workers", "0", "a whole number from 1 up, not '0'"),
+        ("--workers", "two", "a whole number from 1 up, not 'two'"),
+        ("--backlog", "-1", "a whole number from 0 up, not '-1'"),
+        ("--stop-seconds", "-1", "a number of seconds from 0 up, not '-1'"),
+        ("--stop-seconds", "nan", "a number of seconds from 0 up, not 'nan'"),
+        ("--request-line", "1.5", "a whole number above 0, not '1.5'"),
+        ("--header-seconds", "0", "a number above 0 or none, not '0'"),
+        ("--linger-seconds", "none", "a number above 0, not 'none'"),
+    ],
+)
+def test_bad_numbers(capsys: pytest.CaptureFixture[str], option: str, value: str, text: str) -> None:
+    """A number that makes no sense is refused with what would make sense."""
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["site_app:app", f"{option}={value}"])
+    assert text in capsys.readouterr().err
 
 
 def test_port_in_use(start: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import hubbub
 import pytest
+from hubbub.event import Event
 from hubbub.io import Socket
 from hubbub_server import DatagramServer
 
@@ -51,6 +52,22 @@ def test_unix_datagrams(hub: Any, tmp_path: Path) -> None:
         with DatagramServer(f"unix:{path}", lambda data, sender: server.sendto(data.upper(), sender)) as server:
             client.sendto(b"hello", path)
             assert client.recvfrom(100) == (b"HELLO", path)
+
+
+def test_long_unix_datagrams(hub: Any, tmp_path: Path) -> None:
+    """A datagram of a UNIX socket, which may be longer than one of IP, arrives whole."""
+    path = str(tmp_path / "server")
+    seen: list[int] = []
+    done = Event()
+
+    def handle(data: bytes, sender: Any) -> None:
+        seen.append(len(data))
+        done.set()
+
+    with Socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client, DatagramServer(f"unix:{path}", handle):
+        client.sendto(b"x" * 150_000, path)
+        assert done.wait(10)
+    assert seen == [150_000]
 
 
 def test_one_failure_is_one(hub: Any, failures: Any, client: Any) -> None:

@@ -114,7 +114,8 @@ def test_addresses(hub: Any, written: Any, family: int, address: Any) -> None:
         ("nonsense", ValueError), ("127.0.0.1", ValueError), ("::1:80", ValueError), ("[::1]", ValueError),
         ("x:65536", ValueError), ("x:-1", ValueError), ("x: 80", ValueError), ("x:80\n", ValueError), ("", ValueError),
         ("unix:", ValueError), (65536, ValueError), (-1, ValueError), (("x",), ValueError), ((1, 80), ValueError),
-        (("x", None), ValueError), (True, TypeError), (None, TypeError), (b"x:80", TypeError), (["x", 80], TypeError),
+        (("x", None), ValueError), (("x", "y"), ValueError), (True, TypeError), (None, TypeError), (b"x:80", TypeError),
+        (["x", 80], TypeError),
     ],
 )  # fmt: skip
 def test_bad_addresses(hub: Any, written: Any, kind: type[Exception]) -> None:
@@ -214,10 +215,10 @@ def test_spawn_forms(hub: Any, connect: Any, spawn: Any) -> None:
         client.sock.close()
 
 
-@pytest.mark.parametrize("spawn", ["other", 1.5, True, object()], ids=repr)
-def test_bad_spawn(spawn: object) -> None:
-    """A spawn policy that means nothing is refused."""
-    with pytest.raises(TypeError):
+@pytest.mark.parametrize("spawn", ["other", 1.5, True, object(), 0, -1], ids=repr)
+def test_bad_spawn(hub: Any, spawn: object) -> None:
+    """A spawn policy that means nothing, or with which nobody would be served, is refused."""
+    with pytest.raises((TypeError, ValueError), match="spawn"):
         StreamServer(("127.0.0.1", 0), echo, spawn=spawn)
 
 

@@ -30,9 +30,10 @@ def find_application(name: str, factory: bool = False) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(error.name + ".")):
+            hint = "; leave the .py out" if module_name.endswith(".py") else ""
             raise ApplicationError(
                 f"no module {error.name!r} in {here} or on sys.path; the application is written module:attribute,"
-                f" and this is {name!r}"
+                f" and this is {name!r}{hint}"
             ) from None
         raise
     except (ValueError, TypeError):

@@ -69,7 +69,7 @@ def _of_text(address: str) -> tuple[int, Address]:
 
 
 def _port(port: Any, address: Any) -> int:
-    number = int(port) if isinstance(port, (int, str)) else -1
+    number = int(port) if isinstance(port, int) or (isinstance(port, str) and _PORT.fullmatch(port)) else -1
     if not 0 <= number <= 65535:
         raise ValueError(f"a port is 0 to 65535; cannot use {address!r}")
     return number

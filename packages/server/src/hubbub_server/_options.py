@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 from typing import Any
 
 from hubbub_server.http.accesslog import FORMATS
@@ -59,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="make the standard library cooperative first (default: if hubbub-monkey is installed)",
     )
     parser.add_argument("--reload", action="store_true", help="start anew when a module changes; for development")
-    parser.add_argument("--stop-seconds", type=float, default=30.0, help="time for requests to end (default: 30)")
+    parser.add_argument("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
     parser.add_argument("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
     parser.add_argument("--log-format", choices=sorted(FORMATS), default="common")
     parser.add_argument("--error-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
@@ -86,16 +87,24 @@ def limits_of(options: argparse.Namespace) -> Limits:
 
 
 def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("a number from 0 up")
-    return number
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a whole number from 0 up, not {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a number from 1 up")
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 up, not {text!r}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0.0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0 up, not {text!r}")
     return number
 
 
@@ -109,10 +118,15 @@ def _limit_type(annotation: str) -> Any:
     def read(text: str) -> Any:
         if "None" in annotation and text.lower() == "none":
             return None
-        number = make(text)
-        if not number > 0:
-            raise argparse.ArgumentTypeError("a number above 0")
+        try:
+            number = make(text)
+        except ValueError:
+            number = 0
+        if not 0 < number < math.inf:
+            kind = "whole number" if make is int else "number"
+            raise argparse.ArgumentTypeError(
+                f"a {kind} above 0{' or none' if 'None' in annotation else ''}, not {text!r}"
+            )
         return number
 
-    read.__name__ = "limit"
     return read

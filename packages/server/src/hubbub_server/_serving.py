@@ -40,7 +40,12 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     context.sslsocket_class = cooperative()
     context.set_alpn_protocols(["http/1.1"])
     context.set_ciphers(_CIPHERS)
-    context.load_cert_chain(certfile, keyfile)
+    try:
+        context.load_cert_chain(certfile, keyfile)
+    except OSError as error:
+        # OpenSSL's own words name no file, and often nothing else.
+        files = repr(certfile) if keyfile is None else f"{certfile!r} with the key {keyfile!r}"
+        raise OSError(f"cannot use the certificate {files}: {error}") from error
     return context
 
 

@@ -113,6 +113,7 @@ class BaseServer:
         """Set how handlers run; see the class.
 
         :raises TypeError: not one of the forms.
+        :raises ValueError: a number below 1, with which nobody would be served.
         """
         self.pool = None
         self._spawn: Callable[..., Any] | None
@@ -123,6 +124,8 @@ class BaseServer:
         elif isinstance(spawn, int) and not isinstance(spawn, bool):
             from hubbub.pool import Pool
 
+            if spawn < 1:
+                raise ValueError(f"spawn={spawn} would serve nobody; give the number of handlers that may run at once")
             self.pool = Pool(spawn)
             self._spawn = self.pool.spawn
         elif hasattr(spawn, "spawn"):

@@ -15,6 +15,10 @@ __all__ = ["DatagramServer"]
 
 _LONGEST = 65535
 """No datagram of IP is longer, in bytes."""
+_LONGEST_UNIX = 262144
+"""Nor is one of a UNIX socket, unless its sender has made its buffer longer than an ordinary user may."""
+
+_INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 class DatagramServer(BaseServer):
@@ -55,7 +59,7 @@ class DatagramServer(BaseServer):
 
     def do_read(self) -> tuple[Any, ...] | None:
         """Receive one datagram."""
-        return self.socket.recvfrom(_LONGEST)
+        return self.socket.recvfrom(_LONGEST if self.family in _INTERNET else _LONGEST_UNIX)
 
     def sendto(self, *args: Any) -> int:
         """:meth:`socket.socket.sendto` from the server's socket.
