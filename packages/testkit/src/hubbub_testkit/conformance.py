@@ -1321,6 +1321,19 @@ class LoopConformance:
         loop.run()
         assert seen == ["new", "again"]
 
+    @pytest.mark.parametrize("kind", ["timer", "async_"])
+    def test_arguments_changed_while_it_runs(self, loop: Any, kind: str) -> None:
+        """What is assigned to ``args`` is what the callback gets; None stands for nothing."""
+        seen: list[Any] = []
+        watcher = loop.timer(0.001) if kind == "timer" else loop.async_()
+        for args in ((1, 2), None):
+            watcher.start(lambda *got: (seen.append(got), watcher.stop()), "old")
+            watcher.args = args
+            if kind == "async_":
+                watcher.send()
+            loop.run()
+        assert seen == [(1, 2), ()]
+
     def test_timer_restarts_itself(self, loop: Any) -> None:
         """A timer may be started again in its own callback."""
         calls = 0

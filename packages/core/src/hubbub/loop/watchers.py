@@ -30,7 +30,7 @@ class BaseWatcher:
         loop.check_alive()
         self.loop = loop
         self.callback: Callable[..., Any] | None = None
-        self.args: tuple[Any, ...] = ()
+        self.args: tuple[Any, ...] | None = ()
         self.priority = priority
         self._ref = bool(ref)
         self._active = False
@@ -151,7 +151,7 @@ class BaseWatcher:
         callback = self.callback
         if callback is not None:
             try:
-                callback(*self.args)
+                callback(*(self.args or ()))
             except BaseException:
                 self.loop.handle_error(self, *sys.exc_info())
 
@@ -250,7 +250,7 @@ class IO(BaseWatcher):
 
     def _run(self) -> None:
         if self._pass_events and self.callback is not None:
-            args, seen = self.args, self._seen
+            args, seen = self.args or (), self._seen
             self._seen = 0
             self.args = (seen, *args)
             try:
@@ -324,7 +324,7 @@ class Timer(BaseWatcher):
         self.loop.cancel_later(key, self._fire)
 
     def _fired(self) -> None:
-        callback, args = self.callback, self.args
+        callback, args = self.callback, self.args or ()
         if self.repeat:
             self.at += self.repeat
         else:
@@ -404,7 +404,7 @@ class Fork(_Phase):
 
     def restart(self) -> None:
         """In the child: go on. This is the one kind of watcher that does."""
-        callback, args = self.callback, self.args
+        callback, args = self.callback, self.args or ()
         if callback is not None:
             self.start(callback, *args)
 
