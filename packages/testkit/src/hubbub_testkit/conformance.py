@@ -1326,8 +1326,13 @@ class LoopConformance:
         """What is assigned to ``args`` is what the callback gets; None stands for nothing."""
         seen: list[Any] = []
         watcher = loop.timer(0.001) if kind == "timer" else loop.async_()
+
+        def note(*args: Any) -> None:
+            seen.append(args)
+            watcher.stop()
+
         for args in ((1, 2), None):
-            watcher.start(lambda *got: (seen.append(got), watcher.stop()), "old")
+            watcher.start(note, "old")
             watcher.args = args
             if kind == "async_":
                 watcher.send()
