@@ -1,4 +1,4 @@
-"""Libraries that wait in C by themselves, and have a way of waiting in Python to choose instead.
+"""Libraries that wait in C by themselves, and have a way of waiting in Python to choose instead; and multiprocessing.
 
 Nothing of them is imported for this: what is not there yet is seen to when it is imported.
 """
@@ -6,47 +6,54 @@ Nothing of them is imported for this: what is not there yet is seen to when it i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["DriverPatch", "grpc", "psycopg"]
+from hubbub_monkey._multiprocessing import wait_for_connections, wait_for_semaphores
+
+__all__ = ["DriverPatch", "grpc", "multiprocessing", "psycopg"]
 
 
 class DriverPatch:
-    """A patch of one module that may be imported later. See :class:`hubbub.abc.Patch`.
+    """A patch of modules that may be imported later. See :class:`hubbub.abc.Patch`.
 
-    :param module: the module's name.
-    :param choose: chooses the way of waiting in Python in the module; returns what undoes it.
+    :param module: the name of what it patches.
+    :param choices: by the name of a module, what chooses the way of waiting in Python there; returns what undoes it.
     """
 
-    requires = ("select", "threading")
+    requires: tuple[str, ...] = ("select", "selectors", "threading")
 
-    def __init__(self, module: str, choose: Callable[[Any], Callable[[], None]]) -> None:
+    def __init__(self, module: str, choices: Mapping[str, Callable[[Any], Callable[[], None]]]) -> None:
         self.module = module
-        self._choose = choose
+        self._choices = choices
 
     def replacements(self) -> dict[str, dict[str, Any]]:
         """Nothing in the standard library."""
         return {}
 
     def installed(self) -> Callable[[], None]:
-        """See to the module now, or when it is imported; returns what undoes it."""
+        """See to the modules now, or when they are imported; returns what undoes it."""
         undo: list[Callable[[], None]] = []
-        finder = _Finder(self.module, lambda module: undo.append(self._choose(module)))
-        if self.module in sys.modules:
-            undo.append(self._choose(sys.modules[self.module]))
-        else:
-            sys.meta_path.insert(0, finder)
-            undo.append(finder.remove)
+        for name, choose in self._choices.items():
+            self._see_to(name, choose, undo)
 
         def back() -> None:
             while undo:
                 undo.pop()()
 
         return back
+
+    @staticmethod
+    def _see_to(name: str, choose: Callable[[Any], Callable[[], None]], undo: list[Callable[[], None]]) -> None:
+        if name in sys.modules:
+            undo.append(choose(sys.modules[name]))
+            return
+        finder = _Finder(name, lambda module: undo.append(choose(module)))
+        sys.meta_path.insert(0, finder)
+        undo.append(finder.remove)
 
 
 class _Finder(MetaPathFinder):
@@ -95,7 +102,7 @@ def _wait_in_python(waiting: Any) -> Callable[[], None]:
     return back
 
 
-psycopg = DriverPatch("psycopg.waiting", _wait_in_python)
+psycopg = DriverPatch("psycopg", {"psycopg.waiting": _wait_in_python})
 """psycopg 3. Without its C accelerator nothing changes."""
 
 
@@ -127,5 +134,11 @@ def _with_call(callable: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         raise
 
 
-grpc = DriverPatch("grpc._channel", _call_by_future)
+grpc = DriverPatch("grpc", {"grpc._channel": _call_by_future})
 """gRPC's clients. Its server runs as it is, in native threads."""
+
+multiprocessing = DriverPatch(
+    "multiprocessing",
+    {"multiprocessing.connection": wait_for_connections, "multiprocessing.synchronize": wait_for_semaphores},
+)
+"""Its connections, queues and locks, made from now on."""

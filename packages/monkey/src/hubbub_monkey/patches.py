@@ -15,11 +15,11 @@ from hubbub.abc import Resolver
 from hubbub.hub import get_hub
 from hubbub.patches import ModulePatch
 
-from hubbub_monkey._drivers import grpc, psycopg
+from hubbub_monkey._drivers import grpc, multiprocessing, psycopg
 from hubbub_monkey._threading import ThreadingPatch
 from hubbub_monkey.threads import waits_natively
 
-__all__ = ["dns", "grpc", "psycopg", "threading"]
+__all__ = ["dns", "grpc", "multiprocessing", "psycopg", "threading"]
 
 
 class _System:
