@@ -2,10 +2,12 @@
 
 The hosts are those for which the system asks no server, so that the test needs none: numeric ones in all spellings,
 those that are refused, and the names of the hosts file. The recorded exceptions are in ``excepted``.
+``./do stress`` tries 10,000.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 from collections.abc import Callable, Iterator
@@ -16,6 +18,8 @@ import hubbub
 import pytest
 from hubbub_dns import ares, block, dnspython, thread
 
+SEEDS = range(2026, 2026 + max(1, int(os.environ.get("HUBBUB_STRESS_SEEDS", "200")) // 200))
+"""Each gives two thousand argument sets."""
 HOSTS = [
     *("127.0.0.1", "0.0.0.0", "255.255.255.255", "192.0.2.7", "127.1", "1", "4294967295", "0x7f.1", "010.0.0.1"),
     *("::1", "::", "2001:db8::7", "2001:DB8:0::7", "fe80::1", "fe80::1%1", "fe80::1%lo", "::ffff:192.0.2.7"),
@@ -53,9 +57,9 @@ KINDS = {
 }
 
 
-def argument_sets(count: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
-    """Functions and arguments, always the same."""
-    dice = random.Random(2026)
+def argument_sets(count: int, seed: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Functions and arguments, always the same for a seed."""
+    dice = random.Random(seed)
     for _ in range(count):
         function = dice.choices(
             ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "getfqdn"],
@@ -109,13 +113,14 @@ def excepted(kind: str, function: str, args: tuple[Any, ...]) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_agreement(hub: hubbub.Hub, nameserver: Any, dns: Any, kind: str) -> None:
+@pytest.mark.parametrize("seed", SEEDS)
+def test_agreement(hub: hubbub.Hub, nameserver: Any, dns: Any, kind: str, seed: int) -> None:
     """Results, error classes, error numbers and messages are those of the socket module."""
     nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN)
     asking = kind in ("dnspython", "ares")
     resolver = KINDS[kind]([nameserver.at], cache=None) if asking else KINDS[kind]()
     differences, compared = [], 0
-    for function, args in argument_sets(2000):
+    for function, args in argument_sets(2000, seed):
         if excepted(kind, function, args):
             continue
         compared += 1

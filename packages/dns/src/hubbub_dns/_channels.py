@@ -23,9 +23,9 @@ from hubbub_dns._reflections import drop_queries, refuse_queries
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
 
-__all__ = ["Channel", "Question"]
+__all__ = ["PER_PORT", "Channel", "Question"]
 
-_PER_PORT = 32
+PER_PORT = 32
 """Questions that go out from one port before there is a new one."""
 _NEGATIVE_TTL = 5.0
 """Seconds to keep the answer that there is nothing: pycares does not hand on the record that says how long."""
@@ -78,9 +78,9 @@ class Question:
             if error in _ABSENT:
                 return Answer(self.chain, (), min(self._ttl, _NEGATIVE_TTL), _ABSENT[error])
             return _FAILURES.get(error, _SILENCE)
-        return self._plain(result.answer) or self._follow(result)
+        return self._follow(result)
 
-    def _plain(self, records: list[Any]) -> Answer | None:
+    def plain(self, records: list[Any]) -> Answer | None:
         """What comes of records that all answer the question, as most do; None if there are others or none."""
         chain, rtype, ttl = self.chain, self.rtype, self._ttl
         name = chain[-1].lower()
@@ -130,7 +130,8 @@ class Channel:
         self._watchers: dict[int, Any] = {}
         self._streams: set[int] = set()
         self._unguarded: set[int] = set()
-        self._taken = 0
+        self.taken = 0
+        """How many questions it was given since none was under way: at most :data:`PER_PORT`."""
         self._under_way: set[Question] = set()
         self.held = 0
         """Questions that c-ares has not done with, those that were called off included."""
@@ -152,15 +153,10 @@ class Channel:
 
     # Asking ---------------------------------------------------------------------------------------------------------
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it takes no more questions until those under way have ended."""
-        return self._taken >= _PER_PORT
-
     def ask(self, flight: Flight[Answer]) -> None:
         """Begin to ask."""
         question = flight.task = Question(self, flight)
-        self._taken += 1
+        self.taken += 1
         self._under_way.add(question)
         self._send(question)
         if self.outcomes:  # c-ares knew at once; whoever asks is not ready to hear it
@@ -191,7 +187,7 @@ class Channel:
             question, result, error = outcomes.popleft()
             if question not in self._under_way:
                 continue
-            outcome = question.take(result, error)
+            outcome = (question.plain(result.answer) if error is None else None) or question.take(result, error)
             if outcome is None:
                 self._send(question)
             else:
@@ -205,7 +201,7 @@ class Channel:
             if self.held:
                 self._ares.cancel()
             self.outcomes.clear()
-            self._taken = 0
+            self.taken = 0
             self._emptied(self)
 
     def tick(self) -> None:

@@ -92,7 +92,7 @@ class Finder(Questions):
 
         :raises LookupFailed: there are none.
         """
-        local = _is_localhost(name)
+        local = "localhost" in (lower := name.lower()) and _is_localhost(lower)
         if local or self._plan.get() is _nsswitch.DEFAULT:
             found = self._in_hosts(name, families)
             if found is not None:
@@ -160,9 +160,6 @@ class Finder(Questions):
         raise worst([outcome])
 
 
-def _is_localhost(name: str) -> bool:
-    lower = name.lower()
-    if "localhost" not in lower:
-        return False
+def _is_localhost(lower: str) -> bool:
     lower = lower.rstrip(".")
     return lower == "localhost" or lower.endswith(".localhost")

@@ -142,7 +142,10 @@ class Flights(Generic[T]):
 
     def landed(self, flight: Flight[T], outcome: T | BaseException) -> None:
         """A question that was asked has its outcome."""
-        self._drop(flight)
+        flight.asked = False
+        self._asked -= 1
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
         flight.task = None
         self._keep(flight.key, outcome)
         flight.settle(outcome)

@@ -15,7 +15,7 @@ from hubbub_dns._flights import Flight
 from hubbub_dns.stub import StubResolver
 
 try:
-    from hubbub_dns._channels import Channel, Question
+    from hubbub_dns._channels import PER_PORT, Channel, Question
 except ImportError as error:
     raise ImportError(f"the ares resolver needs pycares: pip install 'hubbub-dns[ares]' ({error})") from error
 
@@ -53,7 +53,7 @@ class Resolver(StubResolver):
 
     def _begin(self, flight: Flight[Answer]) -> None:
         channel = self._filling
-        if channel is None or channel.is_full:
+        if channel is None or channel.taken >= PER_PORT:
             if self._idle:
                 channel = self._filling = self._idle.pop()
             else:

@@ -18,13 +18,15 @@ from hubbub.abc import Address, AddressInfo
 
 from hubbub_dns import _system
 from hubbub_dns._errors import Failure, LookupFailed, gai_error, host_error
-from hubbub_dns._finder import Finder, Found
+from hubbub_dns._finder import Finder
 from hubbub_dns._fork import reinit_after_fork
 from hubbub_dns._forms import AI_ALL, AI_CANONNAME, AI_NUMERICHOST, entries, fitting, forms_for
 from hubbub_dns._hostnames import SPECIAL, encoded, name_of, numeric, text
 from hubbub_dns.cache import Cache
 
 __all__ = ["StubResolver"]
+
+_IPV4 = (int(socket.AF_INET),)
 
 
 class StubResolver(Finder, abc.Resolver):
@@ -129,7 +131,11 @@ class StubResolver(Finder, abc.Resolver):
         name = name_of(hostname, socket.AF_INET)
         if name is None:
             return _system.gethostbyname(hostname)
-        return self._addresses_of(name)[1][0]
+        try:
+            addresses = self._find(name, _IPV4).addresses[socket.AF_INET]
+        except LookupFailed as failed:
+            raise gai_error(failed.failure) from failed.__cause__
+        return addresses[0] if len(addresses) == 1 else self._in_order(addresses)[0]
 
     def gethostbyname_ex(self, hostname: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyname_ex`."""
@@ -141,15 +147,11 @@ class StubResolver(Finder, abc.Resolver):
         name = name_of(hostname, socket.AF_INET)
         if name is None:
             return wire.decode("latin-1"), [], [_system.gethostbyname(hostname)]
-        found, addresses = self._addresses_of(name)
-        return found.canonical, list(found.aliases), addresses
-
-    def _addresses_of(self, name: str) -> tuple[Found, list[str]]:
         try:
-            found = self._find(name, (socket.AF_INET,))
+            found = self._find(name, _IPV4)
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
-        return found, self._in_order(found.addresses[socket.AF_INET])
+        return found.canonical, list(found.aliases), self._in_order(found.addresses[socket.AF_INET])
 
     def gethostbyaddr(self, ip_address: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyaddr`."""
