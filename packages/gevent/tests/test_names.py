@@ -67,6 +67,27 @@ def test_loop_modules(program: Program) -> None:
     assert program(source) == ["libev True True", "libev True True", "libuv True True", "True True"]
 
 
+def test_arguments_of_watchers(on_loop: Program) -> None:
+    """``watcher.args`` is a tuple while the watcher is started, and None before, after, and when None is assigned."""
+    source = """
+    import gevent
+    called = []
+    timer = gevent.get_hub().loop.timer(0.001)
+    print(timer.args, timer.callback)
+    timer.start(lambda *args: called.append(args))
+    print(timer.args, timer.callback is not None)
+    timer.args = 1, 2
+    print(timer.args)
+    timer.args = None
+    print(timer.args, timer.active)
+    gevent.sleep(0.01)
+    print(called, timer.args)
+    try: timer.args = [1]
+    except TypeError: print("refused")
+    """
+    assert on_loop(source) == ["None None", "() True", "(1, 2)", "None True", "[()] None", "refused"]
+
+
 def test_monitor_imported_after_patching(program: Program) -> None:
     """The monitoring thread is native and sleeps natively, whenever its module is imported."""
     source = """

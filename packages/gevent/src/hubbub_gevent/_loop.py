@@ -20,7 +20,7 @@ class WatcherType:
     """What watchers have in common: ``callback`` and ``args`` are checked when they are assigned too."""
 
     _callback: Any = None
-    _args: tuple[Any, ...] = ()
+    _args: tuple[Any, ...] | None = None
 
     @property
     def callback(self) -> Any:
@@ -35,14 +35,12 @@ class WatcherType:
 
     @property
     def args(self) -> Any:
-        """The arguments; a tuple, or None for none."""
-        return self._args
+        """The arguments: a tuple. None before the start and after the end, and for none."""
+        return self._args if self._callback is not None else None
 
     @args.setter
     def args(self, value: Any) -> None:
-        if value is None:
-            value = ()
-        if not isinstance(value, tuple):
+        if value is not None and not isinstance(value, tuple):
             raise TypeError(f"Expected tuple, got {type(value).__name__}")
         self._args = value
 
