@@ -1,7 +1,8 @@
 """Compares servers in turn, each a process of its own: CPU time per request, response times, memory per connection.
 
 Every round runs each contestant once, so that a machine that slows down or speeds up does so for all of them; the
-medians of the rounds are shown. The client is this process. CPU time is the server's, user and system.
+medians of the rounds are shown. The client is this process. CPU time is the server's, user and system. The kernel's
+part of it (which is sampled, so not exact) is what the system calls cost, whatever makes them.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Result(NamedTuple):
     p50: float
     """Of the response times, in milliseconds."""
     p99: float
+    kernel: float = 0.0
+    """Of the microseconds per request, those in system calls."""
     memory: float = 0.0
     """KiB per idle connection."""
 
@@ -90,7 +93,7 @@ class Server:
         return json.loads(self._process.stdout.readline())
 
     def usage(self) -> dict[str, float]:
-        """What it has used so far: ``cpu`` in seconds, ``memory`` in bytes."""
+        """What it has used so far: ``cpu`` and ``kernel`` in seconds, ``memory`` in bytes."""
         assert self._process.stdin is not None  # it was asked for
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -147,11 +150,12 @@ def loaded(
     """One run under load, after a tenth of it to warm up."""
     with contestant.running(program) as server:
         converse(server.port, connections, REQUESTS // 10, request, end)
-        before = server.usage()["cpu"]
+        before = server.usage()
         times = converse(server.port, connections, REQUESTS, request, end)
-        used = server.usage()["cpu"] - before
+        after = server.usage()
     cuts = statistics.quantiles(times, n=100)
-    return Result(used / REQUESTS * 1e6, cuts[49] * 1e3, cuts[98] * 1e3)
+    cpu, kernel = ((after[kind] - before[kind]) / REQUESTS * 1e6 for kind in ("cpu", "kernel"))
+    return Result(cpu, cuts[49] * 1e3, cuts[98] * 1e3, kernel)
 
 
 def hello(contestant: Contestant) -> Result:
@@ -186,9 +190,9 @@ def idle(contestant: Contestant) -> Result:
         after = server.usage()
         for sock in kept:
             sock.close()
-    cpu = (after["cpu"] - before["cpu"]) / IDLE * 1e6
+    cpu, kernel = ((after[kind] - before[kind]) / IDLE * 1e6 for kind in ("cpu", "kernel"))
     each = seconds / IDLE * 1e3
-    return Result(cpu, each, each, (after["memory"] - before["memory"]) / IDLE / 1024)
+    return Result(cpu, each, each, kernel, (after["memory"] - before["memory"]) / IDLE / 1024)
 
 
 PROGRAMS: dict[str, Callable[[Contestant], Result]] = {"hello": hello, "browser": browser, "echo": echo, "idle": idle}
@@ -209,15 +213,17 @@ def compare(program: str, found: list[Contestant], rounds: int) -> None:
         for contestant, seen in results.items():
             seen.append(PROGRAMS[program](contestant))
     print(f"\n{program}: {PROGRAMS[program].__doc__}")
-    print(f"{'':16}{'CPU us':>9}{'p50 ms':>9}{'p99 ms':>9}{'KiB each':>10}   CPU, as a part of the others'")
+    print(
+        f"{'':16}{'CPU us':>9}{'kernel':>9}{'p50 ms':>9}{'p99 ms':>9}{'KiB each':>10}   CPU, as a part of the others'"
+    )
     medians = {one: Result(*map(statistics.median, zip(*seen, strict=True))) for one, seen in results.items()}
     others = {one: result for one, result in medians.items() if one.library != "hubbub"}
     for contestant, result in medians.items():
         parts = [f"{result.cpu / other.cpu:.2f} {one.name}" for one, other in others.items() if one != contestant]
         memory = f"{result.memory:.1f}" if result.memory else ""
         print(
-            f"{contestant.name:16}{result.cpu:>9.1f}{result.p50:>9.2f}{result.p99:>9.2f}{memory:>10}   "
-            + ("  ".join(parts) if contestant.library == "hubbub" else ""),
+            f"{contestant.name:16}{result.cpu:>9.1f}{result.kernel:>9.1f}{result.p50:>9.2f}{result.p99:>9.2f}"
+            f"{memory:>10}   " + ("  ".join(parts) if contestant.library == "hubbub" else ""),
             flush=True,
         )
 

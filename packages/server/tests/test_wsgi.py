@@ -617,6 +617,25 @@ def test_upgrade(serve: Any, connect: Any) -> None:
     client.until(b"LATE")
 
 
+def test_upgraded_socket_waits(serve: Any, connect: Any) -> None:
+    """On the socket of an upgrade one may wait first and read then, as often as one likes."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        sock, _ = environ["hubbub.upgrade"]()
+        sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+        for _ in range(3):
+            sock.wait_readable()
+            sock.sendall(sock.recv(100))
+        return []
+
+    client = connect(serve(application))
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+    client.until(b"\r\n\r\n")
+    for word in (b"one", b"two", b"three"):
+        client.send(word)
+        assert client.until(word) == word
+
+
 @pytest.mark.parametrize(
     ("version", "more"),
     [(b"1.0", b""), (b"1.1", b"Content-Length: 2\r\n"), (b"1.1", b"Transfer-Encoding: chunked\r\n")],
