@@ -34,7 +34,7 @@ _PASSING = frozenset(
 """Errors of one connection that died in the queue, not of the listener: accept(2), "Error handling"."""
 
 
-class Handlers(dict[greenlet, Any]):
+class _Handlers(dict[greenlet, Any]):
     """The greenlets in which handlers run, each with what its handler has to do with, or None."""
 
     add = dict.setdefault
@@ -73,7 +73,7 @@ class BaseServer:
         self._stop_event = Event()
         self._stop_event.set()
         self._acceptor: greenlet | None = None
-        self._handlers = Handlers()
+        self._handlers = _Handlers()
         self._runner: Callable[..., None] | None = None
         self._given: socket.socket | None = None
         self._bound = False
