@@ -15,7 +15,7 @@ from typing import Any
 from hubbub.abc import READ, WRITE
 from hubbub.hub import get_hub, sleep
 from hubbub.io import Socket
-from hubbub.lowlevel import Direction, Waiter, closing, getcurrent, wait_readable, wait_writable
+from hubbub.lowlevel import Direction, Readiness, Waiter, closing, getcurrent, wait_readable, wait_writable
 
 __all__ = ["Deadline", "give_way", "ready_now", "wait_any", "wait_nested"]
 
@@ -96,7 +96,7 @@ def wait_any(
     for fd, events in interests.items():
         handle = loop.handles.get(fd)
         # A descriptor that is registered for good belongs to somebody who tells when it is closed.
-        if handle is not None and not handle.foreign and (handle.read.armed or handle.write.armed):
+        if handle is not None and not handle.foreign and _is_registered(handle):
             if events & READ:
                 directions.append(handle.read)
             if events & WRITE:
@@ -109,6 +109,11 @@ def wait_any(
     return _wait_directions(directions, timeout)
 
 
+def _is_registered(handle: Readiness) -> bool:
+    writer = handle.writer
+    return handle.read.armed or (writer is not None and writer.armed)
+
+
 def _get_to_know(interests: Mapping[int, int], sockets: Mapping[int, Any]) -> bool:
     """Let the loop register sockets that are not yet. They stay registered, so the next wait for them costs no call.
 
@@ -118,7 +123,7 @@ def _get_to_know(interests: Mapping[int, int], sockets: Mapping[int, Any]) -> bo
     waited = False
     for fd in interests:
         handle = handles.get(fd)
-        if fd not in sockets or (handle is not None and (handle.read.armed or handle.write.armed)):
+        if fd not in sockets or (handle is not None and _is_registered(handle)):
             continue
         sock = sockets[fd]()
         if sock is not None and sock.fileno() == fd:
