@@ -735,3 +735,18 @@ def test_time_limit_of_a_read_in_pieces(hub: Hub, certificates: Any) -> None:
             server.recv(10)
         assert monotonic() - started < 5
         dripping.kill()
+
+
+def test_misuse_is_told(hub: Hub, certificates: Any) -> None:
+    """A read-only buffer, and a handshake on a closed or an unwrapped socket, are errors that say what is wrong."""
+    server, peer = server_and_peer(certificates)
+    with peer.sock:
+        with pytest.raises(TypeError, match="read-write bytes-like object, not bytes"):
+            server.recv_into(b"constant")
+        peer.sock.sendall(peer.close_notify())
+        server.unwrap()
+        with pytest.raises(ValueError, match="No SSL wrapper"):
+            server.do_handshake()
+        server.close()
+        with pytest.raises(OSError):
+            server.do_handshake()

@@ -50,7 +50,8 @@ class Reading(Wire):
         if buffer is not None:
             with memoryview(buffer) as view, view.cast("B") as octets:
                 if view.readonly:
-                    raise TypeError("read() argument 2 must be read-write bytes-like object, not one that is read-only")
+                    kind = type(buffer).__name__
+                    raise TypeError(f"read() argument 2 must be read-write bytes-like object, not {kind}")
                 return self._read_into(sslobj, octets[:len] if 0 < len < octets.nbytes else octets)
         return self._read_bytes(sslobj, len)
 

@@ -80,10 +80,14 @@ class SSLSocket(Writing):
         :raises TimeoutError: the time limit has passed.
         """
         self._check_connected()  # type: ignore[attr-defined]  # of the standard library's class
+        sslobj = self._sslobj
+        if sslobj is None:
+            self.getpeername()  # EBADF, if it is closed
+            raise ValueError(f"No SSL wrapper around {self}")
         limit = self.gettimeout()
         if limit == 0.0 and block:
             limit = None
-        self._complete(self._sslobj.do_handshake, "handshake", limit, limited(limit))
+        self._complete(sslobj.do_handshake, "handshake", limit, limited(limit))
         self._settle()
 
     def unwrap(self) -> Self:
