@@ -448,11 +448,15 @@ print(alive)
 
 
 def test_arguments_of_rlock(run: Callable[..., list[str]]) -> None:
-    """threading.RLock takes the arguments that CPython's takes, and ignores."""
+    """threading.RLock takes the arguments that CPython's takes, and ignores; its class may be subclassed."""
     source = """
 import warnings
 warnings.simplefilter("ignore", DeprecationWarning)
 lock = threading.RLock(1, any=2)
-print(lock.acquire(), lock.acquire(), type(lock) is type(threading.RLock()))
+print(lock.acquire(), lock.acquire(), type(lock) is type(threading.RLock()) is threading._CRLock)
+class Own(threading._CRLock):
+    def __init__(self, a, *, b):
+        super().__init__()
+print(Own(1, b=2).acquire())
 """
-    assert run(source) == ["True True True"]
+    assert run(source) == ["True True True", "True"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from hubbub.hub import get_hub_if_exists, sleep
 from hubbub.local import local
-from hubbub.thread import LockType, RLock, allocate_lock, get_ident
+from hubbub.thread import LockType, allocate_lock, get_ident
 
-from hubbub_monkey.threads import make_rlock, set_sentinel, start, track_dummy
+from hubbub_monkey.threads import RLock, set_sentinel, start, track_dummy
 
 __all__ = ["adopt_threads", "replacements"]
 
@@ -43,7 +43,7 @@ def replacements() -> dict[str, dict[str, Any]]:
         },
         "threading": {
             "Lock": allocate_lock,
-            "_CRLock": make_rlock,
+            "_CRLock": RLock,
             "_DummyThread": _DummyThread,
             "_active_limbo_lock": RLock(),
             "_allocate_lock": allocate_lock,

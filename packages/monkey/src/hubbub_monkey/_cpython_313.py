@@ -12,9 +12,9 @@ from typing import Any
 
 from hubbub.hub import get_hub_if_exists, sleep
 from hubbub.local import local
-from hubbub.thread import LockType, RLock, allocate_lock, get_ident
+from hubbub.thread import LockType, allocate_lock, get_ident
 
-from hubbub_monkey.threads import Handle, forget_other_handles, make_rlock, shutdown, start, start_joinable
+from hubbub_monkey.threads import Handle, RLock, forget_other_handles, shutdown, start, start_joinable
 
 __all__ = ["adopt_threads", "replacements"]
 
@@ -43,7 +43,7 @@ def replacements() -> dict[str, dict[str, Any]]:
         },
         "threading": {
             "Lock": LockType,
-            "_CRLock": make_rlock,
+            "_CRLock": RLock,
             "_LockType": LockType,
             "_ThreadHandle": Handle,
             "_active_limbo_lock": RLock(),

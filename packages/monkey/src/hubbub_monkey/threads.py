@@ -23,12 +23,13 @@ from typing import Any
 
 from greenlet import getcurrent
 from hubbub.hub import get_hub_if_exists
-from hubbub.thread import LockType, RLock, get_ident, run_thread, start_new_thread
+from hubbub.thread import LockType, get_ident, run_thread, start_new_thread
+from hubbub.thread import RLock as _RLock
 
 __all__ = [
     "Handle",
+    "RLock",
     "forget_other_handles",
-    "make_rlock",
     "runs_natively",
     "set_sentinel",
     "shutdown",
@@ -153,9 +154,11 @@ def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict
     return start_new_thread(function, args, kwargs)  # which refuses it
 
 
-def make_rlock(*args: object, **kwargs: object) -> RLock:
-    """``threading._CRLock``, which takes any arguments and ignores them, as CPython's does."""
-    return RLock()
+class RLock(_RLock):
+    """``_thread.RLock``, which takes any arguments and ignores them, as CPython's does."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
 
 
 # Joining, as CPython 3.13 does it -----------------------------------------------------------------------------------
