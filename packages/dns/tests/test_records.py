@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,19 @@ def test_bad_arguments(resolver: dnspython.Resolver, name: str, rdtype: Any) -> 
         resolver.query(name, rdtype)
 
 
+def test_ttl_runs_down(nameserver: Any, dns: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The TTL that is shown is what is left of it."""
+    resolver = dnspython.Resolver([nameserver.at], cache=Cache())
+    nameserver.script = lambda request: request.reply(dns.rr(request.name, "TXT", b"\1a", 30))
+    assert resolver.query("x.test", "TXT").ttl == 30
+    later = time.monotonic() + 10
+    monkeypatch.setattr(dnspython, "monotonic", lambda: later)
+    assert 19 <= resolver.query("x.test", "TXT").ttl <= 20
+    assert len(nameserver.log) == 1
+
+
 def test_cached(nameserver: Any, dns: Any, tmp_path: Path) -> None:
-    """Records are kept as long as their TTL allows, and the TTL shown runs down; each caller owns what it gets."""
+    """Records are kept as long as their TTL allows; each caller owns what it gets."""
     clock = [0.0]
     resolver = dnspython.Resolver([nameserver.at], cache=Cache(clock=lambda: clock[0]))
     nameserver.script = lambda request: request.reply(dns.rr(request.name, "TXT", b"\1a", 30))

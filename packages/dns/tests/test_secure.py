@@ -286,6 +286,7 @@ def test_many_at_a_time(start: Any, make_secure: Any) -> None:
     assert server.connections <= 20
     assert resolver._upstream._secure is not None
     assert sum(map(len, resolver._upstream._secure._idle.values())) <= 8
+    assert resolver._upstream._secure._busy == set()
 
 
 @pytest.mark.hubbub_no_leaks
