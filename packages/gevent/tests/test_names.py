@@ -259,3 +259,20 @@ def test_error_of_a_tls_handler(on_loop: Program, certificate: Path) -> None:
     server.stop()
     """
     assert on_loop(source) == ["b'' True"]
+
+
+def test_pools_of_processes(on_loop: Program) -> None:
+    """After patching, executors and queues whose helper threads stay native work from the main greenlet."""
+    source = """
+    import gevent.monkey; gevent.monkey.patch_all()
+    import asyncio, concurrent.futures, multiprocessing
+    context = multiprocessing.get_context("fork")
+    for _ in range(3):
+        with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+            print(sum(executor.map(abs, range(-4, 0))))
+    channel = context.Queue()
+    child = context.Process(target=channel.put, args=(3,))
+    child.start(); print(channel.get(timeout=20)); child.join()
+    print(asyncio.run(asyncio.to_thread(abs, -5)))
+    """
+    assert on_loop(source) == ["10", "10", "10", "3", "5"]

@@ -24,6 +24,7 @@ from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
 from hubbub.signal import SignalHandler
 from hubbub_monkey import get_original
+from hubbub_monkey.threads import natives_run
 
 from hubbub_gevent._config import config
 from hubbub_gevent._ident import IdentRegistry
@@ -107,8 +108,10 @@ class Hub(_hub.Hub):
 
     @property
     def WAITS_FOR_THREADS(self) -> bool:  # type: ignore[override]  # hubbub's is a constant
-        """In the main thread LoopExit is raised as soon as nothing on its own loop is left."""
-        return not self.main_hub
+        """In the main thread LoopExit is raised as soon as nothing on its own loop is left, unless patching has left
+        threads native that may wake it: gevent has none of these.
+        """
+        return not self.main_hub or natives_run()
 
     @property
     def loop_class(self) -> Any:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
+from _thread import allocate_lock as _native_lock
 from _thread import get_ident as native_ident
 from _thread import start_new_thread as _start_native
 from collections.abc import Callable
@@ -30,6 +31,7 @@ __all__ = [
     "Handle",
     "RLock",
     "forget_other_handles",
+    "natives_run",
     "runs_natively",
     "set_sentinel",
     "shutdown",
@@ -95,14 +97,25 @@ def _go_native(body: Callable[..., Any], *args: Any, ended: Callable[[], None]) 
     Who joins the thread may count on its having let go of its arguments: futures, queues and semaphores are closed when
     the last reference to them goes. So they are handed over in a list, which is emptied, and gone before ``ended``.
     """
-    return _start_native(_native_body, ([body, args, ended],))
+    begun = _native_lock()
+    begun.acquire()
+    ident = _start_native(_native_body, ([begun, body, args, ended],))
+    # Until it runs the interpreter does not count it, and who waits for it next would seem to wait for nobody.
+    begun.acquire()
+    return ident
+
+
+def natives_run() -> bool:
+    """Whether a native thread that was started here has not ended."""
+    return bool(_natives)
 
 
 def _native_body(job: list[Any]) -> None:
-    body, args, ended = job
+    begun, body, args, ended = job
     job.clear()
     mine = native_ident()
     _natives.add(mine)
+    begun.release()
     try:
         body(*args)
     finally:
