@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import inspect
 import os
+import socket
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -259,3 +261,102 @@ def test_the_accelerator_is_found_by_entry_point() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load(ACCELERATORS, "methods") is hubbub_speed.install_methods
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Socket, Socket]]:
+    """Two connected cooperative sockets."""
+    left, right = (Socket(fileno=end.detach()) for end in socket.socketpair())
+    with left, right:
+        left.settimeout(10)
+        right.settimeout(10)
+        yield left, right
+
+
+def test_a_busy_thread_does_not_get_between_reads_and_writes(pair: tuple[Socket, Socket]) -> None:
+    """recv and sendall of a few bytes that need not wait keep the GIL: a thread that computes costs them nothing."""
+    left, right = pair
+    count = 0
+    stop = False
+
+    def compute() -> None:
+        nonlocal count
+        while not stop:
+            count += 1
+
+    def uninterrupted() -> bool:
+        before = count
+        for _ in range(20):
+            left.sendall(b"x")
+            assert right.recv(4096) == b"x"
+        return count == before
+
+    interval = sys.getswitchinterval()
+    thread = threading.Thread(target=compute)
+    sys.setswitchinterval(0.2)
+    try:
+        thread.start()
+        assert any(uninterrupted() for _ in range(5))  # the system may stop us for a moment too
+    finally:
+        stop = True
+        sys.setswitchinterval(interval)
+        thread.join()
+
+
+def test_a_descriptor_that_blocks_does_not_block_the_thread(pair: tuple[Socket, Socket]) -> None:
+    """If another process has set the shared description to block, recv and sendall let others run all the same."""
+    left, right = pair
+    os.set_blocking(left.fileno(), True)
+    os.set_blocking(right.fileno(), True)
+    message = b"y" * 50_000
+    got = bytearray()
+
+    def read_all() -> None:
+        while len(got) < 20 * len(message):
+            got.extend(left.recv(4096))
+
+    reader = hubbub.spawn(read_all)
+    hubbub.sleep(0)
+    for _ in range(20):
+        right.sendall(message)
+    reader.get(timeout=10)
+    assert got == 20 * message
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 1 << 20])
+def test_sizes_of_reads(pair: tuple[Socket, Socket], size: int) -> None:
+    """A read returns what there is, up to the size that was asked for, on both sides of the size that keeps the GIL."""
+    left, right = pair
+    right.sendall(b"z" * 100)
+    data = left.recv(size)
+    assert data == b"z" * min(size, 100)
+    right.close()
+    rest = left.recv(1 << 20)
+    assert len(data) + len(rest) == 100
+    assert left.recv(1 << 20) == b""
+
+
+def test_errors_of_reads_and_writes(pair: tuple[Socket, Socket]) -> None:
+    """Errors are those of the standard library's socket: nothing there, no room, closed, broken, too much asked for."""
+    left, right = pair
+    left.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        left.recv(10)
+    left.settimeout(10)
+    with pytest.raises(BlockingIOError):
+        left.recv(10, socket.MSG_DONTWAIT)
+    with pytest.raises(OverflowError):
+        left.recv(1 << 70)
+    right.settimeout(0)
+    with pytest.raises(BlockingIOError):
+        for _ in range(10_000):
+            right.sendall(b"w" * 60_000)
+    left.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        left.recv(10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        left.sendall(b"v")
+    with pytest.raises(BrokenPipeError):
+        right.sendall(b"v")
+    with pytest.raises(ConnectionResetError):
+        right.recv(10)

@@ -320,7 +320,7 @@ class Socket(socket.socket):
         deadline = None if limit is None else monotonic() + limit
         while True:
             try:
-                sent += _send(self, view[sent:], flags)
+                sent += _send(self, view[sent:], flags | _DONTWAIT)
             except BlockingIOError:
                 if limit == 0.0 or flags & _DONTWAIT:
                     raise

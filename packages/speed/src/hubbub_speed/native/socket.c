@@ -1,10 +1,16 @@
 /*
  * Socket.recv and sendall.
- * The calls of the standard library's socket, made when they are likely to succeed.
+ * The system calls are told not to wait, and for a few bytes the GIL is held meanwhile: giving it up costs as much
+ * as they do, and up to the interpreter's switch interval, 5 ms, if another thread has work.  Those get their turn
+ * when the loop polls.
  */
 #include "methods.h"
 
+#include <errno.h>
 #include <sys/socket.h>
+
+enum { FEW = 1 << 16 }; /* bytes */
+enum { NO_ROOM = -2 };
 
 struct socket K;
 
@@ -12,14 +18,12 @@ static const struct field socket_fields[] = {
     {"_limit", &K.limit}, {"_read", &K.read}, {"_shortens", &K.shortens}, {0}};
 
 static PyObject *python_socket_recv, *python_socket_sendall;
-static PyObject *plain_recv, *plain_send; /* of the class under the standard library's socket */
+static PyObject *plain_fileno, *plain_recv, *plain_send; /* of the class under the standard library's socket */
 
 static int may_wait(PyObject *limit, long flags)
 {
-#ifdef MSG_DONTWAIT
     if (flags & MSG_DONTWAIT)
         return 0;
-#endif
     return !(PyFloat_Check(limit) && PyFloat_AS_DOUBLE(limit) == 0.0);
 }
 
@@ -71,20 +75,106 @@ static int wait_for_more(PyObject *self)
     return failed;
 }
 
-/* recv(2) as often as it takes. */
-static PyObject *read_until_found(PyObject *self, PyObject *const *args, Py_ssize_t nargs, long flags)
+/* The number of the descriptor; negative if it is closed, or with an exception. */
+static int descriptor(PyObject *self)
 {
-    PyObject *stack[3] = {self}, *data, *read;
-    memcpy(stack + 1, args, (size_t)nargs * sizeof *args);
-    while (!(data = PyObject_Vectorcall(plain_recv, stack, (size_t)nargs + 1, NULL))) {
-        if (!PyErr_ExceptionMatches(PyExc_BlockingIOError) || !may_wait(SLOT(self, K.limit), flags))
+    PyObject *number = PyObject_Vectorcall(plain_fileno, &self, 1, NULL);
+    int fd = number ? (int)PyLong_AsLong(number) : -1;
+    Py_XDECREF(number);
+    return fd;
+}
+
+/* After a system call that failed with this error. 1: it would have had to wait, -1: an exception. */
+static int why_failed(int error)
+{
+    if (PyErr_Occurred()) /* of a signal handler */
+        return -1;
+    if (error == EAGAIN || error == EWOULDBLOCK)
+        return 1;
+    errno = error;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return -1;
+}
+
+/* A call of the standard library's.  NULL without an exception: it would have had to wait. */
+static PyObject *call_plain(PyObject *method, PyObject *self, PyObject *argument, long flags)
+{
+    PyObject *stack[] = {self, argument, PyLong_FromLong(flags)}, *result;
+    if (!stack[2])
+        return NULL;
+    result = PyObject_Vectorcall(method, stack, 3, NULL);
+    Py_DECREF(stack[2]);
+    if (!result && PyErr_ExceptionMatches(PyExc_BlockingIOError))
+        PyErr_Clear();
+    return result;
+}
+
+/* recv(2).  NULL without an exception: there is nothing. */
+static PyObject *receive(PyObject *self, PyObject *bufsize, long flags)
+{
+    Py_ssize_t size = PyLong_AsSsize_t(bufsize), count;
+    PyObject *data;
+    int fd, error;
+    if (size <= 0 || size > FEW || flags != (int)flags)
+        return PyErr_Occurred() ? NULL : call_plain(plain_recv, self, bufsize, flags);
+    fd = descriptor(self);
+    data = PyErr_Occurred() ? NULL : PyBytes_FromStringAndSize(NULL, size);
+    if (!data)
+        return NULL;
+    do
+        count = recv(fd, PyBytes_AS_STRING(data), (size_t)size, (int)flags | MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR && !PyErr_CheckSignals());
+    error = errno;
+    if (count >= 0) {
+        if (count < size)
+            _PyBytes_Resize(&data, count);
+        return data;
+    }
+    Py_DECREF(data);
+    why_failed(error);
+    return NULL;
+}
+
+/* send(2): how many bytes were taken, NO_ROOM, or -1: an exception. */
+static Py_ssize_t send_some(PyObject *self, PyObject *data, long flags)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(data), count;
+    int fd;
+    if (size > FEW || flags != (int)flags) {
+        PyObject *sent = call_plain(plain_send, self, data, flags);
+        if (!sent)
+            return PyErr_Occurred() ? -1 : NO_ROOM;
+        count = PyLong_AsSsize_t(sent);
+        Py_DECREF(sent);
+        return count;
+    }
+    fd = descriptor(self);
+    if (PyErr_Occurred())
+        return -1;
+    do
+        count = send(fd, PyBytes_AS_STRING(data), (size_t)size, (int)flags | MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR && !PyErr_CheckSignals());
+    if (count >= 0)
+        return count;
+    return why_failed(errno) < 0 ? -1 : NO_ROOM;
+}
+
+/* recv(2) as often as it takes. */
+static PyObject *read_until_found(PyObject *self, PyObject *bufsize, long flags)
+{
+    PyObject *data, *read;
+    while (!(data = receive(self, bufsize, flags))) {
+        if (PyErr_Occurred())
             return NULL;
-        PyErr_Clear(); /* before the wait: it may be long, and the exception costs memory */
+        if (!may_wait(SLOT(self, K.limit), flags)) {
+            errno = EAGAIN;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
         if (wait_for_more(self) < 0)
             return NULL;
     }
     read = Py_NewRef(SLOT(self, K.read));
-    if (read != Py_None && after_read(self, read, data, args[0], flags) < 0)
+    if (read != Py_None && after_read(self, read, data, bufsize, flags) < 0)
         Py_CLEAR(data);
     Py_DECREF(read);
     return data;
@@ -108,38 +198,38 @@ static PyObject *socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t n
         if (failed)
             return NULL;
     }
-    return read_until_found(self, args, nargs, flags);
+    return read_until_found(self, args[0], flags);
 }
 
 static PyObject *socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *stack[4] = {self}, *count, *limit = SLOT(self, K.limit);
+    PyObject *stack[4] = {self}, *done;
     long flags = 0;
-    Py_ssize_t sent = 0;
-    if (kwnames || nargs < 1 || nargs > 2 || !PyBytes_CheckExact(args[0]) || !limit)
+    Py_ssize_t sent;
+    if (kwnames || nargs < 1 || nargs > 2 || !PyBytes_CheckExact(args[0]) || !SLOT(self, K.limit))
         return fall_back(python_socket_sendall, self, args, nargs, kwnames);
     if (nargs == 2 && (flags = PyLong_AsLong(args[1])) == -1 && PyErr_Occurred())
         return NULL;
-    memcpy(stack + 1, args, (size_t)nargs * sizeof *args);
-    count = PyObject_Vectorcall(plain_send, stack, (size_t)nargs + 1, NULL);
-    if (count) {
-        sent = PyLong_AsSsize_t(count);
-        Py_DECREF(count);
-        if (sent == PyBytes_GET_SIZE(args[0]))
-            Py_RETURN_NONE;
-    } else if (may_wait(limit, flags) && PyErr_ExceptionMatches(PyExc_BlockingIOError)) {
-        PyErr_Clear();
-    }
-    if (PyErr_Occurred())
+    sent = send_some(self, args[0], flags);
+    if (sent == PyBytes_GET_SIZE(args[0]))
+        Py_RETURN_NONE;
+    if (sent == -1)
         return NULL;
+    if (sent == NO_ROOM) {
+        if (!may_wait(SLOT(self, K.limit), flags)) {
+            errno = EAGAIN;
+            return PyErr_SetFromErrno(PyExc_OSError);
+        }
+        sent = 0;
+    }
     stack[1] = PyMemoryView_FromObject(args[0]);
     stack[2] = stack[1] ? PyLong_FromSsize_t(sent) : NULL;
     stack[3] = stack[2] ? PyLong_FromLong(flags) : NULL;
-    count = stack[3] ? PyObject_VectorcallMethod(N._send_rest, stack, 4, NULL) : NULL;
+    done = stack[3] ? PyObject_VectorcallMethod(N._send_rest, stack, 4, NULL) : NULL;
     Py_XDECREF(stack[1]);
     Py_XDECREF(stack[1] ? stack[2] : NULL);
     Py_XDECREF(stack[1] && stack[2] ? stack[3] : NULL);
-    return count;
+    return done;
 }
 
 int learn_socket(void)
@@ -147,7 +237,8 @@ int learn_socket(void)
     PyObject *base = PyObject_GetAttrString((PyObject *)K.type->tp_base, "__base__");
     if (!base)
         return -1;
-    plain_recv = PyObject_GetAttrString(base, "recv");
+    plain_fileno = PyObject_GetAttrString(base, "fileno");
+    plain_recv = plain_fileno ? PyObject_GetAttrString(base, "recv") : NULL;
     plain_send = plain_recv ? PyObject_GetAttrString(base, "send") : NULL;
     Py_DECREF(base);
     return plain_send ? 0 : -1;
