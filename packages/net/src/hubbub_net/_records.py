@@ -42,11 +42,12 @@ class Incoming:
 
     def take(self, data: bytes) -> bool:
         """Keep ``data``, which has come, and :meth:`feed`."""
+        useful = bool(self.chunk) and self.feed()  # mostly the beginning of a record, which need not be copied
         if self._start < len(self.chunk):
             data = self.chunk[self._start :] + data
         self.chunk = data
         self._start = 0
-        return self.feed()
+        return self.feed() or useful
 
     def end(self) -> None:
         """Nothing will come any more."""
