@@ -6,20 +6,32 @@
 #   ./do tests -- net libuv       the tests of one package on one loop
 #   ./do --list                   all sessions
 #
-# PYTHON chooses the interpreter; else the first of python3, python3.13, python3.12 and
-# python3.11 that is 3.11 or later. Environments live in .venv-nox and .nox and are reused.
+# PYTHON chooses the interpreter; else it is the first that is not too old of python3 and of the versions
+# that the classifiers of packages/core name, from the newest down. Environments live in .venv-nox and
+# .nox and are reused.
 set -eu
 cd "$(dirname -- "$0")"
 
 say() { printf '%s\n' "do: $*" >&2; }
 
-fits() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
+# Prints the versions that core's classifiers name, the newest first.
+known_versions() {
+    found=
+    while IFS= read -r line; do
+        case $line in
+        *'"Programming Language :: Python :: '*.*) line=${line##*:: } found="${line%%\"*} $found" ;;
+        esac
+    done <packages/core/pyproject.toml
+    printf '%s\n' "${found% }"
+}
+
+fits() { "$1" -c "import sys; sys.exit(sys.version_info < (${oldest%%.*}, ${oldest#*.}))" >/dev/null 2>&1; }
 
 find_python() {
-    for candidate in "${PYTHON:-python3}" python3 python3.13 python3.12 python3.11; do
+    for candidate in "${PYTHON:-python3}" python3 $(printf 'python%s ' $versions); do
         if fits "$candidate"; then echo "$candidate"; return; fi
     done
-    say "Python 3.11 or later is needed, and neither \$PYTHON, python3, python3.13, python3.12 nor python3.11 is one."
+    say "Python $oldest or later is needed, and none of \$PYTHON, python3,$(printf ' python%s' $versions) is one."
     exit 1
 }
 
@@ -72,6 +84,8 @@ see_to_nox() {
     fi
 }
 
+versions=$(known_versions)
+oldest=${versions##* }
 python=$(find_python)
 # Debian's packages for its own interpreter begin with python3, for a second one with python3.12.
 debian=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')

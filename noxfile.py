@@ -34,7 +34,7 @@ STATE = ROOT / ".nox"
 REQUIREMENTS = ROOT / "requirements"
 # What hatchling asks for besides, to make an editable install; without build isolation it is ours to bring.
 FOR_EDITABLE = "editables>=0.5"
-MORE_PYTHONS = ("3.12", "3.13")
+PYTHON = "Programming Language :: Python :: "
 
 
 # -- what there is ----------------------------------------------------------------------
@@ -108,6 +108,13 @@ def find_packages() -> dict[str, Package]:
     return found
 
 
+def find_versions() -> list[str]:
+    """The minor versions of Python that hubbub is for, the oldest first: core's classifiers say so, nothing else."""
+    classifiers: list[str] = PACKAGES["core"].settings["project"]["classifiers"]
+    names = [word.removeprefix(PYTHON) for word in classifiers if word.startswith(PYTHON)]
+    return [name for name in names if name.count(".") == 1]
+
+
 PACKAGES = find_packages()
 SIBLINGS = {package.name: package for package in PACKAGES.values()}
 
@@ -125,10 +132,10 @@ def split(requirements: list[str]) -> tuple[list[Package], list[str]]:
 
 
 def pythons(session: nox.Session) -> list[str]:
-    """The Python that runs nox, then each of MORE_PYTHONS that this machine has."""
+    """The Python that runs nox, then each of the other versions that this machine has."""
     found = [sys.executable]
     ours = "{}.{}".format(*sys.version_info)
-    for version in MORE_PYTHONS:
+    for version in find_versions():
         if version == ours:
             continue
         fitting = [path for path in candidates(version) if is_python(path, version)]

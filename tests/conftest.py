@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+PYTHON = "Programming Language :: Python :: "
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -35,6 +36,12 @@ class Package:
     def import_name(self) -> str:
         """What an import statement says."""
         return self.source.name
+
+    @property
+    def pythons(self) -> list[str]:
+        """The minor versions of Python that its classifiers name, in their order."""
+        names = [word.removeprefix(PYTHON) for word in self.project["classifiers"] if word.startswith(PYTHON)]
+        return [name for name in names if name.count(".") == 1]
 
     def modules(self) -> dict[str, Path]:
         """Its modules by dotted name."""
@@ -63,6 +70,13 @@ def root() -> Path:
 def packages() -> list[Package]:
     """All packages."""
     return _packages()
+
+
+@pytest.fixture(scope="session")
+def versions(packages: list[Package]) -> list[str]:
+    """The minor versions of Python that hubbub is for, the oldest first: core's classifiers."""
+    (core,) = (package for package in packages if package.folder.name == "core")
+    return core.pythons
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

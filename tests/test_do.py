@@ -22,6 +22,8 @@ def tree(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("with spaces")
     shutil.copy(root / "do", tree / "do")
     (tree / "nox.py").write_text(NOX)
+    (tree / "packages" / "core").mkdir(parents=True)
+    shutil.copy(root / "packages" / "core" / "pyproject.toml", tree / "packages" / "core")
     (tree / "requirements").mkdir()
     (tree / "requirements" / "nox.txt").write_text("# nothing\n")
     return tree
@@ -98,19 +100,58 @@ def test_missing_libraries(made: Path, tools: Path) -> None:
         assert word in done.stderr
 
 
-def test_no_python(tree: Path, tools: Path) -> None:
-    """Without a fitting Python the script says what it needs and ends."""
+def test_no_python(tree: Path, tools: Path, versions: list[str]) -> None:
+    """Without a fitting Python the script says what it needs, what it has looked for, and ends."""
     done = run(tree, PATH=str(tools), PYTHON="no-such-python")
     assert done.returncode == 1
-    assert "Python 3.11 or later is needed" in done.stderr
+    names = " ".join(f"python{version}" for version in reversed(versions))
+    assert f"Python {versions[0]} or later is needed, and none of $PYTHON, python3, {names} is one" in done.stderr
     assert done.stdout == ""
 
 
-def test_old_python(tree: Path, tools: Path, tmp_path: Path) -> None:
-    """A Python that is too old is passed over."""
-    old = tmp_path / "python3"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
+def stand_in(folder: Path, name: str, code: str = f'exec {sys.executable} "$@"') -> None:
+    """Puts a program of this name into the folder: this interpreter, unless told otherwise."""
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{code}\n")
+    program.chmod(0o755)
+
+
+def test_every_version_is_found(made: Path, tools: Path, versions: list[str], tmp_path: Path) -> None:
+    """Any one of the versions that core names is enough."""
+    for version in versions:
+        folder = tmp_path / version
+        folder.mkdir()
+        stand_in(folder, f"python{version}")
+        done = run(made, PATH=f"{folder}:{tools}", CC="true", PYTHON="no-such-python")
+        assert done.stdout == f"nox [] in {made}\n", f"{version}: {done.stderr}"
+
+
+def test_newest_version_wins(made: Path, tools: Path, versions: list[str], tmp_path: Path) -> None:
+    """Of several versions, and with no fitting python3, the newest is taken."""
+    stand_in(tmp_path, "python3", "exit 1")
+    for version in versions[:-1]:
+        stand_in(tmp_path, f"python{version}", "exit 1")
+    stand_in(tmp_path, f"python{versions[-1]}")
+    done = run(made, PATH=f"{tmp_path}:{tools}", CC="true", PYTHON="no-such-python")
+    assert done.stdout == f"nox [] in {made}\n", done.stderr
+
+
+def test_chosen_version_wins(made: Path, tools: Path, versions: list[str], tmp_path: Path) -> None:
+    """PYTHON goes before all that are found."""
+    for name in ["python3", *(f"python{version}" for version in versions)]:
+        stand_in(tmp_path, name, "echo taken >&2; exit 1")
+    done = run(made, PATH=f"{tmp_path}:{tools}", CC="true")
+    assert done.stdout == f"nox [] in {made}\n"
+    assert "taken" not in done.stderr
+
+
+def test_old_python(tree: Path, tools: Path, versions: list[str], tmp_path: Path) -> None:
+    """A Python that is older than the oldest that core names is passed over."""
+    oldest = versions[0]
+    major, minor = map(int, oldest.split("."))
+    pretend = "import sys; sys.version_info = ({}, {}, 0); sys.argv = ['-c']; exec(sys.stdin.read())"
+    for name, wanted in ((f"python{oldest}", (major, minor - 1)), ("python3", (major, minor - 1))):
+        stand_in(tmp_path, name, f'printf %s "$2" | {sys.executable} -c "{pretend.format(*wanted)}"')
     done = run(tree, PATH=f"{tmp_path}:{tools}", PYTHON="python3")
     assert done.returncode == 1
-    assert "Python 3.11 or later is needed" in done.stderr
+    assert f"Python {oldest} or later is needed" in done.stderr
