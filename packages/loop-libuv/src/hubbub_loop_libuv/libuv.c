@@ -8,7 +8,8 @@
  *   never waits, it only takes what is there.  This is how libuv is meant to be embedded.  It holds as long
  *   as no timer or other handle of libuv's that is not a descriptor is used.  uv_run comes first, and our
  *   wait only when that has brought nothing: a loop with work to do makes one system call a turn then, and
- *   one that goes to sleep can afford the second.
+ *   one that goes to sleep can afford the second.  Our wait only looks at uv_backend_fd (ppoll): an epoll_wait
+ *   of ours would use up the reports of what libuv registers edge-triggered, from 1.51 on its own wake-ups.
  * - uv__io_poll ends the process if epoll_ctl refuses what uv_poll_start was asked to watch: a descriptor
  *   that was closed, or closed and opened anew as a regular file, since, or one too many for the user's
  *   limit (fs.epoll.max_user_watches).  So hb_arm only looks whether the descriptor is open and notes the
@@ -36,7 +37,6 @@
 #include <poll.h>
 #ifdef __linux__
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #else
 #include <sys/select.h>
 #endif
@@ -182,36 +182,12 @@ static void settle(hb_loop *loop)
 
 #ifdef __linux__
 
-/* struct timespec as the kernel's system call takes it on every architecture */
-struct kernel_time {
-    int64_t seconds;
-    int64_t nanoseconds;
-};
-
-static int wait_by_poll(int fd, double seconds)
+/* Until the descriptor is readable; below 0 there is no limit.  epoll_wait on it would take an edge away from libuv. */
+static int wait_for(int fd, double seconds)
 {
     struct pollfd p = {fd, POLLIN, 0};
     struct timespec t = hb_timespec(seconds);
     return ppoll(&p, 1, seconds < 0 ? NULL : &t, NULL);
-}
-
-/* Until the descriptor is readable; below 0 there is no limit.  epoll_pwait2 (Linux 5.11) saves the detour through poll; the event stays for libuv. */
-static int wait_for(int fd, double seconds)
-{
-#ifdef SYS_epoll_pwait2
-    static int missing; /* set once, by whatever thread: no harm */
-    struct epoll_event event;
-    struct timespec t = hb_timespec(seconds);
-    struct kernel_time limit = {t.tv_sec, t.tv_nsec};
-    int n;
-    if (!missing) {
-        n = (int)syscall(SYS_epoll_pwait2, fd, &event, 1, seconds < 0 ? NULL : &limit, NULL, 0);
-        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
-            return n;
-        missing = 1;
-    }
-#endif
-    return wait_by_poll(fd, seconds);
 }
 
 #else
