@@ -368,6 +368,22 @@ def test_tracing(pool):
     assert (sys.gettrace(), threading.gettrace()) == previous[:2]
 
 
+def test_tracing_ends_with_the_thread(pool):
+    """A thread takes off its trace and profile functions before it ends: else the whole process stays instrumented."""
+    seen = []
+    previous = threading.gettrace(), threading.getprofile()
+    threading.settrace(lambda frame, event, arg: None)
+    threading.setprofile(lambda frame, event, arg: seen.append(arg) if event == "c_call" else None)
+    try:
+        pool.apply(int)
+    finally:
+        threading.settrace(previous[0])
+        threading.setprofile(previous[1])
+        pool.kill()
+    eventually(lambda: sys.setprofile in seen)
+    assert sys.settrace in seen
+
+
 def test_threads_in_advance(gate):
     """Workers can be told how many threads to have: new ones start, idle ones end, busy ones after their job."""
     workers = _workers.Workers(3, None)

@@ -187,6 +187,7 @@ class _Worker:
                 job = None if self.dismissed else workers.next_job(self)
         finally:
             workers.left(self)
+            _drop_hooks()
             _forget_dummy()
 
 
@@ -200,6 +201,15 @@ def adopt_hooks() -> None:
         sys.settrace(trace)
     if (profile := _getprofile()) is not None:
         sys.setprofile(profile)
+
+
+def _drop_hooks() -> None:
+    """Take off what :func:`adopt_hooks` has set: from CPython 3.12 on, a hook that ends with its thread leaves the
+    events of :mod:`sys.monitoring` on for the whole process, which then runs several times as slowly."""
+    if sys.gettrace() is not None:
+        sys.settrace(None)
+    if sys.getprofile() is not None:
+        sys.setprofile(None)
 
 
 def _forget_dummy() -> None:
