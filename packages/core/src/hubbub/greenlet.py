@@ -167,7 +167,10 @@ class Greenlet(greenlet):
     @property
     def dead(self) -> bool:
         """True when it has ended, or never will start."""
-        return self._state == _DONE or greenlet.dead.__get__(self)
+        try:
+            return self._state == _DONE or greenlet.dead.__get__(self)
+        except AttributeError:  # the collector has taken it apart: from CPython 3.15 on it finds waiting ones too
+            return True
 
     def ready(self) -> bool:
         """True when it has ended."""
@@ -180,7 +183,10 @@ class Greenlet(greenlet):
     @property
     def started(self) -> bool:
         """True from ``start`` until the end."""
-        return self._state in (_SCHEDULED, _RUNNING)
+        try:
+            return self._state in (_SCHEDULED, _RUNNING)
+        except AttributeError:  # as in dead
+            return False
 
     def __bool__(self) -> bool:
         return self.started

@@ -113,7 +113,8 @@ def _reads() -> Iterator[tuple[Any, str, Any, float]]:
 
 def _acquires(objects: Iterable[Any]) -> Iterator[tuple[Any, str, Any, float]]:
     for item in objects:
-        if type(item) is Waiter and item.user is not None and not item.done:
+        # The collector takes waiters in garbage apart: what it may have done so far is not known.
+        if type(item) is Waiter and getattr(item, "user", None) is not None and not getattr(item, "done", True):
             yield item.greenlet, "Semaphore.acquire", item.user, item.since
 
 
