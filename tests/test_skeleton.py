@@ -76,14 +76,20 @@ def test_extras_of_core(packages: list[Package]) -> None:
     assert everything.extras == set(extras) - {"all"}
 
 
-def test_typed(package: Package) -> None:
-    """The wheel of every package carries py.typed and none of its tests; beside its folder at most a start-up file."""
+def shipped(package: Package) -> set[str]:
+    """The paths in the wheel of a package, but for what its build hook adds."""
     builder = WheelBuilder(str(package.folder))
-    shipped = {file.distribution_path for file in builder.recurse_included_files()}
-    assert f"{package.import_name}/py.typed" in shipped
-    assert f"{package.import_name}/__init__.py" in shipped
-    beside = {path for path in shipped if not path.startswith(f"{package.import_name}/")}
-    assert beside <= {f"{package.import_name}.pth"}
+    return {file.distribution_path for file in builder.recurse_included_files()}
+
+
+def test_typed(package: Package) -> None:
+    """The wheel of every package carries py.typed and none of its tests; beside its folder at most how it starts."""
+    found = shipped(package)
+    assert f"{package.import_name}/py.typed" in found
+    assert f"{package.import_name}/__init__.py" in found
+    beside = {path for path in found if not path.startswith(f"{package.import_name}/")}
+    start = {f"{package.import_name}{ending}" for ending in (".pth", ".start", "_start.py")}
+    assert beside in (set(), start)
 
 
 def test_source_distribution(package: Package) -> None:
