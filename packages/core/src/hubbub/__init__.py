@@ -2,6 +2,7 @@
 
 from greenlet import getcurrent
 
+import hubbub._originals  # first: before anybody patches
 import hubbub._resolver  # noqa: F401  # takes the originals of the socket module before anybody patches them
 from hubbub._config import configure
 from hubbub.event import AsyncResult, Event

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hubbub._originals import get_ident
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links"]

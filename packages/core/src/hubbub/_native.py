@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from _thread import start_new_thread
 from collections.abc import Callable
 from typing import Any
 
+from hubbub._originals import start_new_thread
 from hubbub._waiter import Waiter
 from hubbub.hub import get_hub
 
 __all__ = ["in_own_thread"]
-
-_start = start_new_thread  # the original: patching replaces it in its module
 
 
 def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
@@ -29,7 +27,7 @@ def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
             outcome = (None, error)
         waiter.wake(outcome)
 
-    _start(work, ())
+    start_new_thread(work, ())
     loop = get_hub().loop
     loop.refs += 1  # what ends the wait is in another thread, out of the loop's sight
     try:

@@ -10,12 +10,13 @@ import errno
 import os
 import signal
 import threading
-from _thread import get_ident
 from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
 from hubbub import _native
+from hubbub._originals import close as _os_close
+from hubbub._originals import get_ident
 from hubbub.hub import get_hub, sleep
 from hubbub.io import wait_readable
 
@@ -25,7 +26,6 @@ T = TypeVar("T")
 # The originals: patching replaces some of them in their modules.
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _waitid = getattr(os, "waitid", None)
-_os_close = os.close
 _main_thread = threading.main_thread
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 

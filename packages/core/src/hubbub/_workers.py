@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from _thread import allocate_lock, get_ident, start_new_thread
 from collections import deque
 from collections.abc import Callable
 from weakref import WeakSet
 
+from hubbub._originals import allocate_lock, get_ident, start_new_thread
 from hubbub._weak import snapshot
 
 __all__ = ["Workers", "adopt_hooks", "idle_workers"]

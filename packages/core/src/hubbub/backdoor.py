@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenlet import GreenletExit
 
+from hubbub._originals import socket as _socket
 from hubbub.greenlet import Greenlet, killall
 from hubbub.hub import get_hub, sleep
 from hubbub.io import Socket
@@ -60,7 +61,7 @@ class BackdoorServer:
         self._listener = self._listen(listener, allow_remote)
 
     def _listen(self, listener: Any, allow_remote: bool) -> Socket:
-        if isinstance(listener, socket.socket):
+        if isinstance(listener, _socket):
             _check_local(listener.family, listener.getsockname(), allow_remote)
             return Socket(fileno=os.dup(listener.fileno()))
         if isinstance(listener, (str, bytes, os.PathLike)):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from threading import RLock
 from typing import Any, Generic, TypeVar
 
 from hubbub._links import Linkable
+from hubbub._originals import RLock
 from hubbub._waiter import Waiter
 from hubbub.timeout import Timeout
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from greenlet import getcurrent
 
 from hubbub import _native
+from hubbub._originals import close as _os_close
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.io import close as _close_descriptor
 from hubbub.io import closing, wait_readable, wait_writable
@@ -55,7 +56,6 @@ T = TypeVar("T")
 # The originals: patching replaces them in their modules.
 _FileIO = io.FileIO
 _os_open = os.open
-_os_close = os.close
 _read = _FileIO.read
 _readinto = _FileIO.readinto
 _readall = _FileIO.readall
@@ -85,7 +85,7 @@ class _Ending:
     """
 
     _ending = staticmethod(sys.is_finalizing)
-    _os_close = staticmethod(os.close)
+    _os_close = staticmethod(_os_close)
     _set_blocking = staticmethod(os.set_blocking)
     _warn = staticmethod(warnings.warn)
 

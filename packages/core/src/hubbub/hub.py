@@ -7,18 +7,17 @@ import sys
 import traceback
 import weakref
 from _thread import _count as _thread_count
-from _thread import get_ident
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from threading import local
-from time import sleep as _native_sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub import _config, plugins
+from hubbub._originals import get_ident, local
+from hubbub._originals import sleep as _native_sleep
 from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver

@@ -10,12 +10,12 @@ import errno
 import os
 import select
 import socket
-from _thread import get_ident
 from collections.abc import Callable
 from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hubbub._originals import get_ident
 from hubbub.abc import WRITE, Address
 from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
 from hubbub.loop.base import BaseLoop

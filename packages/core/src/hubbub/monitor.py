@@ -6,18 +6,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Condition, Lock, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from hubbub._originals import allocate_lock
 from hubbub.hub import Hub, get_hub
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["BlockingDetector", "BlockingReport"]
-
-# The originals: patching replaces them in their module.
-_Condition, _Lock, _Thread = Condition, Lock, Thread
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,9 @@ class BlockingDetector:
         self.max_blocking_time = max_blocking_time
         self.hub = hub if hub is not None else get_hub()
         self._report = report if report is not None else self._write
-        self._stop = _Condition(_Lock())
-        self._stopped = False
-        self._thread = _Thread(target=self._watch, name="hubbub-blocking-detector", daemon=True)
+        self._running = allocate_lock()  # held until stop(), which the watchdog waits for
+        self._running.acquire()
+        self._thread = Thread(target=self._watch, name="hubbub-blocking-detector", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -60,9 +58,10 @@ class BlockingDetector:
 
     def stop(self) -> None:
         """End the thread, and wait for its end."""
-        with self._stop:
-            self._stopped = True
-            self._stop.notify_all()
+        try:
+            self._running.release()
+        except RuntimeError:
+            pass  # stopped before
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -80,9 +79,8 @@ class BlockingDetector:
         turn, unchanged = -1, 0
         period = self.max_blocking_time / 2
         while True:
-            with self._stop:
-                if self._stopped or self._stop.wait_for(lambda: self._stopped, period):
-                    return
+            if self._running.acquire(True, period):
+                return
             if loop.destroyed:
                 return
             if loop.iteration != turn or loop.in_poll or not loop.running:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from queue import Full
-from threading import RLock
 from typing import Any, Generic, Self, TypeVar
 
 from hubbub._links import Linkable
+from hubbub._originals import RLock
 from hubbub._waiter import Waiter
 
 __all__ = [

@@ -29,6 +29,7 @@ from typing import Any, AnyStr
 
 from greenlet import GreenletExit
 
+from hubbub._originals import close as _os_close
 from hubbub._processes import wait_for_end
 from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered, share
 from hubbub.greenlet import Greenlet, joinall
@@ -89,7 +90,7 @@ class Popen(_Popen[AnyStr]):
             super().__init__(*args, **kwargs)
         except BaseException:
             for fd in self._unopened:
-                os.close(fd)
+                _os_close(fd)
             raise
 
     # Starting -------------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from _thread import TIMEOUT_MAX, error, get_native_id, interrupt_main
-from _thread import get_ident as _native_ident
 from collections.abc import Callable
 from contextvars import Context
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ from typing import Any, NoReturn
 
 from greenlet import getcurrent
 
+from hubbub._originals import get_ident as _native_ident
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub, make_way
 from hubbub.local import local

@@ -10,7 +10,6 @@ import atexit
 import os
 import sys
 import threading
-from _thread import get_ident as _native_ident
 from collections.abc import Callable, Iterable
 from contextvars import Context
 from itertools import count
@@ -32,6 +31,7 @@ from weakref import WeakKeyDictionary, ref
 from greenlet import getcurrent, greenlet
 
 from hubbub import lock as _lock
+from hubbub._originals import get_ident as _native_ident
 from hubbub._weak import snapshot
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet

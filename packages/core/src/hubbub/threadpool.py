@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import sys
-from _thread import get_ident
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from hubbub._imap import Mapping
+from hubbub._originals import get_ident
 from hubbub._waiter import Waiter
 from hubbub._workers import Workers, adopt_hooks
 from hubbub.event import AsyncResult, Event
@@ -22,8 +22,6 @@ from hubbub.hub import Hub, get_hub
 __all__ = ["Future", "ThreadPool", "ThreadPoolExecutor", "to_thread"]
 
 T = TypeVar("T")
-# The original: patching replaces it in its module.
-_get_ident = get_ident
 _pools: WeakSet[ThreadPool] = WeakSet()
 _UNFINISHED = RuntimeError("the thread was ended before the task was finished")
 
@@ -146,7 +144,7 @@ class ThreadPool(Mapping):
         return result
 
     def _runs_inline(self) -> bool:
-        return _get_ident() != self.hub.thread_ident
+        return get_ident() != self.hub.thread_ident
 
     def join(self) -> None:
         """Wait until every task has finished."""

@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 import traceback
-from _thread import get_ident
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -17,6 +16,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from hubbub._originals import get_ident
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import errno
 import select
-import selectors
 from collections.abc import Iterable
-from typing import Any
 
+from hubbub._originals import DefaultSelector as _DefaultSelector
+from hubbub._originals import epoll as _epoll
+from hubbub._originals import select as _select
 from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.loop.base import BaseLoop
 
 __all__ = ["EpollLoop", "SelectorLoop", "StdlibLoop"]
 
-# The originals: patching replaces them in their modules.
-_epoll: Any = getattr(select, "epoll", None)
-_select = select.select
-_DefaultSelector = selectors.DefaultSelector
 _FAR = 86400.0
 """The longest single wait, in seconds: system calls overflow before floats do."""
 

@@ -14,6 +14,8 @@ from reprlib import recursive_repr
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from hubbub._originals import close as _os_close
+from hubbub._originals import waitpid as _waitpid
 from hubbub.abc import READ, WRITE
 
 if TYPE_CHECKING:
@@ -468,7 +470,7 @@ class Child(BaseWatcher):
         pidfd, self._pidfd = self._pidfd, -1
         if pidfd >= 0:
             self.loop.descriptor_closing(pidfd)
-            os.close(pidfd)
+            _os_close(pidfd)
 
     def _leave_parent(self) -> None:
         super()._leave_parent()
@@ -478,7 +480,7 @@ class Child(BaseWatcher):
         if self._watcher is None:
             return
         try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status = _waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
             pid, status = self.pid, 255 << 8
         if pid:
