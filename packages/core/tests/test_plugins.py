@@ -130,7 +130,8 @@ def test_nothing_is_loaded_at_import():
     code = (
         "import sys, hubbub; from hubbub.lowlevel import get_hub_if_exists; "
         "assert get_hub_if_exists() is None; "
-        "bad = [name for name in sys.modules if name.startswith('hubbub_')]; "
+        # What looks at the environment when an interpreter starts is loaded before.
+        "bad = [name for name in sys.modules if name.startswith('hubbub_') and not name.endswith('_start')]; "
         "assert not bad, bad; "
         "assert 'hubbub.loop.stdlib' not in sys.modules"
     )

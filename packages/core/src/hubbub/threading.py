@@ -31,6 +31,7 @@ from weakref import WeakKeyDictionary, ref
 from greenlet import getcurrent, greenlet
 
 from hubbub import lock as _lock
+from hubbub._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
 from hubbub._originals import get_ident as _native_ident
 from hubbub._weak import snapshot
 from hubbub.event import Event
@@ -55,6 +56,7 @@ __all__ = [
     "ThreadError",
     "Timer",
     "active_count",
+    "concurrent_tee",
     "current_thread",
     "enumerate",
     "excepthook",
@@ -64,9 +66,11 @@ __all__ = [
     "gettrace",
     "local",
     "main_thread",
+    "serialize_iterator",
     "setprofile",
     "settrace",
     "stack_size",
+    "synchronized_iterator",
 ]
 
 _native_main_thread = threading.main_thread
