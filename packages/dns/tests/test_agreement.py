@@ -77,12 +77,15 @@ def argument_sets(count: int, seed: int) -> Iterator[tuple[str, tuple[Any, ...]]
 
 
 def outcome(function: Callable[..., Any], *args: Any) -> Any:
-    """What a call returns, or the class and the number (or text) of its error."""
+    """What a call returns, or the class and the number (or text) of its error; a warning is an error here.
+
+    From CPython 3.15 on, numbers that are out of range are warned of.
+    """
     try:
         result = function(*args)
     except OSError as error:
         return type(error), error.args
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, DeprecationWarning) as error:
         return type(error), str(error)
     return sorted(result, key=repr) if isinstance(result, list) else result
 
