@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import math
 import os
+import random
 import socket
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -15,9 +17,18 @@ import hypothesis.strategies as st
 import pytest
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
+from hubbub.loop.watchers import Timer
 from hubbub.plugins import LOOPS, load
 from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 # 100,000 calls on each loop when asked for: HUBBUB_RANDOM_CALLS=100000.
 CALLS = int(os.environ.get("HUBBUB_RANDOM_CALLS", "2000"))
@@ -40,6 +51,26 @@ class Failures:
     def handle_error(self, context, kind, error, traceback):
         if not isinstance(error, (Failed, OSError, ValueError, LoopDestroyed)):
             raise error
+
+
+def check_counts(loop, made):
+    """Compare what the loop has counted with what is active. ``made``: all watchers of it that are the test's."""
+    holding = [one for one in made if one.active and one.ref and not isinstance(one, Timer)]
+    assert loop.refs == len(holding)
+    running = [entry for entry in loop._heap if entry[2] is not None]
+    assert loop.timer_count() == len(running)
+    assert loop._timers_alive() == any(entry[4] for entry in running)
+    for one in (one for one in made if isinstance(one, Timer) and one.active):
+        assert one.pending == (one._fire in loop.ready)
+        assert one.pending or (one._key in loop._heap and one._key[4] == one.ref)
+    assert len(loop.ready) == len({id(call) for call in loop.ready})
+
+
+class Strict:
+    """Stands where the hub stands, and lets nothing pass."""
+
+    def handle_error(self, context, kind, error, traceback):
+        raise error
 
 
 class LoopMachine(RuleBasedStateMachine):
@@ -251,6 +282,11 @@ class LoopMachine(RuleBasedStateMachine):
     def begin_anew(self):
         self.loop.reinit()
 
+    @invariant()
+    def counts_are_those_of_what_is_active(self):
+        """Whether the loop goes on follows from what is started and waited for, whatever was called before."""
+        check_counts(self.loop, self.made)
+
     @rule(often=st.integers(0, 20))
     def destroy(self, often):
         if often == 20:
@@ -262,7 +298,7 @@ class LoopMachine(RuleBasedStateMachine):
             self.loop.error_handler = Failures()
 
 
-def test_random_calls(loop_name):
+def test_random_calls(hub, loop_name):
     """Random calls, sound and unsound, raise the documented exceptions at most, and the loop goes on working."""
     machine = type("Machine", (LoopMachine,), {"loop_class": load(LOOPS, loop_name)})
     limits = settings(
@@ -275,6 +311,80 @@ def test_random_calls(loop_name):
         phases=(Phase.generate,),
     )
     run_state_machine_as_test(machine, settings=limits)
+
+
+class Crowd:
+    """A few watchers that start, stop, change and close themselves and one another, many of them while they are due."""
+
+    def __init__(self, loop, seed):
+        self.loop = loop
+        self.random = random.Random(seed)
+        self.watchers = []
+        self.ends = socket.socketpair()
+        self.actions = (self.start, self.start, self.again, self.stop, self.change_ref, self.close, self.pause)
+
+    def make(self):
+        rng, loop, ref = self.random, self.loop, self.random.random() < 0.7
+        kind = rng.randrange(8)
+        if kind < 4:
+            return loop.timer(rng.choice([0.0, 0.0, 0.0001, 5.0]), rng.choice([0.0, 0.0001]), ref=ref)
+        if kind == 4:
+            return loop.io(rng.choice(self.ends).fileno(), WRITE, ref=ref)
+        return getattr(loop, rng.choice(PHASES))(ref=ref)
+
+    def any(self):
+        while len(self.watchers) < 4:
+            self.watchers.append(self.make())
+        return self.random.choice(self.watchers)
+
+    def start(self):
+        self.any().start(self.act)
+
+    def again(self):
+        watcher = self.any()
+        getattr(watcher, "again", watcher.start)(self.act)
+
+    def stop(self):
+        self.any().stop()
+
+    def change_ref(self):
+        watcher = self.any()
+        watcher.ref = not watcher.ref
+
+    def close(self):
+        watcher = self.any()
+        watcher.close()
+        self.watchers.remove(watcher)
+
+    def pause(self):
+        time.sleep(0.0002)  # what runs is due now
+
+    def act(self):
+        self.random.choice(self.actions)()
+        check_counts(self.loop, self.watchers)
+
+    def run(self, steps):
+        for _ in range(steps):
+            self.act()
+            if self.random.random() < 0.3:
+                self.loop.run(nowait=True)
+                check_counts(self.loop, self.watchers)
+        for watcher in self.watchers:
+            watcher.close()
+        check_counts(self.loop, [])
+        self.loop.run()
+        for end in self.ends:
+            self.loop.descriptor_closing(end.fileno())
+            end.close()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_of_a_crowd(hub, loop_name, seed):
+    """What keeps a loop going is what is started, whenever watchers are started, stopped and changed: also when due."""
+    loop = load(LOOPS, loop_name)()
+    loop.error_handler = Strict()
+    Crowd(loop, seed).run(1000)
+    loop.destroy()
 
 
 def test_another_thread(loop_name):

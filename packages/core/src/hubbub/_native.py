@@ -29,11 +29,11 @@ def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
 
     start_new_thread(work, ())
     loop = get_hub().loop
-    loop.refs += 1  # what ends the wait is in another thread, out of the loop's sight
+    held = loop.hold()  # what ends the wait is in another thread, out of the loop's sight
     try:
         waiter.wait()
     finally:
-        loop.refs -= 1
+        loop.let_go(held)
     value, error = waiter.value
     if error is not None:
         raise error

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Hub",
     "HubStatistics",
+    "accelerate",
     "get_hub",
     "get_hub_if_exists",
     "hubs",
@@ -490,11 +491,16 @@ def _make_hub() -> Hub:
         _state.making = False
 
 
-def _made_hub() -> Hub:
+def accelerate() -> None:
+    """Install the accelerators that are to be used; the first hub of the process does it anyhow."""
     if not _accelerated and _config.setting("accelerators", "1") not in ("0", "False"):
         for name in plugins.names(plugins.ACCELERATORS):
             plugins.load(plugins.ACCELERATORS, name)()
             _accelerated.append(name)
+
+
+def _made_hub() -> Hub:
+    accelerate()
     hub = _hub_class[0]()
     set_hub(hub)
     return hub

@@ -14,7 +14,7 @@ from greenlet import getcurrent
 
 from hubbub._config import loop_class
 from hubbub._waiter import Waiter
-from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
+from hubbub.hub import Hub, accelerate, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
 from hubbub.loop.base import BaseLoop, ScheduledCall
 from hubbub.loop.readiness import Direction, Readiness
@@ -26,6 +26,7 @@ __all__ = [
     "Readiness",
     "ScheduledCall",
     "Waiter",
+    "accelerate",
     "closing",
     "get_hub",
     "get_hub_if_exists",

@@ -69,8 +69,7 @@ class VirtualClockLoop(BaseLoop):
         """See :meth:`hubbub.loop.timers.Timers.cancel_later`."""
         if key.callback is callback:
             self._end(key)
-        else:
-            self.unschedule(callback)
+        self.unschedule(callback)  # a timer that repeats may be in both places
 
     def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
         """See :meth:`hubbub.loop.timers.Timers.timer_runs`."""
@@ -78,7 +77,7 @@ class VirtualClockLoop(BaseLoop):
 
     def ref_timer(self, key: Any, ref: bool) -> None:
         """See :meth:`hubbub.loop.timers.Timers.ref_timer`."""
-        if key.ref != ref:
+        if key.ref != ref and key.callback is not None:
             key.ref = ref
             change = 1 if ref else -1
             self.refs += change
@@ -100,7 +99,8 @@ class VirtualClockLoop(BaseLoop):
         while (appointment := self._next()) is not None and appointment.deadline <= self._time:
             heappop(self._agenda)
             assert appointment.callback is not None
-            self.ready.append(appointment.callback)
+            if not appointment.repeat or appointment.callback not in self.ready:
+                self.ready.append(appointment.callback)
             if appointment.repeat:
                 appointment.deadline += appointment.repeat
                 again.append(appointment)

@@ -35,7 +35,7 @@ import pytest
 from greenlet import getcurrent, greenlet
 from hubbub.abc import LEVEL, READ, WRITE, Loop
 from hubbub.exceptions import LoopDestroyed
-from hubbub.lowlevel import BaseLoop
+from hubbub.lowlevel import BaseLoop, accelerate
 
 from hubbub_testkit.greenlets import open_descriptors
 
@@ -124,7 +124,8 @@ class LoopConformance:
 
     @pytest.fixture
     def loop(self, loop_class: type[Any], recorder: Recorder) -> Iterator[Any]:
-        """A fresh loop of the current thread, run by the test itself."""
+        """A fresh loop of the current thread, run by the test itself, with the accelerators that a hub would use."""
+        accelerate()
         loop = loop_class()
         loop.error_handler = recorder
         try:
@@ -1417,6 +1418,81 @@ class LoopConformance:
         assert seen[-1] == 7
         if self.real_time:
             assert seen == [1, 7]
+
+    @pytest.mark.parametrize("repeat", [0.0, 3600.0])
+    @pytest.mark.parametrize("ref", [True, False])
+    @pytest.mark.parametrize("change", ["stop", "close", "again", "start", "unref", "ref", "flip"])
+    def test_a_due_timer_counts_once(self, loop: Any, change: str, ref: bool, repeat: float) -> None:
+        """Whatever is done to a timer that is due already, the loop goes on for those that run, and ends without."""
+        for _ in range(3):
+            due, before = loop.timer(0.0, repeat, ref=ref), loop.timer(0.0)
+            changes: dict[str, Callable[[], Any]] = {
+                "stop": due.stop,
+                "close": due.close,
+                "again": partial(due.again, int),
+                "start": partial(due.start, int),
+                "unref": partial(setattr, due, "ref", False),
+                "ref": partial(setattr, due, "ref", True),
+                "flip": _in_turn(partial(setattr, due, "ref", not ref), partial(setattr, due, "ref", ref)),
+            }
+            before.start(changes[change])
+            due.start(int)
+            time.sleep(0.001)
+            loop.run(nowait=True)
+            loop.run(nowait=True)
+            due.stop()
+        late = loop.timer(0.005)
+        late.start(int)
+        loop.run()
+        assert not late.active, "the loop ended while a timer ran"
+        stray = loop.timer(3600.0, ref=False)
+        stray.start(int)
+        loop.run()
+        assert stray.active
+        stray.stop()
+
+    @pytest.mark.parametrize("repeat", [0.0, 0.0001])
+    def test_restarted_while_due(self, loop: Any, repeat: float) -> None:
+        """A timer that is due, stopped and started anew is called when its new time has come, not before."""
+        seen: list[str] = []
+        timer, before = loop.timer(0.0, repeat), loop.timer(0.0)
+
+        def restart() -> None:
+            timer.stop()
+            timer.after = 3600.0
+            timer.start(seen.append, "too early")
+
+        before.start(restart)
+        timer.start(seen.append, "in spite of stop")
+        time.sleep(0.001)
+        loop.run(nowait=True)
+        loop.run(nowait=True)
+        assert seen == []
+        timer.stop()
+
+    def test_repeating_timer_is_queued_once(self, loop: Any) -> None:
+        """A repeating timer whose call has to wait for several turns is queued once, and stop takes it out."""
+        seen: list[int] = []
+        timer = loop.timer(0.0, 0.0001)
+        timer.start(seen.append, 1)
+        for _ in range(5000):
+            loop.run_callback(int)
+        for _ in range(3):
+            loop.run(nowait=True)
+            time.sleep(0.001)
+        assert len(loop.ready) > 1000
+        assert timer.pending
+        timer.stop()
+        loop.run(nowait=True)
+        loop.run()
+        assert seen == []
+        timer.start(seen.append, 1)
+        for _ in range(5000):
+            loop.run_callback(int)
+        while not seen:
+            loop.run(nowait=True)
+        assert seen == [1]
+        timer.stop()
 
     def test_call_later(self, loop: Any) -> None:
         """call_later queues a callback after a time; cancel_later takes it back, also when it is queued already."""

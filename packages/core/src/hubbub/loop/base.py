@@ -160,7 +160,7 @@ class BaseLoop(Timers):
     def _reset(self) -> None:
         self.thread = get_ident()
         self.refs = 0
-        """How many active watchers, timers apart, keep the loop from ending."""
+        """How many keep the loop from ending: active watchers, timers apart, and those who called :meth:`hold`."""
         self.signals = SignalTable()
         self._sequence = 0
         self._stopped = 0
@@ -415,6 +415,19 @@ class BaseLoop(Timers):
                     return True
         self._witness = None
         return False
+
+    def hold(self) -> int:
+        """Go on until :meth:`let_go` is called: for what will end a wait out of the loop's sight, in another thread.
+
+        :returns: what to give to :meth:`let_go`.
+        """
+        self.refs += 1
+        return self.generation
+
+    def let_go(self, held: int) -> None:
+        """Undo one :meth:`hold`. In a child process nothing that the parent held is held."""
+        if held == self.generation:
+            self.refs -= 1
 
     # The run queue --------------------------------------------------------------------------------------------------
 

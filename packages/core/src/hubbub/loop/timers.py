@@ -1,19 +1,28 @@
 """The timers of a loop: a heap of ``[deadline, sequence, callback, repeat, ref]``, and its clock.
 
-A stopped timer stays in the heap with None for a callback until it comes up or too many of them do.
+A stopped timer stays in the heap with None for a callback until it comes up or too many of them do. One that has fired
+is stopped, too, before its callback is queued. A timer counts (``ref``) while it is in the heap with a callback, no
+longer.
+
+A signal handler may start and stop timers between two bytecodes of these methods, that is after any call: whatever
+belongs together is done without a call in between, or before the one it ends with.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heapify, heappop, heappush
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import compress, repeat
+from operator import is_not, itemgetter
 from time import monotonic
 from typing import Any
 
 from hubbub.abc import Loop
 
 __all__ = ["Timers"]
+
+_callback_of = itemgetter(2)
 
 
 class Timers(Loop):
@@ -42,13 +51,15 @@ class Timers(Loop):
             raise ValueError("a time in seconds cannot be NaN")
         self._sequence += 1
         entry = [deadline, self._sequence, callback, repeat, ref]
-        heappush(self._heap, entry)
         if not ref:
             self._unref += 1
+        heappush(self._heap, entry)
         return entry
 
     def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
         """Stop a timer; if it has fired already, take its callback (the same object) out of the run queue."""
+        if key[3]:
+            self.unschedule(callback)  # it may be in both places
         if key[2] is callback:
             key[2] = None
             if not key[4]:
@@ -74,10 +85,11 @@ class Timers(Loop):
         return key[2] is callback
 
     def ref_timer(self, key: Any, ref: bool) -> None:
-        """Let a running timer count, or not, as a reason to go on."""
+        """Let a timer count, or not, as a reason to go on. One that has fired or was stopped does not count anyhow."""
         if key[4] != ref:
             key[4] = ref
-            self._unref += -1 if ref else 1
+            if key[2] is not None:
+                self._unref += -1 if ref else 1
 
     def timer_count(self) -> int:
         """How many timers are running."""
@@ -87,17 +99,19 @@ class Timers(Loop):
         return self.timer_count() > self._unref
 
     def _sweep(self) -> None:
-        self._heap[:] = [entry for entry in self._heap if entry[2] is not None]
-        heapify(self._heap)
+        heap = self._heap
+        running = compress(heap, map(is_not, map(_callback_of, heap), repeat(None)))
+        heap[:] = running  # one step of C code
         self._stopped = 0
+        heapify(heap)
 
     def _time_left(self) -> float:
         """Seconds until the next timer; negative: there is none."""
         heap = self._heap
         while heap:
             if heap[0][2] is None:
-                heappop(heap)
                 self._stopped -= 1
+                heappop(heap)
                 continue
             left: float = heap[0][0] - monotonic()
             return left if left > 0.0 else 0.0
@@ -108,23 +122,27 @@ class Timers(Loop):
         heap, ready = self._heap, self.ready
         self.time = now = monotonic()
         while heap and heap[0][0] <= now:
-            entry = heappop(heap)
+            entry = heap[0]
             callback = entry[2]
             if callback is None:
                 self._stopped -= 1
-                continue
-            ready.append(callback)
-            if entry[3]:
-                entry[0] = max(entry[0] + entry[3], now)
+                heappop(heap)
+            elif entry[3]:
+                following = entry[0] + entry[3]
+                entry[0] = following if following > now else now
                 self._sequence += 1
                 entry[1] = self._sequence
-                heappush(heap, entry)
+                heapreplace(heap, entry)
+                if entry[2] is callback and callback not in ready:
+                    ready.append(callback)
                 if entry[0] <= now:  # it lags behind: once a turn
                     return
             else:
                 entry[2] = None
+                self._stopped += 1
                 if not entry[4]:
                     self._unref -= 1
+                ready.append(callback)
 
     def now(self) -> float:
         """The time of the last poll or :meth:`update_now`, in seconds of :func:`time.monotonic`."""

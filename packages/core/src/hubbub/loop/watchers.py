@@ -36,6 +36,7 @@ class BaseWatcher:
         self.priority = priority
         self._ref = bool(ref)
         self._active = False
+        self._held = False
         self._queued = False
         self._closed = False
         self._generation = loop.generation
@@ -74,14 +75,15 @@ class BaseWatcher:
 
     @ref.setter
     def ref(self, value: bool) -> None:
-        value = bool(value)
-        if value != self._ref:
-            if self.active:
-                self._count(1 if value else -1)
-            self._ref = value
+        self._ref = bool(value)
+        self._hold()
 
-    def _count(self, change: int) -> None:
-        self.loop.refs += change
+    def _hold(self) -> None:
+        """Keep the loop from ending if the watcher is active and counts, and only then. Called after each change."""
+        held = self._active and self._ref and self._generation == self.loop.generation
+        if held is not self._held:
+            self._held = held
+            self.loop.refs += 1 if held else -1
 
     def start(self, callback: Callable[..., Any], *args: Any) -> None:
         """Call ``callback(*args)`` at each event.
@@ -103,8 +105,7 @@ class BaseWatcher:
         if not self._active:
             self._activate()
             self._active = True
-            if self._ref:
-                self._count(1)
+            self._hold()
 
     def stop(self) -> None:
         """No more calls, not even for an event that has happened already."""
@@ -112,8 +113,7 @@ class BaseWatcher:
             self._leave_parent()
         if self._active:
             self._active = False
-            if self._ref:
-                self._count(-1)
+            self._hold()
             if not self.loop.destroyed:
                 self._deactivate()
         self._unqueue()
@@ -129,6 +129,7 @@ class BaseWatcher:
         """In a child process, on first use: what was started in the parent counts as stopped."""
         self._generation = self.loop.generation
         self._active = False
+        self._held = False
         self._queued = False
 
     def _activate(self) -> None:
@@ -289,12 +290,12 @@ class Timer(BaseWatcher):
     @property
     def pending(self) -> bool:
         """True while the time has come and the callback has not run yet."""
-        return self.active and not self.loop.timer_runs(self._key, self._fire)
+        return self.active and self._fire in self.loop.ready
 
-    def _count(self, change: int) -> None:
-        """A running timer counts by itself; only the exceptions are noted."""
+    def _hold(self) -> None:
+        """A timer counts by itself, while it runs."""
         if self._key is not None:
-            self.loop.ref_timer(self._key, change > 0)
+            self.loop.ref_timer(self._key, self._ref)
 
     def start(self, callback: Callable[..., Any], *args: Any, update: bool | None = None) -> None:
         """As :meth:`BaseWatcher.start`; a running timer starts over. ``update`` is ignored: it always is."""

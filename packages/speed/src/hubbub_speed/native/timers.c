@@ -24,6 +24,23 @@ static int is_unref(PyObject *entry)
     return ref != Py_True && !PyObject_IsTrue(ref);
 }
 
+/* Whether its callback may be in the run queue while it is in the heap. */
+static int repeats(PyObject *entry)
+{
+    PyObject *repeat = PyList_GET_ITEM(entry, REPEAT);
+    return !(PyFloat_CheckExact(repeat) && PyFloat_AS_DOUBLE(repeat) == 0.0) && PyObject_IsTrue(repeat);
+}
+
+/* Changes a count back while an exception is on its way. */
+static void settle_count(PyObject *self, Py_ssize_t offset, long long change)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (add(self, offset, change) < 0)
+        PyErr_Clear(); /* no memory: it counts for too long, at worst */
+    PyErr_Restore(type, value, traceback);
+}
+
 static int before(PyObject *a, PyObject *b)
 {
     double left = PyFloat_AS_DOUBLE(PyList_GET_ITEM(a, DEADLINE));
@@ -50,33 +67,38 @@ static int heap_push(PyObject *heap, PyObject *entry)
     return 0;
 }
 
-/* The first entry, as a new reference; the heap is not empty. */
-static PyObject *heap_pop(PyObject *heap)
+/* Sifts an entry down from the top, where it is (and was changed), or where what was there has been taken off. */
+static void heap_settle(PyObject *heap, PyObject *entry)
 {
-    Py_ssize_t size = PyList_GET_SIZE(heap) - 1, place = 0, child;
-    PyObject *first = Py_NewRef(PyList_GET_ITEM(heap, 0)), *last = Py_NewRef(PyList_GET_ITEM(heap, size));
-    if (PyList_SetSlice(heap, size, size + 1, NULL) < 0) {
-        Py_DECREF(last);
-        Py_DECREF(first);
-        return NULL;
-    }
-    if (!size) {
-        Py_DECREF(last);
-        return first;
-    }
-    /* The place at the top still holds the heap's own reference to the first, which goes. */
-    Py_DECREF(first);
+    Py_ssize_t size = PyList_GET_SIZE(heap), place = 0, child;
     while ((child = 2 * place + 1) < size) {
         PyObject *smaller = PyList_GET_ITEM(heap, child);
         if (child + 1 < size && before(PyList_GET_ITEM(heap, child + 1), smaller))
             smaller = PyList_GET_ITEM(heap, ++child);
-        if (!before(smaller, last))
+        if (!before(smaller, entry))
             break;
         PyList_SET_ITEM(heap, place, smaller);
         place = child;
     }
-    PyList_SET_ITEM(heap, place, last);
-    return first;
+    PyList_SET_ITEM(heap, place, entry);
+}
+
+/* Takes the first entry off; the heap is not empty. */
+static int heap_pop(PyObject *heap)
+{
+    Py_ssize_t size = PyList_GET_SIZE(heap) - 1;
+    PyObject *first = PyList_GET_ITEM(heap, 0), *last = Py_NewRef(PyList_GET_ITEM(heap, size));
+    if (PyList_SetSlice(heap, size, size + 1, NULL) < 0) {
+        Py_DECREF(last);
+        return -1;
+    }
+    if (!size) { /* it was the only one */
+        Py_DECREF(last);
+        return 0;
+    }
+    heap_settle(heap, last);
+    Py_DECREF(first); /* the heap's own reference */
+    return 0;
 }
 
 static PyObject *loop_call_later(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -105,8 +127,13 @@ static PyObject *loop_call_later(PyObject *self, PyObject *const *args, Py_ssize
     PyList_SET_ITEM(entry, CALLBACK, Py_NewRef(args[1]));
     PyList_SET_ITEM(entry, REPEAT, nargs > 2 ? Py_NewRef(args[2]) : PyFloat_FromDouble(0.0));
     PyList_SET_ITEM(entry, REF, Py_NewRef(nargs > 3 ? args[3] : Py_True));
-    if (!PyList_GET_ITEM(entry, REPEAT) || heap_push(SLOT(self, L.heap), entry) < 0 ||
-        (is_unref(entry) && add(self, L.unref, 1) < 0)) {
+    if (!PyList_GET_ITEM(entry, REPEAT) || (is_unref(entry) && add(self, L.unref, 1) < 0)) {
+        Py_DECREF(entry);
+        return NULL;
+    }
+    if (heap_push(SLOT(self, L.heap), entry) < 0) {
+        if (is_unref(entry))
+            settle_count(self, L.unref, -1);
         Py_DECREF(entry);
         return NULL;
     }
@@ -121,18 +148,14 @@ static PyObject *loop_cancel_later(PyObject *self, PyObject *const *args, Py_ssi
     if (kwnames || nargs != 2 || !is_entry(args[0]) || !PyList_CheckExact(heap))
         return fall_back(python_loop_cancel_later, self, args, nargs, kwnames);
     key = args[0];
-    if (PyList_GET_ITEM(key, CALLBACK) != args[1]) {
-        if (filled(SLOT(self, L.ready))) {
-            done = PyObject_CallMethodOneArg(self, N.unschedule, args[1]);
-            if (!done)
-                return NULL;
-            Py_DECREF(done);
-        }
-        Py_RETURN_NONE;
-    }
-    if (PyList_SetItem(key, CALLBACK, Py_NewRef(Py_None)) < 0)
+    if ((PyList_GET_ITEM(key, CALLBACK) != args[1] || repeats(key)) && filled(SLOT(self, L.ready)) &&
+        do_method(self, N.unschedule, args[1]) < 0)
         return NULL;
+    if (PyList_GET_ITEM(key, CALLBACK) != args[1])
+        Py_RETURN_NONE;
     if (is_unref(key) && add(self, L.unref, -1) < 0)
+        return NULL;
+    if (PyList_SetItem(key, CALLBACK, Py_NewRef(Py_None)) < 0)
         return NULL;
     size = PyList_GET_SIZE(heap);
     if (size && PyList_GET_ITEM(heap, size - 1) == key) {
@@ -152,39 +175,50 @@ static PyObject *loop_cancel_later(PyObject *self, PyObject *const *args, Py_ssi
     Py_RETURN_NONE;
 }
 
-/* Takes the first entry, which is due, off the heap and queues its callback. 1: no more this turn. */
-static int expire_one(PyObject *self, PyObject *heap, double now)
+/* Queues the callback of the first entry, which is due and stays, for later. 1: it lags behind, once a turn. */
+static int expire_again(PyObject *self, PyObject *heap, PyObject *entry, double repeat, double now)
 {
-    PyObject *entry = heap_pop(heap), *deadline;
-    double repeat, next;
-    int failed = 0;
-    if (!entry)
+    PyObject *callback = PyList_GET_ITEM(entry, CALLBACK), *ready = SLOT(self, L.ready), *deadline;
+    double next = PyFloat_AS_DOUBLE(PyList_GET_ITEM(entry, DEADLINE)) + repeat;
+    int queued = PySequence_Contains(ready, callback);
+    if (queued < 0 || (!queued && queue_append(ready, callback) < 0))
         return -1;
-    if (PyList_GET_ITEM(entry, CALLBACK) == Py_None) {
-        Py_DECREF(entry);
-        return add(self, L.stopped, -1);
-    }
-    failed = queue_append(SLOT(self, L.ready), PyList_GET_ITEM(entry, CALLBACK));
-    repeat = PyFloat_AsDouble(PyList_GET_ITEM(entry, REPEAT));
-    if (failed || (repeat == -1.0 && PyErr_Occurred())) {
-        Py_DECREF(entry);
-        return -1;
-    }
-    if (!repeat) {
-        failed = PyList_SetItem(entry, CALLBACK, Py_NewRef(Py_None));
-        if (!failed && is_unref(entry))
-            failed = add(self, L.unref, -1);
-        Py_DECREF(entry);
-        return failed;
-    }
-    next = PyFloat_AS_DOUBLE(PyList_GET_ITEM(entry, DEADLINE)) + repeat;
     if (next < now)
         next = now;
     deadline = PyFloat_FromDouble(next);
-    failed = !deadline || PyList_SetItem(entry, DEADLINE, deadline) < 0 || add(self, L.sequence, 1) < 0 ||
-             PyList_SetItem(entry, SEQUENCE, Py_NewRef(SLOT(self, L.sequence))) < 0 || heap_push(heap, entry) < 0;
-    Py_DECREF(entry);
-    return failed ? -1 : next <= now; /* it lags behind: once a turn */
+    if (!deadline)
+        return -1;
+    if (add(self, L.sequence, 1) < 0) {
+        Py_DECREF(deadline);
+        return -1;
+    }
+    PyList_SetItem(entry, DEADLINE, deadline);
+    PyList_SetItem(entry, SEQUENCE, Py_NewRef(SLOT(self, L.sequence)));
+    heap_settle(heap, entry);
+    return next <= now;
+}
+
+/* Deals with the first entry, which is due. What fails leaves it there. 1: no more this turn. */
+static int expire_one(PyObject *self, PyObject *heap, double now)
+{
+    PyObject *entry = PyList_GET_ITEM(heap, 0), *callback = PyList_GET_ITEM(entry, CALLBACK);
+    double repeat;
+    if (callback == Py_None)
+        return add(self, L.stopped, -1) < 0 || heap_pop(heap) < 0 ? -1 : 0;
+    repeat = PyFloat_AsDouble(PyList_GET_ITEM(entry, REPEAT));
+    if (repeat == -1.0 && PyErr_Occurred())
+        return -1;
+    if (repeat)
+        return expire_again(self, heap, entry, repeat, now);
+    if (is_unref(entry) && add(self, L.unref, -1) < 0)
+        return -1;
+    if (queue_append(SLOT(self, L.ready), callback) < 0) {
+        if (is_unref(entry))
+            settle_count(self, L.unref, 1);
+        return -1;
+    }
+    PyList_SetItem(entry, CALLBACK, Py_NewRef(Py_None));
+    return heap_pop(heap);
 }
 
 static PyObject *loop_expire(PyObject *self, PyObject *unused)
