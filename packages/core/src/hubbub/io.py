@@ -121,6 +121,18 @@ class Socket(socket.socket):
         """Wait until an attempt to write is worth while; as :meth:`wait_readable`."""
         self._wait(self._writer(), self._limit if timeout is _OWN else timeout)
 
+    def readiness(self) -> Readiness:
+        """The descriptor on the loop that this socket waits on, registered for reading from now on.
+
+        For those who wait for many descriptors at a time. The first wait decides which thread's loop it is.
+
+        :raises OSError: EBADF, the socket was closed.
+        """
+        direction = self._read or self._open().read
+        if not direction.armed:
+            direction.loop.arm_direction(direction)
+        return direction.handle
+
     def _wait(self, direction: Direction, timeout: float | None) -> None:
         """Wait for somebody who may not know whether there is something already, and may not read or write then."""
         if not _is_ready_now(direction) and not direction.wait(timeout):

@@ -17,6 +17,7 @@ from hubbub.lowlevel import closing
 
 from hubbub_net import _ahead
 from hubbub_net._names import public_names
+from hubbub_net._notes import ERR, HUP, IN, OUT, PRI, Seen, Wait
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ _POLLIN: int = getattr(_stdlib, "POLLIN", 0)
 _POLLOUT: int = getattr(_stdlib, "POLLOUT", 0)
 _POLLPRI: int = getattr(_stdlib, "POLLPRI", 0)
 _EPOLLONESHOT: int = getattr(_stdlib, "EPOLLONESHOT", 0)
+_EPOLLET: int = getattr(_stdlib, "EPOLLET", 0)
 _LONGEST = 2**31 - 1
+_Lists = tuple[list[Any], list[Any], list[Any]]
 
 __all__ = ["select", *(name for name in public_names(_stdlib) if name != "select")]
 
@@ -90,10 +93,27 @@ def select(
     sockets = {member.fileno(): ref(member) for member in (*reading, *writing) if isinstance(member, Socket)}
     deadline = Deadline(timeout)
     while True:
-        in_time = wait_any(interests, deadline.left(), others, sockets)
-        found = _look(reading, writing, urgent)
-        if not in_time or any(found):
+        seen = wait_any(interests, deadline.left(), others, sockets)
+        found = _with_seen(_look(reading, writing, urgent), seen, (reading, writing, urgent))
+        if seen is None or any(found):
             return found
+
+
+def _with_seen(found: _Lists, seen: Seen | None, members: _Lists) -> _Lists:
+    """Add to ``found`` those of ``members`` of which the loop saw an event."""
+    if not seen:
+        return found
+    reading, writing, urgent = members
+    return (
+        _merged(found[0], reading, IN | HUP | ERR, seen),
+        _merged(found[1], writing, OUT | ERR, seen),
+        _merged(found[2], urgent, PRI, seen),
+    )
+
+
+def _merged(found: list[Any], members: list[Any], bits: int, seen: Seen) -> list[Any]:
+    known = {id(member) for member in found}
+    return [m for m in members if id(m) in known or seen.get(m if isinstance(m, int) else m.fileno(), 0) & bits]
 
 
 def _with_ahead(found: list[tuple[int, int]], masks: dict[int, int], most: int) -> list[tuple[int, int]]:
@@ -122,6 +142,7 @@ if _poll is not None:
         _interests: dict[int, int]
         _others: dict[int, int]
         _sockets: dict[int, Any]
+        _waiting: Wait
         _polling: bool
 
         def __init__(self) -> None:
@@ -135,6 +156,7 @@ if _poll is not None:
             new._interests = {}
             new._others = {}
             new._sockets = {}
+            new._waiting = Wait(lasting=True)
             new._polling = False
             return new
 
@@ -163,6 +185,7 @@ if _poll is not None:
             del self._masks[number]
             for known in (self._interests, self._others, self._sockets):
                 known.pop(number, None)
+            self._waiting.forget(number)
 
         def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
             """(descriptor, events) pairs.
@@ -194,10 +217,22 @@ if _poll is not None:
                 return found
             deadline = Deadline(timeout)
             while True:
-                in_time = wait_any(self._interests, deadline.left(), self._others, self._sockets)
+                seen = wait_any(self._interests, deadline.left(), self._others, self._sockets, self._waiting)
                 found = self._look()
-                if not in_time or found:
+                if seen:
+                    found = self._with_seen(found, seen)
+                if seen is None or found:
                     return found
+
+        def _with_seen(self, found: list[tuple[int, int]], seen: Seen) -> list[tuple[int, int]]:
+            """Add the events that the loop saw and that are still wanted to ``found``."""
+            events = dict(found)
+            for fd, bits in seen.items():
+                wanted = bits & (self._masks[fd] | HUP | ERR) if fd in self._masks else 0
+                # For the loop what has hung up can be read and written; poll(2) says it better.
+                if wanted and not events.get(fd, 0) & ~(IN | OUT):
+                    events[fd] = events.get(fd, 0) | wanted
+            return list(events.items())
 
         def _want(self, fd: int, mask: int) -> None:
             self._masks[fd] = mask
@@ -247,6 +282,7 @@ if _epoll is not None:
         def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
             self._poller = _epoll(sizehint, flags)
             self._masks: dict[int, int] = {}
+            self._kept: list[tuple[int, int]] = []
 
         @classmethod
         def fromfd(cls, fd: int, /) -> Self:
@@ -254,6 +290,7 @@ if _epoll is not None:
             new = cls.__new__(cls)
             new._poller = _epoll.fromfd(fd)
             new._masks = {}
+            new._kept = []
             return new
 
         def __enter__(self) -> Self:
@@ -293,13 +330,43 @@ if _epoll is not None:
                 return found
             deadline = Deadline(None if timeout is None or timeout < 0 else timeout)
             while True:
-                in_time = wait_nested(self.fileno(), deadline.left())
-                found = self._look(maxevents)
-                if not in_time or found:
+                seen = self._wait(deadline.left(), maxevents)
+                found = seen or self._look(maxevents)
+                if seen is None or found:
                     return found
+
+        def _wait(self, timeout: float | None, most: int) -> list[tuple[int, int]] | None:
+            """What the loop saw; None when the time ran out first."""
+            seen: list[tuple[int, int]] = []
+
+            def look() -> bool:
+                seen.extend(self._poller.poll(0, most))
+                return bool(seen)
+
+            try:
+                in_time = wait_nested(self.fileno(), timeout, look)
+            except BaseException:
+                self._kept += seen
+                raise
+            return seen if in_time or seen else None
+
+        def _take_kept(self, found: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
+            """Add what a poll took that was interrupted, where the kernel would not report it again."""
+            kept, self._kept = self._kept, []
+            events = dict(found)
+            for fd, bits in kept:
+                if not self._masks.get(fd, 0) & (_EPOLLET | _EPOLLONESHOT):
+                    continue
+                if fd in events or most < 0 or len(events) < most:
+                    events[fd] = events.get(fd, 0) | bits
+                else:
+                    self._kept.append((fd, bits))
+            return list(events.items())
 
         def _look(self, most: int) -> list[tuple[int, int]]:
             found: list[tuple[int, int]] = self._poller.poll(0, most)
+            if self._kept:
+                found = self._take_kept(found, most)
             if not _ahead.noted:
                 return found
             found = _with_ahead(found, self._masks, most)
@@ -316,12 +383,14 @@ if _kqueue is not None:
 
         def __init__(self) -> None:
             self._poller = _kqueue()
+            self._kept: list[Any] = []
 
         @classmethod
         def fromfd(cls, fd: int, /) -> Self:
             """An object for the descriptor ``fd``, which it then owns."""
             new = cls.__new__(cls)
             new._poller = _kqueue.fromfd(fd)
+            new._kept = []
             return new
 
         def control(
@@ -333,12 +402,21 @@ if _kqueue is not None:
             """
             if maxevents:
                 give_way()
-            found: list[Any] = self._poller.control(changelist, maxevents, 0)
+            found, self._kept = self._kept[:maxevents], self._kept[maxevents:]
+            found += self._poller.control(changelist, maxevents - len(found), 0)
             if found or timeout == 0 or not maxevents:
                 return found
             deadline = Deadline(timeout)
-            while True:
-                in_time = wait_nested(self.fileno(), deadline.left())
-                found = self._poller.control(None, maxevents, 0)
-                if not in_time or found:
-                    return found
+
+            def look() -> bool:
+                found.extend(self._poller.control(None, maxevents, 0))
+                return bool(found)
+
+            try:
+                while True:
+                    in_time = wait_nested(self.fileno(), deadline.left(), look)
+                    if not in_time or found:
+                        return found
+            except BaseException:
+                self._kept += found  # a kernel queue reports a change once
+                raise

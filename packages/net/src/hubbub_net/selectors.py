@@ -7,6 +7,7 @@ other greenlets run too.
 from __future__ import annotations
 
 import selectors as _stdlib
+from collections.abc import Iterable
 from typing import Any
 from weakref import ref
 
@@ -16,6 +17,7 @@ from hubbub.lowlevel import closing
 
 from hubbub_net import _ahead
 from hubbub_net._names import public_names
+from hubbub_net._notes import IN, OUT, Seen
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
 
 _OWN = ["DefaultSelector", "SelectSelector"]
@@ -47,9 +49,9 @@ class _Cooperative(_stdlib.BaseSelector):
             return found
         deadline = Deadline(timeout)
         while True:
-            in_time = self._wait(deadline.left())
-            found = self._look()
-            if not in_time or found:
+            seen = self._wait(deadline.left())
+            found = _merged(self._look(), seen or ())
+            if seen is None or found:
                 return found
 
     def _look(self) -> _Events:
@@ -65,7 +67,8 @@ class _Cooperative(_stdlib.BaseSelector):
                 merged[fd] = key, merged.get(fd, (key, 0))[1] | _stdlib.EVENT_READ
         return list(merged.values())
 
-    def _wait(self, timeout: float | None) -> bool:
+    def _wait(self, timeout: float | None) -> _Events | None:
+        """What the loop saw; None when the time ran out first."""
         interests = {}
         sockets = {}
         for key in self.get_map().values():
@@ -74,7 +77,27 @@ class _Cooperative(_stdlib.BaseSelector):
             interests[key.fd] = (READ if key.events & _stdlib.EVENT_READ else 0) | (
                 WRITE if key.events & _stdlib.EVENT_WRITE else 0
             )
-        return wait_any(interests, timeout, None, sockets)
+        seen = wait_any(interests, timeout, None, sockets)
+        return None if seen is None else self._known(seen)
+
+    def _known(self, seen: Seen) -> _Events:
+        found = []
+        for fd, bits in seen.items():
+            key = self.get_map().get(fd)
+            if key is not None:
+                events = (_stdlib.EVENT_READ if bits & ~OUT else 0) | (_stdlib.EVENT_WRITE if bits & ~IN else 0)
+                found.append((key, events & key.events))
+        return [(key, events) for key, events in found if events]
+
+
+def _merged(found: _Events, seen: Iterable[tuple[_stdlib.SelectorKey, int]]) -> _Events:
+    """What is there, and what was there when the loop looked."""
+    if not seen:
+        return found
+    merged = {key.fd: (key, events) for key, events in found}
+    for key, events in seen:
+        merged[key.fd] = key, merged.get(key.fd, (key, 0))[1] | events
+    return list(merged.values())
 
 
 class _Nested(_Cooperative):
@@ -84,8 +107,14 @@ class _Nested(_Cooperative):
         """The selector's own descriptor."""
         raise NotImplementedError
 
-    def _wait(self, timeout: float | None) -> bool:
-        return wait_nested(self.fileno(), timeout)
+    def _wait(self, timeout: float | None) -> _Events | None:
+        seen: _Events = []
+
+        def look() -> bool:
+            seen.extend(super(_Cooperative, self).select(0))
+            return bool(seen)
+
+        return seen if wait_nested(self.fileno(), timeout, look) else None
 
     def close(self) -> None:
         """Close it. A greenlet that waits gets EBADF."""

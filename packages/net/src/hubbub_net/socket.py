@@ -23,7 +23,8 @@ from hubbub.lowlevel import wait_readable, wait_writable
 from hubbub_net import _ahead, _connect
 from hubbub_net._address import is_numeric, numeric
 from hubbub_net._names import public_names
-from hubbub_net._waiting import Deadline, ready_now, wait_any
+from hubbub_net._notes import IN, OUT, ready_now
+from hubbub_net._waiting import Deadline, wait_any
 
 _OWN = [
     "create_connection",
@@ -391,5 +392,10 @@ def wait(fd: Any, events: int, timeout: float | None = None) -> int:
         found = ready_now(number, events)
         if events & READ and _ahead.noted and _ahead.readable(number):
             found |= READ
-        if found or not wait_any({number: events}, deadline.left()):
+        if found:
             return found
+        seen = wait_any({number: events}, deadline.left())
+        if seen is None:
+            return 0
+        if bits := seen.get(number, 0):
+            return ((READ if bits & ~OUT else 0) | (WRITE if bits & ~IN else 0)) & events
