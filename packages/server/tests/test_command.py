@@ -32,6 +32,14 @@ def app(environ, start_response):
         os._exit(7)
     if environ["PATH_INFO"] == "/slow":
         time.sleep(0.5)
+    if environ["PATH_INFO"] == "/print":
+        import sys
+        print("printed" * 100)
+        print("said", file=sys.stderr)
+        sys.stdout.flush()
+    if environ["PATH_INFO"] == "/stand":
+        import signal
+        signal.sigtimedwait([], 60)  # whatever is patched, this waits and lets nobody else run
     start_response("200 OK", [])
     return [f"{VERSION} {os.getpid()} {environ['wsgi.multiprocess']} {environ['wsgi.url_scheme']}".encode()]
 
@@ -536,3 +544,452 @@ def test_stopped_process(start: Any) -> None:
         process.signal(signal.SIGCONT)
         connection.request("GET", "/")
         assert connection.getresponse().read().startswith(b"1 ")
+
+
+# Logs and notices that fail ------------------------------------------------------------------------------------------
+
+
+class Broken:
+    """Standard output and error in a state in which nobody can write to them."""
+
+    def __init__(self, kind: str, when: str) -> None:
+        self.kind = kind
+        self._reader, self.writer = os.pipe()
+        self.options: dict[str, Any] = {}
+        if kind == "closed":
+            self.options["preexec_fn"] = lambda: (os.close(1), os.close(2))
+        elif kind in ("full", "read-only"):
+            with open("/dev/full" if kind == "full" else __file__, "ab" if kind == "full" else "rb") as file:
+                os.dup2(file.fileno(), self.writer)
+        elif when == "start":
+            self.strike()
+
+    def strike(self) -> None:
+        """The reader goes away, or reads no more."""
+        if self.kind == "gone":
+            os.close(self._reader)
+            self._reader = -1
+        elif self.kind == "stuck":
+            with open(f"/proc/self/fd/{self.writer}", "wb", buffering=0, opener=_not_waiting) as file:
+                while file.write(b"x" * 4096):
+                    pass
+                while file.write(b"x"):
+                    pass
+
+    def close(self) -> None:
+        os.close(self.writer)
+        if self._reader >= 0:
+            os.close(self._reader)
+
+
+def _not_waiting(path: str, flags: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+
+
+@contextlib.contextmanager
+def silenced(folder: Path, broken: Broken, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A running server whose standard output and error are ``broken``."""
+    command = [sys.executable, "-m", "hubbub_server", *arguments]
+    process = subprocess.Popen(command, cwd=folder, stdout=broken.writer, stderr=broken.writer, **broken.options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        broken.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("when", ["start", "middle"])
+@pytest.mark.parametrize("kind", ["closed", "full", "read-only", "gone", "stuck"])
+@pytest.mark.parametrize("workers", [["--no-monkey"], [], ["-w", "2", "--no-monkey"]], ids=["plain", "patched", "two"])
+def test_nobody_listens(folder: Path, workers: list[str], kind: str, when: str) -> None:
+    """Whatever becomes of stdout and stderr: it starts, serves, reports, replaces workers, reloads and ends as usual."""
+    if when == "middle" and kind not in ("gone", "stuck"):
+        pytest.skip("a state it is in from the start")
+    port = free_port()
+    broken = Broken(kind, when)
+    with silenced(folder, broken, "site_app:app", "-b", f"127.0.0.1:{port}", *workers) as process:
+        assert get(port).startswith("1 ")
+        if when == "middle":
+            broken.strike()
+        for _ in range(3):
+            assert get(port, "/print").startswith("1 ")
+        if "-w" in workers:
+            with pytest.raises((http.client.RemoteDisconnected, ConnectionResetError)):
+                get(port, "/exit")
+        before = {get(port).split()[1] for _ in range(10)}
+        process.send_signal(signal.SIGHUP)
+        if "-w" in workers:
+            deadline = time.monotonic() + 30
+            while {get(port).split()[1] for _ in range(10)} & before:
+                assert time.monotonic() < deadline
+        process.send_signal(signal.SIGUSR1)
+        began = time.monotonic()
+        assert get(port, "/print").startswith("1 ")
+        assert time.monotonic() - began < 5
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("kind", ["no directory", "full", "fifo", "directory"])
+@pytest.mark.parametrize("workers", [[], ["-w", "1"]], ids=["alone", "worker"])
+def test_log_files_that_fail(start: Any, folder: Path, workers: list[str], kind: str) -> None:
+    """A log file that cannot be opened or written is complained of, and no reason not to serve."""
+    path = {"no directory": folder / "none" / "log", "full": Path("/dev/full")}.get(kind, folder / "log")
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    port = free_port()
+    options = ["--access-log", str(path), "--error-log", str(path), "--no-monkey", *workers]
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", *options)
+    for _ in range(3):
+        assert get(port).startswith("1 ")
+    if kind != "fifo":
+        process.says("cannot write to the log")
+    process.signal(signal.SIGTERM)
+    assert process.ends() == 0
+
+
+@pytest.mark.parametrize("workers", [[], ["-w", "2"]], ids=["alone", "workers"])
+def test_rotated_logs(start: Any, folder: Path, workers: list[str]) -> None:
+    """After SIGUSR1 the logs are written under their names again, by the single process and by all workers."""
+    port = free_port()
+    log, old = folder / "log", folder / "log.1"
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--access-log", str(log), "--no-monkey", *workers)
+    get(port)
+    log.rename(old)
+    process.signal(signal.SIGUSR1)
+    deadline = time.monotonic() + 30
+    while not log.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(0.3)
+    size = old.stat().st_size
+    for _ in range(20):
+        get(port, "/after")
+    assert log.read_text().count("/after") == 20
+    assert old.stat().st_size == size
+
+
+def test_stale_notify_socket(start: Any, folder: Path) -> None:
+    """A service manager's socket that is not there, or goes away, is no reason not to serve or to lose a request."""
+    port = free_port()
+    environment = {"NOTIFY_SOCKET": str(folder / "nobody")}
+    for workers in ([], ["-w", "1"]):
+        process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--no-monkey", *workers, env=environment)
+        assert get(port).startswith("1 ")
+        process.says("cannot be reached")
+        process.signal(signal.SIGTERM)
+        assert process.ends() == 0
+
+
+def test_stuck_notify_socket(start: Any, folder: Path) -> None:
+    """A service manager that does not listen keeps nobody waiting."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as filler:  # fmt: skip
+        manager.bind(str(folder / "notify"))
+        filler.setblocking(False)
+        filler.connect(str(folder / "notify"))
+        with pytest.raises(BlockingIOError):
+            while True:
+                filler.send(b"x")
+        for workers in ([], ["-w", "1"]):
+            port = free_port()
+            environment = {"NOTIFY_SOCKET": str(folder / "notify")}
+            process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--no-monkey", *workers, env=environment)
+            assert get(port).startswith("1 ")
+            process.signal(signal.SIGTERM)
+            assert process.ends() == 0
+
+
+@pytest.mark.parametrize("workers", [[], ["-w", "2"]], ids=["alone", "workers"])
+def test_what_the_service_manager_hears(start: Any, folder: Path, workers: list[str]) -> None:
+    """One process speaks: READY, RELOADING with its time and READY again, WATCHDOG all the while, and one STOPPING."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(60)
+        manager.bind(str(folder / "notify"))
+        port = free_port()
+        environment = {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "400000"}
+        process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--no-monkey", *workers, env=environment)
+
+        def hear(text: bytes) -> bytes:
+            while True:
+                said = manager.recv(200)
+                assert said == b"WATCHDOG=1" or said.startswith(text), said
+                if said.startswith(text):
+                    return said
+
+        hear(b"READY=1")
+        hear(b"WATCHDOG=1")
+        before = time.monotonic_ns() // 1000
+        process.signal(signal.SIGHUP)
+        said = hear(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert before <= int(said.rpartition(b"=")[2]) <= time.monotonic_ns() // 1000
+        hear(b"READY=1")
+        hear(b"WATCHDOG=1")
+        process.signal(signal.SIGTERM)
+        hear(b"STOPPING=1")
+        assert process.ends() == 0
+        manager.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            while manager.recv(200) == b"WATCHDOG=1":
+                pass
+            raise AssertionError("somebody spoke after the end")
+
+
+# Processes -----------------------------------------------------------------------------------------------------------
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, those that have ended and were not reaped included."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def until(true: Callable[[], object], what: str = "") -> None:
+    """Wait, a long time if need be."""
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+SLOW_TO_START = APPLICATION + "\ntime.sleep(1)\n"
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked at by /proc")
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTTIN, signal.SIGUSR1])
+def test_storm_of_signals(start: Any, folder: Path, number: int) -> None:
+    """However many signals come, at the start or later, one generation starts at a time, and in the end all serve."""
+    (folder / "site_app.py").write_text(SLOW_TO_START)
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-monkey", "--access-log", "none")
+    process.says("listening")
+    most = 0
+    began = time.monotonic()
+    while time.monotonic() < began + 5:
+        process.signal(number)
+        most = max(most, len(children(process.process.pid)))
+        time.sleep(0.02)
+    assert most <= (8 if number == signal.SIGTTIN else 4)
+    (folder / "site_app.py").write_text(APPLICATION.replace("VERSION = 1", "VERSION = 99"))
+    process.signal(signal.SIGHUP)
+    until(lambda: get(port).startswith("99 "))
+    until(lambda: len(children(process.process.pid)) == (8 if number == signal.SIGTTIN else 2))
+    process.signal(signal.SIGTERM)
+    assert process.ends() == 0
+
+
+@linux
+def test_more_and_fewer_workers(start: Any) -> None:
+    """SIGTTIN adds a worker, SIGTTOU takes one away, the last one stays."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "1", "--no-monkey", "--access-log", "none")
+    get(port)
+    pid = process.process.pid
+    process.signal(signal.SIGTTIN)
+    process.says("keeping 2 worker(s)")
+    until(lambda: len(children(pid)) == 2)
+    for _ in range(5):
+        process.signal(signal.SIGTTOU)
+        time.sleep(0.05)
+    until(lambda: len(children(pid)) == 1)
+    assert get(port).startswith("1 ")
+
+
+@linux
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1])
+def test_signal_at_any_moment_of_the_start(start: Any, folder: Path, number: int) -> None:
+    """A signal that comes while the supervisor and its workers start leaves no process behind and loses none."""
+    (folder / "site_app.py").write_text(APPLICATION + "\ntime.sleep(0.3)\n")
+    for delay in (0.05, 0.15, 0.25, 0.35, 0.5, 0.7):
+        port = free_port()
+        process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-monkey", "--access-log", "none")
+        time.sleep(delay)
+        process.signal(number)
+        early = process.said == ""  # Python had not begun to run the server, perhaps
+        if number in (signal.SIGHUP, signal.SIGUSR1):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.process.wait(0.5)
+                assert early
+                assert process.process.returncode == -number
+                continue
+            assert get(port).startswith("1 ")
+            process.signal(signal.SIGTERM)
+            early = False
+        assert process.ends() in ((0, -number, 130, 1) if early else (0,))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 5)
+
+
+@linux
+def test_crash_loop(start: Any, folder: Path) -> None:
+    """Workers that die soon after they began to serve are started at ever longer intervals."""
+    source = APPLICATION + "\nif os.path.exists('crash'):\n    import hubbub; hubbub.spawn_later(0.05, os._exit, 3)\n"
+    (folder / "site_app.py").write_text(source)
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-monkey", "--access-log", "none")
+    get(port)
+    (folder / "crash").touch()
+    for pid in children(process.process.pid):
+        os.kill(pid, signal.SIGKILL)
+    time.sleep(5)
+    assert process.said.count("ended with status 3") <= 2 * 4
+    (folder / "crash").unlink()
+    assert get(port).startswith("1 ")
+
+
+@linux
+def test_broken_reload_again_and_again(start: Any, folder: Path) -> None:
+    """Reloads of an application that does not start any more are not tried faster than one a second."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "2", "--no-monkey", "--access-log", "none")
+    get(port)
+    (folder / "site_app.py").write_text("import there_is_no_such_module\n")
+    began = time.monotonic()
+    while time.monotonic() < began + 4:
+        process.signal(signal.SIGHUP)
+        assert len(children(process.process.pid)) <= 4
+        time.sleep(0.02)
+    assert process.said.count("reloading") <= 5
+    assert get(port).startswith("1 ")
+
+
+@linux
+@pytest.mark.parametrize("workers", [["--no-monkey"], [], ["-w", "2"], ["-w", "2", "--reuse-port"]], ids=" ".join)
+def test_no_descriptor_is_inherited(start: Any, folder: Path, workers: list[str], loop_name: str) -> None:
+    """Every descriptor of the server's but the standard ones is closed in programs that it or the application runs."""
+    source = APPLICATION.replace(
+        "    start_response",
+        "    if environ['PATH_INFO'] == '/fds':\n"
+        "        os.system('ls -l /proc/self/fd > fds')\n"
+        "    start_response",
+    )
+    (folder / "site_app.py").write_text(source + "\nos.system('ls -l /proc/self/fd > fds.import')\n")
+    port = free_port()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        options = ["-b", f"127.0.0.1:{port}", "-b", f"unix:{folder}/socket", "--loop", loop_name, *workers]
+        options += ["--access-log", str(folder / "log"), "--error-log", str(folder / "errors")]
+        process = start("site_app:app", *options, env={"NOTIFY_SOCKET": str(folder / "notify")})
+        with socket.socket(socket.AF_UNIX) as client, contextlib.closing(
+            http.client.HTTPConnection("127.0.0.1", port)
+        ) as other:
+            get(port)
+            client.connect(f"{folder}/socket")
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert client.recv(1000)
+            other.request("GET", "/")
+            other.getresponse().read()
+            get(port, "/fds")
+            for name in ("fds", "fds.import"):
+                kept = [line for line in (folder / name).read_text().splitlines() if " -> " in line]
+                assert [line for line in kept if "socket:" in line or "anon_inode" in line or "log" in line] == []
+            pids = [process.process.pid, *children(process.process.pid)]
+            assert len(pids) == (3 if "-w" in workers else 1)
+            for pid in pids:
+                for entry in Path(f"/proc/{pid}/fdinfo").iterdir():
+                    if int(entry.name) > 2:
+                        flags = int(entry.read_text().partition("flags:")[2].split()[0], 8)
+                        assert flags & os.O_CLOEXEC, (pid, entry.name, os.readlink(f"/proc/{pid}/fd/{entry.name}"))
+
+
+@linux
+def test_systemd_sockets_are_not_inherited(start: Any, folder: Path) -> None:
+    """Nor are the sockets that systemd passed, by the supervisor and its workers, and by the single process."""
+    script = (
+        "import os, sys\n"
+        "os.dup2(int(sys.argv[1]), 3); os.set_inheritable(3, True)\n"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'hubbub_server', 'site_app:app', *sys.argv[2:]])\n"
+    )
+    for workers in (["--no-monkey"], [], ["-w", "1"]):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            command = [sys.executable, "-c", script, str(listener.fileno()), *workers]
+            with subprocess.Popen(command, cwd=folder, pass_fds=[listener.fileno()], stderr=subprocess.DEVNULL) as one:
+                try:
+                    assert get(port).startswith("1 ")
+                    for pid in (one.pid, *children(one.pid)):
+                        info = Path(f"/proc/{pid}/fdinfo/3").read_text()
+                        assert int(info.partition("flags:")[2].split()[0], 8) & os.O_CLOEXEC
+                finally:
+                    one.terminate()
+
+
+@linux
+def test_worker_that_stands_still(start: Any) -> None:
+    """A worker whose loop does not turn is found, says where it stands, and is replaced."""
+    port = free_port()
+    options = ["-w", "1", "--stuck-seconds", "1", "--access-log", "none"]
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", *options)
+    before = get(port)
+    with contextlib.suppress(http.client.RemoteDisconnected, ConnectionResetError):
+        get(port, "/stand")
+    process.says("has stood still")
+    process.says("sigtimedwait" if sys.version_info >= (3, 99) else "site_app.py")
+    assert get(port) != before
+
+
+@linux
+def test_stopped_supervisor_blames_nobody(start: Any) -> None:
+    """A supervisor that was stopped for longer than its time limits ends no worker for it."""
+    port = free_port()
+    options = ["-w", "1", "--stuck-seconds", "1", "--access-log", "none", "--no-monkey"]
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", *options)
+    before = get(port)
+    (worker,) = children(process.process.pid)
+    for pid in (process.process.pid, worker):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(2)
+    for pid in (process.process.pid, worker):
+        os.kill(pid, signal.SIGCONT)
+    time.sleep(0.5)
+    assert get(port) == before
+
+
+@linux
+@pytest.mark.skipif(os.geteuid() != 0, reason="a process of number 1 takes a namespace of its own")
+@pytest.mark.parametrize("workers", [["--no-monkey"], [], ["-w", "2"]], ids=["plain", "patched", "two"])
+def test_process_one(folder: Path, workers: list[str]) -> None:
+    """As process 1 it reaps the orphans it inherits, leaves the application its own children, and obeys signals."""
+    source = APPLICATION.replace(
+        "    start_response",
+        "    if environ['PATH_INFO'] == '/orphans':\n"
+        "        os.system('for i in 1 2 3 4 5 6 7 8 9; do (sleep 0.2 &) ; done')\n"
+        "    if environ['PATH_INFO'] == '/child':\n"
+        "        import subprocess\n"
+        "        start_response('200 OK', [])\n"
+        "        return [str(subprocess.run(['sh', '-c', 'sleep 0.1; exit 5']).returncode).encode()]\n"
+        "    start_response",
+    )
+    (folder / "site_app.py").write_text(source)
+    port = free_port()
+    server = [sys.executable, "-m", "hubbub_server", "site_app:app", "-b", f"127.0.0.1:{port}", *workers]
+    command = ["unshare", "--pid", "--fork", "--kill-child", *server, "--access-log", "none"]
+    with open(folder / "said", "wb") as said, subprocess.Popen(command, cwd=folder, stderr=said) as unshare:
+        try:
+            if unshare.poll() is not None:
+                pytest.skip("no namespaces here")
+            assert get(port).startswith("1 ")
+            (one,) = children(unshare.pid)
+            usual = len(children(one))
+            get(port, "/orphans")
+            assert get(port, "/child") == "5"
+            until(lambda: len(children(one)) == usual, f"{children(one)}")
+            os.kill(one, signal.SIGHUP)
+            assert get(port).startswith("1 ")
+            os.kill(one, signal.SIGTERM)
+            assert unshare.wait(30) == 0
+        finally:
+            unshare.kill()

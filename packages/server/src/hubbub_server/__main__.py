@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -12,13 +13,17 @@ import hubbub
 from hubbub.exceptions import PluginError
 
 from hubbub_server._application import ApplicationError
+from hubbub_server._init import become_init
 from hubbub_server._options import make_parser
+from hubbub_server._outlet import complain, guard_standard_streams
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    if arguments is None:
+        _take_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = make_parser()
     options = parser.parse_args(given)
@@ -31,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from hubbub_server._supervisor import Supervisor
 
             return Supervisor(options, _command(given, patched)).run()
+        if arguments is None:
+            become_init()
         if patched:
             command = _command(given, True)
             os.execv(command[0], command)
@@ -38,8 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return Serving(options).run()
     except (ApplicationError, PluginError, OSError, ValueError) as error:
-        sys.stderr.write(f"hubbub-serve: {error}\n")
+        complain(f"hubbub-serve: {error}")
         return 1
+
+
+def _take_process() -> None:
+    """This process is the server's: make it one that its log cannot end, nor a signal that only asks for a change."""
+    guard_standard_streams()
+    for name in ("SIGHUP", "SIGUSR1"):
+        if hasattr(signal, name):
+            # What they ask for is done anyway by a process that is about to begin. It is asked again once it listens.
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _choose(options: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of ``hubbub-serve``."""
     parser = argparse.ArgumentParser(
         prog="hubbub-serve",
-        description="Serve a WSGI application over HTTP. Send SIGTERM to stop it, SIGHUP to reload.",
+        description="Serve a WSGI application over HTTP. Send SIGTERM to stop it, SIGHUP to reload, SIGUSR1 to reopen logs.",
     )
     parser.add_argument("application", metavar="module:attribute", help="the application; module alone means :app")
     parser.add_argument("--factory", action="store_true", help="the attribute is a function that makes the application")
@@ -60,6 +60,32 @@ def make_parser() -> argparse.ArgumentParser:
         help="make the standard library cooperative first (default: if hubbub-monkey is installed)",
     )
     parser.add_argument("--reload", action="store_true", help="start anew when a module changes; for development")
+    parser.add_argument(
+        "--max-connections",
+        type=_limit_type("int | None"),
+        metavar="N",
+        help="most connections at once; more make those close that have been idle for longest, or wait (default: none)",
+    )
+    parser.add_argument(
+        "--max-memory",
+        type=_limit_type("int | None"),
+        metavar="BYTES",
+        help="with more memory than that in use, connections that are idle are closed (default: none)",
+    )
+    parser.add_argument(
+        "--start-seconds",
+        type=_limit_type("float | None"),
+        default=300.0,
+        metavar="N",
+        help="time for a worker to begin to serve; none for no limit (default: 300)",
+    )
+    parser.add_argument(
+        "--stuck-seconds",
+        type=_limit_type("float | None"),
+        default=60.0,
+        metavar="N",
+        help="a worker that has stood still for so long is ended and replaced; none for never (default: 60)",
+    )
     parser.add_argument("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
     parser.add_argument("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
     parser.add_argument("--log-format", choices=sorted(FORMATS), default="common")

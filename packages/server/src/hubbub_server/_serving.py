@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import os
 import signal
 import ssl
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from hubbub.lowlevel import wait_readable
 from hubbub_server._application import find_application
 from hubbub_server._listener import parse_address
 from hubbub_server._options import limits_of
+from hubbub_server._outlet import Outlet, complain, standard_outlets
 from hubbub_server._reload import CHANGED, watch_modules
-from hubbub_server._systemd import listen_fds, notify
+from hubbub_server._supervisor import REOPEN
+from hubbub_server._systemd import Notifier, listen_fds
 from hubbub_server._tls import cooperative
 from hubbub_server.wsgi import WSGIServer
 
-__all__ = ["Serving", "log_file", "tls_context"]
+__all__ = ["Logs", "Serving", "tls_context"]
 
 READY = b"R"
+BEAT = b"."
+_ROUND = 0.5
+"""Seconds between two looks at what is left to be written or said."""
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 """For TLS 1.2: forward secrecy, and no CBC."""
 
@@ -49,13 +54,40 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
     return context
 
 
-def log_file(name: str) -> Any:
-    """What a log option means: "-" stderr, "none" nothing, else a file that is appended to."""
-    if name == "-":
-        return "default"
-    if name == "none":
-        return None
-    return open(name, "a", encoding="utf-8", errors="backslashreplace")
+class Logs:
+    """The log files of a process, each opened once however many logs go there."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, Outlet] = {}
+
+    def open(self, name: str) -> Any:
+        """What a log option means: "-" stderr, "none" nothing, else a file that is appended to.
+
+        One that cannot be opened is complained of, and tried again later: it is no reason not to serve.
+        """
+        if name == "-":
+            return "default"
+        if name == "none":
+            return None
+        if name not in self.files:
+            self.files[name] = Outlet(path=name, name=repr(name))
+        return self.files[name]
+
+    def reopen(self) -> None:
+        """The files were moved away: go on in new ones."""
+        for outlet in self.files.values():
+            outlet.reopen()
+
+    def pump(self) -> None:
+        """Write what could not be written before."""
+        for outlet in (*self.files.values(), *standard_outlets()):
+            if outlet.waiting:
+                outlet.pump()
+
+    def finish(self) -> None:
+        """The same for the last time, with a little patience."""
+        for outlet in (*self.files.values(), *standard_outlets()):
+            outlet.finish(0.5)
 
 
 class Serving:
@@ -69,16 +101,19 @@ class Serving:
         self.options = options
         self._stop = Event()
         self._status = 0
+        self.logs = Logs()
+        self._notifier = Notifier() if options.control is None else None
         self.context = tls_context(options.certfile, options.keyfile) if options.certfile else None
         listeners = self._listeners()
         application = find_application(options.application, options.factory)
-        access, errors = log_file(options.access_log), log_file(options.error_log)
+        access, errors = self.logs.open(options.access_log), self.logs.open(options.error_log)
         several = options.control is not None and (options.workers or 1) > 1
         self.servers = [
             WSGIServer(
                 listener,
                 application,
                 options.backlog,
+                "default" if options.max_connections is None else options.max_connections,
                 log=access,
                 log_format=options.log_format,
                 error_log=errors,
@@ -86,6 +121,7 @@ class Serving:
                 ssl_context=self.context,
                 limits=limits_of(options),
                 reuse_port=options.reuse_port,
+                max_memory=options.max_memory,
             )
             for listener in listeners
         ]
@@ -95,6 +131,10 @@ class Serving:
 
     def _listeners(self) -> list[Any]:
         options = self.options
+        if options.control is not None:
+            for descriptor in (*options.inherited, options.control):
+                os.set_inheritable(descriptor, False)  # they are ours now, and no child of the application's
+            os.set_blocking(options.control, False)
         if options.inherited:
             return [Socket(fileno=fd) for fd in options.inherited]
         activated = listen_fds()
@@ -115,10 +155,12 @@ class Serving:
             self._watch()
             self._announce()
             self._stop.wait()
-            notify("STOPPING=1")
+            if self._notifier is not None:
+                self._notifier.stopping()
         finally:
             stoppers = [hubbub.spawn(server.stop, self.options.stop_seconds) for server in started]
             hubbub.joinall(stoppers)
+            self.logs.finish()
         return self._status
 
     def stop(self, status: int = 0) -> None:
@@ -128,44 +170,90 @@ class Serving:
 
     def _watch(self) -> None:
         loop = hubbub.get_hub().loop
-        for name in ("SIGTERM", "SIGINT"):
-            loop.signal(getattr(signal, name), ref=False).start(self.stop)
-        if hasattr(signal, "SIGHUP"):
-            loop.signal(signal.SIGHUP, ref=False).start(self._reload_certificate)
+        for name, action in (
+            ("SIGTERM", self.stop),
+            ("SIGINT", self.stop),
+            ("SIGQUIT", self._quit),
+            ("SIGHUP", self._reload_certificate),
+            ("SIGUSR1", self.logs.reopen),
+        ):
+            if hasattr(signal, name):
+                loop.signal(getattr(signal, name), ref=False).start(action)
+        # Kept by the attribute: a watcher that nobody holds stops.
+        self._rounds = loop.timer(_ROUND, _ROUND, ref=False)
+        self._rounds.start(self._round)
         if self.options.control is not None:
+            self._beats = loop.timer(*self._beat_times(), ref=False)
+            self._beats.start(self._beat)
             hubbub.spawn(self._follow_supervisor)
         if self.options.reload:
             hubbub.spawn(watch_modules, lambda: self.stop(CHANGED))
 
+    def _quit(self) -> None:
+        """Stop without waiting for requests."""
+        self.options.stop_seconds = 0.0
+        self.stop()
+
+    def _round(self) -> None:
+        """Now and then: what is left to be written or said."""
+        self.logs.pump()
+        if self._notifier is not None:
+            self._notifier.again()
+
+    def _beat_times(self) -> tuple[float, float]:
+        stuck = self.options.stuck_seconds
+        seconds = 60.0 if stuck is None else max(stuck / 4, 0.05)
+        return seconds, seconds
+
+    def _beat(self) -> None:
+        """Tell the supervisor that the loop turns."""
+        try:
+            os.write(self.options.control, BEAT)
+        except OSError:
+            return  # it is busy, or gone, which is seen where it is listened to
+
     def _reload_certificate(self) -> None:
         """New connections get the certificate that is in the files now; a bad one is complained of and not taken."""
-        if self.context is None:
-            return
+        if self._notifier is not None:
+            self._notifier.reloading()
+        if self.context is not None:
+            self._take_certificate()
+        if self._notifier is not None:
+            self._notifier.ready()
+
+    def _take_certificate(self) -> None:
         try:
             # A new context: one that has taken a certificate whose key does not fit is of no use any more.
             self.context = tls_context(self.options.certfile, self.options.keyfile)
         except OSError as error:
-            sys.stderr.write(f"hubbub-serve: keeping the old certificate: {error}\n")
+            complain(f"hubbub-serve: keeping the old certificate: {error}")
             return
         for server in self.servers:
             server.ssl_context = self.context
 
     def _announce(self) -> None:
-        if self.options.control is not None:
-            os.write(self.options.control, READY)
+        if self._notifier is None:
+            faulthandler.enable(2)  # on SIGABRT: the supervisor wants to know where this process stands still
+            try:
+                os.write(self.options.control, READY)
+            except OSError:
+                self.stop()  # it is gone
             return
         for server in self.servers:
             scheme = "https" if self.context is not None else "http"
-            sys.stderr.write(f"hubbub-serve: {shown(scheme, server.address)} (pid {os.getpid()})\n")
-        notify("READY=1")
+            complain(f"hubbub-serve: {shown(scheme, server.address)} (pid {os.getpid()})")
+        self._notifier.ready()
 
     def _follow_supervisor(self) -> None:
-        """Stop when the supervisor is gone: its end of the control socket is closed."""
+        """Do what it says, and stop when it is gone: its end of the control socket is closed."""
         try:
             while True:
                 wait_readable(self.options.control)
-                if not os.read(self.options.control, 100):
+                said = os.read(self.options.control, 100)
+                if not said:
                     break
+                if REOPEN in said:
+                    self.logs.reopen()
         except ConnectionResetError:
             pass  # it went before it had read what was written to it
         self.stop()

@@ -2,6 +2,10 @@
 
 A worker is a fresh interpreter that inherits the listening sockets, so connections queue in the kernel while workers
 come and go, and none is refused.
+
+There are never more processes than can be told beforehand. One generation of workers serves; at most one more is being
+started, whatever number of signals asks for it; and the next is not begun before the last has gone, or has had
+:data:`_PARTING` seconds to go.
 """
 
 from __future__ import annotations
@@ -12,21 +16,35 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
-from typing import Any
+import traceback
+from collections import Counter
 
 from hubbub_server._listener import bind_plain, parse_address
+from hubbub_server._outlet import complain, standard_outlets
 from hubbub_server._reload import CHANGED
-from hubbub_server._systemd import listen_fds, notify
+from hubbub_server._systemd import Notifier, listen_fds
 
-__all__ = ["Supervisor"]
+__all__ = ["REOPEN", "Supervisor"]
 
+REOPEN = b"L"
+"""What a worker is told when it shall open its logs anew."""
 _SIGNALS = [
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD", "SIGQUIT") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD", "SIGQUIT", "SIGUSR1", "SIGTTIN", "SIGTTOU")
+    if hasattr(signal, name)
 ]
-_YOUNG = 1.0
-"""A worker that dies in its first second makes the next one wait."""
+_YOUNG = 5.0
+"""A worker that has served for less than so many seconds when it dies makes the next one wait."""
+_PARTING = 30.0
+"""Seconds that retiring workers may keep the next generation waiting."""
+_GRACE = 5.0
+"""Seconds beyond its own time limit after which a worker that is to end is killed."""
+_LAST_WORDS = 2.0
+"""Seconds for a worker that stands still to say where, after SIGABRT."""
+_MOST = 4
+"""By signals there can be so many times the workers that the options say, or so many."""
+_NEVER = float("inf")
 
 
 class _Worker:
@@ -37,9 +55,21 @@ class _Worker:
         self.control = control
         self.generation = generation
         self.born = time.monotonic()
-        self.ready = False
+        self.ready_at = _NEVER
         self.silent = False
         self.leaving = False
+        self.since_beat = 0.0
+        """Seconds of the supervisor's time since it was heard of, without those in which the supervisor stood."""
+        self.deadline = _NEVER
+        """When it is killed."""
+
+    @property
+    def ready(self) -> bool:
+        return self.ready_at != _NEVER
+
+    @property
+    def starting(self) -> bool:
+        return not (self.ready or self.leaving)
 
 
 class Supervisor:
@@ -60,10 +90,22 @@ class Supervisor:
         address while workers come and go, each with a listener of its own there."""
         self.generation = 0
         self.stopping = False
+        self._asked: Counter[int] = Counter()
+        """Signals that came and were not dealt with."""
+        self._wanted = False
+        """Whether a new generation was asked for that was not begun."""
+        self._telling = False
+        """Whether the service manager was told of a change that has not ended."""
+        self._notifier = Notifier()
         self._delay = 0.0
         self._not_before = 0.0
-        self._deadline = float("inf")
+        self._renew_delay = 0.0
+        self._deadline = _NEVER
+        self._last_turn = time.monotonic()
         self._ever_ready = False
+        """Whether a worker has begun to serve: then it is worthwhile to try again when one does not."""
+        self._told = False
+        """Whether the service manager was told that all of them had."""
         self._status = 0
 
     # Life -----------------------------------------------------------------------------------------------------------
@@ -79,18 +121,14 @@ class Supervisor:
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
-        for number in _SIGNALS:
-            signal.signal(number, _noted)
+        # The descriptor only ends a wait; which signals came, Python itself remembers, however many there are.
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
         try:
             self._announce()
             while not (self.stopping and not self.workers):
-                self._fill()
-                self._wait(reader)
-                self._reap()
-                self._retire()
-                if time.monotonic() > self._deadline:
-                    self._signal_all(signal.SIGKILL)
+                self._try_turn(reader)
         finally:
             signal.set_wakeup_fd(-1)
             for worker in self.workers:
@@ -99,7 +137,29 @@ class Supervisor:
                 worker.control.close()
             for sock in (*self.listeners, *self.places, reader, writer):
                 sock.close()
+            for outlet in standard_outlets():
+                outlet.finish(0.5)
         return self._status
+
+    def _try_turn(self, reader: socket.socket) -> None:
+        try:
+            self._turn(reader)
+        except Exception:
+            if not self._ever_ready:
+                raise
+            # Ours to mend, and no reason to take the workers, who serve, along.
+            self._say(f"a fault of the supervisor's:\n{traceback.format_exc()}")
+            time.sleep(0.5)
+
+    def _turn(self, reader: socket.socket) -> None:
+        self._renew()
+        self._fill()
+        self._wait(reader)
+        self._take_signals()
+        self._reap()
+        self._retire()
+        self._end_late()
+        self._notifier.again()
 
     def _bind(self) -> None:
         options = self.options
@@ -115,49 +175,139 @@ class Supervisor:
             self._say(f"listening on {sock.getsockname()!r} with {self.count} worker(s)")
 
     def _say(self, text: str) -> None:
-        sys.stderr.write(f"hubbub-serve: {text} (supervisor, pid {os.getpid()})\n")
-        sys.stderr.flush()
+        complain(f"hubbub-serve: {text} (supervisor, pid {os.getpid()})")
 
     # Waiting --------------------------------------------------------------------------------------------------------
 
+    def _note(self, number: int, frame: object) -> None:
+        """A handler of signals. The wake-up descriptor has ended the wait, or will."""
+        self._asked[number] += 1
+
     def _wait(self, reader: socket.socket) -> None:
-        starting = [worker for worker in self.workers if not (worker.ready or worker.silent)]
-        waited: list[Any] = [reader, *(worker.control for worker in starting)]
-        soon = time.monotonic() + 60.0
-        if len(self._current()) < self.count and not self.stopping:
-            soon = self._not_before
-        pause = max(min(soon, self._deadline) - time.monotonic(), 0.0)
-        found, _, _ = select.select(waited, (), (), pause)
-        if reader in found:
-            self._take_signals(reader.recv(4096))
-        for worker in starting:
-            if worker.control in found:
-                self._hear(worker)
+        """Until a signal, a worker's word, or the next thing that is due."""
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        speaking = {worker.control.fileno(): worker for worker in self.workers if not worker.silent}
+        for descriptor in speaking:
+            poll.register(descriptor, select.POLLIN)
+        found = {descriptor for descriptor, _ in poll.poll(self._pause() * 1000)}
+        for outlet in standard_outlets():
+            if outlet.waiting:
+                outlet.pump()
+        self._count_time()
+        if reader.fileno() in found:
+            try:
+                reader.recv(65536)
+            except BlockingIOError:
+                found.discard(reader.fileno())
+        for descriptor in found & set(speaking):
+            self._hear(speaking[descriptor])
+
+    def _pause(self) -> float:
+        """Seconds until something is due."""
+        if self._asked:
+            return 0.0
+        now = time.monotonic()
+        due = [60.0, self._deadline - now, *(worker.deadline - now for worker in self.workers)]
+        if not self.stopping and (self._wanted or len(self._current()) < self.count):
+            due.append(max(self._not_before - now, 0.05 if self._wanted else 0.0))
+        if self._notifier.period is not None:
+            due.append(self._notifier.period / 2)
+        if self.options.stuck_seconds is not None:
+            due.append(self.options.stuck_seconds / 4)
+        if any(outlet.waiting for outlet in standard_outlets()):
+            due.append(0.5)
+        return max(min(due), 0.0)
+
+    def _count_time(self) -> None:
+        """What has passed counts against silent workers, but not what this process itself has slept through."""
+        now = time.monotonic()
+        passed, self._last_turn = now - self._last_turn, now
+        longest = 60.0 if self.options.stuck_seconds is None else self.options.stuck_seconds / 2
+        for worker in self.workers:
+            worker.since_beat += min(passed, longest)
 
     def _hear(self, worker: _Worker) -> None:
-        if not worker.control.recv(1):
+        try:
+            said = worker.control.recv(4096)
+        except OSError:
+            said = b""
+        if not said:
             worker.silent = True  # it is ending; waitpid(2) will tell
             return
-        worker.ready = True
-        self._delay = 0.0
-        if not self._ever_ready and len([one for one in self._current() if one.ready]) >= self.count:
-            self._ever_ready = True
-            notify("READY=1")
+        worker.since_beat = 0.0
+        if worker.ready:
+            return
+        worker.ready_at = time.monotonic()
+        worker.deadline = _NEVER if not worker.leaving else worker.deadline
+        self._ever_ready = True
+        if not self._told and self._complete():
+            self._told = True
+            self._notifier.ready()
 
-    def _take_signals(self, numbers: bytes) -> None:
-        for number in numbers:
-            if number == signal.SIGHUP:
-                self._reload()
-            elif number in (signal.SIGTERM, signal.SIGINT):
+    def _take_signals(self) -> None:
+        asked, self._asked = self._asked, Counter()
+        if asked[signal.SIGQUIT]:
+            self._stop()
+            self._kill_all()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            for _ in range(min(asked[number], 2)):
                 self._stop()
-            elif number == signal.SIGQUIT:
-                self.stopping = True
-                self._signal_all(signal.SIGKILL)
+        if self.stopping:
+            return
+        if asked[signal.SIGUSR1]:
+            self._reopen()
+        change = asked[signal.SIGTTIN] - asked[signal.SIGTTOU]
+        if change:
+            self._resize(self.count + change)
+        if asked[signal.SIGHUP]:
+            self._wanted = True
+
+    def _reopen(self) -> None:
+        self._say("opening the logs anew")
+        for worker in self.workers:
+            try:
+                worker.control.send(REOPEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except OSError:
+                continue  # it is ending, or stands still, which is seen elsewhere
+
+    def _resize(self, count: int) -> None:
+        configured = self.options.workers or 1
+        self.count = min(max(count, 1), max(configured * _MOST, configured + _MOST))
+        self._say(f"keeping {self.count} worker(s)")
+        for worker in self._current()[self.count :]:
+            self._dismiss(worker)
 
     # Workers --------------------------------------------------------------------------------------------------------
 
     def _current(self) -> list[_Worker]:
         return [worker for worker in self.workers if worker.generation == self.generation and not worker.leaving]
+
+    def _older(self) -> list[_Worker]:
+        return [worker for worker in self.workers if worker.generation != self.generation and not worker.leaving]
+
+    def _complete(self) -> bool:
+        """Whether as many of the newest generation serve as there shall be."""
+        return sum(worker.ready for worker in self._current()) >= self.count
+
+    def _renew(self) -> None:
+        """Begin a new generation if one was asked for and the one before is through."""
+        now = time.monotonic()
+        if not self._wanted or self.stopping or self._older() or any(worker.starting for worker in self.workers):
+            return
+        leaving = [worker for worker in self.workers if worker.leaving]
+        since = max((worker.deadline - self._parting() for worker in leaving), default=-_NEVER)
+        if len(leaving) > self.count or now < since + _PARTING or now < self._renew_delay:
+            return
+        self._say("reloading")
+        self._wanted = False
+        self._telling = True
+        self._notifier.reloading()
+        self.generation += 1
+        self._not_before = 0.0
+
+    def _parting(self) -> float:
+        return float(self.options.stop_seconds) + _GRACE
 
     def _fill(self) -> None:
         """Start workers until there are enough, not faster than they can die."""
@@ -172,34 +322,40 @@ class Supervisor:
                 self._back_off()
 
     def _back_off(self) -> None:
-        """Start no worker for a while, a longer one each time until a worker is ready."""
+        """Start no worker for a while, a longer one each time until one has served for a while."""
         self._delay = min(max(self._delay * 2, 0.5), 10.0)
         self._not_before = time.monotonic() + self._delay
 
     def _start(self) -> _Worker:
         mine, theirs = socket.socketpair()
-        backlog = self.options.backlog
-        own = [bind_plain(sock.family, sock.getsockname(), backlog, True) for sock in self.places]
-        inherited = [*self.listeners, *own]
-        command = [
-            *self.command,
-            f"--inherited={','.join(str(sock.fileno()) for sock in inherited)}",
-            f"--control={theirs.fileno()}",
-        ]
+        own: list[socket.socket] = []
         try:
-            process = subprocess.Popen(
-                command,
-                pass_fds=[sock.fileno() for sock in (*inherited, theirs)],
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
+            for place in self.places:
+                own.append(bind_plain(place.family, place.getsockname(), self.options.backlog, True))
+            process = self._spawn([*self.listeners, *own], theirs)
         except BaseException:
             mine.close()
             raise
         finally:
             for sock in (*own, theirs):
                 sock.close()
-        return _Worker(process, mine, self.generation)
+        worker = _Worker(process, mine, self.generation)
+        if self.options.start_seconds is not None:
+            worker.deadline = worker.born + self.options.start_seconds
+        return worker
+
+    def _spawn(self, inherited: list[socket.socket], control: socket.socket) -> subprocess.Popen[bytes]:
+        command = [
+            *self.command,
+            f"--inherited={','.join(str(sock.fileno()) for sock in inherited)}",
+            f"--control={control.fileno()}",
+        ]
+        return subprocess.Popen(
+            command,
+            pass_fds=[sock.fileno() for sock in (*inherited, control)],
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+        )
 
     def _reap(self) -> None:
         for worker in list(self.workers):
@@ -208,6 +364,19 @@ class Supervisor:
                 self.workers.remove(worker)
                 worker.control.close()
                 self._died(worker, status)
+        self._reap_orphans()
+
+    def _reap_orphans(self) -> None:
+        """As process 1 of a container, or as a subreaper, this process inherits what workers leave behind."""
+        mine = {worker.process.pid for worker in self.workers}
+        try:
+            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                if found.si_pid in mine:
+                    self._asked[signal.SIGCHLD] += 1  # it died just now; the next turn asks after it
+                    return
+                os.waitpid(found.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            return
 
     def _died(self, worker: _Worker, status: int) -> None:
         if worker.leaving or self.stopping:
@@ -215,60 +384,83 @@ class Supervisor:
         if status == CHANGED:
             self._say("a module changed; starting anew")
             return
-        age = time.monotonic() - worker.born
-        self._say(f"worker {worker.process.pid} ended with status {status} after {age:.1f} s")
+        now = time.monotonic()
+        self._say(f"worker {worker.process.pid} ended with status {status} after {now - worker.born:.1f} s")
+        served = now - worker.ready_at if worker.ready else 0.0
         if not self._ever_ready and not worker.ready and not self.options.reload:
             self._status = 1  # it cannot start at all: to try again would say the same again
             self._stop()
         elif worker.generation == self.generation and not worker.ready and self._older():
             self._say("the new workers do not start; keeping the old ones")
             self._keep_older()
-        elif age < _YOUNG or self.options.reload:
+        elif served < _YOUNG or self.options.reload:
             self._back_off()
-
-    def _older(self) -> list[_Worker]:
-        return [worker for worker in self.workers if worker.generation != self.generation and not worker.leaving]
+        else:
+            self._delay = 0.0
 
     def _keep_older(self) -> None:
         """The newest generation is no good: the one before is the current again."""
         for worker in self._current():
             self._dismiss(worker)
         self.generation = max(worker.generation for worker in self._older())
+        self._renew_delay = time.monotonic() + 1.0
+        self._changed()
+
+    def _changed(self) -> None:
+        """A change has ended, one way or the other."""
+        if self._telling:
+            self._telling = False
+            self._notifier.ready()
 
     def _retire(self) -> None:
         """Once the new generation serves, the old one may go."""
-        current = self._current()
-        if len(current) >= self.count and all(worker.ready for worker in current):
-            for worker in self._older():
-                self._dismiss(worker)
+        if not self._complete():
+            return
+        for worker in self._older():
+            self._dismiss(worker)
+        if not self.stopping:
+            self._changed()
 
     def _dismiss(self, worker: _Worker) -> None:
         worker.leaving = True
+        worker.deadline = time.monotonic() + self._parting()
         worker.process.send_signal(signal.SIGTERM)
 
-    def _reload(self) -> None:
-        if not self.stopping:
-            self._say("reloading")
-            self.generation += 1
-            self._not_before = 0.0
+    def _end_late(self) -> None:
+        """End those that stand still, or have not begun or ended in their time."""
+        now = time.monotonic()
+        if now > self._deadline:
+            self._kill_all()
+        for worker in self.workers:
+            if now > worker.deadline:
+                worker.deadline = _NEVER
+                if worker.starting:
+                    self._say(f"worker {worker.process.pid} was not ready in {self.options.start_seconds:g} s")
+                worker.process.kill()
+            elif self._stands_still(worker):
+                self._say(f"worker {worker.process.pid} has stood still for {worker.since_beat:.0f} s; it is ended")
+                worker.deadline = now + _LAST_WORDS
+                worker.since_beat = 0.0
+                worker.process.send_signal(signal.SIGABRT)
+
+    def _stands_still(self, worker: _Worker) -> bool:
+        limit = self.options.stuck_seconds
+        return worker.ready and not worker.leaving and limit is not None and worker.since_beat > limit
 
     def _stop(self) -> None:
         if self.stopping:
             self._deadline = 0.0  # asked twice: at once
             return
         self.stopping = True
-        notify("STOPPING=1")
+        self._notifier.stopping()
         for sock in (*self.listeners, *self.places):
             sock.close()  # so that what the kernel has queued is the workers' to serve, and nothing is queued after
-        self._deadline = time.monotonic() + self.options.stop_seconds + 5.0
+        self._deadline = time.monotonic() + self._parting()
         for worker in self.workers:
             self._dismiss(worker)
 
-    def _signal_all(self, number: int) -> None:
-        self._deadline = float("inf")
+    def _kill_all(self) -> None:
+        self._deadline = _NEVER
         for worker in self.workers:
-            worker.process.send_signal(number)
+            worker.process.kill()
 
-
-def _noted(number: int, frame: object) -> None:
-    """The wake-up descriptor tells the main loop."""

@@ -15,11 +15,12 @@ from hubbub.event import Event
 from hubbub.io import Socket
 
 from hubbub_server._listener import adopt, parse_address
+from hubbub_server.http.accesslog import LogStream
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["BaseServer"]
+__all__ = ["BaseServer", "exhausted"]
 
 # Not socket.socket: that may have been replaced since, by a class that Socket does not derive from.
 _PlainSocket: type[socket.socket] = Socket.__bases__[0]
@@ -32,6 +33,13 @@ _PASSING = frozenset(
     if (number := getattr(errno, name, None)) is not None
 )
 """Errors of one connection that died in the queue, not of the listener: accept(2), "Error handling"."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that mean: no room."""
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether descriptors or memory have run out."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
 
 
 class _Handlers(dict[greenlet, Any]):
@@ -215,6 +223,15 @@ class BaseServer:
     def drain_backlog(self) -> None:
         """Take what the kernel has accepted already, which closing the listener would throw away."""
 
+    def make_room(self) -> bool:
+        """There is no room for another client. Have one go that is idle, the one that is for longest, and wait until it
+        is gone. False: nobody is."""
+        return False
+
+    def _wait_for_room(self) -> None:
+        """The pool is full."""
+        self.pool.wait_available()
+
     def is_fatal_error(self, error: BaseException) -> bool:
         """Whether ``error`` means that the listener is of no use any more."""
         return isinstance(error, OSError) and error.errno in self.fatal_errors
@@ -238,10 +255,10 @@ class BaseServer:
         me = getcurrent()
         count = 0
         while self._acceptor is me:
-            if self._is_full():
-                self.pool.wait_available()
-                continue
             try:
+                if self._is_full():
+                    self._wait_for_room()
+                    continue
                 args = self.do_read()
                 if args is not None:
                     self._start_handler(args)
@@ -270,6 +287,8 @@ class BaseServer:
             return True
         if self._closing or self.closed:
             return False
+        if exhausted(error) and self.make_room():
+            return True
         hubbub.get_hub().handle_error(self, *sys.exc_info())
         if self.is_fatal_error(error):
             self._acceptor = None
@@ -356,7 +375,9 @@ class BaseServer:
     def _report_killed(self, count: int) -> None:
         stream = hubbub.get_hub().exception_stream
         if stream is not None:
-            stream.write(f"{self!r}: stopped with {count} handler(s) still running; they are killed\n")
+            LogStream("default" if stream is sys.stderr else stream).write(
+                f"{self!r}: stopped with {count} handler(s) still running; they are killed\n"
+            )
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
         """Start, wait until somebody calls :meth:`close` or :meth:`stop`, and stop.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from time import monotonic
 from typing import Any
 
 import hubbub
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 from hubbub.io import Socket
+from hubbub.lowlevel import run_callback
 
 from hubbub_server._listener import bind, parse_address
 from hubbub_server._tls import check_context, send_close_notify
-from hubbub_server.baseserver import BaseServer
+from hubbub_server.baseserver import BaseServer, exhausted
 
 __all__ = ["StreamServer"]
 
@@ -32,6 +35,8 @@ class StreamServer(BaseServer):
 
     reuse_addr: bool = True
     """SO_REUSEADDR on a listener made from an address."""
+    handshake_patience: float = 1.0
+    """Seconds after which a TLS handshake counts as idle when there is no room for others."""
 
     def __init__(
         self,
@@ -48,6 +53,8 @@ class StreamServer(BaseServer):
             check_context(ssl_context)
         self.ssl_context = ssl_context
         self.handshake_timeout = handshake_timeout
+        self._handshakes: dict[greenlet, float] = {}
+        """Those that run, each with the time at which it began."""
         self.backlog = 128 if backlog is None else backlog
         self.reuse_port = reuse_port
         super().__init__(listener, handle, spawn)
@@ -97,13 +104,56 @@ class StreamServer(BaseServer):
             for _ in range(self.backlog):
                 if self._is_full():
                     return
-                self._start_handler(self.socket.accept())
+                self._drain_one()
         except BlockingIOError:
             return
         except OSError as error:
             self._recover(error)
         finally:
             self.socket.settimeout(limit)
+
+    def _drain_one(self) -> None:
+        try:
+            accepted = self.socket.accept()
+        except OSError as error:
+            if not (exhausted(error) and self.make_room()):
+                raise
+            accepted = self.socket.accept()
+        self._start_handler(accepted)
+
+    # Room -----------------------------------------------------------------------------------------------------------
+
+    def make_room(self) -> bool:
+        """Close the connection that is idle for longest. A TLS handshake is after :attr:`handshake_patience`."""
+        for _, handler in sorted(self._idle(), key=itemgetter(0)):
+            if self._dismiss(handler):
+                self._wait_gone(handler)
+                return True
+        return False
+
+    def _idle(self) -> Iterator[tuple[float, greenlet]]:
+        """The handlers that are idle, each with the time since when."""
+        late = monotonic() - self.handshake_patience
+        for handler, began in self._handshakes.items():
+            if began < late:
+                yield began + self.handshake_patience, handler
+
+    def _dismiss(self, handler: greenlet) -> bool:
+        """Have an idle handler end soon. False: it is not idle after all."""
+        run_callback(self._end_handshake, handler)
+        return True
+
+    def _end_handshake(self, handler: greenlet) -> None:
+        """Called on the hub, where nothing comes between the look and the throw."""
+        if handler in self._handshakes:
+            greenlet.throw(handler, TimeoutError("the TLS handshake took too long, and others were waiting"))
+
+    def _wait_gone(self, handler: greenlet) -> None:
+        """Until a handler has ended, which takes a few turns of the loop."""
+        for _ in range(100):
+            if handler not in self._handlers and handler not in self._handshakes:
+                return
+            hubbub.sleep(0.001)
 
     def do_close(self, sock: socket.socket, *args: Any) -> None:
         """Close the connection."""
@@ -139,10 +189,12 @@ class StreamServer(BaseServer):
         :raises OSError: it failed.
         """
         limit = hubbub.Timeout.start_new(self.handshake_timeout, TimeoutError("the TLS handshake took too long"))
+        self._handshakes[getcurrent()] = monotonic()
         try:
             return self.ssl_context.wrap_socket(sock, server_side=True)
         finally:
             limit.cancel()
+            self._handshakes.pop(getcurrent(), None)
 
     def handshake_failed(self, error: OSError, address: Any) -> None:
         """A client's TLS handshake failed. Anybody can cause that, so nothing is said; override to count or log."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import socket
-import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import hubbub
-from greenlet import getcurrent
+from greenlet import getcurrent, greenlet
 
-from hubbub_server.http.accesslog import AccessLog, Entry, LogStream
+from hubbub_server.http.accesslog import AccessLog, Entry, LogStream, as_text, escape
 from hubbub_server.http.body import EmptyInput
 from hubbub_server.http.connection import Connection
 from hubbub_server.http.filewrapper import FileWrapper
@@ -20,7 +22,14 @@ from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
 from hubbub_server.stream import StreamServer
 
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]  # as above
+
 __all__ = ["Application", "WSGIServer"]
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 """What PEP 3333 calls an application object."""
@@ -41,6 +50,10 @@ class WSGIServer(StreamServer):
     :param limits: what clients may do.
     :param log_format: ``"common"``, ``"combined"``, ``"json"``, or a function from an
         :class:`~hubbub_server.http.accesslog.Entry` to a line.
+    :param max_memory: bytes in use by the process beyond which idle connections are closed; None for no limit.
+
+    When there is no room for another client (descriptors, memory, or the number that ``spawn`` says) the connection that
+    is idle for longest is closed, never one with a request under way.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class WSGIServer(StreamServer):
         log_format: str | Callable[[Entry], str] = "common",
         handshake_timeout: float | None = 10.0,
         reuse_port: bool = False,
+        max_memory: int | None = None,
     ) -> None:
         if application is not None:
             self.application = application
@@ -66,6 +80,9 @@ class WSGIServer(StreamServer):
         self.error_log = None if error_log is None else _stream(error_log)
         self.parser = HeadParser(self.limits)
         self.stopping = False
+        self.max_memory = max_memory
+        self._descriptor_mark = math.inf
+        self._next_look = 0.0
         self.ticks = 0.0
         """The server's clock: turns since it was started."""
         self._clock: Any = None
@@ -160,6 +177,54 @@ class WSGIServer(StreamServer):
         for connection in self.connections:
             if connection.deadline <= now:
                 connection.expire()
+        for log in (getattr(self.access_log, "stream", None), self.error_log):
+            if log is not None and log.outlet is not None and log.outlet.waiting:
+                log.outlet.pump()
+        if self.max_memory is not None and now >= self._next_look:
+            self._next_look = now + 1.0 / self.tick_seconds
+            self._look_at_memory(self.max_memory)
+
+    # Room -----------------------------------------------------------------------------------------------------------
+
+    def _idle(self) -> Iterator[tuple[float, greenlet]]:
+        yield from super()._idle()
+        for handler, connection in self._handlers.items():
+            if connection is not None and connection.idle:
+                yield connection.since, handler
+
+    def _dismiss(self, handler: greenlet) -> bool:
+        connection = self._handlers.get(handler)
+        return super()._dismiss(handler) if connection is None else connection.retire()
+
+    def _wait_for_room(self) -> None:
+        """The pool is full: who is idle goes once there is somebody who wants the place."""
+        self.socket.wait_readable()
+        if not self._is_full():
+            return
+        if self.make_room():
+            self.pool.wait_available(1.0)
+        else:
+            self.pool.wait_available(0.1)
+
+    def do_read(self) -> tuple[Any, ...] | None:
+        """Accept one connection. What the application needs descriptors for shall find some left."""
+        accepted = self.socket.accept()
+        if accepted[0].fileno() >= self._descriptor_mark:
+            hubbub.spawn(self.make_room)
+        return accepted
+
+    def _set_descriptor_mark(self) -> None:
+        if resource is not None:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self._descriptor_mark = math.inf if limit == resource.RLIM_INFINITY else limit - max(1, min(64, limit // 16))
+
+    def _look_at_memory(self, limit: int) -> None:
+        """Close an eighth of the idle connections, the longest idle first, if more is in use than may be."""
+        if _memory() <= limit:
+            return
+        idle = sorted(self._idle(), key=itemgetter(0))
+        for _, handler in idle[: (len(idle) + 7) // 8]:
+            self._dismiss(handler)
 
     # Connections ----------------------------------------------------------------------------------------------------
 
@@ -177,6 +242,7 @@ class WSGIServer(StreamServer):
     def start_accepting(self) -> None:
         """Accept from now on."""
         self._set_base_environ()  # the port is known now
+        self._set_descriptor_mark()
         if self.socket.family in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it. A response leaves when it is written, not 40 ms later.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -213,8 +279,11 @@ class WSGIServer(StreamServer):
             self.error_log.write(f"{_name(environ)}: {message}\n")
 
     def log_exception(self, environ: dict[str, Any], error: BaseException) -> None:
-        """Write the traceback of a failed application to the error log."""
-        self.log_error(environ, f"the application failed\n{_described(error)}")
+        """Write the traceback of a failed application to the error log.
+
+        What an error says may come from a client: no line of it begins like a line of a log, and none moves a cursor.
+        """
+        self.log_error(environ, f"the application failed\n{_quoted(_described(error))}")
 
     def client_disconnected(self, environ: dict[str, Any]) -> None:
         """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
@@ -233,25 +302,27 @@ class _Nowhere:
         """Nothing is kept."""
 
 
-class _Stderr:
-    """Whatever ``sys.stderr`` is at the time."""
-
-    def write(self, text: str) -> None:
-        sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
+def _memory() -> int:
+    """Bytes of memory that the process has resident; 0 where that cannot be asked."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def _stream(target: Any) -> LogStream:
-    if isinstance(target, LogStream):
-        return target
-    return LogStream(_Stderr() if target == "default" else target)
+    return target if isinstance(target, LogStream) else LogStream(target)
 
 
 def _described(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, error.__traceback__))
 
 
+def _quoted(text: str) -> str:
+    return "\n".join(f"  {_CONTROL.sub('?', line)}" for line in text.rstrip("\n").split("\n"))
+
+
 def _name(environ: dict[str, Any]) -> str:
-    return f"{environ.get('REQUEST_METHOD')} {environ.get('REQUEST_URI')!r}"
+    method, target = (as_text(environ.get(key)) for key in ("REQUEST_METHOD", "REQUEST_URI"))
+    return f"{escape(method)} '{escape(target)}'"

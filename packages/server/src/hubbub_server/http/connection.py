@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import hubbub
@@ -27,6 +28,9 @@ _TURN = 1048576
 """After so many bytes without a wait, others get their turn."""
 _NEVER = float("inf")
 _shutdown = Socket.__bases__[0].shutdown  # type: ignore[attr-defined]  # not TLS's, which would forget the session
+
+_recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel, whatever TLS makes of it
+_DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 # What the connection waits for, which decides how its time limit ends it.
 _RUNNING, _IDLE, _READING, _WRITING, _LINGERING = range(5)
@@ -52,6 +56,7 @@ class Connection:
         "own",
         "parser",
         "server",
+        "since",
         "sock",
     )
 
@@ -63,6 +68,8 @@ class Connection:
         """When the present wait has lasted too long, in turns of the server's clock."""
         self.expired = False
         """Whether it has."""
+        self.since = 0.0
+        """When it became idle, as :func:`time.monotonic` has it; the present wait, if it is."""
         self._phase = _RUNNING
         self._buffer = b""
         self._turn = 0
@@ -125,6 +132,29 @@ class Connection:
         except OSError:
             return  # it is gone already
 
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request."""
+        return self._phase == _IDLE
+
+    def retire(self) -> bool:
+        """Close an idle connection to make room. False: a request has arrived meanwhile, and is going to be served."""
+        if not self.idle or self._has_arrived():
+            return False
+        self._phase = _RUNNING  # once is enough
+        try:
+            _shutdown(self.sock, socket.SHUT_RD)
+        except OSError:
+            return True  # it is gone already
+        return True
+
+    def _has_arrived(self) -> bool:
+        """Whether the kernel has something of the client's that was not read."""
+        try:
+            return bool(_recv(self.sock, 1, socket.MSG_PEEK | _DONTWAIT))
+        except OSError:
+            return False
+
     def hurry(self, deadline: float) -> None:
         """The server stops: a request that is to be served here must come before ``deadline``."""
         if self._phase == _IDLE:
@@ -153,6 +183,7 @@ class Connection:
             self._buffer = b""
         else:
             self._phase = _IDLE
+            self.since = monotonic()
             if count:
                 self.deadline = server.idle_deadline
             else:

@@ -370,7 +370,7 @@ class Exchange:
         request = self._request
         assert log is not None  # or this would not be called
         environ = self.environ
-        line = f"{request.method} {request.target} {environ['SERVER_PROTOCOL']}"
+        line = f"{request.method} {request.target} {request.protocol}"  # the environ may be empty by now
         status = self._head.code if self._head is not None and self._started else 0
         address = environ.get("REMOTE_ADDR", "")
         log.write(Entry(address, line, status, self._sent, monotonic() - began, environ, self._head))
