@@ -609,7 +609,7 @@ def silenced(folder: Path, broken: Broken, *arguments: str) -> Iterator[subproce
 @pytest.mark.parametrize("kind", ["closed", "full", "read-only", "gone", "stuck"])
 @pytest.mark.parametrize("workers", [["--no-monkey"], [], ["-w", "2", "--no-monkey"]], ids=["plain", "patched", "two"])
 def test_nobody_listens(folder: Path, workers: list[str], kind: str, when: str) -> None:
-    """Whatever becomes of stdout and stderr: it starts, serves, reports, replaces workers, reloads and ends as usual."""
+    """Whatever becomes of stdout and stderr: it starts, serves, replaces workers, reloads and ends as usual."""
     if when == "middle" and kind not in ("gone", "stuck"):
         pytest.skip("a state it is in from the start")
     port = free_port()
@@ -871,9 +871,7 @@ def test_no_descriptor_is_inherited(start: Any, folder: Path, workers: list[str]
     """Every descriptor of the server's but the standard ones is closed in programs that it or the application runs."""
     source = APPLICATION.replace(
         "    start_response",
-        "    if environ['PATH_INFO'] == '/fds':\n"
-        "        os.system('ls -l /proc/self/fd > fds')\n"
-        "    start_response",
+        "    if environ['PATH_INFO'] == '/fds':\n        os.system('ls -l /proc/self/fd > fds')\n    start_response",
     )
     (folder / "site_app.py").write_text(source + "\nos.system('ls -l /proc/self/fd > fds.import')\n")
     port = free_port()
@@ -882,9 +880,10 @@ def test_no_descriptor_is_inherited(start: Any, folder: Path, workers: list[str]
         options = ["-b", f"127.0.0.1:{port}", "-b", f"unix:{folder}/socket", "--loop", loop_name, *workers]
         options += ["--access-log", str(folder / "log"), "--error-log", str(folder / "errors")]
         process = start("site_app:app", *options, env={"NOTIFY_SOCKET": str(folder / "notify")})
-        with socket.socket(socket.AF_UNIX) as client, contextlib.closing(
-            http.client.HTTPConnection("127.0.0.1", port)
-        ) as other:
+        with (
+            socket.socket(socket.AF_UNIX) as client,
+            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as other,
+        ):
             get(port)
             client.connect(f"{folder}/socket")
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -48,7 +48,7 @@ def read_now(descriptor: int) -> bytes:
 
 
 def test_stuck_pipe(pipe: tuple[int, int]) -> None:
-    """A pipe that nobody reads delays nobody, holds so much and no more, and is told of what was lost when it is read."""
+    """A pipe that nobody reads delays nobody; so much is held and no more; what was lost is told when it is read."""
     reader, writer = pipe
     outlet = Outlet(writer)
     line = b"x" * 99 + b"\n"
@@ -133,7 +133,7 @@ def test_hopeless(pipe: tuple[int, int], kind: str) -> None:
 
 
 def test_stuck_socket() -> None:
-    """A socket that nobody reads, as systemd's journal could be, is not waited for, and one that is gone is no error."""
+    """A socket that nobody reads, as systemd's journal may be, is not waited for; one that is gone is no error."""
     mine, theirs = socket.socketpair()
     with mine, theirs:
         outlet = Outlet(mine.fileno())
@@ -206,9 +206,7 @@ def test_signal_handler_and_threads(pipe: tuple[int, int]) -> None:
     old = signal.signal(signal.SIGALRM, lambda *_: outlet.write(b"signal\n"))
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
-        threads = [
-            threading.Thread(target=lambda: [outlet.write(b"thread\n") for _ in range(2000)]) for _ in range(4)
-        ]
+        threads = [threading.Thread(target=lambda: [outlet.write(b"thread\n") for _ in range(2000)]) for _ in range(4)]
         for thread in threads:
             thread.start()
         for _ in range(2000):
@@ -254,7 +252,7 @@ def test_default_log_of_a_program(serve: Any, talk: Any, monkeypatch: pytest.Mon
     reader, writer = os.pipe()
     stream: Any = None
     if broken != "none":
-        stream = io.TextIOWrapper(open(writer, "wb", buffering=0), write_through=True)
+        stream = io.TextIOWrapper(io.FileIO(writer, "w"), write_through=True)
     if broken == "closed":
         stream.close()
     elif broken == "gone":

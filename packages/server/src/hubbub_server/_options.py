@@ -36,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of ``hubbub-serve``."""
     parser = argparse.ArgumentParser(
         prog="hubbub-serve",
-        description="Serve a WSGI application over HTTP. Send SIGTERM to stop it, SIGHUP to reload, SIGUSR1 to reopen logs.",
+        description="Serve a WSGI application over HTTP. SIGTERM stops it, SIGHUP reloads, SIGUSR1 opens logs anew.",
     )
     parser.add_argument("application", metavar="module:attribute", help="the application; module alone means :app")
     parser.add_argument("--factory", action="store_true", help="the attribute is a function that makes the application")

@@ -417,7 +417,7 @@ def _text(outlet: Outlet, descriptor: int, name: str, old: Any) -> io.TextIOWrap
     # Whole lines at once, so that those of several processes do not mix; a program's output in larger pieces, as usual.
     lines = descriptor == 2 or bool(getattr(old, "line_buffering", False))
     return io.TextIOWrapper(
-        _Raw(outlet, descriptor, name),  # type: ignore[arg-type]  # the wrapper asks for no more of a writer's buffer
+        _Raw(outlet, descriptor, name),
         encoding=getattr(old, "encoding", None) or "utf-8",
         errors=errors,
         line_buffering=lines,

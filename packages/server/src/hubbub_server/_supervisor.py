@@ -463,4 +463,3 @@ class Supervisor:
         self._deadline = _NEVER
         for worker in self.workers:
             worker.process.kill()
-

@@ -52,8 +52,8 @@ class WSGIServer(StreamServer):
         :class:`~hubbub_server.http.accesslog.Entry` to a line.
     :param max_memory: bytes in use by the process beyond which idle connections are closed; None for no limit.
 
-    When there is no room for another client (descriptors, memory, or the number that ``spawn`` says) the connection that
-    is idle for longest is closed, never one with a request under way.
+    When there is no room for another client (of descriptors, of memory, or by the number that ``spawn`` says) the
+    connection that is idle for longest is closed, never one with a request under way.
     """
 
     def __init__(
@@ -216,7 +216,9 @@ class WSGIServer(StreamServer):
     def _set_descriptor_mark(self) -> None:
         if resource is not None:
             limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            self._descriptor_mark = math.inf if limit == resource.RLIM_INFINITY else limit - max(1, min(64, limit // 16))
+            self._descriptor_mark = (
+                math.inf if limit == resource.RLIM_INFINITY else limit - max(1, min(64, limit // 16))
+            )
 
     def _look_at_memory(self, limit: int) -> None:
         """Close an eighth of the idle connections, the longest idle first, if more is in use than may be."""

@@ -84,8 +84,9 @@ def _word(value: Any) -> str:
 
 def _common(entry: Entry) -> str:
     """``address - user [time] "request" status bytes``, and the seconds it took."""
+    user = _word(entry.environ.get("REMOTE_USER"))
     return (
-        f'{_word(entry.address)} - {_word(entry.environ.get("REMOTE_USER"))} [{_clock.now()}] "{escape(entry.request)}" '
+        f'{_word(entry.address)} - {user} [{_clock.now()}] "{escape(entry.request)}" '
         f"{entry.status or '-'} {entry.sent or '-'} {entry.seconds:.6f}"
     )
 
@@ -152,7 +153,7 @@ class LogStream:
     a :class:`logging.Logger` (then at ``level``).
 
     A log that cannot be written (a full disk, a pipe that nobody reads) must not stop the server, nor a request: lines
-    are held, dropped and counted, and the first failure is reported on stderr. What a handler of a logger waits for, the
+    are held, dropped and counted, and the first failure is reported on stderr. What a logger's handler waits for, its
     request waits for.
 
     :raises TypeError: none of these.
