@@ -26,6 +26,12 @@ _names = iter(range(1, sys.maxsize))
 _NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most have none: one for all of them
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """``error``, fit for being kept: what nobody is going to be shown must not keep the frames that it came through."""
+    error.__context__ = None
+    return error.with_traceback(None)
+
+
 class Greenlet(greenlet):
     """A light unit of execution. Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, when the hub gets to it.
 
@@ -143,13 +149,14 @@ class Greenlet(greenlet):
             else:
                 self.value = run(args[0], args[1])
         except BaseException as error:
+            run = args = None  # type: ignore[assignment]  # the traceback keeps this frame
             self._failed(error)
         loop.greenlets -= 1
         self._finish()
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, GreenletExit):
-            self.value = error
+            self.value = without_frames(error)
             return
         self._error = error
         self._traceback = error.__traceback__
@@ -304,7 +311,7 @@ class Greenlet(greenlet):
         self._cancel_start()
         error = exception() if isinstance(exception, type) else exception
         if isinstance(error, GreenletExit):
-            self.value = error
+            self.value = without_frames(error)
         else:
             self._error = error
             self._traceback = error.__traceback__

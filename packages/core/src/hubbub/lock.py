@@ -284,15 +284,17 @@ class RLock:
     def _is_owned(self) -> bool:
         return self._owner is getcurrent()
 
-    def _release_save(self) -> tuple[int, Any]:
-        state = (self._count, self._owner)
-        self._count, self._owner = 0, None
-        self._block.release()
-        return state
+    # The owner is whoever calls. The state has no greenlet in it: the collector loses sight of a tuple that has.
 
-    def _acquire_restore(self, state: tuple[int, Any]) -> None:
+    def _release_save(self) -> int:
+        count, self._count, self._owner = self._count, 0, None
+        self._block.release()
+        return count
+
+    def _acquire_restore(self, state: int) -> None:
         self._block.acquire()
-        self._count, self._owner = state
+        self._owner = getcurrent()
+        self._count = state
 
 
 class Condition:

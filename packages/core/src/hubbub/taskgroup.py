@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
 
-from hubbub.greenlet import Greenlet
+from hubbub.greenlet import Greenlet, without_frames
 from hubbub.lowlevel import Waiter
 from hubbub.scope import Cancelled, CancelScope, shield
 
@@ -36,7 +36,7 @@ class _Task(Greenlet):
             super()._failed(error)
             self._group.cancel()
         elif isinstance(error, GreenletExit):
-            self.value = error
+            self.value = without_frames(error)
         else:
             self._error = error
             self._traceback = error.__traceback__
