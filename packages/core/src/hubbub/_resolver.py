@@ -12,6 +12,7 @@ from hubbub.threadpool import ThreadPool
 __all__ = ["PoolResolver"]
 
 T = TypeVar("T")
+"\xe4".encode("idna")  # loads the codec: in the child of a fork that strikes while a thread loads it, it never comes
 _getaddrinfo: Callable[..., Any] = socket.getaddrinfo
 _gethostbyname = socket.gethostbyname
 _gethostbyname_ex = socket.gethostbyname_ex

@@ -13,6 +13,9 @@ from typing import Any
 from greenlet import getcurrent
 
 from hubbub._config import loop_class
+from hubbub._originals import RLock as NativeRLock
+from hubbub._originals import allocate_lock as allocate_native_lock
+from hubbub._originals import local as native_local
 from hubbub._waiter import Waiter
 from hubbub.hub import Hub, accelerate, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
@@ -23,16 +26,19 @@ __all__ = [
     "BaseLoop",
     "Direction",
     "Hub",
+    "NativeRLock",
     "Readiness",
     "ScheduledCall",
     "Waiter",
     "accelerate",
+    "allocate_native_lock",
     "closing",
     "get_hub",
     "get_hub_if_exists",
     "getcurrent",
     "hubs",
     "loop_class",
+    "native_local",
     "run_callback",
     "run_callback_threadsafe",
     "set_hub",

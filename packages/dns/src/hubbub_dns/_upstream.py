@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubbub_dns._answer import MAX_CHAIN, Answer, follow
 from hubbub_dns._errors import Failure, LookupFailed
+from hubbub_dns._fork import loading
 from hubbub_dns._ports import Exchange, Ports
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import OpenSockets, Server, over_tcp
@@ -195,7 +196,8 @@ class Upstream:
 
     def _ask_secure(self, server: Server, query: Query, timeout: float) -> Reply:
         if self._secure is None:
-            from hubbub_dns._secure import SecureServers
+            with loading:
+                from hubbub_dns._secure import SecureServers
 
             self._secure = SecureServers(self._ssl_context)
         return self._secure.ask(server, query, timeout)

@@ -7,7 +7,10 @@ from typing import Any
 from hubbub import abc
 from hubbub.abc import Address, AddressInfo
 
-from hubbub_dns import _system
+from hubbub_dns import (
+    _fork,  # noqa: F401  # loads what the system's functions would import
+    _system,
+)
 
 __all__ = ["Resolver"]
 

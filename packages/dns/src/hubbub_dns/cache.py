@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from _thread import allocate_lock
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
+
+from hubbub.lowlevel import allocate_native_lock
 
 __all__ = ["Cache", "CacheStatistics", "shared_cache"]
 
@@ -57,7 +58,7 @@ class Cache:
         self._start_afresh()
 
     def _start_afresh(self) -> None:
-        self._lock = allocate_lock()
+        self._lock = allocate_native_lock()
         self._entries: OrderedDict[Hashable, tuple[float, bool, Any]] = OrderedDict()
         self._hits = self._negative_hits = self._misses = self._expired = self._evicted = 0
 

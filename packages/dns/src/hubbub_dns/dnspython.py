@@ -17,6 +17,7 @@ from hubbub.lowlevel import get_hub
 from hubbub_dns._answer import Answer
 from hubbub_dns._errors import Failure, LookupFailed, gai_error
 from hubbub_dns._flights import Flight
+from hubbub_dns._fork import loading
 from hubbub_dns._ports import Exchange
 from hubbub_dns._servers import Server
 from hubbub_dns._upstream import OURS, Upstream, answer_of
@@ -110,7 +111,8 @@ class Resolver(StubResolver):
         if reply.rcode == _NXDOMAIN:
             return Failure.NOT_FOUND, negative_until
         try:
-            message: Any = dns.message.from_wire(reply.wire, ignore_trailing=True)
+            with loading:  # dnspython imports the types of records when it meets them
+                message: Any = dns.message.from_wire(reply.wire, ignore_trailing=True)
             found = message.resolve_chaining()
         except (dns.exception.DNSException, ValueError, struct.error, IndexError):
             raise LookupFailed(Failure.NO_RECOVERY) from None

@@ -7,6 +7,8 @@ from weakref import WeakKeyDictionary
 
 from hubbub.lowlevel import Hub, get_hub
 
+from hubbub_dns._fork import loading
+
 if TYPE_CHECKING:
     import dns.name
     import dns.rrset
@@ -32,7 +34,8 @@ def query(name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset
 
 
 def _resolver() -> Resolver:
-    from hubbub_dns.dnspython import Resolver
+    with loading:
+        from hubbub_dns.dnspython import Resolver
 
     hub = get_hub()
     if isinstance(hub.resolver, Resolver):

@@ -11,6 +11,7 @@ from hubbub.hub import get_hub
 __all__ = ["is_numeric", "numeric"]
 
 _inet_pton = socket.inet_pton
+"\xe4".encode("idna")  # loads the codec: in the child of a fork that strikes while a thread loads it, it never comes
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-from _thread import _local
 from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
 from hubbub.hub import get_hub, sleep
-from hubbub.lowlevel import getcurrent
+from hubbub.lowlevel import getcurrent, native_local
 
 from hubbub_net._notes import Seen, Wait
 
@@ -33,7 +32,7 @@ class Deadline:
         return None if self._end is None else max(self._end - monotonic(), 0.0)
 
 
-class _Turn(_local):
+class _Turn(native_local):
     loop: Any = None
     iteration = -1
 
