@@ -29,9 +29,10 @@ class OldMessage(http.client.HTTPMessage):
         return self.get("content-type")
 
 
-def headers_factory(rfile: Any) -> OldMessage:
+def headers_factory(fp: Any, *args: Any) -> OldMessage:
     """Read the header fields of one request.
 
+    :param args: without effect; Python 2's class took more.
     :raises http.client.LineTooLong, http.client.HTTPException: there are too many, or one is too long.
     """
-    return http.client.parse_headers(rfile, OldMessage)
+    return http.client.parse_headers(fp, OldMessage)

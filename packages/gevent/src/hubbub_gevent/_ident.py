@@ -24,18 +24,18 @@ class IdentRegistry:
         self._free: list[int] = []
         self._next = 0
 
-    def get_ident(self, item: Any) -> int:
-        """The number of ``item``."""
-        known = self._given.get(item)
+    def get_ident(self, obj: Any) -> int:
+        """The number of ``obj``."""
+        known = self._given.get(obj)
         if known is not None:
             return known.value
         if self._free:
             number = heapq.heappop(self._free)
         else:
             number, self._next = self._next, self._next + 1
-        reference = ValuedWeakRef(item, self._return)
+        reference = ValuedWeakRef(obj, self._return)
         reference.value = number
-        self._given[item] = reference
+        self._given[obj] = reference
         return number
 
     def _return(self, reference: Any) -> None:

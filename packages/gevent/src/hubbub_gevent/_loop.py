@@ -1,4 +1,4 @@
-"""gevent's loop: any of hubbub's, with what gevent's have beside, and watchers that check what is assigned."""
+"""gevent's loop: any of hubbub's, with what gevent's have beside."""
 
 from __future__ import annotations
 
@@ -6,59 +6,15 @@ import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from hubbub.loop import watchers
+from hubbub_gevent import _watchers
 
-__all__ = ["WatcherType", "loop_class"]
+__all__ = ["loop_class"]
 
 _MODULES = {"libev": "gevent.libev.corecext", "libuv": "gevent.libuv.loop"}
 _RESOLUTIONS = {"libuv": 0.001}
 _BACKENDS = {"select": 1, "poll": 2, "epoll": 4, "kqueue": 8}
 """libev's numbers, which programs compare."""
 
-
-class WatcherType:
-    """What watchers have in common: ``callback`` and ``args`` are checked when they are assigned too."""
-
-    _callback: Any = None
-    _args: tuple[Any, ...] | None = None
-
-    @property
-    def callback(self) -> Any:
-        """What is called; a callable or None."""
-        return self._callback
-
-    @callback.setter
-    def callback(self, value: Any) -> None:
-        if value is not None and not callable(value):
-            raise TypeError(f"Expected callable, not {value!r}")
-        self._callback = value
-
-    @property
-    def args(self) -> Any:
-        """The arguments: a tuple. None before the start and after the end, and for none."""
-        return self._args if self._callback is not None else None
-
-    @args.setter
-    def args(self, value: Any) -> None:
-        if value is not None and not isinstance(value, tuple):
-            raise TypeError(f"Expected tuple, got {type(value).__name__}")
-        self._args = value
-
-
-def _checked(base: type, name: str) -> Any:
-    return type(name, (WatcherType, base), {"__module__": __name__, "__doc__": base.__doc__})
-
-
-_io = _checked(watchers.IO, "io")
-_timer = _checked(watchers.Timer, "timer")
-_signal = _checked(watchers.Signal, "signal")
-_child = _checked(watchers.Child, "child")
-_async = _checked(watchers.Async, "async_")
-_idle = _checked(watchers.Idle, "idle")
-_prepare = _checked(watchers.Prepare, "prepare")
-_check = _checked(watchers.Check, "check")
-_fork = _checked(watchers.Fork, "fork")
-_stat = _checked(watchers.Stat, "stat")
 
 if TYPE_CHECKING:
     from hubbub.loop.base import BaseLoop
@@ -69,7 +25,7 @@ else:
 class GeventLoop(BaseLoop):
     """What gevent's loops have beyond hubbub's. A mix-in."""
 
-    WatcherType = WatcherType
+    WatcherType = _watchers.WatcherType
     origflags = ()
     origflags_int = 0
     sig_pending = 0
@@ -120,43 +76,43 @@ class GeventLoop(BaseLoop):
 
     def io(self, fd: int, events: int, ref: bool = True, priority: int | None = None) -> Any:
         """Watch a descriptor."""
-        return _io(self, fd, events, ref, priority or 0)
+        return _watchers.io(self, fd, events, ref, priority or 0)
 
     def timer(self, after: float, repeat: float = 0.0, ref: bool = True, priority: int | None = None) -> Any:
         """Call back after ``after`` seconds."""
-        return _timer(self, after, repeat, ref, priority or 0)
+        return _watchers.timer(self, after, repeat, ref, priority or 0)
 
     def signal(self, signum: int, ref: bool = True, priority: int | None = None) -> Any:
         """Watch a signal."""
-        return _signal(self, signum, ref, priority or 0)
+        return _watchers.signal(self, signum, ref, priority or 0)
 
     def child(self, pid: int, trace: int = 0, ref: bool = True) -> Any:
         """Watch for the end of a child process."""
-        return _child(self, pid, trace, ref)
+        return _watchers.child(self, pid, trace, ref)
 
     def async_(self, ref: bool = True, priority: int | None = None) -> Any:
         """A wake-up for other threads to send."""
-        return _async(self, ref, priority or 0)
+        return _watchers.async_(self, ref, priority or 0)
 
     def idle(self, ref: bool = True, priority: int | None = None) -> Any:
         """Call back in turns that found nothing else to do."""
-        return _idle(self, ref, priority or 0)
+        return _watchers.idle(self, ref, priority or 0)
 
     def prepare(self, ref: bool = True, priority: int | None = None) -> Any:
         """Call back before each poll."""
-        return _prepare(self, ref, priority or 0)
+        return _watchers.prepare(self, ref, priority or 0)
 
     def check(self, ref: bool = True, priority: int | None = None) -> Any:
         """Call back after each poll."""
-        return _check(self, ref, priority or 0)
+        return _watchers.check(self, ref, priority or 0)
 
     def fork(self, ref: bool = True, priority: int | None = None) -> Any:
         """Call back in the child after a fork."""
-        return _fork(self, ref, priority or 0)
+        return _watchers.fork(self, ref, priority or 0)
 
     def stat(self, path: Any, interval: float = 0.0, ref: bool = True, priority: int | None = None) -> Any:
         """Watch a path's status."""
-        return _stat(self, path, interval, ref, priority or 0)
+        return _watchers.stat(self, path, interval, ref, priority or 0)
 
 
 setattr(GeventLoop, "async", GeventLoop.async_)

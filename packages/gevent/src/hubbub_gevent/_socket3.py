@@ -94,3 +94,7 @@ def socketpair(family: Any = None, type: Any = __socket__.SOCK_STREAM, proto: in
 def fromfd(fd: int, family: int, type: int, proto: int = 0) -> Any:
     """:func:`socket.fromfd`."""
     return ours(_cooperative.fromfd(fd, family, type, proto))
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(_cooperative, name)

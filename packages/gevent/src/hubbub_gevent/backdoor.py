@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from code import InteractiveConsole
 from typing import Any
@@ -27,7 +28,11 @@ class _Streams:
     def __getattr__(self, name: str) -> Any:
         if not self.sessions:
             return getattr(self.original, name)
-        return getattr(self.sessions.get(getcurrent(), self.original), name)
+        try:
+            mine = self.sessions.get(getcurrent(), self.original)
+        except RuntimeError:  # the interpreter is ending, and greenlets with it
+            mine = self.original
+        return getattr(mine, name)
 
 
 class _Console(InteractiveConsole):
@@ -72,7 +77,7 @@ class BackdoorServer(StreamServer):
         streams = sys.stdout
         streams.sessions[getcurrent()] = stream
         names = dict(self.locals)
-        names["__builtins__"] = __builtins__
+        names["__builtins__"] = names["builtins"] = builtins
         try:
             _Console(stream, names).interact(banner=self.banner, exitmsg="")
         except (SystemExit, OSError):

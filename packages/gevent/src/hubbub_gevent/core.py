@@ -8,18 +8,31 @@ from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import ScheduledCall as callback
 
 from hubbub_gevent._config import config
+from hubbub_gevent._watchers import WatcherType as watcher
+from hubbub_gevent._watchers import async_, check, child, fork, idle, io, prepare, signal, stat, timer
 
 __all__ = [
     "READ",
     "WRITE",
+    "async_",
     "callback",
+    "check",
+    "child",
     "embeddable_backends",
+    "fork",
     "get_header_version",
     "get_version",
+    "idle",
+    "io",
     "loop",
+    "prepare",
     "recommended_backends",
+    "signal",
+    "stat",
     "supported_backends",
     "time",
+    "timer",
+    "watcher",
 ]
 
 

@@ -5,25 +5,53 @@ from __future__ import annotations
 from typing import Any
 
 from hubbub import event as _event
+from hubbub.lock import Semaphore as _Mutex
 from hubbub.timeout import Timeout
 
-__all__ = ["AsyncResult", "Counted", "Event"]
+from hubbub_gevent._abstract_linkable import AbstractLinkable, Counted
+
+__all__ = ["AbstractLinkable", "AsyncResult", "Event"]
 
 
-class Counted:
-    """What gevent's events and semaphores tell of those who wait."""
+class _EventCondition(_Mutex):
+    """``Event._cond``: :class:`threading.Event` waits on a condition, which some programs use.
 
-    hub: Any = None
-    _waiters: Any
-    _links: Any
+    This one is the other way round: who waits here waits for the event, and who notifies wakes those who wait for it.
+    """
 
-    def linkcount(self) -> int:
-        """How many wait or are linked."""
-        return len(self._waiters) + len(self._links or ())
+    def __init__(self, event: Event) -> None:
+        super().__init__(1)
+        self._event = event
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Let go of the lock until the event is set, or this notified."""
+        self.release()
+        try:
+            return self._event.wait(timeout)
+        finally:
+            self.acquire()
+
+    def notify_all(self) -> None:
+        """Wake all who wait for the event, set or not."""
+        event = self._event
+        if not event.is_set():
+            event.set()
+            event.clear()
+
+    def notify(self, n: int = 1) -> None:
+        """The same: those who wait for an event go on together."""
+        self.notify_all()
+
+    notifyAll = notify_all
+
+    def _at_fork_reinit(self) -> None:
+        self.__init__(self._event)  # type: ignore[misc]  # as new
 
 
 class Event(Counted, _event.Event):
-    """:class:`hubbub.event.Event`."""
+    """:class:`hubbub.event.Event`, which also stands for :class:`threading.Event` after patching."""
+
+    _condition: _EventCondition | None = None
 
     def wait(self, timeout: Any = None) -> bool:
         """Wait until the flag is set."""
@@ -32,9 +60,37 @@ class Event(Counted, _event.Event):
                 return super().wait()
         return super().wait(timeout)
 
+    def _at_fork_reinit(self) -> None:
+        """In the child after a fork: set or not as before, and nobody waits. Called by :mod:`threading`."""
+        was_set = self.is_set()
+        _event.Event.__init__(self)
+        if was_set:
+            self.set()
+        if self._condition is not None:
+            self._condition._at_fork_reinit()
+
+    @property
+    def _cond(self) -> _EventCondition:
+        if self._condition is None:
+            self._condition = _EventCondition(self)
+        return self._condition
+
 
 class AsyncResult(Counted, _event.AsyncResult[Any]):
     """:class:`hubbub.event.AsyncResult`."""
+
+    value: Any = None
+
+    def set_exception(self, exception: Any, exc_info: Any = None) -> None:
+        """Store an error, or a class of errors, and wake all that wait.
+
+        :raises TypeError: it is neither.
+        """
+        if isinstance(exception, type) and issubclass(exception, BaseException):
+            exception = exception()
+        if not isinstance(exception, BaseException):
+            raise TypeError(f"the exception must be an exception, not {exception!r}")
+        super().set_exception(exception, exc_info)
 
     def get(self, block: bool = True, timeout: Any = None) -> Any:
         """The value; raises the stored error."""

@@ -21,6 +21,7 @@ class FileObjectBase(_FileObject):
     """What gevent's file objects share: older names of parameters, and no name once closed."""
 
     default_bufsize = -1
+    io: Any = None
 
     def __init__(self, fobj: Any, mode: Any = "r", buffering: Any = None, *args: Any, **kwargs: Any) -> None:
         if "bufsize" in kwargs:
@@ -37,6 +38,15 @@ class FileObjectBase(_FileObject):
         for layer in ("buffer", "raw"):
             file = getattr(file, layer, file)
         return file
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return bool(self.io.closed)
+
+    def next(self) -> Any:
+        """The next line."""
+        return next(self)
 
     def __getattr__(self, name: str) -> Any:
         if name == "name" and hasattr(self._opened, "fileno"):

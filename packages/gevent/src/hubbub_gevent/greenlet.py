@@ -6,14 +6,17 @@ import sys
 import weakref
 from collections.abc import Callable
 from contextvars import Context
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from types import CodeType, FrameType
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 from hubbub import greenlet as _greenlet
-from hubbub.greenlet import iwait, joinall, killall, wait
+from hubbub.greenlet import killall
 
+from hubbub_gevent import hub as _hub
 from hubbub_gevent._config import config
+from hubbub_gevent._waiting import iwait, joinall, wait
 from hubbub_gevent.timeout import Timeout
 
 __all__ = [
@@ -46,6 +49,7 @@ class _Frame:
         return
 
 
+_ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
 _PLUMBING = ("gevent.", "hubbub.", "hubbub_gevent.")
 
 
@@ -82,6 +86,21 @@ def track_raw(new: Any) -> None:
     new.spawn_tree_locals = tree_locals(spawner)
 
 
+def _check_run(run: Any) -> None:
+    """Refuse what cannot be run.
+
+    :raises TypeError: no function, or a coroutine function.
+    """
+    if not callable(run):
+        raise TypeError(f"The run argument or self._run must be callable, not {run!r}")
+    code = getattr(run, "__code__", None)
+    if code is not None and code.co_flags & _ASYNC:
+        raise TypeError(
+            f"{run!r} is a coroutine function: a greenlet would make a coroutine that nobody awaits; "
+            "spawn a function that runs it, such as asyncio.run"
+        )
+
+
 _spawn_callbacks: set[Callable[[Any], Any]] | None = None
 
 
@@ -89,17 +108,19 @@ class Greenlet(_greenlet.Greenlet):
     """gevent's greenlet."""
 
     spawning_stack_limit = 10
+    spawning_greenlet: Any = None
+    """A weak reference to who spawned it."""
+    spawning_stack: Any = None
+    """Where that was."""
+    spawn_tree_locals: Any = None
+    """A dictionary that it shares with all who were spawned by the same and below."""
 
     def __init__(self, run: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(None, *args, context=Context())
         if run is not None:
             self._run = run  # type: ignore[method-assign]  # as gevent keeps it
-        if not callable(self._run):
-            raise TypeError("The run argument or self._run must be callable")
+        _check_run(self._run)
         self.kwargs = kwargs
-        self.spawning_greenlet: Any = None
-        self.spawning_stack: Any = None
-        self.spawn_tree_locals: Any = None
         if config.track_greenlet_tree:
             self._track()
 
@@ -243,3 +264,4 @@ class Greenlet(_greenlet.Greenlet):
 
 Greenlet.joinall = staticmethod(joinall)  # type: ignore[attr-defined]  # as gevent has them
 Greenlet.killall = staticmethod(killall)  # type: ignore[attr-defined]  # as gevent has them
+_hub.signal.greenlet_class = Greenlet

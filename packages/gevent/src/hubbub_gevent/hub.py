@@ -18,7 +18,7 @@ from hubbub.exceptions import (
     InvalidThreadUseError,
     LoopExit,
 )
-from hubbub.greenlet import iwait, wait
+from hubbub.greenlet import Greenlet as _Greenlet
 from hubbub.hub import reinit as _reinit
 from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
@@ -29,8 +29,10 @@ from hubbub_monkey.threads import natives_run
 from hubbub_gevent._config import config
 from hubbub_gevent._ident import IdentRegistry
 from hubbub_gevent._loop import loop_class
+from hubbub_gevent._waiting import iwait, wait
 
 __all__ = [
+    "GEVENT_CONFIG",
     "MAIN_THREAD_IDENT",
     "BlockingSwitchOutError",
     "ConcurrentObjectUseError",
@@ -78,14 +80,21 @@ class Hub(_hub.Hub):
 
     threadpool_size = 10
     periodic_monitoring_thread: Any = None
+    loop: Any = None
+    name: Any = ""
+    ident_registry: Any = None
+    thread_ident: Any = None
 
     def __init__(self, loop: Any = None, default: Any = None) -> None:
         kept = _take_kept_loop() if loop is None else None
         super().__init__(kept or self._new_loop(loop))
         self.ident_registry = IdentRegistry()
         self.minimal_ident = _hub_idents.get_ident(self)
-        if self.main_hub:
-            self.start_periodic_monitoring_thread()
+
+    def run(self) -> None:
+        """Turn the loop, watched by a monitor if ``config.monitor_thread`` says so."""
+        self.start_periodic_monitoring_thread()
+        super().run()
 
     def _new_loop(self, loop: Any) -> Any:
         if isinstance(loop, BaseLoop):
@@ -104,7 +113,8 @@ class Hub(_hub.Hub):
     @property
     def main_hub(self) -> bool:
         """Whether this is the hub of the main thread."""
-        return self.thread_ident == _main_thread_ident()
+        ident: int = self.thread_ident
+        return ident == _main_thread_ident()
 
     @property
     def WAITS_FOR_THREADS(self) -> bool:  # type: ignore[override]  # hubbub's is a constant
@@ -194,6 +204,10 @@ class Hub(_hub.Hub):
         :raises BlockingSwitchOutError: always.
         """
         raise BlockingSwitchOutError("Impossible to call blocking function in the event loop callback")
+
+    def print_exception(self, context: Any, t: Any, v: Any, tb: Any) -> None:
+        """Print what failed to ``exception_stream``; see :meth:`hubbub.hub.Hub.print_exception`."""
+        super().print_exception(context, t, v, tb)
 
     def _normalize_exception(self, type: Any, value: Any, tb: Any) -> tuple[Any, Any, Any]:
         if type is not None and not isinstance(value, BaseException):
@@ -332,7 +346,11 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
     :raises InvalidSwitchError: somebody else switched here.
     """
     hub = get_hub()
-    if seconds <= 0:
+    try:
+        at_once = seconds <= 0
+    except TypeError:
+        raise TypeError(f"sleep takes a number of seconds, not {seconds!r}") from None
+    if at_once:
         waiter = Waiter(hub)
         call = hub.loop.run_callback(waiter.switch, waiter)
         try:
@@ -377,18 +395,29 @@ def reinit(hub: Any = None) -> None:
 
 
 class signal(SignalHandler):
-    """Call a function in a new greenlet whenever a signal arrives; does not keep the loop from ending."""
+    """Call a function in a new greenlet whenever a signal arrives; does not keep the loop from ending.
 
-    greenlet_class: Any = None
+    :raises TypeError: no function.
+    :raises ValueError: no such signal, or this is not the main thread.
+    """
+
+    greenlet_class: Any = _Greenlet
+    """The class of that greenlet; the module :mod:`gevent.greenlet` sets its own."""
 
     def __init__(self, signalnum: int, handler: Any, *args: Any, **kwargs: Any) -> None:
         if not callable(handler):
             raise TypeError("signal handler must be callable.")
         super().__init__(signalnum, handler, *args, **kwargs)
 
+    def _arrived(self) -> None:
+        self.greenlet_class.spawn(self.handle)
+
     def handle(self) -> None:
-        """Call the handler, here and now."""
-        self.handler(*self._args, **self._kwargs)
+        """Call the handler, here and now. What it raises is raised in the main greenlet."""
+        try:
+            self.handler(*self._args, **self._kwargs)
+        except BaseException:
+            get_hub().handle_error(None, *sys.exc_info())
 
 
 class Waiter:
@@ -409,11 +438,10 @@ class Waiter:
         self._exception = _NONE
 
     def __str__(self) -> str:
+        text = f"<{type(self).__name__} greenlet={self.greenlet}"
         if self._exception is _NONE:
-            return f"<{type(self).__name__} greenlet={self.greenlet}>"
-        if self._exception is None:
-            return f"<{type(self).__name__} value={self.value!r}>"
-        return f"<{type(self).__name__} exc_info={self.exc_info}>"
+            return f"{text}>"
+        return f"{text} value={self.value!r}>" if self._exception is None else f"{text} exc_info={self.exc_info}>"
 
     def ready(self) -> bool:
         """Whether there is a value or an error."""
@@ -499,6 +527,7 @@ class linkproxy:
 
 
 loop = BaseLoop
+GEVENT_CONFIG = config
 WaitOperationsGreenlet = Hub
 MAIN_THREAD_IDENT = _main_thread_ident()
 get_thread_ident = _get_ident

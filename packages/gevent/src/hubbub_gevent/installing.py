@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import ModuleType
 
-__all__ = ["RealGeventImported", "install", "is_installed"]
+__all__ = ["RealGeventImported", "has_module", "install", "is_installed", "unknown_in"]
 
 # This module is loaded at the start of every interpreter that HUBBUB_GEVENT is set for: it imports little. Finders and
 # loaders need no base class.
@@ -53,6 +53,11 @@ def install() -> None:
 def is_installed() -> bool:
     """Whether ``import gevent`` means hubbub."""
     return any(isinstance(finder, _Finder) for finder in sys.meta_path)
+
+
+def has_module(name: str) -> bool:
+    """Whether there is a module ``gevent.<name>``."""
+    return _file_of(name) is not None
 
 
 def _file_of(relative: str) -> str | None:
@@ -110,12 +115,14 @@ class _FacadeLoader(SourceFileLoader):
             sys.modules.pop(self._own, None)
             raise
         if "__getattr__" not in vars(module):
-            module.__getattr__ = _unknown_in(module.__name__)  # type: ignore[method-assign]  # PEP 562
+            module.__getattr__ = unknown_in(module.__name__)  # type: ignore[method-assign]  # PEP 562
         parent, _, child = self._own.rpartition(".")
         setattr(importlib.import_module(parent), child, module)
 
 
-def _unknown_in(module: str) -> Callable[[str], object]:
+def unknown_in(module: str) -> Callable[[str], object]:
+    """The ``__getattr__`` of a module: an error that says whose gevent has no such name."""
+
     def __getattr__(name: str) -> object:
         raise AttributeError(
             f"module {module!r}, which is hubbub's, has no attribute {name!r}; "

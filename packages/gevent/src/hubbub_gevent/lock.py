@@ -7,7 +7,7 @@ from typing import Any
 from hubbub import lock as _lock
 from hubbub.lock import DummySemaphore
 
-from hubbub_gevent.event import Counted
+from hubbub_gevent._abstract_linkable import Counted
 from hubbub_gevent.hub import get_hub_if_exists
 
 __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]

@@ -7,7 +7,10 @@ import os as _std_os
 from collections.abc import Callable
 from typing import Any
 
-from hubbub.os import close, fork, forkpty, make_nonblocking, nb_read, nb_write, tp_read, tp_write, waitpid
+from hubbub import os as _cooperative
+from hubbub.os import close, make_nonblocking, nb_read, nb_write, tp_read, tp_write
+from hubbub.os import fork as fork_gevent
+from hubbub.os import forkpty as forkpty_gevent
 
 from hubbub_gevent.hub import get_hub
 
@@ -32,10 +35,13 @@ __all__ = [
 __implements__ = ["fork", "close", "forkpty", "waitpid", "posix_spawn", "posix_spawnp"]
 __extensions__ = [name for name in __all__ if name not in __implements__]
 
-fork_gevent = fork
-forkpty_gevent = forkpty
 posix_spawn = _os.posix_spawn
 posix_spawnp = _os.posix_spawnp
+
+
+def waitpid(pid: int, options: int) -> tuple[int, int]:
+    """:func:`hubbub.os.waitpid`, whose arguments may be given by name."""
+    return _cooperative.waitpid(pid, options)
 
 
 def _watched(pid: int, callback: Callable[[Any], Any] | None, loop: Any, ref: bool) -> None:
@@ -45,7 +51,7 @@ def _watched(pid: int, callback: Callable[[Any], Any] | None, loop: Any, ref: bo
 
 
 def fork_and_watch(
-    callback: Callable[[Any], Any] | None = None, loop: Any = None, ref: bool = False, fork: Any = fork
+    callback: Callable[[Any], Any] | None = None, loop: Any = None, ref: bool = False, fork: Any = fork_gevent
 ) -> int:
     """Fork; in the parent ``callback(watcher)`` is called when the child has ended."""
     pid: int = fork()
@@ -54,12 +60,22 @@ def fork_and_watch(
 
 
 def forkpty_and_watch(
-    callback: Callable[[Any], Any] | None = None, loop: Any = None, ref: bool = False, forkpty: Any = forkpty
+    callback: Callable[[Any], Any] | None = None, loop: Any = None, ref: bool = False, forkpty: Any = forkpty_gevent
 ) -> Any:
     """The same with a terminal."""
     result = forkpty()
     _watched(result[0], callback, loop, ref)
     return result
+
+
+def fork(*args: Any, **kwargs: Any) -> int:
+    """:func:`hubbub.os.fork`; parameters as for :func:`fork_and_watch`."""
+    return fork_and_watch(*args, **kwargs) if args or kwargs else fork_gevent()
+
+
+def forkpty(*args: Any, **kwargs: Any) -> Any:
+    """:func:`hubbub.os.forkpty`; parameters as for :func:`forkpty_and_watch`."""
+    return forkpty_and_watch(*args, **kwargs) if args or kwargs else forkpty_gevent()
 
 
 def __getattr__(name: str) -> Any:

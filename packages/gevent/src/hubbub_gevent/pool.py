@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from hubbub import pool as _pool
-from hubbub.pool import IMap, IMapUnordered, PoolFull
+from hubbub.pool import PoolFull
 
+from hubbub_gevent._imap import IMap, IMapUnordered
 from hubbub_gevent.greenlet import Greenlet
 
-GroupMappingMixin = _pool.Group.__mro__[1]
-"""``apply``, ``map`` and their kin."""
 __all__ = ["Greenlet", "Group", "GroupMappingMixin", "IMap", "IMapUnordered", "Pool", "PoolFull"]
+
+
+if TYPE_CHECKING:
+
+    class _Mapping:
+        def _items(self, iterables: Any) -> tuple[Any, Any]: ...
+
+else:
+    _Mapping = _pool.Group.__mro__[1]
+
+
+class GroupMappingMixin(_Mapping):
+    """``apply``, ``map`` and their kin. The classes of iterators may be replaced in this module."""
+
+    def imap(self, func: Callable[..., Any], /, *iterables: Iterable[Any], maxsize: int | None = None) -> Any:
+        """Iterate over ``func`` of the items, in order; see :meth:`hubbub.pool.Group.imap`."""
+        return IMap.spawn(func, *self._items(iterables), maxsize=maxsize)
+
+    def imap_unordered(self, func: Callable[..., Any], /, *iterables: Iterable[Any], maxsize: int | None = None) -> Any:
+        """The same in the order in which the results come."""
+        return IMapUnordered.spawn(func, *self._items(iterables), maxsize=maxsize)
 
 
 class _Members:
@@ -34,7 +54,7 @@ class _Members:
         return len(self) > 0
 
 
-class Group(_Members, _pool.Group):
+class Group(_Members, GroupMappingMixin, _pool.Group):
     """:class:`hubbub.pool.Group` of gevent's greenlets."""
 
     greenlet_class: Any = Greenlet

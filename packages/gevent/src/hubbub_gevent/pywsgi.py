@@ -7,11 +7,12 @@ import http.client
 import re
 import sys
 import time
+from _socket import socket as CSocket
 from collections.abc import Callable
 from datetime import datetime
 from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from email.utils import formatdate
-from socket import SHUT_WR
+from socket import SHUT_RD, SHUT_WR
 from types import TracebackType
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
@@ -34,10 +35,13 @@ __all__ = [
     "WSGIHandler",
     "WSGISecureEnviron",
     "WSGIServer",
+    "format_date_time",
     "headers_factory",
     "main",
 ]
 
+_native_shutdown = CSocket.shutdown
+"""Of the descriptor alone: TLS goes on."""
 _LINGER = 1.0
 _LINGER_READS = 64
 _INTERNAL_ERROR_STATUS = "500 Internal Server Error"
@@ -203,6 +207,9 @@ class WSGIHandler:
 
     def handle(self) -> None:
         """Serve requests until the connection is to be closed."""
+        connections = getattr(self.server, "_connections", None)
+        if connections is not None:
+            connections.add(self)
         try:
             while self.socket is not None:
                 self.time_start = time.time()
@@ -215,6 +222,8 @@ class WSGIHandler:
                 self._refuse(result)
                 break
         finally:
+            if connections is not None:
+                connections.discard(self)
             self.__dict__.pop("socket", None)
             rfile = self.__dict__.pop("rfile", None)
             if rfile is not None:
@@ -223,6 +232,21 @@ class WSGIHandler:
 
     socket: Any = None
     rfile: Any = None
+    _waits = False
+    """Whether this waits for the first line of a request."""
+    _served = 0
+    """How many requests have come."""
+
+    def _hang_up(self) -> None:
+        """Read what has arrived, and no more."""
+        try:
+            _native_shutdown(self.socket, SHUT_RD)
+        except OSError:
+            pass  # the client is gone
+
+    def _last_one(self) -> bool:
+        """Whether the server is stopping, so that this connection is to end."""
+        return bool(getattr(self.server, "stopping", False))
 
     def _refuse(self, result: Any) -> None:
         self.status, response = result
@@ -254,12 +278,16 @@ class WSGIHandler:
         """
         if self.rfile.closed:
             return None
+        self._waits = True
         try:
             requestline = self.read_requestline()
         except OSError:
             return None
+        finally:
+            self._waits = False
         if not requestline:
             return None
+        self._served += 1
         self.requestline = requestline.decode("latin-1") if isinstance(requestline, bytes) else requestline
         self.response_length = 0
         if len(self.requestline) >= MAX_REQUEST_LINE:
@@ -279,7 +307,7 @@ class WSGIHandler:
         self.environ = self.get_environ()
         self.application = self.server.application
         self.handle_one_response()
-        return None if self.close_connection or self.rfile.closed else True
+        return None if self.close_connection or self.rfile.closed or self._last_one() else True
 
     def _print_unexpected_exc(self) -> None:
         self.server.loop.handle_error(self.requestline, *sys.exc_info())
@@ -415,7 +443,7 @@ class WSGIHandler:
         code = int(status.split(" ", 1)[0])
         names = {name.lower(): value for name, value in checked}
         length = names.get("content-length")
-        if code in (204, 304) and length not in (None, "0"):
+        if code == 204 and length not in (None, "0"):
             text = f"Invalid Content-Length for {code} response: {length!r} (must be absent or zero)"
             raise self.ApplicationError(text.encode("latin-1"))
         self.code = code
@@ -461,6 +489,8 @@ class WSGIHandler:
             self.close_connection = True
 
     def _add_connection(self) -> None:
+        if self._last_one():
+            self.close_connection = True
         if any(name.lower() == "connection" for name, _ in self.response_headers):
             return
         if self.close_connection:
@@ -652,11 +682,44 @@ class WSGIServer(StreamServer):
             self.handler_class = handler_class
         self.log = _log(log)
         self.error_log = _log(error_log, 40)
+        self._connections: set[Any] = set()
         super().__init__(listener, backlog=backlog, spawn=spawn, **ssl_args)
         self.set_environ(environ)
         self.set_max_accept()
 
     application: Any = None
+    log: Any = None
+    error_log: Any = None
+    stopping = False
+    """Whether :meth:`stop` was called: every answer is the last of its connection."""
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Close, wait for the requests that run, and kill those that do not end in time, which is reported.
+
+        Connections without a request are closed: those that have had one at once, new ones half a second later.
+
+        :param timeout: seconds; None for ``stop_timeout``.
+        """
+        self.stopping = True
+        self._end_idle(self._has_served)
+        limit = self.stop_timeout if timeout is None else timeout
+        with self.loop.timer(0.5 if limit is None else min(0.5, limit / 2), ref=False) as patience:
+            patience.start(self._end_idle)
+            super().stop(timeout)
+
+    @staticmethod
+    def _has_served(handler: Any) -> bool:
+        return bool(handler._served)
+
+    def _end_idle(self, chosen: Callable[[Any], bool] | None = None) -> None:
+        for handler in list(self._connections):
+            if handler._waits and (chosen is None or chosen(handler)):
+                handler._hang_up()
+
+    def start(self) -> None:
+        """Bind, if there is only an address yet, and accept."""
+        self.stopping = False
+        super().start()
 
     def set_environ(self, environ: Any = None) -> None:
         """Set what every request's environment begins with, beside the usual."""
@@ -703,6 +766,11 @@ class WSGIServer(StreamServer):
     def handle(self, sock: Any, address: Any) -> None:
         """Serve one connection."""
         self.handler_class(sock, address, self).handle()
+
+
+def format_date_time(timestamp: float) -> str:
+    """A time, in seconds since 1970, as header fields have it (RFC 9110, 5.6.7)."""
+    return formatdate(timestamp, usegmt=True)
 
 
 def _name_of(host: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from types import GenericAlias
 from typing import Any
 
@@ -10,6 +11,8 @@ from hubbub import queue as _queue
 from hubbub.hub import get_hub, sleep
 from hubbub.queue import Empty, Full, ShutDown
 from hubbub.timeout import Timeout
+
+from hubbub_gevent._conditions import Conditions
 
 __all__ = [
     "Channel",
@@ -30,7 +33,9 @@ __imports__ = ["Empty", "Full"]
 
 
 class _Limits:
-    """Waits that take a number of seconds or a Timeout."""
+    """Waits that take a number of seconds or a Timeout, and sizes that gevent takes."""
+
+    _conditions: Conditions | None = None
 
     def __class_getitem__(cls, item: Any) -> GenericAlias:
         return GenericAlias(cls, item)
@@ -44,8 +49,12 @@ class _Limits:
         """Remove and return the next item."""
         if isinstance(timeout, Timeout):
             with timeout:
-                return super().get(block)  # type: ignore[misc]  # a mix-in for hubbub's queues
-        return super().get(block, timeout)  # type: ignore[misc]  # see above
+                item = super().get(block)  # type: ignore[misc]  # a mix-in for hubbub's queues
+        else:
+            item = super().get(block, timeout)  # type: ignore[misc]  # see above
+        if self._conditions is not None:
+            self._conditions.changed(self)
+        return item
 
     def put(self, item: Any, block: bool = True, timeout: Any = None) -> None:
         """Add an item."""
@@ -54,6 +63,8 @@ class _Limits:
                 super().put(item, block)  # type: ignore[misc]  # see above
         else:
             super().put(item, block, timeout)  # type: ignore[misc]  # see above
+        if self._conditions is not None:
+            self._conditions.changed(self)
 
     def peek(self, block: bool = True, timeout: Any = None) -> Any:
         """The next item, without removing it."""
@@ -63,19 +74,114 @@ class _Limits:
         return super().peek(block, timeout)  # type: ignore[misc]  # see above
 
 
+def _limit(maxsize: Any) -> Any:
+    """A size below 0 is none, as in the standard library.
+
+    :raises TypeError: no whole number.
+    """
+    return maxsize if maxsize is None or index(maxsize) > 0 else None
+
+
 class SimpleQueue(_Limits, _queue.SimpleQueue[Any]):
     """:class:`hubbub.queue.SimpleQueue`."""
 
+    def __init__(self, maxsize: int | None = None, items: Any = ()) -> None:
+        super().__init__(_limit(maxsize), items)
 
-class Queue(_Limits, _queue.Queue[Any]):
-    """:class:`hubbub.queue.Queue`."""
+    @property
+    def maxsize(self) -> int | None:
+        """How many items fit; None: any number. May be assigned."""
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, value: int | None) -> None:
+        _set_maxsize(self, _limit(value))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {id(self):#x}{self._state()}>"
+
+    def __str__(self) -> str:
+        return f"<{type(self).__name__}{self._state()}>"
+
+    def _state(self) -> str:
+        limit = f" maxsize={self.maxsize}" if self.maxsize is not None else ""
+        items = f" queue={self.queue!r}" if self.queue else ""
+        getters = f" getters[{len(self._getters)}]" if self._getters else ""
+        putters = f" putters[{len(self._putters)}]" if self._putters else ""
+        return f"{limit}{items}{getters}{putters}"
 
 
-class PriorityQueue(_Limits, _queue.PriorityQueue[Any]):
+_set_maxsize = _queue.SimpleQueue.maxsize.fset  # type: ignore[attr-defined]  # a property
+
+
+class Queue(SimpleQueue, _queue.Queue[Any]):
+    """:class:`hubbub.queue.Queue`, with the mutex and the conditions of :class:`queue.Queue`."""
+
+    def __init__(self, maxsize: int | None = None, items: Any = (), unfinished_tasks: int | None = None) -> None:
+        _queue.Queue.__init__(self, _limit(maxsize), items, unfinished_tasks)
+
+    def _state(self) -> str:
+        tasks = self.unfinished_tasks
+        return super()._state() + (f" tasks={tasks}" if tasks else "")
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items were put and not yet reported by ``task_done``. Assigning wakes who waits for none."""
+        return super().unfinished_tasks
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, number: int) -> None:
+        with self._mutex:
+            self._done += self._unfinished() - number
+        self._settled()
+
+    def task_done(self) -> None:
+        """One task that was got is finished."""
+        super().task_done()
+        if self._conditions is not None:
+            self._conditions.changed(self)
+
+    def _settled(self) -> None:
+        """Let those go on who need wait no longer, after ``queue`` or ``unfinished_tasks`` was changed by hand."""
+        with self._mutex:
+            self._settle()
+            if not self._unfinished():
+                self._wake_joiners()
+
+    def _conditions_made(self) -> Conditions:
+        if self._conditions is None:
+            self._conditions = Conditions(self)
+        return self._conditions
+
+    @property
+    def mutex(self) -> Any:
+        """A lock to hold while the queue is changed by hand. The queue itself does without."""
+        return self._conditions_made().mutex
+
+    @property
+    def not_empty(self) -> Any:
+        """Notified when there is an item."""
+        return self._conditions_made().not_empty
+
+    @property
+    def not_full(self) -> Any:
+        """Notified when there is room."""
+        return self._conditions_made().not_full
+
+    @property
+    def all_tasks_done(self) -> Any:
+        """Notified when no task is unfinished."""
+        return self._conditions_made().all_tasks_done
+
+
+class PriorityQueue(Queue, _queue.PriorityQueue[Any]):
     """:class:`hubbub.queue.PriorityQueue`."""
 
+    def __init__(self, maxsize: int | None = None, items: Any = (), unfinished_tasks: int | None = None) -> None:
+        _queue.PriorityQueue.__init__(self, _limit(maxsize), items, unfinished_tasks)
 
-class LifoQueue(_Limits, _queue.LifoQueue[Any]):
+
+class LifoQueue(Queue, _queue.LifoQueue[Any]):
     """:class:`hubbub.queue.LifoQueue`."""
 
 
@@ -98,6 +204,10 @@ class Channel(_Limits, _queue.Channel[Any]):
     def putters(self) -> Any:
         """Those who wait for a getter."""
         return self._putters
+
+    def next(self) -> Any:
+        """The next item."""
+        return next(self)
 
     def full(self) -> bool:
         """Always."""

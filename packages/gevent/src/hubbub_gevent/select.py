@@ -12,6 +12,7 @@ from hubbub_net import select as _cooperative
 _original_select = get_original("select", "select")
 __all__ = list(_cooperative.__all__)
 __implements__ = ["select", "poll"]
+_ALL = _cooperative.POLLIN | _cooperative.POLLPRI | _cooperative.POLLOUT
 
 
 def select(
@@ -27,6 +28,38 @@ def select(
         if not any(gone):
             raise
         return gone[0], gone[1], gone[2]
+
+
+class poll:
+    """:func:`hubbub_net.select.poll` as a class, whose methods take their arguments by name too."""
+
+    def __init__(self) -> None:
+        self._poll = _cooperative.poll()
+
+    def register(self, fd: Any, eventmask: int = _ALL) -> None:
+        """Add a descriptor, or change what is wanted of it."""
+        self._poll.register(fd, eventmask)
+
+    def modify(self, fd: Any, eventmask: int) -> None:
+        """Change what is wanted of a descriptor.
+
+        :raises FileNotFoundError: it was not registered.
+        """
+        self._poll.modify(fd, eventmask)
+
+    def unregister(self, fd: Any) -> None:
+        """Remove a descriptor.
+
+        :raises KeyError: it was not registered.
+        """
+        self._poll.unregister(fd)
+
+    def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
+        """(descriptor, events) pairs.
+
+        :param timeout: milliseconds; None or a negative number waits for ever, 0 only looks.
+        """
+        return self._poll.poll(timeout)
 
 
 def _is_closed(item: Any) -> bool:

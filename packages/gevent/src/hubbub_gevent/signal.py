@@ -6,7 +6,6 @@ import signal as _std_signal
 from typing import Any
 
 from hubbub import signal as _cooperative
-from hubbub.signal import set_wakeup_fd
 from hubbub_monkey import get_original
 
 __all__ = ["getsignal", "set_wakeup_fd", "signal"]
@@ -27,6 +26,11 @@ def getsignal(signalnum: int) -> Any:
     if signalnum == getattr(_std_signal, "SIGCHLD", None):
         return _cooperative.getsignal(signalnum)
     return _getsignal(signalnum)
+
+
+def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
+    """:func:`hubbub.signal.set_wakeup_fd`."""
+    return _cooperative.set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl as __ssl__
+from socket import AF_INET, SOCK_STREAM
 from typing import Any
 
 from hubbub.timeout import Timeout
@@ -21,12 +22,55 @@ __all__ = [
 ]
 
 _UNSET: Any = object()
+_type: Any = type
 _create_unverified: Any = __ssl__._create_unverified_context
 __implements__ = ["SSLContext", "SSLSocket", "get_server_certificate", "wrap_socket"]
 
 
 class SSLSocket(_cooperative.SSLSocket, socket):  # type: ignore[misc]  # names of parameters differ
-    """:class:`hubbub_net.ssl.SSLSocket` that is one of gevent's sockets."""
+    """:class:`hubbub_net.ssl.SSLSocket` that is one of gevent's sockets, and can be made by calling the class.
+
+    :param sock: a socket, which is given up for the new one.
+    :param _context: a context; without one it is made of ``keyfile`` and the rest.
+    """
+
+    def __init__(
+        self,
+        sock: Any = None,
+        keyfile: Any = None,
+        certfile: Any = None,
+        server_side: bool = False,
+        cert_reqs: Any = __ssl__.CERT_NONE,
+        ssl_version: Any = None,
+        ca_certs: Any = None,
+        do_handshake_on_connect: bool = True,
+        family: int = AF_INET,
+        type: int = SOCK_STREAM,
+        proto: int = 0,
+        fileno: Any = None,
+        suppress_ragged_eofs: bool = True,
+        npn_protocols: Any = None,
+        ciphers: Any = None,
+        server_hostname: str | None = None,
+        _session: Any = None,
+        _context: Any = None,
+    ) -> None:
+        if sock is None:
+            sock = socket(family, type, proto, fileno)
+        if _context is None:
+            _context = _made_context(keyfile, certfile, server_side, cert_reqs, ssl_version, ca_certs, ciphers)
+        mine = self.__class__
+        # What makes TLS sockets calls __new__ of the class that it makes them of: this one hands out ours.
+        adopting = _type(mine.__name__, (mine,), {"__slots__": (), "__new__": lambda *_, **__: self})
+        adopting._create(
+            sock=sock,
+            server_side=server_side,
+            do_handshake_on_connect=do_handshake_on_connect,
+            suppress_ragged_eofs=suppress_ragged_eofs,
+            server_hostname=server_hostname,
+            context=_context,
+            session=_session,
+        )
 
     def send(self, data: Any, flags: int = 0, timeout: Any = _UNSET) -> int:
         """:meth:`ssl.SSLSocket.send`.
@@ -62,19 +106,13 @@ def _create_unverified_context(*args: Any, **options: Any) -> Any:
     return _ours(_create_unverified(*args, **options))
 
 
-def wrap_socket(
-    sock: Any,
-    keyfile: Any = None,
-    certfile: Any = None,
-    server_side: bool = False,
-    cert_reqs: Any = __ssl__.CERT_NONE,
-    ssl_version: Any = None,
-    ca_certs: Any = None,
-    do_handshake_on_connect: bool = True,
-    suppress_ragged_eofs: bool = True,
-    ciphers: Any = None,
-) -> Any:
-    """The function that Python's ssl module had before 3.12."""
+def _made_context(
+    keyfile: Any, certfile: Any, server_side: bool, cert_reqs: Any, ssl_version: Any, ca_certs: Any, ciphers: Any
+) -> SSLContext:
+    """A context as the functions that Python's ssl module had before 3.12 made one.
+
+    :raises ValueError: a server without a certificate, or a key without one.
+    """
     if server_side and not certfile:
         raise ValueError("certfile must be specified for server-side operations")
     if keyfile and not certfile:
@@ -90,6 +128,23 @@ def wrap_socket(
         context.load_cert_chain(certfile, keyfile)
     if ciphers:
         context.set_ciphers(ciphers)
+    return context
+
+
+def wrap_socket(
+    sock: Any,
+    keyfile: Any = None,
+    certfile: Any = None,
+    server_side: bool = False,
+    cert_reqs: Any = __ssl__.CERT_NONE,
+    ssl_version: Any = None,
+    ca_certs: Any = None,
+    do_handshake_on_connect: bool = True,
+    suppress_ragged_eofs: bool = True,
+    ciphers: Any = None,
+) -> Any:
+    """The function that Python's ssl module had before 3.12."""
+    context = _made_context(keyfile, certfile, server_side, cert_reqs, ssl_version, ca_certs, ciphers)
     return context.wrap_socket(
         sock,
         server_side=server_side,

@@ -6,10 +6,12 @@ import _thread as _std_thread
 from _thread import TIMEOUT_MAX, error, get_native_id, interrupt_main, stack_size
 from typing import Any
 
-from hubbub.thread import LockType, RLock, exit, get_ident
+from hubbub import thread as _thread
+from hubbub.thread import RLock, exit, get_ident
 from hubbub_monkey.threads import start as start_new_thread
 from hubbub_monkey.threads import start_joinable as start_joinable_thread
 
+from hubbub_gevent._abstract_linkable import Counted
 from hubbub_gevent.local import local
 
 __all__ = [
@@ -35,6 +37,12 @@ __implements__ = ["allocate_lock", "get_ident", "exit", "LockType", "stack_size"
 __target__ = "_thread"
 
 _local = local
+
+
+class LockType(Counted, _thread.LockType):
+    """:class:`hubbub.thread.LockType`."""
+
+
 allocate_lock = LockType
 allocate = LockType
 exit_thread = exit

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor as _StandardExecutor
+from functools import partial
 from typing import Any
 
 from greenlet import GreenletExit
 from hubbub import threadpool as _threadpool
-from hubbub.event import AsyncResult
+from hubbub_monkey import get_original
 
-from hubbub_gevent.hub import get_hub
+from hubbub_gevent.event import AsyncResult
+from hubbub_gevent.hub import get_hub, get_hub_if_exists
+from hubbub_gevent.pool import GroupMappingMixin
 
 __all__ = ["ThreadPool", "ThreadPoolExecutor", "ThreadResult", "get_hub"]
 
 
-class ThreadPool(_threadpool.ThreadPool):
-    """:class:`hubbub.threadpool.ThreadPool` with gevent's parameters; it may have no thread at all."""
+_native_local = get_original("threading", "local")
+
+
+class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):  # type: ignore[misc]  # names of parameters differ
+    """:class:`hubbub.threadpool.ThreadPool` with gevent's parameters; it may have no thread at all.
+
+    What a task raises is raised where its result is asked for, and goes to ``hub.handle_error`` besides. A pool without
+    tasks is false.
+    """
+
+    hub: Any = None
+    manager: Any = None
+    """gevent's has a greenlet that starts threads."""
+    fork_watcher: Any = None
+    """gevent's has a watcher that ends the threads in a child process; here that needs none."""
+    pid: Any = None
 
     def __init__(self, maxsize: int, hub: Any = None, idle_task_timeout: float | None = -1) -> None:
         seconds = None if idle_task_timeout is None or idle_task_timeout < 0 else idle_task_timeout
@@ -53,9 +71,11 @@ class ThreadPool(_threadpool.ThreadPool):
 
     def spawn(  # type: ignore[override]  # gevent has another name for it
         self, func: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> AsyncResult[Any]:
+    ) -> Any:
         """Run ``func(*args, **kwargs)`` in a thread, as soon as one is free. Does not wait."""
-        return super().spawn(func, *args, **kwargs)
+        result = super().spawn(func, *args, **kwargs)
+        result.__class__ = AsyncResult  # of hubbub's class, as it comes
+        return result
 
     def apply_async(
         self, func: Any, args: Any = None, kwds: Any = None, callback: Callable[[Any], Any] | None = None
@@ -65,6 +85,14 @@ class ThreadPool(_threadpool.ThreadPool):
         if callback is not None:
             task.rawlink(lambda source: callback(source.value) if source.successful() else None)
         return task
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def _finished(self, task: Any, value: Any, exc_info: Any) -> None:
+        super()._finished(task, value, exc_info)
+        if exc_info is not None:
+            self.hub.handle_error((self, task.function), *exc_info)
 
     def kill(self) -> None:
         """End the threads. Who waits for a task that has not begun gets a GreenletExit."""
@@ -76,12 +104,68 @@ class ThreadPool(_threadpool.ThreadPool):
         """Threads come and go by themselves."""
 
 
-class ThreadPoolExecutor(_threadpool.ThreadPoolExecutor):
-    """:class:`hubbub.threadpool.ThreadPoolExecutor`, with gevent's ``kill``."""
+class ThreadPoolExecutor(_threadpool.ThreadPoolExecutor, _StandardExecutor):
+    """:class:`hubbub.threadpool.ThreadPoolExecutor`, with gevent's ``kill``.
+
+    What a call raises is raised where its future is asked, and goes to ``hub.handle_error`` besides. The loop of who
+    submits a call goes on until it is finished.
+
+    :param max_workers: how many threads there may be.
+    :param thread_name_prefix: without effect.
+    :param initializer: called with ``initargs`` in each thread before its first call.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        thread_name_prefix: str = "",
+        initializer: Callable[..., Any] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        super().__init__(max_workers)
+        self._hub = get_hub()
+        self._prepare = None if initializer is None else _Once(initializer, initargs)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Have a thread call ``fn(*args, **kwargs)``.
+
+        :raises RuntimeError: the executor was shut down.
+        """
+        call = fn if self._prepare is None else partial(self._prepare, fn)
+        future = super().submit(call, *args, **kwargs)
+        report = partial(self._report, fn)
+        if get_hub_if_exists() is not None:
+            future.rawlink(report)
+        else:
+            future.add_done_callback(partial(self._hub.loop.run_callback_threadsafe, report))
+        return future
+
+    def _report(self, fn: Callable[..., Any], future: Any) -> None:
+        """On the hub: a call is finished."""
+        error = None if future.cancelled() else future.exception()
+        if error is not None:
+            get_hub().handle_error((self, fn), type(error), error, error.__traceback__)
 
     def kill(self, wait: bool = True, **kwargs: Any) -> None:
         """The same as :meth:`shutdown`."""
         self.shutdown(wait=wait, **kwargs)
+
+
+class _Once:
+    """Calls a function after another one, which is called once in each thread."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._function = function
+        self._args = args
+        self._threads = _native_local()
+
+    def __call__(self, then: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        if not hasattr(self._threads, "done"):
+            self._function(*self._args)
+            self._threads.done = True
+        return then(*args, **kwargs)
 
 
 class ThreadResult:
@@ -91,12 +175,17 @@ class ThreadResult:
     :param call_when_ready: called in the thread when there is an outcome.
     """
 
+    receiver: Any = None
+    hub: Any = None
+    context: Any = None
+    value: Any = None
+    exc_info: Any = ()
+    async_watcher: Any = None
+    """gevent's brings the outcome by a watcher."""
+
     def __init__(self, receiver: Any, hub: Any, call_when_ready: Any) -> None:
         self.receiver = receiver
         self.hub = hub
-        self.context: Any = None
-        self.value: Any = None
-        self.exc_info: Any = ()
         self._call_when_ready = call_when_ready
 
     @property

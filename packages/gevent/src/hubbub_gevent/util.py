@@ -20,6 +20,7 @@ __all__ = [
     "GreenletTree",
     "assert_switches",
     "clear_stack_frames",
+    "dump_stacks",
     "format_run_info",
     "print_run_info",
     "wrap_errors",
@@ -82,6 +83,10 @@ def format_run_info(
         lines.append("---- Thread boundary")
         lines += tree.format_lines(details={"running_stacks": greenlet_stacks, "running_stack_limit": limit})
     return lines
+
+
+dump_stacks = format_run_info
+"""The older name."""
 
 
 def _format_threads(lines: list[str], stacks: bool, limit: int | None) -> None:

@@ -1,0 +1,81 @@
+"""gevent's watchers: hubbub's, which check what is assigned to them."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+from hubbub.loop import watchers
+
+__all__ = [
+    "WatcherType",
+    "async_",
+    "check",
+    "child",
+    "fork",
+    "idle",
+    "io",
+    "prepare",
+    "signal",
+    "stat",
+    "timer",
+]
+
+
+class WatcherType:
+    """What watchers have in common: ``callback`` and ``args`` are checked when they are assigned too."""
+
+    _callback: Any = None
+    _args: tuple[Any, ...] | None = None
+    _priority: Any = None
+    active: bool
+
+    @property
+    def priority(self) -> int:
+        """Who comes first. Cannot be changed while the watcher is active."""
+        number: int = self._priority
+        return number
+
+    @priority.setter
+    def priority(self, value: int) -> None:
+        if self._priority is not None and self.active:
+            raise AttributeError("Cannot set priority of an active watcher")
+        self._priority = index(value)
+
+    @property
+    def callback(self) -> Any:
+        """What is called; a callable or None."""
+        return self._callback
+
+    @callback.setter
+    def callback(self, value: Any) -> None:
+        if value is not None and not callable(value):
+            raise TypeError(f"Expected callable, not {value!r}")
+        self._callback = value
+
+    @property
+    def args(self) -> Any:
+        """The arguments: a tuple. None before the start and after the end, and for none."""
+        return self._args if self._callback is not None else None
+
+    @args.setter
+    def args(self, value: Any) -> None:
+        if value is not None and not isinstance(value, tuple):
+            raise TypeError(f"Expected tuple, got {type(value).__name__}")
+        self._args = value
+
+
+def _checked(base: type, name: str) -> Any:
+    return type(name, (WatcherType, base), {"__module__": __name__, "__doc__": base.__doc__})
+
+
+io = _checked(watchers.IO, "io")
+timer = _checked(watchers.Timer, "timer")
+signal = _checked(watchers.Signal, "signal")
+child = _checked(watchers.Child, "child")
+async_ = _checked(watchers.Async, "async_")
+idle = _checked(watchers.Idle, "idle")
+prepare = _checked(watchers.Prepare, "prepare")
+check = _checked(watchers.Check, "check")
+fork = _checked(watchers.Fork, "fork")
+stat = _checked(watchers.Stat, "stat")
