@@ -22,7 +22,7 @@ __all__ = ["ThreadPool", "ThreadPoolExecutor", "ThreadResult", "get_hub"]
 _native_local = get_original("threading", "local")
 
 
-class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):  # type: ignore[misc]  # names of parameters differ
+class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     """:class:`hubbub.threadpool.ThreadPool` with gevent's parameters; it may have no thread at all.
 
     What a task raises is raised where its result is asked for, and goes to ``hub.handle_error`` besides. A pool without
@@ -91,7 +91,7 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):  # type: ignore[mis
 
     def _finished(self, task: Any, value: Any, exc_info: Any) -> None:
         super()._finished(task, value, exc_info)
-        if exc_info is not None:
+        if exc_info is not None and not issubclass(exc_info[0], GreenletExit):
             self.hub.handle_error((self, task.function), *exc_info)
 
     def kill(self) -> None:
