@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -13,8 +14,9 @@ from hubbub.io import Socket
 
 from hubbub_server._tls import send_close_notify
 from hubbub_server.http.accesslog import Entry
-from hubbub_server.http.errors import ClientDisconnected, RequestError
+from hubbub_server.http.errors import ClientDisconnected, FileChanged, RequestError
 from hubbub_server.http.exchange import Exchange
+from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.request import check_partial
 from hubbub_server.http.response import error_response
 
@@ -27,6 +29,12 @@ _RECEIVE = 65536
 _TURN = 1048576
 """After so many bytes without a wait, others get their turn."""
 _NEVER = float("inf")
+_NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
+"""Errors of sendfile(2) with a kind of file that it cannot send."""
+_FILE_FAILED = frozenset(
+    {errno.EIO, errno.ESTALE, errno.EOVERFLOW, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.ENOMEM}
+)
+"""Errors that are the file's and not the client's."""
 _shutdown = Socket.__bases__[0].shutdown  # type: ignore[attr-defined]  # not TLS's, which would forget the session
 
 _recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel, whatever TLS makes of it
@@ -322,37 +330,43 @@ class Connection:
         left = self._write_patience - (server.ticks - began) + sent * server.write_gain
         self._write_patience = min(left, server.write_ticks)
 
-    def send_file(self, file: Any, offset: int, count: int) -> None:
-        """Send ``count`` bytes of a regular file by :manpage:`sendfile(2)`.
+    def send_file(self, file: PlainFile, count: int) -> bool:
+        """Send ``count`` bytes of a file by :manpage:`sendfile(2)`. False: that cannot be done with this file.
 
-        :raises ClientDisconnected: as :meth:`send`, or the file became shorter.
+        :raises ClientDisconnected: as :meth:`send`.
+        :raises FileChanged: the file became shorter; the last byte of what was to be sent was not.
+        :raises OSError: the file cannot be read.
         """
         server = self.server
-        out, source = self.sock.fileno(), file.fileno()
+        out, offset, end = self.sock.fileno(), file.offset, file.offset + count
         self._phase = _WRITING
         try:
             began = server.ticks
-            while count:
+            while offset < end:
+                if end - offset <= _TURN and file.change() < 0:
+                    raise FileChanged("the file became shorter while it was sent")
                 try:
-                    sent = os.sendfile(out, source, offset, min(count, _TURN))
+                    sent = os.sendfile(out, file.descriptor, offset, min(end - offset, _TURN))
                 except BlockingIOError:
                     self.deadline = server.ticks + self._write_patience
                     self.sock.wait_writable()
                     continue
                 if not sent:
-                    raise ClientDisconnected("the file became shorter while it was sent")
+                    raise FileChanged("the file became shorter while it was sent")
                 offset += sent
-                count -= sent
                 self._note_wait(began, sent)
                 began = server.ticks
                 self.take_turn(sent)
-        except ClientDisconnected:
-            raise
         except OSError as error:
+            if error.errno in _NO_SENDFILE and offset == file.offset:
+                return False
+            if error.errno in _FILE_FAILED:
+                raise
             raise ClientDisconnected("the client closed the connection or does not read") from error
         finally:
             self.deadline = _NEVER
             self._phase = _RUNNING
+        return True
 
     def take_turn(self, size: int) -> None:
         """Let others run when this connection has moved much, or done what takes as long, without a wait."""
@@ -367,6 +381,13 @@ class Connection:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         except OSError:
             return  # it is gone already
+
+    def abort(self) -> None:
+        """Close now, and let the client see an error: it must not take what it has for the whole. (A UNIX socket has no
+        resets: there only the framing tells.)"""
+        self.reset_on_close()
+        # At once, and not when the handler has ended: TLS would be ended in good order first.
+        self.sock.close()
 
     # The end --------------------------------------------------------------------------------------------------------
 

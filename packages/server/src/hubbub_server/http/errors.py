@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ClientDisconnected", "RequestError"]
+__all__ = ["ClientDisconnected", "FileChanged", "RequestError"]
 
 
 class RequestError(ValueError):
@@ -21,6 +21,10 @@ class RequestError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.detail}"
+
+
+class FileChanged(Exception):
+    """A file that is being sent is not what it was when that began: the response cannot be what its head says."""
 
 
 class ClientDisconnected(ConnectionError):

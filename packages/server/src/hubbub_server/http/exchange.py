@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import hubbub
 from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import Body, Input
 from hubbub_server.http.errors import ClientDisconnected, RequestError
-from hubbub_server.http.filewrapper import FileWrapper
+from hubbub_server.http.filewrapper import FileWrapper, PlainFile, plain_file
 from hubbub_server.http.lent import LentSocket
 from hubbub_server.http.request import Head, Meaning
 from hubbub_server.http.response import ResponseHead, error_response, response_head
@@ -26,6 +25,10 @@ __all__ = ["Exchange"]
 _JOINED = 65536
 """A body up to this many bytes is copied behind its head, so that both leave in one send."""
 _ALL = 1 << 30
+_PIECE_COST = 1024
+"""What a piece of a body costs, in bytes that could be moved instead."""
+_MOST_DROPPED = 1 << 24
+"""So much of a body that goes nowhere is asked for, so that an application comes to its end; then it is closed."""
 
 
 class Exchange:
@@ -40,6 +43,12 @@ class Exchange:
     _without_body = False
     _upgraded = False
     _gone = False
+    _complete = False
+    """Whether the client has the whole response, or will have it whatever happens to the application."""
+    _ended = False
+    """Whether the application has had its say."""
+    _dropped = 0
+    """What the application gave that goes nowhere, in bytes, and some for each piece."""
     _client_closes = False
     _left: int | None = None
     _sent = 0
@@ -124,7 +133,10 @@ class Exchange:
         What the application gives to the server after that is dropped.
 
         :returns: the socket, and what was received after the request.
+        :raises AssertionError: after the end of the response.
         """
+        if self._ended:
+            raise AssertionError("the connection cannot be taken over after the end of the response")
         connection = self._connection
         self._upgraded = self._started = True
         self._persists = False
@@ -152,10 +164,12 @@ class Exchange:
             try:
                 self._send_result(result)
             finally:
+                self._ended = True
                 close = getattr(result, "close", None)
                 if close is not None:
                     close()
-        except (hubbub.GreenletExit, KeyboardInterrupt, SystemExit):
+        except (hubbub.GreenletExit, KeyboardInterrupt) as error:
+            self._interrupted(error)
             raise
         except ClientDisconnected:
             self._persists = False
@@ -163,6 +177,8 @@ class Exchange:
             self._connection.server.client_disconnected(self.environ)
         except BaseException as error:
             self._failed(error)
+        finally:
+            self._ended = True
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """PEP 3333, "The start_response() Callable".
@@ -185,19 +201,30 @@ class Exchange:
     def write(self, data: bytes) -> None:
         """PEP 3333, "The write() Callable".
 
-        :raises AssertionError: before start_response(), or not bytes.
+        :raises AssertionError: before start_response(), after the end of the response, or not bytes.
         :raises ClientDisconnected: nobody is there to read it.
         """
         if not isinstance(data, bytes):
             raise AssertionError(f"the body must be bytes, not {type(data).__name__}")
+        if self._ended:
+            raise AssertionError("write() was called after the end of the response")
         if data:
             self._send_piece(data)
 
     def _send_result(self, result: Iterable[bytes]) -> None:
-        if type(result) is FileWrapper and self._can_send_file(result):
-            return
+        if type(result) is FileWrapper and not self._started:
+            file = plain_file(result.filelike)
+            if file is not None and self._send_file(file):
+                return
         for piece in result:
             self.write(piece)
+            if self._dropped:
+                # What nobody gets costs nobody else his turn, and does not go on for ever.
+                self._connection.take_turn(len(piece) + _PIECE_COST)
+                if self._dropped > _MOST_DROPPED:
+                    break
+            elif not piece:
+                self._connection.take_turn(_PIECE_COST)
         self._finish()
 
     # The response ---------------------------------------------------------------------------------------------------
@@ -259,6 +286,7 @@ class Exchange:
         head = self._begin(size)
         if self._without_body:
             self._connection.send(head)
+            self._complete = True
             return
         left = self._left
         if left is not None and left != size:
@@ -271,13 +299,18 @@ class Exchange:
             self._connection.send(data)
         if left is not None and left > size:
             self._too_short(left - size)
+        else:
+            self._complete = True
 
     def _cut(self, data: bytes, left: int) -> bytes:
         if len(data) > left:
             self._persists = False
-            self._connection.server.log_error(
-                self.environ, f"the application gave more than the Content-Length it declared ({left} bytes were left)"
-            )
+            if not self._dropped:
+                self._connection.server.log_error(
+                    self.environ,
+                    f"the application gave more than the Content-Length it declared ({left} bytes were left)",
+                )
+            self._dropped += len(data) - left + _PIECE_COST
         return data[:left]
 
     def _too_short(self, missing: int) -> None:
@@ -288,11 +321,11 @@ class Exchange:
 
     def _send_piece(self, data: bytes) -> None:
         head = b"" if self._started else self._begin(None)
-        if self._upgraded:
-            return
-        if self._without_body:
+        if self._upgraded or self._without_body:
+            self._dropped += len(data) + _PIECE_COST
             if head:
                 self._connection.send(head)
+                self._complete = True
             return
         if self._chunked:
             self._sent += len(data)
@@ -304,41 +337,44 @@ class Exchange:
         self._sent += len(data)
         if head or data:
             self._connection.send(head + data)
+            self._complete = self._left == 0
 
     def _finish(self) -> None:
         """The application has given all."""
-        if self._upgraded:
+        if self._upgraded or self._complete:
             return
         if not self._started:
             self._send_whole(b"")
-        elif self._chunked:
+            return
+        if self._chunked:
             self._connection.send(b"0\r\n\r\n")
         elif self._left:
             self._too_short(self._left)
+            return
+        self._complete = True
 
-    def _can_send_file(self, wrapper: Any) -> bool:
-        """Send a real file without reading it. False: it must be read."""
+    def _send_file(self, file: PlainFile) -> bool:
+        """Send a plain file, whose length is known. False: it must be read."""
         connection = self._connection
-        if self._started or connection.server.ssl_enabled or not hasattr(os, "sendfile"):
-            return False
-        file = wrapper.filelike
-        try:
-            status = os.fstat(file.fileno())
-            offset = file.tell()
-        except (AttributeError, OSError, ValueError):
-            return False
-        if not stat.S_ISREG(status.st_mode):
-            return False
-        size = max(status.st_size - offset, 0)
-        head = self._begin(size)
-        connection.send(head)
+        size = file.size
+        connection.send(self._begin(size))
         if self._without_body:
+            self._complete = True
             return True
         wanted = size if self._left is None else self._left
-        connection.send_file(file, offset, min(size, wanted))
-        self._sent = min(size, wanted)
+        count = min(size, wanted)
+        if connection.server.ssl_enabled or not hasattr(os, "sendfile") or not connection.send_file(file, count):
+            return False
+        self._sent = count
         if wanted > size:
             self._too_short(wanted - size)
+            return True
+        self._complete = True
+        self._left = 0
+        if file.change() > 0:
+            connection.server.log_error(
+                self.environ, f"the file became longer while it was sent; the {count} bytes that were declared are sent"
+            )
         return True
 
     # Failure and log ------------------------------------------------------------------------------------------------
@@ -346,24 +382,44 @@ class Exchange:
     def _failed(self, error: BaseException) -> None:
         """The application, or the request's body, is at fault: say so if nothing was said yet."""
         connection = self._connection
-        self._persists = False
         status, detail = "500 Internal Server Error", "The server failed."
         cause = error if isinstance(error, RequestError) else self._body.error if self._body is not None else None
         if isinstance(cause, RequestError):
             status, detail = cause.status, cause.detail
         else:
             connection.server.log_exception(self.environ, error)
+        if self._complete:
+            return  # the client has all that it was promised, and its next request is as good as any
+        self._persists = False
         if self._started:
-            if self._chunked or self._left:
-                connection.reset_on_close()  # the client must not take what it has for the whole
-                self._gone = True
-            return
+            self._break_off()
+        else:
+            self._refuse(status, detail)
+
+    def _break_off(self) -> None:
+        """The client must not take what it has for the whole."""
+        if not self._upgraded:
+            self._gone = True
+            self._connection.abort()
+
+    def _refuse(self, status: str, detail: str) -> None:
         self._started = True
         self._head = ResponseHead(status, [])
         try:
-            connection.send(error_response(status, detail, self._request.method != "HEAD"))
+            self._connection.send(error_response(status, detail, self._request.method != "HEAD"))
         except ClientDisconnected:
             return
+        self._complete = True
+
+    def _interrupted(self, error: BaseException) -> None:
+        """This greenlet, or the whole process, is to end."""
+        if self._complete:
+            return
+        self._persists = False
+        if self._started:
+            self._break_off()
+        elif isinstance(error, hubbub.GreenletExit):
+            self._refuse("503 Service Unavailable", "The request was ended.")
 
     def _log(self, began: float) -> None:
         log = self._connection.server.access_log
