@@ -509,7 +509,10 @@ SANITIZER_OPTIONS = {
 }
 NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend")
 # The tests of core for what hubbub-speed replaces, but those that measure time or memory.
-SPED_UP = "condition event inspect io io_closing io_streams lock loop_stdlib models queue readiness timeout waitany"
+SPED_UP = (
+    "condition event inspect io io_closing io_streams lock loop_random loop_stdlib models queue readiness "
+    "stray_switches timeout waitany"
+)
 
 
 @nox.session(venv_backend="none", default=False)

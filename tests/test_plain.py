@@ -11,7 +11,10 @@ import pytest
 
 CORE = Path(__file__).parent.parent / "packages" / "core" / "tests"
 # The tests of what has methods in C.
-ROOMS = "condition event hub inspect io io_closing io_streams lock loop_stdlib models queue readiness timeout waitany"
+ROOMS = (
+    "condition event hub inspect io io_closing io_streams lock loop_random loop_stdlib models queue readiness "
+    "stray_switches timeout waitany"
+)
 
 
 @pytest.mark.timeout(400)

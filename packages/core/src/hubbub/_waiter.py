@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from greenlet import getcurrent
@@ -18,9 +17,13 @@ class Waiter:
 
     The waker takes the waiter out of its queue and calls :meth:`wake`, from any thread. Whoever takes it out owns the
     hand-over; a waiter that gives up and is not in the queue any more has been handed something.
+
+    The run queue gets the waiter itself, from the waker as from the timer of its limit, and not the greenlet's
+    ``switch``. Called when the wait is over, because another of them came first or an exception was thrown in, it does
+    nothing. So no wake-up, however late, from whatever thread, ends a wait that it was not for.
     """
 
-    __slots__ = ("_loop", "_switch", "done", "since", "user", "value")
+    __slots__ = ("_loop", "_waiting", "done", "greenlet", "since", "user", "value")
 
     def __init__(self) -> None:
         current = getcurrent()
@@ -30,17 +33,23 @@ class Waiter:
             if current is hub:
                 raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
         self._loop = loop = hub.loop
-        self._switch = current.switch
+        self._waiting = False
+        self.greenlet: Any = current
+        """Who waits."""
         self.since = loop.time
         self.done = False
         self.user: Any = None
         """Whose wait it is, where it leaves no frame to tell (a semaphore in C), for diagnosis."""
         self.value: Any = None
 
-    @property
-    def greenlet(self) -> Any:
-        """Who waits."""
-        return self._switch.__self__  # type: ignore[attr-defined]  # a bound method
+    def __repr__(self) -> str:
+        state = "done" if self.done else "waiting" if self._waiting else "idle"
+        return f"<{type(self).__name__} {state} of {self.greenlet!r}>"
+
+    def __call__(self) -> None:
+        """From the run queue: go on with the greenlet, if it still waits."""
+        if self._waiting:
+            self.greenlet.switch()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be woken.
@@ -51,30 +60,25 @@ class Waiter:
         if timeout is not None:
             return self._wait_until(timeout)
         hub = self._loop.hub
+        self._waiting = True
         try:
             while not self.done:
                 hub.switch()
-        except BaseException:
-            if self.done:
-                self._loop.unschedule(self._switch)
-            raise
+        finally:
+            self._waiting = False
         return True
 
     def _wait_until(self, timeout: float) -> bool:
         loop = self._loop
-        expire = partial(self._switch, self)
-        key = loop.call_later(max(timeout, 0.0), expire)
+        key = loop.call_later(max(timeout, 0.0), self)
+        self._waiting = True
         try:
-            while not self.done:
-                if loop.hub.switch() is self:
-                    return self.done
-        except BaseException:
-            if self.done:
-                loop.unschedule(self._switch)
-            raise
+            while not self.done and loop.timer_runs(key, self):
+                loop.hub.switch()
         finally:
-            loop.cancel_later(key, expire)
-        return True
+            self._waiting = False
+            loop.cancel_later(key, self)
+        return self.done
 
     @property
     def stale(self) -> bool:
@@ -91,7 +95,7 @@ class Waiter:
             return False
         self.value = value
         self.done = True
-        loop.ready.append(self._switch)
+        loop.ready.append(self)
         if loop.in_poll:  # never in the loop's own thread
             loop.wake()
         return True

@@ -22,7 +22,7 @@ from hubbub.timeout import Timeout
 
 __all__ = ["LAYOUT", "PARTS", "replace_methods"]
 
-LAYOUT = 3
+LAYOUT = 4
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 PARTS: Mapping[str, Any] = {

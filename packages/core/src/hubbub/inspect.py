@@ -94,7 +94,7 @@ def greenlets() -> list[GreenletInfo]:
 
 def _queued(hub: Hub) -> Iterable[Any]:
     for callback in list(hub.loop.ready):
-        owner = getattr(callback, "__self__", None)
+        owner = callback.greenlet if type(callback) is Waiter else getattr(callback, "__self__", None)
         if isinstance(owner, greenlet):
             yield owner
 

@@ -97,23 +97,28 @@ class Direction:
 
     def queue(self, switch: Callable[..., Any]) -> None:
         """Wait behind others. An event wakes the first of them, so what that one leaves must be reported again."""
-        if self.others is None:
-            self.others = [switch]
-        else:
-            self.others.append(switch)
         handle = self.handle
         if not handle.level:
             handle.always_level = True
-            handle.update()
+            handle.update()  # may find that the descriptor is closed
+        if self.waiter is None:  # the last one before has gone meanwhile
+            self.waiter = switch
+        elif self.others is None:
+            self.others = [switch]
+        else:
+            self.others.append(switch)
 
     def _wait_until(self, switch: Callable[..., Any], timeout: float) -> bool:
         loop = self.loop
         expire = partial(switch, _EXPIRED)
-        key = loop.call_later(timeout, expire)
+        key = None
         try:
+            key = loop.call_later(timeout, expire)
             while True:
                 result = loop.hub.switch()
                 if not (self.waiter is switch or (self.others is not None and switch in self.others)):
+                    if result is _EXPIRED:
+                        loop.unschedule(switch)  # an event came in the same turn
                     break
                 if result is _EXPIRED:
                     self._abandon(switch)
@@ -122,7 +127,8 @@ class Direction:
             self._abandon(switch)
             raise
         finally:
-            loop.cancel_later(key, expire)
+            if key is not None:
+                loop.cancel_later(key, expire)
         if self.handle.closed:
             raise closed_error()
         return True

@@ -52,6 +52,7 @@ static const struct {
     {&N._hand_over, "_hand_over"},
     {&N._withdraw, "_withdraw"},
     {&N.release, "release"},
+    {&N.timer_runs, "timer_runs"},
     {0},
 };
 

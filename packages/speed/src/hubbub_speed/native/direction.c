@@ -38,7 +38,7 @@ static int join_waiters(PyObject *self, PyObject *switch_)
 }
 
 /* 1: an event, 0: the time is up, -1: an exception. */
-static int wait_for_event(PyObject *self, PyObject *hub, PyObject *switch_)
+static int wait_for_event(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_)
 {
     int woken;
     do {
@@ -49,9 +49,10 @@ static int wait_for_event(PyObject *self, PyObject *hub, PyObject *switch_)
         }
         woken = !still_waits(self, switch_);
         Py_DECREF(result);
-        if (!woken && result == expired) { /* compared, not used */
-            settle(self, N._abandon, switch_, NULL);
-            return PyErr_Occurred() ? -1 : 0;
+        if (result == expired) { /* compared, not used */
+            if (woken) /* an event came in the same turn */
+                return do_method(loop, N.unschedule, switch_) < 0 ? -1 : 1;
+            return do_method(self, N._abandon, switch_) < 0 ? -1 : 0;
         }
     } while (!woken);
     return 1;
@@ -59,20 +60,17 @@ static int wait_for_event(PyObject *self, PyObject *hub, PyObject *switch_)
 
 static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *timeout)
 {
-    int outcome;
-    PyObject *key, *expire = PyObject_CallFunctionObjArgs(partial_type, switch_, expired, NULL);
-    if (!expire)
-        return -1;
-    key = PyObject_CallMethodObjArgs(loop, N.call_later, timeout, expire, NULL);
-    if (!key) {
+    int outcome = -1;
+    PyObject *expire = PyObject_CallFunctionObjArgs(partial_type, switch_, expired, NULL);
+    PyObject *key = expire ? PyObject_CallMethodObjArgs(loop, N.call_later, timeout, expire, NULL) : NULL;
+    if (key) {
+        outcome = wait_for_event(self, loop, hub, switch_);
+        settle(loop, N.cancel_later, key, expire);
+        Py_DECREF(key);
+    } else {
         settle(self, N._abandon, switch_, NULL);
-        Py_DECREF(expire);
-        return -1;
     }
-    outcome = wait_for_event(self, hub, switch_);
-    settle(loop, N.cancel_later, key, expire);
-    Py_DECREF(expire);
-    Py_DECREF(key);
+    Py_XDECREF(expire);
     return outcome >= 0 && PyErr_Occurred() ? -1 : outcome;
 }
 
@@ -112,7 +110,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     if (nargs && args[0] != Py_None)
         outcome = wait_until(self, loop, hub, switch_, args[0]);
     else
-        outcome = wait_for_event(self, hub, switch_);
+        outcome = wait_for_event(self, loop, hub, switch_);
     if (outcome > 0 && SLOT(handle, R.closed) != Py_False) {
         set_closed_error();
         outcome = -1;

@@ -56,7 +56,7 @@ extern const struct noun readiness_noun, direction_noun, turn_noun, timers_noun,
 
 extern struct waiter {
     PyTypeObject *type;
-    Py_ssize_t loop, switch_, done, since, user, value;
+    Py_ssize_t loop, waiting, done, greenlet, since, user, value;
 } W;
 
 extern struct direction {
@@ -106,7 +106,8 @@ extern struct names {
     PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
-        *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *_withdraw, *release;
+        *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *_withdraw, *release,
+        *timer_runs;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */
@@ -129,7 +130,9 @@ int truth_of(PyObject *answer);
 PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *direction_fire(PyObject *self, PyObject *unused);
 PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *waiter_resume(PyObject *self);
 int wake(PyObject *self, PyObject *value);
+int timer_runs(PyObject *loop, PyObject *key, PyObject *callback);
 
 /* -- small things ----------------------------------------------------------------------------------------------- */
 

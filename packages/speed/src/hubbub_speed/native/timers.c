@@ -67,6 +67,14 @@ static int heap_push(PyObject *heap, PyObject *entry)
     return 0;
 }
 
+/* Whether the timer that was started with this callback is still running; -1: an exception. */
+int timer_runs(PyObject *loop, PyObject *key, PyObject *callback)
+{
+    if (is_entry(key))
+        return PyList_GET_ITEM(key, CALLBACK) == callback;
+    return truth_of(PyObject_CallMethodObjArgs(loop, N.timer_runs, key, callback, NULL)); /* of another clock */
+}
+
 /* Sifts an entry down from the top, where it is (and was changed), or where what was there has been taken off. */
 static void heap_settle(PyObject *heap, PyObject *entry)
 {

@@ -144,7 +144,7 @@ static int run_slice(PyObject *self, PyObject *ready)
         callback = queue_popleft(ready);
         if (!callback)
             return -1;
-        result = PyObject_CallNoArgs(callback);
+        result = Py_IS_TYPE(callback, W.type) ? waiter_resume(callback) : PyObject_CallNoArgs(callback);
         if (!result) {
             int failed = report(self, callback);
             Py_DECREF(callback);

@@ -4,94 +4,99 @@
 struct waiter W;
 
 static const struct field waiter_fields[] = {
-    {"_loop", &W.loop},   {"_switch", &W.switch_}, {"done", &W.done},
-    {"since", &W.since}, {"user", &W.user},       {"value", &W.value}, {0}};
+    {"_loop", &W.loop},   {"_waiting", &W.waiting}, {"done", &W.done}, {"greenlet", &W.greenlet},
+    {"since", &W.since}, {"user", &W.user},        {"value", &W.value}, {0}};
 
 static PyObject *python_waiter_init, *python_waiter_wait;
 
 static PyObject *waiter_init(PyObject *self, PyObject *unused)
 {
-    PyObject *current, *hub, *loop, *switch_;
+    PyObject *current, *hub, *loop;
     int is_hub;
     (void)unused;
     if (who_waits(&current, &hub) < 0)
         return NULL;
     is_hub = current == hub;
     loop = PyObject_GetAttr(hub, N.loop);
-    switch_ = loop ? PyObject_GetAttr(current, N.switch_) : NULL;
     Py_DECREF(hub);
-    Py_DECREF(current);
-    if (!switch_) {
+    if (!loop || is_hub || !PyObject_TypeCheck(loop, L.type)) {
+        Py_DECREF(current);
         Py_XDECREF(loop);
-        return NULL;
-    }
-    if (is_hub || !PyObject_TypeCheck(loop, L.type)) {
-        Py_DECREF(switch_);
-        Py_DECREF(loop);
-        return fall_back(python_waiter_init, self, NULL, 0, NULL);
+        return loop ? fall_back(python_waiter_init, self, NULL, 0, NULL) : NULL;
     }
     put(self, W.since, SLOT(loop, L.time));
     put(self, W.done, Py_False);
+    put(self, W.waiting, Py_False);
     put(self, W.user, Py_None);
     put(self, W.value, Py_None);
     Py_XSETREF(SLOT(self, W.loop), loop);
-    Py_XSETREF(SLOT(self, W.switch_), switch_);
+    Py_XSETREF(SLOT(self, W.greenlet), current);
     Py_RETURN_NONE;
 }
 
-/* 1: woken, 0: the time is up, -1: an exception. */
-static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub)
+/* What the run queue has of it: goes on with the greenlet, if it still waits. */
+PyObject *waiter_resume(PyObject *self)
 {
-    while (SLOT(self, W.done) != Py_True) {
+    if (SLOT(self, W.waiting) != Py_True)
+        Py_RETURN_NONE;
+    return PyObject_CallMethodNoArgs(SLOT(self, W.greenlet), N.switch_);
+}
+
+/* Until it was woken or the timer, if there is one, has gone off. -1: an exception. */
+static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObject *key)
+{
+    int going = 1;
+    put(self, W.waiting, Py_True);
+    while (SLOT(self, W.done) != Py_True && (going = key ? timer_runs(loop, key, self) : 1) > 0) {
         PyObject *result = PyObject_CallMethodNoArgs(hub, N.switch_);
         if (!result) {
-            if (SLOT(self, W.done) == Py_True)
-                settle(loop, N.unschedule, SLOT(self, W.switch_), NULL);
-            return -1;
+            going = -1;
+            break;
         }
         Py_DECREF(result);
-        if (result == expired) /* compared, not used */
-            return SLOT(self, W.done) == Py_True;
     }
-    return 1;
+    put(self, W.waiting, Py_False);
+    return going < 0 ? -1 : 0;
+}
+
+/* The same with a limit in seconds. */
+static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *timeout)
+{
+    double seconds = PyFloat_AsDouble(timeout);
+    PyObject *after, *key;
+    int failed;
+    if (seconds == -1.0 && PyErr_Occurred())
+        return -1;
+    after = PyFloat_FromDouble(seconds > 0.0 || seconds != seconds ? seconds : 0.0);
+    key = after ? PyObject_CallMethodObjArgs(loop, N.call_later, after, self, NULL) : NULL;
+    Py_XDECREF(after);
+    if (!key)
+        return -1;
+    failed = wait_for_waker(self, loop, hub, key);
+    settle(loop, N.cancel_later, key, self);
+    Py_DECREF(key);
+    return failed || PyErr_Occurred() ? -1 : 0;
 }
 
 PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *loop = SLOT(self, W.loop), *hub, *expire, *key;
-    double seconds;
-    int outcome;
+    PyObject *loop = SLOT(self, W.loop), *hub, *answer = NULL;
+    int failed;
     if (kwnames || nargs > 1 || !loop || !PyObject_TypeCheck(loop, L.type))
         return fall_back(python_waiter_wait, self, args, nargs, kwnames);
     hub = Py_NewRef(SLOT(loop, L.hub));
     Py_INCREF(loop);
     Py_INCREF(self);
-    if (!nargs || args[0] == Py_None) {
-        outcome = wait_for_waker(self, loop, hub);
-    } else {
-        seconds = PyFloat_AsDouble(args[0]);
-        outcome = -1;
-        expire = seconds == -1.0 && PyErr_Occurred()
-                     ? NULL
-                     : PyObject_CallFunctionObjArgs(partial_type, SLOT(self, W.switch_), expired, NULL);
-        if (expire) {
-            PyObject *after = PyFloat_FromDouble(seconds > 0.0 || seconds != seconds ? seconds : 0.0);
-            key = after ? PyObject_CallMethodObjArgs(loop, N.call_later, after, expire, NULL) : NULL;
-            Py_XDECREF(after);
-            if (key) {
-                outcome = wait_for_waker(self, loop, hub);
-                settle(loop, N.cancel_later, key, expire);
-                if (PyErr_Occurred())
-                    outcome = -1;
-                Py_DECREF(key);
-            }
-            Py_DECREF(expire);
-        }
-    }
+    if (!nargs || args[0] == Py_None)
+        failed = wait_for_waker(self, loop, hub, NULL);
+    else
+        failed = wait_until(self, loop, hub, args[0]);
+    if (!failed)
+        answer = Py_NewRef(SLOT(self, W.done));
     Py_DECREF(self);
     Py_DECREF(loop);
     Py_DECREF(hub);
-    return outcome < 0 ? NULL : PyBool_FromLong(outcome);
+    return answer;
 }
 
 /* 1: woken, 0: nobody is there to wake, -1: an exception. */
@@ -105,8 +110,10 @@ int wake(PyObject *self, PyObject *value)
         return 0;
     put(self, W.value, value);
     put(self, W.done, Py_True);
-    if (queue_append(SLOT(loop, L.ready), SLOT(self, W.switch_)) < 0)
+    if (queue_append(SLOT(loop, L.ready), self) < 0) {
+        put(self, W.done, Py_False);
         return -1;
+    }
     if (SLOT(loop, L.in_poll) == Py_True) { /* never in the loop's own thread */
         PyObject *done = PyObject_CallMethodNoArgs(loop, N.wake);
         if (!done)
