@@ -339,21 +339,61 @@ ticks = [0.0]
 def tick():
     while True:
         ticks.append(time.monotonic()); time.sleep(0.01)
-threading.Thread(target=tick, daemon=True).start()
 def watched(wait):
     ticks[:] = [time.monotonic()]
     wait()
     ticks.append(time.monotonic())
     return max(later - earlier for earlier, later in zip(ticks, ticks[1:])) < 0.4
-child = multiprocessing.Process(target=time.sleep, args=(0.5,))
-child.start()
-print(watched(child.join))
-with concurrent.futures.ProcessPoolExecutor(1) as executor:
-    print(watched(executor.submit(time.sleep, 0.5).result))
-with multiprocessing.Pool(1) as pool:
-    print(watched(pool.apply_async(time.sleep, (0.5,)).get))
+def main():
+    threading.Thread(target=tick, daemon=True).start()
+    child = multiprocessing.Process(target=time.sleep, args=(0.5,))
+    child.start()
+    print(watched(child.join))
+    with concurrent.futures.ProcessPoolExecutor(1) as executor:
+        print(watched(executor.submit(time.sleep, 0.5).result))
+    with multiprocessing.Pool(1) as pool:
+        print(watched(pool.apply_async(time.sleep, (0.5,)).get))
+if __name__ == "__main__":
+    main()
 """
     assert run(source) == ["True"] * 3
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_start_methods(run: Callable[..., list[str]], method: str) -> None:
+    """Every way of starting processes works, from any thread and for pools, and others run meanwhile."""
+    source = f"""
+import concurrent.futures, multiprocessing
+def double(number):
+    return number * 2
+def put(channel, number):
+    channel.put(double(number))
+def main():
+    context = multiprocessing.get_context({method!r})
+    beats = []
+    def beat():
+        while True:
+            beats.append(1); time.sleep(0.005)
+    threading.Thread(target=beat, daemon=True).start()
+    channel = context.Queue()
+    def start(number):
+        child = context.Process(target=put, args=(channel, number))
+        child.start()
+        child.join()
+        print(child.exitcode)
+    start(1)
+    thread = threading.Thread(target=start, args=(2,))
+    thread.start(); thread.join()
+    print(sorted(channel.get(timeout=20) for _ in range(2)))
+    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
+        print(list(executor.map(double, range(3))))
+    with context.Pool(2) as pool:
+        print(pool.map(double, range(3)))
+    print(len(beats) > 5)
+if __name__ == "__main__":
+    main()
+"""
+    assert run(source) == ["0", "0", "[2, 4]", "[0, 2, 4]", "[0, 2, 4]", "True"]
 
 
 def test_lock_as_class_attribute(python: Python) -> None:
@@ -403,23 +443,6 @@ print(event.wait())
     assert run(source) == ["True"]
 
 
-def test_unknown_version(python: Python) -> None:
-    """On a CPython whose internals are not known threads are skipped with a warning, and the rest is patched."""
-    source = """
-import sys, warnings
-import hubbub_monkey, hubbub_monkey._threading as adapters
-adapters._ADAPTERS.clear()
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    report = hubbub_monkey.patch_all()
-print(str(caught[0].message).partition(":")[0], "socket" in report.patched)
-import threading
-thread = threading.Thread(target=print, args=("native",))
-thread.start(); thread.join()
-"""
-    assert python(source).stdout.splitlines() == ["threads, locks and thread-local data were skipped True", "native"]
-
-
 def test_native_thread_lets_go_before_its_end(run: Callable[..., list[str]]) -> None:
     """A helper thread that stays native holds nothing that it was given any more when join returns."""
     source = """
@@ -450,9 +473,9 @@ print(alive)
 def test_arguments_of_rlock(run: Callable[..., list[str]]) -> None:
     """threading.RLock takes the arguments that CPython's takes, and ignores; its class may be subclassed."""
     source = """
-import warnings
+import sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
-lock = threading.RLock(1, any=2)
+lock = threading.RLock() if sys.version_info >= (3, 15) else threading.RLock(1, any=2)
 print(lock.acquire(), lock.acquire(), type(lock) is type(threading.RLock()) is threading._CRLock)
 class Own(threading._CRLock):
     def __init__(self, a, *, b):

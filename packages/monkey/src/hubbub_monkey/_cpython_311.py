@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
-from time import sleep as _native_sleep
 from typing import Any
 
-from hubbub.hub import get_hub_if_exists, sleep
 from hubbub.local import local
 from hubbub.thread import LockType, allocate_lock, get_ident
 
-from hubbub_monkey.threads import RLock, set_sentinel, start, track_dummy
+from hubbub_monkey._adapter import Adapter
+from hubbub_monkey._dummies import Active, track_dummy
+from hubbub_monkey._ends import End, NativeEnd
+from hubbub_monkey.threads import RLock, set_sentinel, start
 
-__all__ = ["adopt_threads", "replacements"]
+__all__ = ["ADAPTER", "LEANS_ON", "adopt_threads", "replacements"]
 
 _threading: Any = threading  # whose private names are not in the type stubs
 _main_thread = threading.main_thread
 
+LEANS_ON = {
+    "Condition.__init__": ("RLock",),
+    "Condition.wait": ("_allocate_lock",),
+    "Thread.start": ("_active_limbo_lock", "_limbo", "_start_new_thread"),
+    "Thread._bootstrap_inner": ("_active", "_active_limbo_lock", "_limbo", "_set_tstate_lock"),
+    "Thread._set_tstate_lock": ("_set_sentinel", "_shutdown_locks", "_shutdown_locks_lock", "_tstate_lock"),
+    "Thread._set_ident": ("get_ident",),
+    "Thread._delete": ("_active", "get_ident"),
+    "Thread._wait_for_tstate_lock": ("_tstate_lock", "acquire", "release"),
+    "_DummyThread.__init__": ("_active", "_set_ident"),
+    "_after_fork": ("_active", "_MainThread", "_main_thread", "get_ident"),
+    "_shutdown": ("_main_thread", "_shutdown_locks", "_tstate_lock", "get_ident"),
+    "current_thread": ("_DummyThread", "_active", "get_ident"),
+}
+"""By function of the module: the names that it must use, or what is set would not reach it."""
+
 
 class _DummyThread(_threading._DummyThread):  # type: ignore[misc]  # see above
-    """The thread object of a greenlet that :mod:`threading` did not start; it goes with the greenlet."""
+    """The thread object of a greenlet that :mod:`threading` did not start."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,16 +53,15 @@ def replacements() -> dict[str, dict[str, Any]]:
             "RLock": RLock,
             "_local": local,
             "_set_sentinel": set_sentinel,
-            "allocate": allocate_lock,
             "allocate_lock": allocate_lock,
             "get_ident": get_ident,
-            "start_new": start,
             "start_new_thread": start,
         },
         "threading": {
             "Lock": allocate_lock,
             "_CRLock": RLock,
             "_DummyThread": _DummyThread,
+            "_active": Active(),
             "_active_limbo_lock": RLock(),
             "_allocate_lock": allocate_lock,
             "_set_sentinel": set_sentinel,
@@ -57,57 +74,39 @@ def replacements() -> dict[str, dict[str, Any]]:
     }
 
 
-class _EndOfNative:
-    """Stands for the lock of a thread that was started before patching: whoever joins it looks again and again.
-
-    Nothing can be waited for that a native thread does not itself announce.
-    """
-
-    def __init__(self, native: Any) -> None:
-        self.native = native
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.native, name)
-
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """As the lock's."""
-        pause, left = 0.001, timeout if timeout >= 0 else float("inf")
-        while not self.native.acquire(False):
-            if not blocking or left <= 0:
-                return False
-            step = min(pause, left)
-            (sleep if get_hub_if_exists() is not None else _native_sleep)(step)
-            left -= step
-            pause = min(pause * 2, 0.01)
-        return True
-
-
 def adopt_threads() -> Callable[[], None]:
     """Make threads joinable cooperatively that run already, the main thread among them; returns what undoes it."""
-    before: list[tuple[Any, _EndOfNative]] = []
+    before: list[tuple[Any, Any]] = []
     for thread in threading.enumerate():
         native = getattr(thread, "_tstate_lock", None)
-        if native is None:
-            continue
-        wrapped = _EndOfNative(native)
-        mine: Any = wrapped
-        if thread is _main_thread():
-            mine = LockType()
-            mine.acquire()
-        before.append((thread, wrapped))
-        _swap(thread, native, mine)
+        if isinstance(native, _NativeLock):
+            before.append((thread, native))
+            _swap(thread, _main_end(native) if thread is _main_thread() else NativeEnd(native))
 
     def undo() -> None:
-        for thread, wrapped in before:
-            if getattr(thread, "_tstate_lock", None) is not None:
-                _swap(thread, thread._tstate_lock, wrapped.native)
+        for thread, native in before:
+            if thread._tstate_lock is not None:
+                _swap(thread, native)
 
     return undo
 
 
-def _swap(thread: Any, old: Any, new: Any) -> None:
-    thread._tstate_lock = new
+_NativeLock: Any = type(_thread.allocate_lock())
+
+
+def _main_end(native: Any) -> End:
+    """The end of the main thread, for native threads too that wait for it already."""
+    end = End(also=lambda: native.release() if native.locked() else None)
+    end.begin()
+    return end
+
+
+def _swap(thread: Any, new: Any) -> None:
+    old, thread._tstate_lock = thread._tstate_lock, new
     awaited = _threading._shutdown_locks
     if old in awaited:
         awaited.discard(old)
         awaited.add(new)
+
+
+ADAPTER = Adapter((3, 11), replacements, adopt_threads, LEANS_ON)

@@ -1,21 +1,24 @@
-"""The internals of :mod:`threading` in CPython 3.12: those of 3.11; later releases track dummy threads themselves."""
+"""The internals of :mod:`threading` in CPython 3.12: those of 3.11; later releases see dummy threads end."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-from hubbub.local import local
-
-from hubbub_monkey._cpython_311 import adopt_threads
+from hubbub_monkey._adapter import Adapter
+from hubbub_monkey._cpython_311 import LEANS_ON, adopt_threads
 from hubbub_monkey._cpython_311 import replacements as _replacements_311
+from hubbub_monkey._dummies import track_dummy
 
-__all__ = ["adopt_threads", "replacements"]
+__all__ = ["ADAPTER"]
 
 
-def replacements() -> dict[str, dict[str, Any]]:
-    """What is set, by module."""
+def _replacements() -> dict[str, dict[str, Any]]:
     found = _replacements_311()
-    if hasattr(threading, "_thread_local_info"):
-        found["threading"]["_thread_local_info"] = local()
+    if hasattr(threading, "_DeleteDummyThreadOnDel"):
+        del found["threading"]["_DummyThread"]
+        found["threading"]["_DeleteDummyThreadOnDel"] = track_dummy
     return found
+
+
+ADAPTER = Adapter((3, 12), _replacements, adopt_threads, LEANS_ON)

@@ -4,27 +4,35 @@ A native lock that one greenlet holds while it waits for something stops the who
 wants it. So every free native lock in a module, an object, a list or a closure gets a cooperative one in its place, the
 same for all who hold it. A lock that is held stays native, and so does one that somebody has where nothing can be put
 in its place, in a tuple or a C object: two locks in place of one would keep nobody out.
+
+The same goes for ``queue.SimpleQueue``, which waits in C. Nothing tells whether a native thread waits for its next
+item, so all stay that are there while such threads run.
 """
 
 from __future__ import annotations
 
 import gc
+import sys
 import threading
+from _queue import SimpleQueue
 from _thread import RLock as _thread_rlock
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
-from types import BuiltinMethodType, CellType, MemberDescriptorType, ModuleType
+from types import BuiltinMethodType, CellType, FrameType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any
 
+from hubbub import queue
 from hubbub.thread import LockType, RLock
 
+from hubbub_monkey import _forks
 from hubbub_monkey._whereabouts import owners
 
-__all__ = ["Exchange"]
+__all__ = ["Exchange", "NativeLock", "NativeQueue", "NativeRLock"]
 
 NativeLock: Any = type(allocate_lock())
 NativeRLock: Any = _thread_rlock
-_NATIVE = (NativeLock, NativeRLock)
+NativeQueue: Any = SimpleQueue
+_NATIVE = (NativeLock, NativeRLock, NativeQueue)
 _Condition = threading.Condition
 _KEEPERS = (threading.Condition, threading.Event)
 _SPARED_MODULES = ("hubbub", "_frozen_importlib", "importlib._bootstrap", "_thread", "greenlet")
@@ -61,6 +69,8 @@ class Exchange:
         self._undo: list[Callable[[], None]] = []
         self._kept: dict[int, Any] = {}
         self._fixed: dict[int, Any] = {}
+        self._hooked: set[int] = set()
+        self._queues_may_wait = len(sys._current_frames()) > 1
 
     def run(self) -> None:
         """Exchange what can be exchanged."""
@@ -72,7 +82,11 @@ class Exchange:
         methods = {id(value) for item in conditions for value in vars(item).values() if not _in_use(item)}
         holders = [item for item in everything if id(item) not in self._kept and self._concerns(item)]
         for item in holders:
-            if not isinstance(item, _Condition) and id(item) not in methods and not _is_hook(item, everything, holders):
+            if isinstance(item, _Condition) or id(item) in methods:
+                continue
+            if _is_hook(item, everything, holders):
+                self._hooked.add(id(item.__self__))
+            else:
                 self._fix(item)
         for item in holders:
             self._in(item)
@@ -80,9 +94,14 @@ class Exchange:
             self._in_condition(item)
 
     def left(self) -> str:
-        """Which locks stay native though somebody has them, in a sentence; nothing if there are none."""
+        """Which locks and queues stay native though somebody has them, in a sentence; nothing if there are none."""
         found = owners(self._fixed.values(), self._fixed, self._new, self._kept)
         return f"locks stay native that are held, or kept where they cannot be exchanged: {found}" if found else ""
+
+    def _is_free(self, lock: Any) -> bool:
+        if type(lock) is NativeQueue:
+            return not self._queues_may_wait
+        return _is_free(lock)
 
     def _concerns(self, item: Any) -> bool:
         return any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item))
@@ -121,11 +140,22 @@ class Exchange:
             return None
         known = self._new.get(id(old))
         if known is None:
-            if not _is_free(old):
+            if not self._is_free(old):
                 self._fixed[id(old)] = old
                 return None
-            known = self._new[id(old)] = (old, LockType() if type(old) is NativeLock else RLock())
+            known = self._new[id(old)] = (old, self._cooperative(old))
         return known[1]
+
+    def _cooperative(self, old: Any) -> Any:
+        if type(old) is NativeQueue:
+            new: Any = queue.SimpleQueue()
+            _move(old, new)
+            self._undo.append(lambda: _move(new, old))
+            return new
+        new = LockType() if type(old) is NativeLock else RLock()
+        if id(old) in self._hooked:
+            self._undo.append(_forks.keep_free(new))
+        return new
 
     def _in_condition(self, condition: Any) -> None:
         """A condition keeps methods of its lock: it is made anew around the new one."""
@@ -158,12 +188,21 @@ def _is_hook(item: Any, *mine: object) -> bool:
     """
     if type(item) is not BuiltinMethodType:
         return False
-    lists = gc.get_referrers(item)
-    known = {id(other) for other in (lists, *mine)}
-    return all(
-        id(holder) in known or (type(holder) is list and all(id(other) in known for other in gc.get_referrers(holder)))
-        for holder in lists
-    )
+    holders = gc.get_referrers(item)
+    known = {id(other) for other in (holders, *mine)}
+    return not [holder for holder in holders if id(holder) not in known and not _of_interpreter(holder, known)]
+
+
+def _of_interpreter(holder: Any, known: set[int]) -> bool:
+    """Whether this is a frame, or a list that nobody has in Python."""
+    if isinstance(holder, FrameType | GeneratorType):
+        return True
+    if type(holder) is not list:
+        return False
+    for other in gc.get_referrers(holder):
+        if id(other) not in known and not isinstance(other, FrameType | GeneratorType):
+            return False
+    return True
 
 
 def _attributes(holder: Any) -> dict[str, Any]:
@@ -177,6 +216,12 @@ def _attributes(holder: Any) -> dict[str, Any]:
                 except AttributeError:  # an empty slot
                     continue
     return found
+
+
+def _move(source: Any, target: Any) -> None:
+    """All items of one queue into another, in their order."""
+    while not source.empty():
+        target.put(source.get_nowait())
 
 
 def _in_use(condition: Any) -> bool:

@@ -2,75 +2,76 @@
 
 from __future__ import annotations
 
-import importlib
 import queue
-import sys
 import threading
 import warnings
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
+from hubbub_monkey import _journal
+from hubbub_monkey._adapter import Adapter, choose
 from hubbub_monkey._existing import Exchange
 from hubbub_monkey.exceptions import PatchWarning
 
 __all__ = ["ThreadingPatch"]
 
-_ADAPTERS = {(3, 11): "_cpython_311", (3, 12): "_cpython_312", (3, 13): "_cpython_313"}
-
-
-def _adapter() -> ModuleType | None:
-    name = _ADAPTERS.get(sys.version_info[:2])
-    return importlib.import_module(f"hubbub_monkey.{name}") if name else None
-
 
 class ThreadingPatch:
-    """Threads become greenlets. On a CPython whose internals are not known, it does nothing and says so."""
+    """Threads become greenlets; all of them, or it refuses."""
 
     module = "threading"
     requires: tuple[str, ...] = ()
 
+    def __init__(self) -> None:
+        self._adapter: Adapter | None = None
+
     def replacements(self) -> dict[str, dict[str, Any]]:
-        """What to set."""
-        adapter = _adapter()
-        if adapter is None:
-            known = ", ".join(f"{major}.{minor}" for major, minor in _ADAPTERS)
-            mine = f"{sys.version_info[0]}.{sys.version_info[1]}"
-            warnings.warn(
-                f"threads, locks and thread-local data were skipped: the internals of CPython {mine} "
-                f"are not known to this hubbub-monkey, only those of {known}",
-                PatchWarning,
-                stacklevel=2,
-            )
-            return {}
-        found: dict[str, dict[str, Any]] = adapter.replacements()
+        """What to set.
+
+        :raises PatchError: the internals of this interpreter are not known.
+        """
+        self._adapter = choose()
+        found = self._adapter.replacements()
         # The C class waits natively; the one written in Python waits on the new locks.
         found["queue"] = {"SimpleQueue": vars(queue)["_PySimpleQueue"]}
         return found
 
-    def installed(self) -> Callable[[], None] | None:
+    def installed(self) -> Callable[[], None]:
         """Exchange what was made before; returns what puts it back."""
-        adapter = _adapter()
-        if adapter is None:
-            return None
+        assert self._adapter is not None  # replacements() were asked for
+        release_active = _take_over_active()
         _warn_of_threads()
         locks = Exchange()
-        release_threads = adapter.adopt_threads()
-        try:
-            locks.run()
-            left = locks.left()
-        except BaseException:
-            locks.undo()
-            release_threads()
-            raise
-        if left:
-            warnings.warn(left, PatchWarning, stacklevel=2)
+        release_threads = self._adapter.adopt_threads()
 
         def undo() -> None:
             locks.undo()
             release_threads()
+            release_active()
 
+        try:
+            locks.run()
+            left = locks.left()
+        except BaseException:
+            undo()
+            raise
+        if left:
+            warnings.warn(left, PatchWarning, stacklevel=2)
         return undo
+
+
+def _take_over_active() -> Callable[[], None]:
+    """Let the new table of running threads begin with what the old one has; returns what gives it back."""
+    new: dict[int, Any] = vars(threading)["_active"]
+    old: dict[int, Any] = _journal.original("threading", "_active")
+    new.update(old)
+
+    def back() -> None:
+        kept = dict(new.items())
+        old.clear()
+        old.update(kept)
+
+    return back
 
 
 def _warn_of_threads() -> None:

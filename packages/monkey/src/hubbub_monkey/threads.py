@@ -12,9 +12,11 @@ These stay native, and so do threads that they start.
 
 from __future__ import annotations
 
+import _thread
 import sys
 import threading
 import weakref
+from _queue import SimpleQueue as _NativeQueue
 from _thread import allocate_lock as _native_lock
 from _thread import get_ident as native_ident
 from _thread import start_new_thread as _start_native
@@ -22,22 +24,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from greenlet import getcurrent
 from hubbub.hub import get_hub_if_exists
-from hubbub.thread import LockType, get_ident, run_thread, start_new_thread
 from hubbub.thread import RLock as _RLock
+from hubbub.thread import get_ident, run_thread, start_new_thread
+
+from hubbub_monkey._ends import End
 
 __all__ = [
     "Handle",
+    "NativeHandle",
     "RLock",
-    "forget_other_handles",
+    "forget_others",
+    "named_by_system",
     "natives_run",
     "runs_natively",
     "set_sentinel",
     "shutdown",
     "start",
     "start_joinable",
-    "track_dummy",
     "waits_natively",
 ]
 
@@ -74,7 +78,7 @@ def runs_natively(function: Callable[..., Any]) -> bool:
     thread = getattr(function, "__self__", None)
     if not isinstance(thread, threading.Thread):
         return False
-    if type(thread).__module__ in _NATIVE_CLASSES:
+    if type(thread).__module__ in _NATIVE_CLASSES or _waits_in_c(thread):
         return True
     module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
     if module.partition(".")[0].partition("_")[0] == "hubbub":
@@ -84,9 +88,16 @@ def runs_natively(function: Callable[..., Any]) -> bool:
     return module in _NATIVE_TARGETS and type(thread).__module__ != "multiprocessing.dummy"
 
 
+def _waits_in_c(thread: Any) -> bool:
+    """Whether it is given a queue that waits in C, older than the patches, or a worker of another interpreter's."""
+    given = getattr(thread, "_args", None) or ()
+    kinds = {type(item) for item in given} if isinstance(given, tuple | list) else set()
+    return _NativeQueue in kinds or any(kind.__module__ == "concurrent.futures.interpreter" for kind in kinds)
+
+
 # Starting -----------------------------------------------------------------------------------------------------------
 
-_sentinels: dict[int, LockType] = {}
+_sentinels: dict[int, End] = {}
 _natives: set[int] = set()
 """Native threads that were started here."""
 
@@ -124,10 +135,10 @@ def _native_body(job: list[Any]) -> None:
         ended()
 
 
-def set_sentinel() -> LockType:
+def set_sentinel() -> End:
     """``_thread._set_sentinel``: a lock that is released when the current thread ends."""
-    lock = _sentinels[get_ident()] = LockType()
-    return lock
+    end = _sentinels[get_ident()] = End()
+    return end
 
 
 def _pass_on_interrupts(function: Callable[..., Any]) -> None:
@@ -152,9 +163,9 @@ def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _release_sentinel() -> None:
-    lock = _sentinels.pop(get_ident(), None)
-    if lock is not None and lock.locked():
-        lock.release()
+    end = _sentinels.pop(get_ident(), None)
+    if end is not None:
+        end.release()
 
 
 def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
@@ -174,64 +185,82 @@ class RLock(_RLock):
         super().__init__()
 
 
-# Joining, as CPython 3.13 does it -----------------------------------------------------------------------------------
+def named_by_system(native: Callable[[str], None]) -> Callable[[str], None]:
+    """``_thread.set_name``: tells the system the current thread's name, unless that is a greenlet."""
+
+    def set_name(name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"set_name() argument 'name' must be str, not {type(name).__name__}")
+        if get_ident() == native_ident():
+            native(name)
+
+    return set_name
+
+
+# Joining by handles, as CPython does it since 3.13 --------------------------------------------------------------------
+
+_native: Any = _thread  # whose newer names are not in the type stubs of all versions
+NativeHandle: Any = getattr(_native, "_ThreadHandle", ())
+_start_joinable_native: Any = getattr(_native, "start_joinable_thread", None)
+_shutdown_native: Any = getattr(_native, "_shutdown", None)
 
 
 class Handle:
-    """``_thread._ThreadHandle``: a thread that can be joined."""
+    """``_thread._ThreadHandle``: a thread that can be joined.
 
-    def __init__(self, ident: int = 0) -> None:
+    :param ident: of a thread that runs; 0 for one that is to be started.
+    :param also: called at its end.
+    """
+
+    def __init__(self, ident: int = 0, also: Callable[[], Any] | None = None) -> None:
         self.ident = ident
-        self._end = LockType()
-        self._started = ident != 0
-        if self._started:
-            self._end.acquire()
+        self._end = End(also)
+        if ident:
+            self.begin()
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object: ident={self.ident}>"
 
     def is_done(self) -> bool:
         """Whether the thread has ended."""
-        return self._started and not self._end.locked()
+        return self._end.begun and not self._end.locked()
 
     def _set_done(self) -> None:
-        if not self._started:
+        if not self._end.begun:
             raise RuntimeError("thread not started")
-        if self._end.locked():
-            self._end.release()
+        self._end.release()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end, at most ``timeout`` seconds.
 
         :raises RuntimeError: the thread was not started, or is the current one.
         """
-        if not self._started:
+        if not self._end.begun:
             raise RuntimeError("thread not started")
         if self.ident == get_ident() and not self.is_done():
             raise RuntimeError("Cannot join current thread")
-        if self._end.acquire(timeout=-1 if timeout is None or timeout < 0 else timeout):
-            self._end.release()
+        self._end.acquire(timeout=-1 if timeout is None else timeout)
 
     def begin(self) -> None:
-        """Called by :func:`start_joinable`.
+        """Called when the thread starts.
 
         :raises RuntimeError: a second time.
         """
-        if self._started:
+        if not self._end.begin():
             raise RuntimeError("thread already started")
-        self._started = True
-        self._end.acquire()
+        _begun.add(self)
 
 
-_joinable: weakref.WeakSet[Handle] = weakref.WeakSet()
+_begun: weakref.WeakSet[Handle] = weakref.WeakSet()
 _awaited: set[Handle] = set()
+"""Of threads that the process does not end before."""
 
 
 def _joinable_body(handle: Handle, function: Callable[[], Any]) -> None:
     try:
         _run_joinable(handle, function)
     finally:
-        _end(handle)
+        _finish(handle)
 
 
 def _run_joinable(handle: Handle, function: Callable[[], Any]) -> None:
@@ -239,60 +268,46 @@ def _run_joinable(handle: Handle, function: Callable[[], Any]) -> None:
     run_thread(function, (), {})
 
 
-def _end(handle: Handle) -> None:
+def _finish(handle: Handle) -> None:
     _awaited.discard(handle)
     handle._set_done()
 
 
-def start_joinable(function: Callable[[], Any], handle: Handle | None = None, daemon: bool = True) -> Handle:
-    """``_thread.start_joinable_thread``."""
+def start_joinable(function: Callable[[], Any], handle: Any = None, daemon: bool = True) -> Any:
+    """``_thread.start_joinable_thread``. What has a handle of the interpreter's becomes a native thread."""
     if not callable(function):
         raise TypeError("thread function must be callable")
+    if handle is not None and isinstance(handle, NativeHandle):
+        return _start_joinable_native(function, handle=handle, daemon=daemon)
     handle = handle if handle is not None else Handle()
+    if not isinstance(handle, Handle):
+        raise TypeError(f"'handle' must be a _ThreadHandle, not {type(handle).__name__}")
     handle.begin()
-    _joinable.add(handle)
     if not daemon:
         _awaited.add(handle)
-    if runs_natively(function):
-        handle.ident = _go_native(_run_joinable, handle, function, ended=partial(_end, handle))
-    else:
-        _pass_on_interrupts(function)
-        handle.ident = start_new_thread(_joinable_body, (handle, function))
+    try:
+        if runs_natively(function):
+            handle.ident = _go_native(_run_joinable, handle, function, ended=partial(_finish, handle))
+        else:
+            _pass_on_interrupts(function)
+            handle.ident = start_new_thread(_joinable_body, (handle, function))
+    except BaseException:
+        _finish(handle)  # there was no room for another native thread
+        raise
     return handle
 
 
-def shutdown(native: Callable[[], None]) -> None:
-    """``_thread._shutdown``: wait for the threads that are no daemons.
-
-    :param native: the original, which waits for those that were started before patching.
-    """
+def shutdown() -> None:
+    """``_thread._shutdown``: wait for the threads that are no daemons, also those that were started before patching."""
     while _awaited:
         next(iter(_awaited)).join()
-    native()
+    _shutdown_native()
 
 
-def forget_other_handles() -> None:
+def forget_others() -> None:
     """In the child after a fork: all threads but the current one are gone."""
     mine = get_ident()
     _awaited.clear()
-    for handle in list(_joinable):
+    for handle in list(_begun):
         if handle.ident != mine:
             handle._set_done()
-
-
-# Threads that nobody started here -----------------------------------------------------------------------------------
-
-_watched: dict[int, weakref.ref[Any]] = {}
-
-
-def track_dummy(thread: threading.Thread) -> None:
-    """Forget the dummy thread object of the current greenlet when that is gone; another may then have its number."""
-    ident = get_ident()
-    _watched[ident] = weakref.ref(getcurrent(), partial(_forget_dummy, ident, thread))
-
-
-def _forget_dummy(ident: int, thread: threading.Thread, _: object) -> None:
-    _watched.pop(ident, None)
-    active = threading._active  # type: ignore[attr-defined]  # not in the type stubs
-    if active.get(ident) is thread:
-        del active[ident]

@@ -1,0 +1,114 @@
+"""The ends of threads, which others wait for.
+
+An end comes once, and wakes all that wait for it. It is no lock that is handed from one to the next: whoever waited
+finds the thread ended, and so does everybody who looks at the same moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import sleep as _native_sleep
+from typing import Any
+
+from hubbub.event import Event
+from hubbub.hub import get_hub, get_hub_if_exists, sleep
+from hubbub.thread import TIMEOUT_MAX
+
+__all__ = ["End", "NativeEnd", "look_again"]
+
+_LONGEST_PAUSE = 0.01
+"""Seconds between two looks at a native thread."""
+
+
+class End:
+    """The end of one thread. With the interface of the lock by which :mod:`threading` waits for it up to CPython 3.12.
+
+    The first ``acquire`` says that the thread runs; later ones wait for ``release``, take nothing, and have nothing to
+    give back.
+
+    :param also: called at the end, once.
+    """
+
+    def __init__(self, also: Callable[[], Any] | None = None) -> None:
+        self._also = also
+        self._at_fork_reinit()
+
+    def __repr__(self) -> str:
+        state = "over" if self._over.is_set() else "to come" if self.begun else "of nothing yet"
+        return f"<{type(self).__name__} {state}>"
+
+    def _at_fork_reinit(self) -> None:
+        """In the child after a fork: nobody waits, and no thread runs."""
+        self.begun = False
+        self._over = Event()
+
+    def locked(self) -> bool:
+        """Whether the thread runs."""
+        return self.begun and not self._over.is_set()
+
+    def begin(self) -> bool:
+        """The thread runs from now on. False if it did before."""
+        begun, self.begun = self.begun, True
+        return not begun
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Begin, or wait for the end.
+
+        :param timeout: at most so many seconds; negative for no limit.
+        :returns: whether it has come.
+        """
+        if self.begin() or self._over.is_set():
+            return True
+        if not blocking:
+            return False
+        loop = get_hub().loop
+        loop.refs += 1  # the thread may be a native one, which this loop knows nothing of
+        try:
+            return self._over.wait(timeout if 0 <= timeout <= TIMEOUT_MAX else None)
+        finally:
+            loop.refs -= 1
+
+    def release(self) -> None:
+        """The end has come. A second time nothing happens."""
+        also, self._also = self._also, None
+        self._over.set()
+        if also is not None:
+            also()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def look_again(ended: Callable[[], bool], timeout: float | None) -> bool:
+    """Wait for the end of a native thread by looking again and again: it tells nobody of it who could be woken.
+
+    :param timeout: at most so many seconds; None for no limit.
+    :returns: whether it has come.
+    """
+    pause, left = 0.001, float("inf") if timeout is None else timeout
+    while not ended():
+        if left <= 0:
+            return False
+        step = min(pause, left)
+        (sleep if get_hub_if_exists() is not None else _native_sleep)(step)
+        left -= step
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    return True
+
+
+class NativeEnd:
+    """Stands for the lock of a thread that was started before patching, up to CPython 3.12."""
+
+    def __init__(self, native: Any) -> None:
+        self.native = native
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.native, name)
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """As the lock's."""
+        limit = 0.0 if not blocking else None if timeout < 0 else timeout
+        return look_again(lambda: bool(self.native.acquire(False)), limit)
