@@ -80,11 +80,17 @@ class Package:
         return list(nox.project.dependency_groups(self.settings, "test"))
 
     @property
+    def building(self) -> list[str]:
+        """What building it takes."""
+        hooks = self.settings["tool"]["hatch"]["build"]["targets"]["wheel"].get("hooks", {})
+        return [*self.settings["build-system"]["requires"], *hooks.get("custom", {}).get("compiling", [])]
+
+    @property
     def use(self) -> list[str]:
         """What building it and using it, with all extras, takes."""
         extras = self.settings["project"].get("optional-dependencies", {})
         return [
-            *self.settings["build-system"]["requires"],
+            *self.building,
             *self.runtime,
             *(requirement for extra in extras.values() for requirement in extra),
         ]
@@ -376,8 +382,8 @@ def wheel(session: nox.Session) -> None:
     packages, _, options = chosen(session)
     builder = Environment(session, STATE / "build")
     builder.requirements(REQUIREMENTS / "build.txt")
-    everything = [r for p in PACKAGES.values() for r in p.settings["build-system"]["requires"]]
-    builder.step("build-system", digest(*everything), *sorted(set(everything)))
+    everything = sorted({requirement for package in PACKAGES.values() for requirement in package.building})
+    builder.step("build-system", digest(*everything), *everything)
     with tempfile.TemporaryDirectory() as scratch:
         wheels = {}
         for package in closure(packages or list(PACKAGES.values())):

@@ -82,12 +82,16 @@ def versions(packages: list[Package]) -> list[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Runs a test that asks for ``package`` once per package, for ``module`` once per public module.
 
-    One that asks for ``starting`` runs once per package that does something at the start of the interpreter.
+    One that asks for ``starting`` runs once per package that does something at the start of the interpreter, one that
+    asks for ``native`` once per package that is compiled.
     """
     found = _packages()
     if "starting" in metafunc.fixturenames:
         starting = [package for package in found if (package.folder / f"{package.import_name}.pth").exists()]
         metafunc.parametrize("starting", starting, ids=[package.folder.name for package in starting])
+    if "native" in metafunc.fixturenames:
+        native = [package for package in found if (package.folder / "hatch_build.py").exists()]
+        metafunc.parametrize("native", native, ids=[package.folder.name for package in native])
     if "package" in metafunc.fixturenames:
         metafunc.parametrize("package", found, ids=[package.folder.name for package in found])
     if "module" in metafunc.fixturenames:

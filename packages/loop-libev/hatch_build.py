@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from cffi import FFI
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import sys_tags
 
 MODULE = "hubbub_loop_libev._libev"
 SOURCE = "libev.c"
@@ -20,34 +22,81 @@ PKG_CONFIG_NAME = "libev"
 
 
 class ExtensionHook(BuildHookInterface[Any]):
-    """Puts the compiled module into the wheel, or beside its source for an editable install."""
+    """Puts the compiled module into the wheel, or beside its source for an editable install.
+
+    Where there is nothing to compile, the wheel has none, and is for such Pythons alone.
+    """
+
+    scratch: str | None = None
+
+    @property
+    def package(self) -> Path:
+        """The folder of the package."""
+        return Path(self.root, "src", MODULE.partition(".")[0])
+
+    def dependencies(self) -> list[str]:
+        """What compiling takes, where there is something to compile."""
+        return [] if unsupported(self.package) else list(self.config["compiling"])
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles; a failure ends the build with the compiler's words."""
-        package = Path(self.root, "src", MODULE.partition(".")[0])
-        self.scratch = tempfile.mkdtemp()
-        built = compile_extension(package, self.scratch)
-        if version == "editable":
-            put(built, package / built.name)
-        else:
-            build_data["force_include"][str(built)] = f"{package.name}/{built.name}"
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+        if reason := unsupported(self.package):
+            self.app.display_warning(reason)
+            return
+        self.scratch = tempfile.mkdtemp()
+        built = compile_extension(self.package, self.scratch)
+        if version == "editable":
+            put(built, self.package)
+        else:
+            build_data["force_include"][str(built)] = f"{self.package.name}/{built.name}"
+        if ".abi3." in built.name:
+            build_data["infer_tag"] = False
+            build_data["tag"] = stable_tag(self.metadata.core.requires_python)
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Removes what compiling left behind."""
-        shutil.rmtree(self.scratch)
+        if self.scratch:
+            shutil.rmtree(self.scratch)
 
 
-def put(built: Path, target: Path) -> None:
+def unsupported(package: Path) -> str:
+    """Why there is nothing for this Python, as the package itself will say; empty where there is."""
+    reason: str = runpy.run_path(str(package / "_support.py"))["unsupported"]()
+    return reason
+
+
+def has_stable_abi() -> bool:
+    """Whether what is compiled on this Python runs on later versions too."""
+    return sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def stable_tag(requires_python: str) -> str:
+    """The tag of a wheel for the oldest version of CPython that the package takes, and all later ones.
+
+    :param requires_python: for instance ``>=3.11``.
+    """
+    oldest = requires_python.removeprefix(">=").replace(".", "")
+    platform = next(sys_tags()).platform
+    return f"cp{oldest}-abi3-{platform}"
+
+
+def put(built: Path, package: Path) -> None:
     """Replaces the module as a whole: a process that has the old one mapped keeps it."""
-    fresh = target.with_suffix(".new")
+    fresh = package / f"{built.name}.new"
     shutil.copy(built, fresh)
-    fresh.replace(target)
+    fresh.replace(package / built.name)
+    if ".abi3." in built.name:
+        # A build for one version would be found before it.
+        for other in package.glob(f"{built.name.partition('.')[0]}.cpython-*"):
+            other.unlink()
 
 
 def compile_extension(package: Path, scratch: str) -> Path:
     """Compiles the C of ``package`` in the folder ``scratch``; returns the path of the module."""
+    from cffi import FFI  # not to be had everywhere
+
     ffi = FFI()
     ffi.cdef((package / "hb.cdef.h").read_text())
     ffi.set_source(
@@ -58,6 +107,7 @@ def compile_extension(package: Path, scratch: str) -> Path:
         define_macros=[("_GNU_SOURCE", "1")],
         extra_compile_args=["-Wall", "-Wextra", "-fvisibility=hidden", *where_headers_are()],
         extra_link_args=where_library_is(),
+        py_limited_api=has_stable_abi(),
     )
     return Path(ffi.compile(tmpdir=scratch))
 

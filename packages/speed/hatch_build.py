@@ -2,49 +2,59 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
-import sys
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import greenlet
-from cffi import FFI
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
-from setuptools import Distribution, Extension
 
 PACKAGE = "hubbub_speed"
 WARNINGS = ["-Wall", "-Wextra", "-Wno-missing-field-initializers", "-fvisibility=hidden"]
 
 
 class ExtensionHook(BuildHookInterface[Any]):
-    """Puts the compiled modules into the wheel, or beside their sources for an editable install."""
+    """Puts the compiled modules into the wheel, or beside their sources for an editable install.
+
+    Where there is nothing to compile, the wheel has none, and is for such Pythons alone.
+    """
+
+    scratch: str | None = None
+
+    @property
+    def package(self) -> Path:
+        """The folder of the package."""
+        return Path(self.root, "src", PACKAGE)
+
+    def dependencies(self) -> list[str]:
+        """What compiling takes, where there is something to compile."""
+        return [] if unsupported(self.package) else list(self.config["compiling"])
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compiles; a failure ends the build with the compiler's words."""
-        refuse_other_pythons()
-        package = Path(self.root, "src", PACKAGE)
-        self.scratch = tempfile.mkdtemp()
-        for built in (compile_stack_chunks(package, self.scratch), compile_methods(package, self.scratch)):
-            if version == "editable":
-                put(built, package / built.name)
-            else:
-                build_data["force_include"][str(built)] = f"{package.name}/{built.name}"
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+        if reason := unsupported(self.package):
+            self.app.display_warning(reason)
+            return
+        self.scratch = tempfile.mkdtemp()
+        for built in (compile_stack_chunks(self.package, self.scratch), compile_methods(self.package, self.scratch)):
+            if version == "editable":
+                put(built, self.package / built.name)
+            else:
+                build_data["force_include"][str(built)] = f"{self.package.name}/{built.name}"
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         """Removes what compiling left behind."""
-        shutil.rmtree(self.scratch)
+        if self.scratch:
+            shutil.rmtree(self.scratch)
 
 
-def refuse_other_pythons() -> None:
-    """Says so early that there is nothing here for other Pythons."""
-    if sys.implementation.name != "cpython":
-        raise RuntimeError(f"hubbub-speed speeds up CPython; on {sys.implementation.name} go without it")
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
-        raise RuntimeError("hubbub-speed is not for free-threaded builds of CPython: go without it")
+def unsupported(package: Path) -> str:
+    """Why there is nothing for this Python, as the package itself will say; empty where there is."""
+    reason: str = runpy.run_path(str(package / "_support.py"))["unsupported"]()
+    return reason
 
 
 def put(built: Path, target: Path) -> None:
@@ -56,6 +66,8 @@ def put(built: Path, target: Path) -> None:
 
 def compile_stack_chunks(package: Path, scratch: str) -> Path:
     """Compiles the cache of stack chunks in the folder ``scratch``; returns the path of the module."""
+    from cffi import FFI  # not to be had everywhere, like what is imported below
+
     ffi = FFI()
     ffi.cdef((package / "stack_chunks.cdef.h").read_text())
     ffi.set_source(
@@ -71,6 +83,9 @@ def compile_stack_chunks(package: Path, scratch: str) -> Path:
 
 def compile_methods(package: Path, scratch: str) -> Path:
     """Compiles the methods of core, which need the headers of greenlet; otherwise as the other."""
+    import greenlet
+    from setuptools import Distribution, Extension
+
     extension = Extension(
         f"{PACKAGE}._methods",
         sources=sorted(map(str, package.glob("native/*.c"))),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from importlib.util import spec_from_loader
 
 import hubbub
 import pytest
 from hubbub import plugins
-from hubbub.exceptions import PluginError
+from hubbub.exceptions import PluginError, PluginUnavailable
 from hubbub.loop.stdlib import SelectorLoop, StdlibLoop
 
 
@@ -88,6 +89,47 @@ def test_no_silent_fall_back(installed, fresh):
     )
     with pytest.raises(ModuleNotFoundError, match="no_such_module_of_mine"):
         hubbub.Hub()
+
+
+@pytest.fixture
+def unavailable(monkeypatch):
+    """A module that has nothing for this Python, as a plug-in's value."""
+    finder = Unavailable()
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path])
+    return f"{finder.name}:Loop"
+
+
+class Unavailable:
+    """Finds one module, and raises when it is loaded."""
+
+    name = "hubbub_has_nothing_for_this_python"
+
+    def find_spec(self, name, path, target=None):
+        return spec_from_loader(name, self) if name == self.name else None
+
+    def create_module(self, spec):
+        return None
+
+    def exec_module(self, module):
+        raise PluginUnavailable("nothing for this Python")
+
+
+def test_next_where_there_is_nothing_for_this_python(installed, fresh, unavailable):
+    """A loop that has nothing for this Python is passed over when none was chosen."""
+    installed(("hubbub.loops", "libev", unavailable), ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:SelectorLoop"))
+    hub = hubbub.Hub()
+    assert type(hub.loop).__name__ == "SelectorLoop"
+    hub.destroy()
+
+
+def test_chosen_where_there_is_nothing_for_this_python(installed, fresh, unavailable, monkeypatch):
+    """Whoever chose such a loop is told why there is none."""
+    installed(("hubbub.loops", "libev", unavailable), ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibLoop"))
+    monkeypatch.setenv("HUBBUB_LOOP", "libev")
+    with pytest.raises(PluginUnavailable, match="nothing for this Python"):
+        hubbub.Hub()
+    with pytest.raises(PluginUnavailable, match="nothing for this Python"):
+        hubbub.configure(loop="libev")
 
 
 def test_order_of_choice(installed, fresh, monkeypatch):

@@ -8,11 +8,12 @@ from typing import Any
 
 from hubbub import plugins
 from hubbub.abc import Loop, Resolver
+from hubbub.exceptions import PluginUnavailable
 
 __all__ = ["configure", "loop_class", "resolver_class", "setting"]
 
 LOOP_ORDER = ("libev", "libuv", "stdlib")
-"""The loop that is used when none was chosen: the first of these that is installed."""
+"""The loop that is used when none was chosen: the first of these that is installed, and made for this Python."""
 
 
 @dataclass
@@ -59,7 +60,7 @@ def loop_class(choice: str | type[Loop] | None = None) -> type[Loop]:
     :raises PluginError: the name is not installed.
     :raises ImportError: the package is installed and broken: there is no silent fall-back.
     """
-    choice = choice or _settings.loop or os.environ.get("HUBBUB_LOOP") or _first_installed(plugins.LOOPS, LOOP_ORDER)
+    choice = choice or _settings.loop or os.environ.get("HUBBUB_LOOP") or _first_available_loop()
     if isinstance(choice, str):
         loaded: type[Loop] = plugins.load(plugins.LOOPS, choice)
         return loaded
@@ -79,9 +80,14 @@ def resolver_class() -> type[Resolver] | None:
     return choice
 
 
-def _first_installed(group: str, order: tuple[str, ...]) -> str:
-    installed = plugins.names(group)
-    for name in order:
+def _first_available_loop() -> str | type[Loop]:
+    *better, last = LOOP_ORDER
+    installed = plugins.names(plugins.LOOPS)
+    for name in better:
         if name in installed:
-            return name
-    return order[-1]
+            try:
+                loaded: type[Loop] = plugins.load(plugins.LOOPS, name)
+            except PluginUnavailable:
+                continue  # there is none for this Python: importing hubbub has said so
+            return loaded
+    return last

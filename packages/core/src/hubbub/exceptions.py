@@ -16,6 +16,8 @@ __all__ = [
     "LoopDestroyed",
     "LoopExit",
     "PluginError",
+    "PluginUnavailable",
+    "UnsupportedPythonWarning",
 ]
 
 
@@ -63,3 +65,14 @@ class HubDestroyed(GreenletExit):
 
 class PluginError(LookupError):
     """A loop, resolver, patch or accelerator of that name is not installed, or is installed twice."""
+
+
+class PluginUnavailable(ImportError):
+    """The package of a loop or accelerator is installed, and has nothing for this Python, by design.
+
+    Whoever asks for it by name gets this. Where nothing was chosen, the next is taken.
+    """
+
+
+class UnsupportedPythonWarning(RuntimeWarning):
+    """Hubbub runs on a Python for which it is not made; the message says what does not work there."""

@@ -21,7 +21,14 @@ from hubbub._originals import sleep as _native_sleep
 from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
-from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, InvalidThreadUseError, LoopDestroyed, LoopExit
+from hubbub.exceptions import (
+    BlockingSwitchOutError,
+    HubDestroyed,
+    InvalidThreadUseError,
+    LoopDestroyed,
+    LoopExit,
+    PluginUnavailable,
+)
 from hubbub.loop.base import BaseLoop
 
 if TYPE_CHECKING:
@@ -495,7 +502,11 @@ def accelerate() -> None:
     """Install the accelerators that are to be used; the first hub of the process does it anyhow."""
     if not _accelerated and _config.setting("accelerators", "1") not in ("0", "False"):
         for name in plugins.names(plugins.ACCELERATORS):
-            plugins.load(plugins.ACCELERATORS, name)()
+            try:
+                install = plugins.load(plugins.ACCELERATORS, name)
+            except PluginUnavailable:
+                continue  # there is none for this Python: importing hubbub has said so
+            install()
             _accelerated.append(name)
 
 

@@ -11,12 +11,11 @@ harmless: a waiter that has joined a queue looks again whether it need wait.
 
 from __future__ import annotations
 
-from _queue import Empty
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
-from queue import Full
+from queue import Empty, Full
 from typing import Any, Generic, Self, TypeVar
 
 from hubbub._links import Linkable

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hubbub.exceptions import PluginUnavailable
+
+from hubbub_loop_libev._support import unsupported
+
+if reason := unsupported():
+    raise PluginUnavailable(reason)
 try:
     from hubbub_loop_libev import _libev as extension
 except ImportError as error:

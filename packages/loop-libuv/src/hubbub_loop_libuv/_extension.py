@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hubbub.exceptions import PluginUnavailable
+
+from hubbub_loop_libuv._support import unsupported
+
+if reason := unsupported():
+    raise PluginUnavailable(reason)
 try:
     from hubbub_loop_libuv import _libuv as extension
 except ImportError as error:

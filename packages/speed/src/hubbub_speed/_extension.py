@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from hubbub.exceptions import PluginUnavailable
+
+from hubbub_speed._support import unsupported
+
+if reason := unsupported():
+    raise PluginUnavailable(reason)
 try:
     from hubbub_speed import _methods as methods
     from hubbub_speed import _stack_chunks as extension

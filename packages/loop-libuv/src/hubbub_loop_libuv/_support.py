@@ -1,0 +1,18 @@
+"""For which Pythons there is something to compile. The build asks, and so does the import of what was built."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+
+__all__ = ["unsupported"]
+
+
+def unsupported() -> str:
+    """Why this package has nothing for the running Python; empty where it has."""
+    name = sys.implementation.name
+    if name not in ("cpython", "pypy"):
+        return f"hubbub-loop-libuv has nothing for {name}: there is no cffi; another loop is taken"
+    if sysconfig.get_config_var("Py_GIL_DISABLED") and sys.version_info < (3, 14):
+        return "hubbub-loop-libuv has nothing for free-threaded builds before CPython 3.14: there is no cffi"
+    return ""

@@ -1,0 +1,19 @@
+"""For which Pythons there is something to compile. The build asks, and so does the import of what was built."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+
+__all__ = ["unsupported"]
+
+
+def unsupported() -> str:
+    """Why this package has nothing for the running Python; empty where it has."""
+    if sys.implementation.name != "cpython":
+        return (
+            f"hubbub-speed does nothing on {sys.implementation.name}: its methods are made of CPython's own structures"
+        )
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "hubbub-speed does nothing on free-threaded builds of CPython: its methods rely on the GIL"
+    return ""

@@ -1,0 +1,119 @@
+"""The wheels of native packages, built here and as a free-threaded build or another implementation would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Package
+
+# Pretends before anything looks, then builds as pip's front end has it done.
+BUILD = """
+import sys, sysconfig
+real = sysconfig.get_config_var
+if {free_threaded}:
+    sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else real(name)
+sys.implementation.name = {implementation!r}
+from hatchling.builders.wheel import WheelBuilder
+builder = WheelBuilder({folder!r})
+print("needs", *sorted(builder.config.dependencies))
+print("built", *builder.build(directory={out!r}, versions=["standard"]))
+"""
+IMPORT = """
+import sys, sysconfig
+real = sysconfig.get_config_var
+sysconfig.get_config_var = lambda name: 1 if name == "Py_GIL_DISABLED" else real(name)
+import {name}
+"""
+
+
+class Built:
+    """A wheel and what was said."""
+
+    def __init__(
+        self, package: Package, out: Path, implementation: str = "cpython", free_threaded: bool = False
+    ) -> None:
+        program = BUILD.format(
+            free_threaded=free_threaded, implementation=implementation, folder=str(package.folder), out=str(out)
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, cwd=out, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        self.said = done.stderr
+        lines = dict(line.partition(" ")[::2] for line in done.stdout.splitlines() if line[:6] in ("needs ", "built "))
+        self.needs = lines.get("needs", "")
+        self.path = Path(lines["built"])
+        self.interpreter, self.abi, self.platform = self.path.stem.split("-")[-3:]
+        with zipfile.ZipFile(self.path) as archive:
+            self.names = archive.namelist()
+
+    @property
+    def modules(self) -> list[str]:
+        """The extension modules in it."""
+        return [name for name in self.names if name.endswith((".so", ".pyd"))]
+
+
+@pytest.mark.timeout(120)
+def test_built_here(native: Package, tmp_path: Path) -> None:
+    """A wheel has its modules. A loop is for the oldest version and all later ones, anything else for this one."""
+    built = Built(native, tmp_path)
+    this = f"cp{sys.version_info[0]}{sys.version_info[1]}"
+    assert "cffi" in built.needs
+    assert built.platform != "any"
+    if "hubbub.loops" in native.project["entry-points"]:
+        assert (built.interpreter, built.abi) == ("cp" + native.pythons[0].replace(".", ""), "abi3")
+        assert [".abi3." in name for name in built.modules] == [True]
+    else:
+        assert (built.interpreter, built.abi) == (this, this)
+        assert len(built.modules) == 2
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("implementation", "free_threaded"), [("cpython", True), ("graalpy", False)])
+def test_nothing_to_build(native: Package, tmp_path: Path, implementation: str, free_threaded: bool) -> None:
+    """Where nothing can be compiled, the build needs no compiler, says why the wheel is empty, and fits no other."""
+    if free_threaded and sys.version_info >= (3, 14) and "hubbub.loops" in native.project["entry-points"]:
+        pytest.skip("there is cffi, and so the loop")
+    built = Built(native, tmp_path, implementation, free_threaded)
+    assert built.modules == []
+    assert "cffi" not in built.needs
+    assert f"{native.import_name}/_support.py" in built.names
+    assert ("free-threaded" if free_threaded else "graalpy") in built.said
+    assert built.platform != "any"
+    assert built.abi not in ("none", "abi3")
+
+
+def test_import_says_why(native: Package) -> None:
+    """What was installed with such a wheel says when it is imported why there is nothing."""
+    if sys.version_info >= (3, 14) and "hubbub.loops" in native.project["entry-points"]:
+        pytest.skip("there is cffi, and so the loop")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT.format(name=native.import_name)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    *_, last = done.stderr.strip().splitlines()
+    assert last.startswith("hubbub.exceptions.PluginUnavailable: ")
+    assert "free-threaded builds" in last
+
+
+def test_installable_anywhere(package: Package) -> None:
+    """No package needs cffi or greenlet on an implementation that brings its own."""
+    for requirement in package.project["dependencies"]:
+        if requirement.startswith(("cffi", "greenlet")):
+            assert requirement.endswith("; implementation_name == 'cpython'")
+
+
+def test_compilers_needs_are_asked_for_late(package: Package) -> None:
+    """Nothing that only compiling takes is demanded before the build has decided that there is something to compile."""
+    assert all(word.startswith(("hatchling", "packaging")) for word in package.settings["build-system"]["requires"])
