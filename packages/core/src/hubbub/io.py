@@ -462,9 +462,11 @@ class Socket(socket.socket):
                 self._forget()
         except AttributeError:
             pass  # the constructor failed
-        super().__del__()  # type: ignore[misc]  # closes, with a ResourceWarning
+        if _FINALIZED_IN_PYTHON:
+            super().__del__()  # type: ignore[misc]  # closes, with a ResourceWarning
 
 
+_FINALIZED_IN_PYTHON = hasattr(_Base, "__del__")  # PyPy does it by itself
 _family: Callable[[Any], int] = _Base.__mro__[1].__dict__["family"].__get__
 _kind: Callable[[Any], int] = _Base.__mro__[1].__dict__["type"].__get__
 

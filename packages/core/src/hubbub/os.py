@@ -80,14 +80,18 @@ def close(fd: int) -> None:
     io.close(fd)
 
 
+if hasattr(os, "posix_spawn"):  # PyPy has none
+    __all__ += ["posix_spawn", "posix_spawnp"]
+
+    posix_spawn = os.posix_spawn
+    posix_spawnp = os.posix_spawnp
+
 if hasattr(os, "fork"):
-    __all__ += ["fork", "forkpty", "posix_spawn", "posix_spawnp", "wait", "waitpid"]
+    __all__ += ["fork", "forkpty", "wait", "waitpid"]
 
     _waitpid = os.waitpid
     _fork = os.fork
     _forkpty = os.forkpty
-    posix_spawn = os.posix_spawn
-    posix_spawnp = os.posix_spawnp
 
     def fork() -> int:
         """:func:`os.fork`. What the child inherits: see :mod:`hubbub.os`."""

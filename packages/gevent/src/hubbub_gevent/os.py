@@ -25,18 +25,18 @@ __all__ = [
     "make_nonblocking",
     "nb_read",
     "nb_write",
-    "posix_spawn",
-    "posix_spawnp",
     "tp_read",
     "tp_write",
     "waitpid",
 ]
 
-__implements__ = ["fork", "close", "forkpty", "waitpid", "posix_spawn", "posix_spawnp"]
+__implements__ = ["fork", "close", "forkpty", "waitpid"]
+if hasattr(_os, "posix_spawn"):  # PyPy has none
+    posix_spawn = _os.posix_spawn
+    posix_spawnp = _os.posix_spawnp
+    __implements__ += ["posix_spawn", "posix_spawnp"]
+    __all__ += ["posix_spawn", "posix_spawnp"]
 __extensions__ = [name for name in __all__ if name not in __implements__]
-
-posix_spawn = _os.posix_spawn
-posix_spawnp = _os.posix_spawnp
 
 
 def waitpid(pid: int, options: int) -> tuple[int, int]:

@@ -21,6 +21,9 @@ __all__ = ["EpollLoop", "SelectorLoop", "StdlibLoop"]
 _FAR = 86400.0
 """The longest single wait, in seconds: system calls overflow before floats do."""
 
+_EPOLLRDHUP: int = getattr(select, "EPOLLRDHUP", 0x2000)
+"""PyPy has no name for it."""
+
 
 def _whole_milliseconds(timeout: float) -> float:
     """What epoll_wait(2) can count; the rest of the time comes in the next turn."""
@@ -34,9 +37,9 @@ if hasattr(select, "epoll"):
 
         name = "stdlib"
         edge_triggered = True
-        READ_BITS = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+        READ_BITS = select.EPOLLIN | select.EPOLLPRI | _EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
         WRITE_BITS = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
-        STICKY_BITS = select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+        STICKY_BITS = select.EPOLLPRI | _EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
         def _open(self) -> None:
             self._epoll = _epoll()
@@ -66,7 +69,7 @@ if hasattr(select, "epoll"):
             if not events & (READ | WRITE):
                 self.forget(fd)
                 return
-            bits = 0 if events & LEVEL else select.EPOLLET | select.EPOLLRDHUP | select.EPOLLPRI
+            bits = 0 if events & LEVEL else select.EPOLLET | _EPOLLRDHUP | select.EPOLLPRI
             if events & READ:
                 bits |= select.EPOLLIN
             if events & WRITE:
