@@ -19,7 +19,7 @@ from hubbub.timeout import Timeout
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_later", "wait"]
+__all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_later", "wait", "without_frames"]
 
 _NEW, _SCHEDULED, _RUNNING, _DONE = range(4)
 _names = iter(range(1, sys.maxsize))

@@ -64,7 +64,7 @@ class _Bodies:
         raise _Failure
 
 
-Ending = tuple[str, Callable[[_Bodies, list[hubbub.Greenlet]], Any]]
+_Ending = tuple[str, Callable[[_Bodies, list[hubbub.Greenlet]], Any]]
 
 
 def _kill(_: _Bodies, greenlets: list[hubbub.Greenlet]) -> None:
