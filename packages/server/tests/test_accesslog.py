@@ -156,3 +156,113 @@ def test_user_with_spaces() -> None:
     entry = Entry("::1", "GET / HTTP/1.1", 200, 0, 0.5, {"REMOTE_USER": 'a "b'})
     AccessLog(LogStream(log)).write(entry)
     assert " a\\x20\\x22b [" in log.getvalue()
+
+
+EVIL = 'x"\r\n10.0.0.1 - - [now] "GET / HTTP/1.1" 200 - 0 \x1b[2J\x07\x7f\x85\x9b31m\u2028\u2029\u202e\ud800 y'
+
+
+@pytest.mark.parametrize("form", ["common", "combined", "json", lambda entry: f"{entry.address} {entry.environ}"])
+@pytest.mark.parametrize("key", ["REMOTE_ADDR", "REMOTE_USER", "HTTP_REFERER", "HTTP_USER_AGENT", "SERVER_PROTOCOL"])
+def test_nothing_is_forged(serve: Any, talk: Any, form: Any, key: str) -> None:
+    """No value that an application or a client may set makes a line, ends a field or moves a cursor."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ[key] = EVIL
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    log = io.StringIO()
+    talk(serve(application, log=log, log_format=form), GET)
+    line = log.getvalue()
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", line)
+    if form == "json":
+        fields = json.loads(line)
+        assert set(fields) == {
+            "time", "address", "user", "request", "status", "bytes", "seconds", "referer", "agent",
+        }  # fmt: skip
+    elif isinstance(form, str):
+        assert line.count('"') == (2 if form == "common" else 6)
+        head = line.partition("[")[0]
+        assert head.count(" ") == 3
+
+
+class Evil:
+    """What an application might leave in an environ."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError("evil")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize("form", ["common", "combined", "json"])
+@pytest.mark.parametrize("value", [None, 5, b"\n", Evil(), ["a\n"], {}])
+def test_other_types_in_the_environ(serve: Any, connect: Any, form: str, value: Any) -> None:
+    """Whatever an application leaves in its environ costs fields of its log, and neither connection nor line."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        for key in list(environ):
+            environ[key] = value
+        environ["REMOTE_USER"] = value
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    log = io.StringIO()
+    client = connect(serve(application, log=log, log_format=form))
+    for _ in range(2):
+        client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.response().body == b"ok"
+    assert log.getvalue().count("GET /a HTTP/1.1") == log.getvalue().count("\n") == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("form", ["common", "combined", "json"])
+def test_cleared_environ(serve: Any, connect: Any, errors: io.StringIO, form: str, fails: bool) -> None:
+    """An application that clears its environ is served, logged, and its failure is."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ.clear()
+        if fails:
+            raise ZeroDivisionError
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    log = io.StringIO()
+    client = connect(serve(application, log=log, log_format=form))
+    client.send(GET)
+    assert client.response().status == (500 if fails else 200)
+    assert client.rest() == b""
+    assert "GET /a?b HTTP/1.1" in log.getvalue()
+    assert ("ZeroDivisionError" in errors.getvalue()) == fails
+
+
+@pytest.mark.parametrize("result", [ZeroDivisionError, None, 5, b"line"])
+def test_format_that_fails(serve: Any, connect: Any, capsys: pytest.CaptureFixture[str], result: Any) -> None:
+    """A format function that raises, or makes no text, costs its line, and is complained of once."""
+
+    def form(entry: Entry) -> Any:
+        if isinstance(result, type):
+            raise result("bad format")
+        return result
+
+    server = serve(log=io.StringIO(), log_format=form)
+    client = connect(server)
+    for _ in range(3):
+        client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.response().status == 200
+    assert server.access_log.stream.dropped == 3
+    assert capsys.readouterr().err.count("cannot write to the log") == 1
+
+
+def test_error_log_is_not_forged(serve: Any, talk: Any, errors: io.StringIO) -> None:
+    """What an error or a request line says begins no line of the error log, and moves no cursor."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["REQUEST_METHOD"] = EVIL
+        raise ValueError(EVIL)
+
+    talk(serve(application), GET)
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]", errors.getvalue())
+    assert not re.search("^10", errors.getvalue(), re.MULTILINE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
+import re
 import signal
 import socket
 import subprocess
@@ -33,6 +35,13 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/told":
         start_response("200 OK", [("X-Told", "answer")])
         return [b"told"]
+    if environ["PATH_INFO"] in ("/evil", "/clear"):
+        if environ["PATH_INFO"] == "/clear":
+            environ.clear()
+        environ["REMOTE_ADDR"] = environ["site"] = 'x\\n10.0.0.1 "GET\\x1b[2J\\x9b'
+        environ["HTTP_X"] = 5
+        start_response("200 OK", [("X-Told", "a\\x9bb")])
+        return [b"evil"]
     start_response("200 OK", [])
     if environ["PATH_INFO"] == "/other":
         return [str(environ.get("HTTP_X_OTHER")).encode()]
@@ -257,3 +266,22 @@ def test_names_settings_without_effect(start: Any) -> None:
     server = start("--strip-header-spaces")
     server.says("strip_header_spaces=True does nothing")
     assert "permit_obsolete_folding" not in server.said
+
+
+def test_nothing_is_forged(start: Any, tmp_path: Path) -> None:
+    """What a client or an application says makes no line of gunicorn's access log, and costs no connection."""
+    log = tmp_path / "log"
+    form = "%(h)s|%(u)s|%({site}e)s|%({x}i)s|%({x-told}o)s|%(r)s|"
+    server = start("--access-logfile", str(log), "--access-logformat", form)
+    user = base64.b64encode(b"me\n10.0.0.1\x1b[2J:word").decode()
+    with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
+        for path in ("/evil", "/clear", "/evil"):
+            connection.request("GET", path, headers={"Authorization": f"Basic {user}"})
+            assert connection.getresponse().read() == b"evil"
+    server.close()
+    lines = log.read_bytes().split(b"\n")[:-1]
+    assert len(lines) == 3
+    assert not any(line.startswith(b"10") for line in lines)
+    assert not re.search(b"[\x00-\x09\x0b-\x1f\x7f]|\xc2[\x80-\x9f]", b"\n".join(lines))
+    assert lines[0].split(b"|")[1] == b"me\\x0a10.0.0.1\\x1b[2J"
+    assert all(line.split(b"|")[2].startswith(b"x\\x0a10.0.0.1") for line in lines)

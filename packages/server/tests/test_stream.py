@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import socket
 import ssl
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -412,3 +414,47 @@ def test_plain_text_to_a_tls_port(hub: Any, failures: Any, connect: Any, certifi
         except ConnectionResetError:
             assert client.sock.fileno() >= 0
     assert failures == []
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no UNIX sockets")
+@pytest.mark.parametrize("mode", ["660", "0600", "777", "000"])
+def test_mode_of_a_unix_socket(hub: Any, tmp_path: Path, mode: str) -> None:
+    """The file of a UNIX socket has the mode that the address says, whatever the umask."""
+    old = os.umask(0o027)
+    try:
+        with StreamServer(f"unix:{tmp_path}/socket?mode={mode}", echo):
+            assert stat.S_IMODE(os.stat(tmp_path / "socket").st_mode) == int(mode, 8)
+        with StreamServer(f"unix:{tmp_path}/other", echo):
+            assert stat.S_IMODE(os.stat(tmp_path / "other").st_mode) == 0o750
+    finally:
+        os.umask(old)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_owner_of_a_unix_socket(hub: Any, tmp_path: Path) -> None:
+    """Its owner and group are those that the address says, by name or number."""
+    with StreamServer(f"unix:{tmp_path}/socket?mode=660&user=nobody&group=12345", echo):
+        status = os.stat(tmp_path / "socket")
+    assert (status.st_uid, status.st_gid) == (pwd.getpwnam("nobody").pw_uid, 12345)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["mode=", "mode=9", "mode=66", "mode=rw", "mode=6600", "x=1", "mode", "&", "user=", "user=there is no such user"],
+)
+def test_bad_options_of_a_unix_socket(option: str) -> None:
+    """An option that cannot be understood is refused, with what there is."""
+    with pytest.raises(ValueError, match=r"mode=660|there is no user"):
+        StreamServer(f"unix:/tmp/x?{option}", echo)
+
+
+def test_unix_socket_that_cannot_be_given_away(hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the owner cannot be set the server does not start, and leaves no file."""
+
+    def refuse(*args: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refuse)
+    with pytest.raises(PermissionError):
+        StreamServer(f"unix:{tmp_path}/socket?user=0", echo).start()
+    assert not (tmp_path / "socket").exists()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import ipaddress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from hubbub_server.http.accesslog import as_text, escape_breaks
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.request import BAD_REQUEST
 
-__all__ = ["UNSUPPORTED", "Hooks", "Proxies", "Request", "mount"]
+__all__ = ["UNSUPPORTED", "Hooks", "Proxies", "Request", "for_log", "mount"]
 
 UNSUPPORTED = {
     "proxy_protocol": "off",
@@ -27,13 +29,13 @@ class Request:
     """A request as gunicorn shows it to hooks and to its log."""
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        self.method: str = environ["REQUEST_METHOD"]
-        self.uri: str = environ["RAW_URI"]
+        # An application may have emptied it by the time of the log and of the hook that follows a request.
+        self.method: str = as_text(environ.get("REQUEST_METHOD"))
+        self.uri: str = as_text(environ.get("RAW_URI"))
         self.path, _, self.query = self.uri.partition("?")
-        self.scheme: str = environ.get("wsgi.url_scheme", "http")
-        self.version = tuple(
-            int(digit) for digit in environ["SERVER_PROTOCOL"].removeprefix("HTTP/").split(".") if digit.isdecimal()
-        )
+        self.scheme: str = as_text(environ.get("wsgi.url_scheme"), "http")
+        protocol = as_text(environ.get("SERVER_PROTOCOL"), "HTTP/1.1")
+        self.version = tuple(int(digit) for digit in protocol.removeprefix("HTTP/").split(".") if digit in "01")
         self.remote_addr = (environ.get("REMOTE_ADDR", ""), environ.get("REMOTE_PORT", ""))
         self._environ = environ
 
@@ -42,10 +44,12 @@ class Request:
         """The fields, their names in capitals."""
         fields = []
         for key, value in self._environ.items():
+            if not isinstance(key, str):
+                continue
             if key.startswith("HTTP_"):
-                fields.append((key.removeprefix("HTTP_").replace("_", "-"), value))
+                fields.append((key.removeprefix("HTTP_").replace("_", "-"), as_text(value)))
             elif key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-                fields.append((key.replace("_", "-"), value))
+                fields.append((key.replace("_", "-"), as_text(value)))
         return fields
 
 
@@ -71,6 +75,27 @@ class Hooks:
         except Exception:
             # The response is under way; as in gunicorn's workers.
             self._worker.log.exception("Exception in post_request hook")
+
+
+def for_log(environ: dict[str, Any]) -> dict[str, Any]:
+    """A copy of an environ none of whose values breaks a line of gunicorn's log, which itself escapes only quotes.
+
+    The user's name is taken by gunicorn out of the Authorization field, so that is looked into.
+    """
+    safe = {
+        key: escape_breaks(value) if type(value) is str else value if key.startswith("wsgi.") else as_text(value)
+        for key, value in environ.items()
+        if type(key) is str
+    }
+    scheme, _, coded = safe.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            plain = base64.b64decode(coded.strip().encode("latin-1"))
+            user = plain.split(b":", 1)[0].decode("utf-8")
+        except ValueError:
+            user = ""
+        safe["HTTP_AUTHORIZATION"] = f"{scheme} {base64.b64encode(escape_breaks(user).encode() + b':').decode()}"
+    return safe
 
 
 class Proxies:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -20,13 +22,15 @@ AnySocket = TypeVar("AnySocket", bound=socket.socket)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _HOST_PORT = re.compile(r"(?:\[(?P<v6>[^\[\]]*)\]|(?P<host>[^:]*)):(?P<port>[0-9]{1,5})", re.ASCII)
 _UNIX = "unix:"
+_MODE = re.compile(r"0?o?[0-7]{3}", re.ASCII)
 
 
 def parse_address(address: Any) -> tuple[int, Address]:
     """The family and the address of ``address``.
 
     Known forms: ``(host, port)``, ``port`` (an int or digits: all addresses, IPv6 with IPv4), ``"host:port"``,
-    ``":port"`` and ``"*:port"`` (all IPv4 addresses), ``"[v6]:port"``, ``"unix:path"``.
+    ``":port"`` and ``"*:port"`` (all IPv4 addresses), ``"[v6]:port"``, ``"unix:path"``, and
+    ``"unix:path?mode=660&user=NAME&group=NAME"`` with permissions and owners for the socket's file.
 
     :raises ValueError: none of these.
     :raises TypeError: neither text, number nor tuple.
@@ -52,10 +56,7 @@ def _of_tuple(address: tuple[Any, ...]) -> tuple[int, Address]:
 
 def _of_text(address: str) -> tuple[int, Address]:
     if address.startswith(_UNIX):
-        path = address.removeprefix(_UNIX)
-        if not path:
-            raise ValueError("'unix:' is followed by a path")
-        return socket.AF_UNIX, path
+        return socket.AF_UNIX, _unix_path(address)
     if _PORT.fullmatch(address):
         return _of_tuple(("", int(address)))
     match = _HOST_PORT.fullmatch(address)
@@ -66,6 +67,76 @@ def _of_text(address: str) -> tuple[int, Address]:
         return socket.AF_INET6, (match["v6"], port)
     host = match["host"]
     return socket.AF_INET, ("" if host == "*" else host, port)
+
+
+class UnixPath(str):
+    """The path of a UNIX socket, and what becomes of the file there."""
+
+    __slots__ = ("group", "mode", "user")
+
+    mode: int | None
+    """Its permission bits; None for what the umask leaves."""
+    user: int
+    """The number of its owner; -1 for whoever makes it."""
+    group: int
+
+    def prepare(self, sock: socket.socket) -> None:
+        """Before the bind: the file is never more open than it is to be (Linux takes its mode from the socket)."""
+        if self.mode is not None and sys.platform == "linux":
+            os.fchmod(sock.fileno(), self.mode)
+
+    def complete(self) -> None:
+        """After the bind.
+
+        :raises OSError: it cannot be given to that owner. Then there is no file.
+        """
+        try:
+            if self.user != -1 or self.group != -1:
+                os.chown(self, self.user, self.group)
+            if self.mode is not None:
+                os.chmod(self, self.mode)
+        except OSError:
+            os.unlink(self)
+            raise
+
+
+def _unix_path(address: str) -> UnixPath:
+    """The path in ``unix:path?mode=660&user=www&group=www``.
+
+    :raises ValueError: no path, or an option that there is not.
+    """
+    text, _, options = address.removeprefix(_UNIX).partition("?")
+    if not text:
+        raise ValueError("'unix:' is followed by a path")
+    path = UnixPath(text)
+    path.mode, path.user, path.group = None, -1, -1
+    for option in options.split("&") if options else ():
+        name, _, value = option.partition("=")
+        if name == "mode" and _MODE.fullmatch(value):
+            path.mode = int(value, 8)
+        elif name in ("user", "group") and value:
+            setattr(path, name, _number(name, value, address))
+        else:
+            raise ValueError(
+                f"cannot read {option!r} in {address!r}; after the path of a UNIX socket there may be ?mode=660,"
+                " user=NAME and group=NAME, joined by &"
+            )
+    return path
+
+
+def _number(kind: str, value: str, address: str) -> int:
+    """The number of a user or group.
+
+    :raises ValueError: there is none of that name.
+    """
+    if value.isdecimal():
+        return int(value)
+    try:
+        if kind == "user":
+            return int(importlib.import_module("pwd").getpwnam(value).pw_uid)  # by name: Windows has no such module
+        return int(importlib.import_module("grp").getgrnam(value).gr_gid)
+    except KeyError:
+        raise ValueError(f"there is no {kind} {value!r}, which {address!r} names") from None
 
 
 def _port(port: Any, address: Any) -> int:
@@ -119,6 +190,8 @@ def _bound(sock: AnySocket, address: Address, backlog: int | None, reuse_addr: b
     try:
         _configure(sock, address, reuse_addr, reuse_port)
         sock.bind(address)
+        if isinstance(address, UnixPath):
+            address.complete()
         if sock.type == socket.SOCK_STREAM and backlog is not None:
             sock.listen(backlog)
     except OSError as error:
@@ -135,6 +208,8 @@ def _configure(sock: socket.socket, target: Address, reuse_addr: bool, reuse_por
     family = sock.family
     if family == getattr(socket, "AF_UNIX", None):
         _remove_stale(target)
+        if isinstance(target, UnixPath):
+            target.prepare(sock)
         return
     if reuse_addr and os.name != "nt":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

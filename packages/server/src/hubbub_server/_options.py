@@ -45,7 +45,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--bind",
         action="append",
         metavar="ADDRESS",
-        help="host:port, :port, [v6]:port, port or unix:path; may be given several times (default: 127.0.0.1:8000)",
+        help="host:port, :port, [v6]:port, port, unix:path or unix:path?mode=660&user=NAME&group=NAME; may be given"
+        " several times (default: 127.0.0.1:8000)",
     )
     parser.add_argument("--backlog", type=_natural, default=1024, help="connections the kernel queues (default: 1024)")
     parser.add_argument("--certfile", help="serve TLS with this certificate (PEM, with its chain)")

@@ -21,9 +21,9 @@ import hubbub
 from hubbub.event import Event
 from hubbub.pool import Pool
 
-from hubbub_server._gunicorn import UNSUPPORTED, Hooks, Proxies, Request, mount
+from hubbub_server._gunicorn import UNSUPPORTED, Hooks, Proxies, Request, for_log, mount
 from hubbub_server._tls import cooperative
-from hubbub_server.http.accesslog import Entry, escape
+from hubbub_server.http.accesslog import Entry, escape, escape_breaks
 from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
@@ -197,15 +197,21 @@ class _AccessLog:
     def write(self, entry: Entry) -> None:
         environ = entry.environ or _environ_of_refused(entry)
         head = entry.response
-        response = SimpleNamespace(
-            status=head.status if head is not None and entry.status else str(entry.status),
-            sent=entry.sent,
-            headers=head.fields if head is not None else [],
-        )
-        request = Request(environ)
-        self._log.access(response, request, environ, timedelta(seconds=entry.seconds))
-        if entry.environ and self._hooks.after is not None:
-            self._hooks.after(request, environ, response)
+        status = head.status if head is not None and entry.status else str(entry.status)
+        fields = head.fields if head is not None else []
+        try:
+            safe = for_log({**_environ_of_refused(entry), **environ})
+            said = SimpleNamespace(
+                status=escape_breaks(status),
+                sent=entry.sent,
+                headers=[(name, escape_breaks(value)) for name, value in fields],
+            )
+            self._log.access(said, Request(safe), safe, timedelta(seconds=entry.seconds))
+        except Exception:  # a format of the user's, or whatever the environ has become: it costs the line
+            self._log.exception("Error in the access log")
+        if head is not None and self._hooks.after is not None:
+            response = SimpleNamespace(status=status, sent=entry.sent, headers=fields)
+            self._hooks.after(Request(environ), environ, response)
 
 
 def _environ_of_refused(entry: Entry) -> dict[str, Any]:

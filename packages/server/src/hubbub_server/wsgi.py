@@ -82,6 +82,8 @@ class WSGIServer(StreamServer):
         self.stopping = False
         self.max_memory = max_memory
         self._descriptor_mark = math.inf
+        self._enough = math.inf
+        """With so many connections descriptors get scarce, as far as is known."""
         self._next_look = 0.0
         self.ticks = 0.0
         """The server's clock: turns since it was started."""
@@ -180,6 +182,7 @@ class WSGIServer(StreamServer):
         for log in (getattr(self.access_log, "stream", None), self.error_log):
             if log is not None and log.outlet is not None and log.outlet.waiting:
                 log.outlet.pump()
+        self._enough = math.inf  # others may have given descriptors back
         if self.max_memory is not None and now >= self._next_look:
             self._next_look = now + 1.0 / self.tick_seconds
             self._look_at_memory(self.max_memory)
@@ -209,7 +212,12 @@ class WSGIServer(StreamServer):
     def do_read(self) -> tuple[Any, ...] | None:
         """Accept one connection. What the application needs descriptors for shall find some left."""
         accepted = self.socket.accept()
-        if accepted[0].fileno() >= self._descriptor_mark:
+        descriptor = accepted[0].fileno()
+        if descriptor >= self._descriptor_mark:
+            # It was the lowest that is free, so all below are taken. The next get those that are given back, and do not
+            # tell; so for a while the number of connections does.
+            self._enough = len(self._handlers) - (descriptor - self._descriptor_mark)
+        if len(self._handlers) >= self._enough:
             hubbub.spawn(self.make_room)
         return accepted
 

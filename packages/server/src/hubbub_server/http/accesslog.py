@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from hubbub_server._outlet import Outlet, complain, of_stream
 from hubbub_server.http.response import ResponseHead
 
-__all__ = ["FORMATS", "AccessLog", "Entry", "LogStream", "as_text", "escape"]
+__all__ = ["FORMATS", "AccessLog", "Entry", "LogStream", "as_text", "escape", "escape_breaks"]
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
-_BREAKING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+_BREAKING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Entry(NamedTuple):
@@ -79,7 +79,7 @@ def as_text(value: Any, otherwise: str = "-") -> str:
 
 def _word(value: Any) -> str:
     """A value that must not look like several."""
-    return escape(as_text(value) or "-").replace(" ", "\\x20")
+    return escape(as_text(value) or "-").replace(" ", "\\x20").replace("[", "\\x5b")
 
 
 def _common(entry: Entry) -> str:
@@ -117,9 +117,9 @@ def _as_json(entry: Entry) -> str:
     return json.dumps(fields).replace("\x7f", "\\u007f")  # of the control characters JSON lets this one stand
 
 
-def _one_line(line: str) -> str:
-    """What a function of the user's has made, without what a terminal or a reader of lines takes for more than text."""
-    return _BREAKING.sub(_hex, line)
+def escape_breaks(text: str) -> str:
+    """``text`` without what a terminal or a reader of lines takes for more than text."""
+    return _BREAKING.sub(_hex, text)
 
 
 FORMATS: dict[str, Callable[[Entry], str]] = {"common": _common, "combined": _combined, "json": _as_json}
@@ -263,6 +263,6 @@ class AccessLog:
         """Write one line. A format that fails costs the line."""
         try:
             line = self._format(entry)
-            self.stream.write((line if self._checked else _one_line(line)) + "\n")
+            self.stream.write((line if self._checked else escape_breaks(line)) + "\n")
         except Exception as error:  # a function of the user's; the response is on its way whatever that says
             self.stream.drop(error)
