@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubbub.event import Event
 
-__all__ = ["AbstractLinkable", "Counted"]
+__all__ = ["AbstractLinkable"]
 
-AbstractLinkable = Event.__mro__[-2]
-"""What events, results and semaphores have in common."""
+if TYPE_CHECKING:
+    _Linkable = object
+else:
+    _Linkable = Event.__mro__[-2]
 
 
-class Counted:
-    """What gevent's events and semaphores tell of those who wait."""
+class AbstractLinkable(_Linkable):
+    """What events, results and semaphores have in common, and tell of those who wait."""
 
     hub: Any = None
     _waiters: Any

@@ -30,6 +30,12 @@ class GeventLoop(BaseLoop):
     origflags_int = 0
     sig_pending = 0
     approx_timer_resolution = 1e-05
+    default: Any = False
+    error_handler: Any = None
+
+    def handle_error(self, context: Any, type: Any, value: Any, tb: Any) -> None:
+        """A callback failed: tell the hub."""
+        super().handle_error(context, type, value, tb)
 
     @property
     def backend_int(self) -> int:

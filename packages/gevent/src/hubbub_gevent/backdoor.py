@@ -14,7 +14,6 @@ from hubbub_gevent.server import StreamServer
 
 __all__ = [
     "BackdoorServer",
-    "main",
 ]
 
 

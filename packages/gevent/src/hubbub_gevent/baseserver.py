@@ -13,7 +13,9 @@ from hubbub_gevent._socket3 import ours, socket
 from hubbub_gevent.greenlet import Greenlet
 from hubbub_gevent.pool import Pool
 
-__all__ = ["BaseServer", "Habits"]
+__all__ = [
+    "BaseServer",
+]
 
 
 if TYPE_CHECKING:

@@ -8,9 +8,12 @@ from hubbub import event as _event
 from hubbub.lock import Semaphore as _Mutex
 from hubbub.timeout import Timeout
 
-from hubbub_gevent._abstract_linkable import AbstractLinkable, Counted
+from hubbub_gevent._abstract_linkable import AbstractLinkable
 
-__all__ = ["AbstractLinkable", "AsyncResult", "Event"]
+__all__ = [
+    "AsyncResult",
+    "Event",
+]
 
 
 class _EventCondition(_Mutex):
@@ -48,7 +51,7 @@ class _EventCondition(_Mutex):
         self.__init__(self._event)  # type: ignore[misc]  # as new
 
 
-class Event(Counted, _event.Event):
+class Event(AbstractLinkable, _event.Event):
     """:class:`hubbub.event.Event`, which also stands for :class:`threading.Event` after patching."""
 
     _condition: _EventCondition | None = None
@@ -76,7 +79,7 @@ class Event(Counted, _event.Event):
         return self._condition
 
 
-class AsyncResult(Counted, _event.AsyncResult[Any]):
+class AsyncResult(AbstractLinkable, _event.AsyncResult[Any]):
     """:class:`hubbub.event.AsyncResult`."""
 
     value: Any = None

@@ -12,7 +12,6 @@ __all__ = [
     "EventLoopBlocked",
     "GeventDidPatchAllEvent",
     "GeventDidPatchBuiltinModulesEvent",
-    "GeventDidPatchEvent",
     "GeventDidPatchModuleEvent",
     "GeventPatchEvent",
     "GeventWillPatchAllEvent",
@@ -34,7 +33,6 @@ __all__ = [
     "MemoryUsageThresholdExceeded",
     "MemoryUsageUnderThreshold",
     "PeriodicMonitorThreadStartedEvent",
-    "notify_and_call_entry_points",
     "subscribers",
 ]
 

@@ -10,7 +10,6 @@ from hubbub_gevent._config import config
 
 __all__ = [
     "FileObject",
-    "FileObjectBase",
     "FileObjectBlock",
     "FileObjectPosix",
     "FileObjectThread",

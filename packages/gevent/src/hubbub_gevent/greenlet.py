@@ -10,26 +10,22 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from types import CodeType, FrameType
 from typing import Any
 
-from greenlet import GreenletExit, getcurrent
+from greenlet import GreenletExit as GreenletExit
+from greenlet import getcurrent as getcurrent
 from hubbub import greenlet as _greenlet
 from hubbub.greenlet import killall
 
 from hubbub_gevent import hub as _hub
 from hubbub_gevent._config import config
-from hubbub_gevent._waiting import iwait, joinall, wait
-from hubbub_gevent.timeout import Timeout
+from hubbub_gevent._waiting import iwait as iwait
+from hubbub_gevent._waiting import joinall
+from hubbub_gevent._waiting import wait as wait
+from hubbub_gevent.timeout import Timeout as Timeout
 
 __all__ = [
     "Greenlet",
-    "GreenletExit",
-    "Timeout",
-    "getcurrent",
-    "iwait",
     "joinall",
     "killall",
-    "track_raw",
-    "tree_locals",
-    "wait",
 ]
 
 

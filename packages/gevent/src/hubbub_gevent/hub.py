@@ -10,14 +10,12 @@ from typing import Any
 from greenlet import GreenletExit, getcurrent, greenlet
 from hubbub import hub as _hub
 from hubbub import lowlevel
-from hubbub.exceptions import (
-    BlockingSwitchOutError,
-    ConcurrentObjectUseError,
-    HubDestroyed,
-    InvalidSwitchError,
-    InvalidThreadUseError,
-    LoopExit,
-)
+from hubbub.exceptions import BlockingSwitchOutError as BlockingSwitchOutError
+from hubbub.exceptions import ConcurrentObjectUseError as ConcurrentObjectUseError
+from hubbub.exceptions import HubDestroyed as HubDestroyed
+from hubbub.exceptions import InvalidSwitchError as InvalidSwitchError
+from hubbub.exceptions import InvalidThreadUseError as InvalidThreadUseError
+from hubbub.exceptions import LoopExit as LoopExit
 from hubbub.greenlet import Greenlet as _Greenlet
 from hubbub.hub import reinit as _reinit
 from hubbub.hub import spawn_raw as _spawn_raw
@@ -29,41 +27,20 @@ from hubbub_monkey.threads import natives_run
 from hubbub_gevent._config import config
 from hubbub_gevent._ident import IdentRegistry
 from hubbub_gevent._loop import loop_class
-from hubbub_gevent._waiting import iwait, wait
+from hubbub_gevent._waiting import iwait as iwait
+from hubbub_gevent._waiting import wait as wait
 
 __all__ = [
-    "GEVENT_CONFIG",
-    "MAIN_THREAD_IDENT",
-    "BlockingSwitchOutError",
-    "ConcurrentObjectUseError",
     "GreenletExit",
     "Hub",
-    "HubDestroyed",
-    "InvalidSwitchError",
-    "InvalidThreadUseError",
-    "LoopExit",
-    "WaitOperationsGreenlet",
     "Waiter",
     "get_hub",
-    "get_hub_class",
-    "get_hub_if_exists",
-    "get_hub_noargs",
-    "get_loop",
-    "get_thread_ident",
     "getcurrent",
-    "idle",
-    "iwait",
     "kill",
-    "linkproxy",
-    "loop",
     "reinit",
-    "set_default_hub_class",
-    "set_hub",
-    "set_loop",
     "signal",
     "sleep",
     "spawn_raw",
-    "wait",
 ]
 
 _NONE: Any = object()

@@ -8,7 +8,9 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from hubbub import local as _local
 
-__all__ = ["all_local_dicts_for_greenlet", "local"]
+__all__ = [
+    "local",
+]
 
 _owners: weakref.WeakKeyDictionary[greenlet, dict[int, weakref.ref[Any]]] = weakref.WeakKeyDictionary()
 

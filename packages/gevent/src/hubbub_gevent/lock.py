@@ -7,13 +7,13 @@ from typing import Any
 from hubbub import lock as _lock
 from hubbub.lock import DummySemaphore
 
-from hubbub_gevent._abstract_linkable import Counted
+from hubbub_gevent._abstract_linkable import AbstractLinkable
 from hubbub_gevent.hub import get_hub_if_exists
 
 __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
 
 
-class Semaphore(Counted, _lock.Semaphore):
+class Semaphore(AbstractLinkable, _lock.Semaphore):
     """:class:`hubbub.lock.Semaphore` that tells the hub of the last thread to use it.
 
     :param hub: tells nothing to hubbub, whose semaphores serve all threads.
@@ -30,7 +30,7 @@ class Semaphore(Counted, _lock.Semaphore):
         return super().acquire(blocking, timeout)
 
 
-class BoundedSemaphore(Counted, _lock.BoundedSemaphore):
+class BoundedSemaphore(AbstractLinkable, _lock.BoundedSemaphore):
     """:class:`hubbub.lock.BoundedSemaphore`, as above; free of its hub when nobody holds it."""
 
     def __init__(self, value: int = 1, hub: Any = None) -> None:

@@ -11,7 +11,11 @@ from hubbub.pool import PoolFull
 from hubbub_gevent._imap import IMap, IMapUnordered
 from hubbub_gevent.greenlet import Greenlet
 
-__all__ = ["Greenlet", "Group", "GroupMappingMixin", "IMap", "IMapUnordered", "Pool", "PoolFull"]
+__all__ = [
+    "Group",
+    "Pool",
+    "PoolFull",
+]
 
 
 if TYPE_CHECKING:

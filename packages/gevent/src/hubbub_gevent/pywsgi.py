@@ -28,16 +28,11 @@ from hubbub_gevent.timeout import Timeout
 
 __all__ = [
     "Environ",
-    "Input",
     "LoggingLogAdapter",
-    "OldMessage",
     "SecureEnviron",
     "WSGIHandler",
     "WSGISecureEnviron",
     "WSGIServer",
-    "format_date_time",
-    "headers_factory",
-    "main",
 ]
 
 _native_shutdown = CSocket.shutdown

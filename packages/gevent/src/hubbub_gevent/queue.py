@@ -24,7 +24,6 @@ __all__ = [
     "Queue",
     "ShutDown",
     "SimpleQueue",
-    "UnboundQueue",
 ]
 
 __implements__ = ["Queue", "PriorityQueue", "LifoQueue", "SimpleQueue"]

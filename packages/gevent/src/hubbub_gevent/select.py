@@ -10,8 +10,9 @@ from hubbub_monkey import get_original
 from hubbub_net import select as _cooperative
 
 _original_select = get_original("select", "select")
-__all__ = list(_cooperative.__all__)
+__all__ = ["error", "poll", "select"]
 __implements__ = ["select", "poll"]
+error = OSError
 _ALL = _cooperative.POLLIN | _cooperative.POLLPRI | _cooperative.POLLOUT
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from hubbub.hub import get_hub
 from hubbub_net import selectors as _cooperative
 
-__all__ = [*_cooperative.__all__, "GeventSelector"]
+__all__ = ["DefaultSelector", "GeventSelector"]
 
 __implements__ = ["DefaultSelector"]
 

@@ -13,10 +13,14 @@ from hubbub_server.datagram import DatagramServer as _DatagramServer
 from hubbub_server.stream import StreamServer as _StreamServer
 
 from hubbub_gevent._socket3 import socket
-from hubbub_gevent.baseserver import BaseServer, Habits
+from hubbub_gevent.baseserver import BaseServer as BaseServer
+from hubbub_gevent.baseserver import Habits
 from hubbub_gevent.ssl import SSLContext
 
-__all__ = ["BaseServer", "DatagramServer", "StreamServer"]
+__all__ = [
+    "DatagramServer",
+    "StreamServer",
+]
 
 _native_bind = CSocket.bind
 """Resolves a name by itself and at once: a listener's is the machine's own."""

@@ -39,9 +39,29 @@ class cancel_wait_ex(OSError):
         super().__init__(9, "File descriptor was closed in another greenlet")
 
 
-def cancel_wait(watcher: Any, error: Any) -> None:
+def cancel_wait(watcher: Any, error: Any = cancel_wait_ex) -> None:
     """Make who waits for ``watcher`` fail."""
     get_hub().cancel_wait(watcher, error)
+
+
+def gethostbyname(hostname: Any) -> Any:
+    """:func:`hubbub_net.socket.gethostbyname`."""
+    return _cooperative.gethostbyname(hostname)
+
+
+def gethostbyname_ex(hostname: Any) -> Any:
+    """:func:`hubbub_net.socket.gethostbyname_ex`."""
+    return _cooperative.gethostbyname_ex(hostname)
+
+
+def gethostbyaddr(ip_address: Any) -> Any:
+    """:func:`hubbub_net.socket.gethostbyaddr`."""
+    return _cooperative.gethostbyaddr(ip_address)
+
+
+def getnameinfo(sockaddr: Any, flags: int) -> Any:
+    """:func:`hubbub_net.socket.getnameinfo`."""
+    return _cooperative.getnameinfo(sockaddr, flags)
 
 
 def _wait_fd(fd: Any, events: int, timeout: Any, timeout_exc: Any) -> None:

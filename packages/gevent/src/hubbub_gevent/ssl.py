@@ -8,23 +8,18 @@ from typing import Any
 
 from hubbub.timeout import Timeout
 from hubbub_net import ssl as _cooperative
-from hubbub_net.ssl import get_server_certificate
 
-from hubbub_gevent._socket3 import create_connection, socket
-
-__all__ = [
-    "SSLContext",
-    "SSLSocket",
-    "create_connection",
-    "create_default_context",
-    "get_server_certificate",
-    "wrap_socket",
-]
+from hubbub_gevent._socket3 import create_connection as create_connection
+from hubbub_gevent._socket3 import socket
 
 _UNSET: Any = object()
 _type: Any = type
+_NO_NAMES = ("base64", "errno", "os", "socket", "sys", "time", "warnings", "namedtuple")
+"""What the standard library's module has imported for itself."""
 _create_unverified: Any = __ssl__._create_unverified_context
 __implements__ = ["SSLContext", "SSLSocket", "get_server_certificate", "wrap_socket"]
+__imports__ = [name for name in dir(__ssl__) if not name.startswith("_") and name not in (*__implements__, *_NO_NAMES)]
+__all__ = [*__implements__, *__imports__]
 
 
 class SSLSocket(_cooperative.SSLSocket, socket):  # type: ignore[misc]  # names of parameters differ

@@ -9,9 +9,9 @@ from typing import Any
 from hubbub import thread as _thread
 from hubbub.thread import RLock, exit, get_ident
 from hubbub_monkey.threads import start as start_new_thread
-from hubbub_monkey.threads import start_joinable as start_joinable_thread
+from hubbub_monkey.threads import start_joinable
 
-from hubbub_gevent._abstract_linkable import Counted
+from hubbub_gevent._abstract_linkable import AbstractLinkable
 from hubbub_gevent.local import local
 
 __all__ = [
@@ -26,9 +26,7 @@ __all__ = [
     "get_ident",
     "get_native_id",
     "interrupt_main",
-    "local",
     "stack_size",
-    "start_joinable_thread",
     "start_new",
     "start_new_thread",
 ]
@@ -37,9 +35,10 @@ __implements__ = ["allocate_lock", "get_ident", "exit", "LockType", "stack_size"
 __target__ = "_thread"
 
 _local = local
+start_joinable_thread = start_joinable
 
 
-class LockType(Counted, _thread.LockType):
+class LockType(AbstractLinkable, _thread.LockType):
     """:class:`hubbub.thread.LockType`."""
 
 

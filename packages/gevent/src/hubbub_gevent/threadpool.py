@@ -16,7 +16,11 @@ from hubbub_gevent.event import AsyncResult
 from hubbub_gevent.hub import get_hub, get_hub_if_exists
 from hubbub_gevent.pool import GroupMappingMixin
 
-__all__ = ["ThreadPool", "ThreadPoolExecutor", "ThreadResult", "get_hub"]
+__all__ = [
+    "ThreadPool",
+    "ThreadPoolExecutor",
+    "ThreadResult",
+]
 
 
 _native_local = get_original("threading", "local")

@@ -19,8 +19,6 @@ from hubbub_gevent.local import all_local_dicts_for_greenlet
 __all__ = [
     "GreenletTree",
     "assert_switches",
-    "clear_stack_frames",
-    "dump_stacks",
     "format_run_info",
     "print_run_info",
     "wrap_errors",
@@ -110,10 +108,11 @@ class GreenletTree:
         "spawning_stacks": True,
         "locals": True,
     }
+    greenlet: Any = None
+    is_current_tree = False
 
     def __init__(self, greenlet: Any) -> None:
         self.greenlet = greenlet
-        self.is_current_tree = False
         self.child_trees: list[GreenletTree] = []
 
     def add_child(self, tree: Any) -> None:
@@ -249,11 +248,13 @@ class assert_switches:
     :raises AssertionError: at the end of the block.
     """
 
+    hub: Any = None
+    tracer: Any = None
+
     def __init__(self, max_blocking_time: float | None = None, hub_only: bool = False) -> None:
         self.hub = get_hub()
         self.max_blocking_time = max_blocking_time
         self.hub_only = hub_only
-        self.tracer: Any = None
 
     def __enter__(self) -> assert_switches:
         self.tracer = _inspect.assert_switches(self.max_blocking_time, self.hub_only)

@@ -1,21 +1,21 @@
 """gevent.monkey on hubbub."""
 
 from hubbub_monkey import PatchWarning as MonkeyPatchWarning
-from hubbub_monkey.patching import originals as saved
+from hubbub_monkey.patching import originals
 
 from hubbub_gevent.monkey._main import main
 from hubbub_gevent.monkey._patching import (
-    is_anything_patched,
+    is_anything_patched as is_anything_patched,
+)
+from hubbub_gevent.monkey._patching import (
     is_module_patched,
     is_object_patched,
     patch_all,
     patch_builtins,
-    patch_contextvars,
     patch_dns,
     patch_os,
     patch_queue,
     patch_select,
-    patch_selectors,
     patch_signal,
     patch_socket,
     patch_ssl,
@@ -24,25 +24,29 @@ from hubbub_gevent.monkey._patching import (
     patch_thread,
     patch_time,
 )
-from hubbub_gevent.monkey.api import get_original, patch_item, patch_module, remove_item
+from hubbub_gevent.monkey._patching import (
+    patch_contextvars as patch_contextvars,
+)
+from hubbub_gevent.monkey._patching import (
+    patch_selectors as patch_selectors,
+)
+from hubbub_gevent.monkey.api import get_original, patch_module
+from hubbub_gevent.monkey.api import patch_item as patch_item
+from hubbub_gevent.monkey.api import remove_item as remove_item
 
 __all__ = [
     "MonkeyPatchWarning",
     "get_original",
-    "is_anything_patched",
     "is_module_patched",
     "is_object_patched",
     "main",
     "patch_all",
     "patch_builtins",
-    "patch_contextvars",
     "patch_dns",
-    "patch_item",
     "patch_module",
     "patch_os",
     "patch_queue",
     "patch_select",
-    "patch_selectors",
     "patch_signal",
     "patch_socket",
     "patch_ssl",
@@ -50,6 +54,7 @@ __all__ = [
     "patch_sys",
     "patch_thread",
     "patch_time",
-    "remove_item",
-    "saved",
 ]
+
+saved = originals
+"""What patching has replaced: ``{module: {name: original}}``."""

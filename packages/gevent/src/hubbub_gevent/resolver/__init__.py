@@ -1,5 +1,5 @@
 """gevent.resolver on hubbub."""
 
-from hubbub_gevent.resolver._base import AbstractResolver
+from hubbub_gevent.resolver._base import AbstractResolver as AbstractResolver
 
-__all__ = ["AbstractResolver"]
+__all__: list[str] = []
