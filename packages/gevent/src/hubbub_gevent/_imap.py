@@ -25,6 +25,8 @@ class IMapUnordered(_pool.IMapUnordered, Greenlet):
 
     _queue_class: Any = _Values
     queue: Any = None
+    finished = False
+    """Whether all results have come."""
 
     def __init__(
         self, func: Callable[..., Any], iterable: Iterable[Any], spawn: Callable[..., Any], maxsize: int | None = None
@@ -32,10 +34,9 @@ class IMapUnordered(_pool.IMapUnordered, Greenlet):
         super().__init__(func, iterable, spawn, maxsize)
         self.queue = self._results = self._queue_class()
 
-    @property
-    def finished(self) -> bool:
-        """Whether all results have come."""
-        return self._ended
+    def _end_if_all_came(self) -> None:
+        super()._end_if_all_came()
+        self.finished = self._ended
 
     def _next_result(self) -> Any:
         return self.queue.get()

@@ -22,6 +22,18 @@ else:
     BaseLoop = object
 
 
+_EFFECTLESS = {"forkcheck", "noenv", "noinotify", "nosigmask", "signalfd"}
+"""Flags of libev's that say nothing about a loop of hubbub's."""
+
+
+def _backend(flags: Any) -> str:
+    """What libev's flags say of the backend: names with commas."""
+    if isinstance(flags, int):
+        return ",".join(name for name, number in _BACKENDS.items() if flags & number)
+    names = flags.split(",") if isinstance(flags, str) else flags
+    return ",".join(name for name in (name.strip().lower() for name in names) if name not in _EFFECTLESS)
+
+
 class GeventLoop(BaseLoop):
     """What gevent's loops have beyond hubbub's. A mix-in."""
 
@@ -32,6 +44,18 @@ class GeventLoop(BaseLoop):
     approx_timer_resolution = 1e-05
     default: Any = False
     error_handler: Any = None
+
+    def __init__(self, flags: Any = None, default: bool | None = None, ptr: int = 0) -> None:
+        """Open a loop.
+
+        :param flags: what libev asks the kernel with: names, or the sum of libev's numbers. For other loops without
+            effect.
+        :param default: whether it is the default loop, which None says too.
+        :param ptr: without effect: a structure of libev's, of which there is none.
+        :raises ValueError: libev does not know a name, or was built without it.
+        """
+        options = {"backend": _backend(flags)} if self.name == "libev" and flags else {}
+        super().__init__(default=default is None or bool(default), **options)
 
     def handle_error(self, context: Any, type: Any, value: Any, tb: Any) -> None:
         """A callback failed: tell the hub."""

@@ -34,10 +34,16 @@ class Habits(_Server):
     _due = 0
     """How many handlers were spawned and have not begun."""
 
+    _loop: Any = None
+
     @property
     def loop(self) -> Any:
-        """The loop of this thread."""
-        return get_hub().loop
+        """The loop of this thread, unless another was assigned."""
+        return self._loop or get_hub().loop
+
+    @loop.setter
+    def loop(self, loop: Any) -> None:
+        self._loop = loop
 
     def __init__(self, listener: Any, handle: Any = None, *args: Any, **options: Any) -> None:
         super().__init__(listener, handle, *args, **options)

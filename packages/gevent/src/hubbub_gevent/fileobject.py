@@ -30,13 +30,19 @@ class FileObjectBase(_FileObject):
         self._opened = fobj
         super().__init__(fobj, mode, self.default_bufsize if buffering is None else buffering, *args, **kwargs)
 
+    _fileio: Any = None
+
     @property
     def fileio(self) -> Any:
-        """The file below the buffers."""
-        file = self.io
+        """The file below the buffers, unless another was assigned."""
+        file = self._fileio or self.io
         for layer in ("buffer", "raw"):
             file = getattr(file, layer, file)
         return file
+
+    @fileio.setter
+    def fileio(self, file: Any) -> None:
+        self._fileio = file
 
     @property
     def closed(self) -> bool:

@@ -77,8 +77,7 @@ class Hub(_hub.Hub):
         if isinstance(loop, BaseLoop):
             return loop
         cls = loop_class(lowlevel.loop_class(loop)) if loop is not None else self.loop_class
-        options = {"backend": self.backend} if self.backend and cls.name == "libev" else {}
-        return cls(default=_get_ident() == _main_thread_ident(), **options)
+        return cls(self.backend, _get_ident() == _main_thread_ident())
 
     def __repr__(self) -> str:
         loop = self.__dict__.get("loop")

@@ -1,1 +1,3 @@
 """gevent.libev on hubbub."""
+
+__all__: list[str] = []

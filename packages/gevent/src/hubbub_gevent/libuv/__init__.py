@@ -1,1 +1,3 @@
 """gevent.libuv on hubbub."""
+
+__all__: list[str] = []
