@@ -490,6 +490,20 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def stubtest(session: nox.Session) -> None:
+    """Compare the facade with the published types of gevent."""
+    environment, unbuilt = development(session)
+    environment.requirements(REQUIREMENTS / "types.txt", REQUIREMENTS / "stubtest.txt")
+    # What the facade has beyond the types is no matter; what it has not, or otherwise, is.
+    options = ["--ignore-missing-stub", "--ignore-positional-only", "--ignore-disjoint-bases"]
+    allowed = PACKAGES["gevent"].folder / "stubtest.txt"
+    environment.run(
+        *("-m", "mypy.stubtest", "gevent", "--concise", *options, "--allowlist", allowed), env={"HUBBUB_GEVENT": "1"}
+    )
+    warn(session, unbuilt)
+
+
+@nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings being errors, and run its examples."""
     environment, unbuilt = development(session)
