@@ -51,6 +51,10 @@ KNOWN = {
     "gevent.threading:get_ident": "of the current greenlet only",
 }
 
+REPLACED_KNOWN = {
+    "_threading_local.local _local__impl": "how it keeps its values",
+}
+
 
 @pytest.fixture(scope="module")
 def differences() -> list[str]:
@@ -74,3 +78,48 @@ def test_surface(differences: list[str]) -> None:
 def test_exceptions_are_needed(differences: list[str]) -> None:
     """Each exception from this still stands for a difference."""
     assert sorted(set(KNOWN) - {line.split(" ")[0] for line in differences}) == []
+
+
+REPLACED = """
+import importlib, inspect, sys
+import gevent.monkey; gevent.monkey.patch_all()
+sys.path.insert(0, sys.argv[1])
+import surface
+from gevent.monkey import saved
+MAKERS = {"_thread": {"LockType": "allocate_lock", "lock": "allocate_lock"}}
+def instance(module, name):
+    maker = saved[module].get(MAKERS.get(module, {}).get(name, name))
+    try: return maker(), getattr(importlib.import_module(module), name)()
+    except TypeError: return None, None
+def lost(old, new):
+    return [name for name in dir(old) if not hasattr(new, name) and name not in ("__dict__", "__module__", "__weakref__")]
+def refused(old, new):
+    for name in dir(old):
+        if not name.startswith("_") and callable(getattr(old, name)):
+            yield from (f"{name}: {what}" for what in surface.refused(
+                surface.parameters(getattr(old, name)), surface.parameters(getattr(new, name))))
+classes = 0
+for module, names in sorted(saved.items()):
+    for name, old in sorted(names.items()):
+        new = getattr(importlib.import_module(module), name, None)
+        if not isinstance(old, type) or not isinstance(new, type): continue
+        classes += 1
+        for what in (*lost(old, new), *lost(*instance(module, name)), *refused(old, new)):
+            print(f"{module}.{name}", what)
+print(classes > 15)
+"""
+
+
+def test_replaced_classes() -> None:
+    """What a replaced class or its objects have, the replacement has, and its methods can be called in all their ways."""
+    done = subprocess.run(
+        [sys.executable, "-c", REPLACED, HERE],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env={**os.environ, "HUBBUB_GEVENT": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    *lines, enough = done.stdout.splitlines()
+    assert enough == "True"
+    assert [line for line in lines if line not in REPLACED_KNOWN] == []

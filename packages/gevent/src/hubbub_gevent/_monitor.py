@@ -177,7 +177,7 @@ class PeriodicMonitoringThread:
         if not limit:
             return -1
         if self._process is None:
-            import psutil  # type: ignore[import-untyped]  # optional
+            import psutil  # type: ignore[import-untyped,unused-ignore]  # optional; it may have types
 
             self._process = psutil.Process()
         info = self._process.memory_full_info()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading as _std_threading
 from typing import Any
 
-from hubbub.thread import LockType, RLock, get_ident
+from hubbub.thread import get_ident
+from hubbub_monkey.threads import RLock
 
 from hubbub_gevent.local import local
-from hubbub_gevent.thread import start_new_thread
+from hubbub_gevent.thread import LockType, start_new_thread
 
 __all__ = ["Lock", "RLock", "allocate_lock", "get_ident", "local", "start_new_thread"]
 
@@ -24,8 +25,10 @@ __implements__ = [
     "get_ident",
     "_CRLock",
 ]
-_CRLock = None
 
+# What threading.RLock() makes. gevent has None here, so that it makes CPython's own, written in Python; a signal handler
+# that strikes between two steps of that and takes it too waits for itself.
+_CRLock = RLock
 Lock = LockType
 allocate_lock = LockType
 _allocate_lock = LockType

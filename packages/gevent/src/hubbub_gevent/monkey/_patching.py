@@ -119,12 +119,19 @@ def patch_thread(
     if not is_module_patched("threading"):
         return
     import _thread
+    import _threading_local as _local_module
     import threading as _threading
 
     from hubbub_gevent.event import Event as _Event
     from hubbub_gevent.local import local
+    from hubbub_gevent.thread import LockType
 
     patch_item(_thread, "_local", local)
+    if _threading_local:
+        patch_item(_local_module, "local", local)
+    for name in ("allocate_lock", "LockType", "lock"):
+        if is_object_patched("_thread", name):
+            patch_item(_thread, name, LockType)
     if Event:
         patch_item(_threading, "Event", _Event)
 
