@@ -92,7 +92,8 @@ def instance(module, name):
     try: return maker(), getattr(importlib.import_module(module), name)()
     except TypeError: return None, None
 def lost(old, new):
-    return [name for name in dir(old) if not hasattr(new, name) and name not in ("__dict__", "__module__", "__weakref__")]
+    ours = ("__dict__", "__module__", "__weakref__")
+    return [name for name in dir(old) if not hasattr(new, name) and name not in ours]
 def refused(old, new):
     for name in dir(old):
         if not name.startswith("_") and callable(getattr(old, name)):
@@ -111,7 +112,7 @@ print(classes > 15)
 
 
 def test_replaced_classes() -> None:
-    """What a replaced class or its objects have, the replacement has, and its methods can be called in all their ways."""
+    """What a replaced class or its objects have, the replacement has; its methods can be called in all their ways."""
     done = subprocess.run(
         [sys.executable, "-c", REPLACED, HERE],
         capture_output=True,

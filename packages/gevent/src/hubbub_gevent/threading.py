@@ -26,8 +26,8 @@ __implements__ = [
     "_CRLock",
 ]
 
-# What threading.RLock() makes. gevent has None here, so that it makes CPython's own, written in Python; a signal handler
-# that strikes between two steps of that and takes it too waits for itself.
+# What threading.RLock() makes. gevent has None here, so that it makes CPython's own, written in Python; a signal
+# handler that strikes between two steps of that and takes it too waits for itself.
 _CRLock = RLock
 Lock = LockType
 allocate_lock = LockType
