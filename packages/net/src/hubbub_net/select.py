@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import select as _stdlib
 from collections.abc import Iterable
+from contextlib import suppress
+from operator import index
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -15,7 +17,7 @@ from hubbub.abc import READ, WRITE
 from hubbub.io import Socket
 from hubbub.lowlevel import closing
 
-from hubbub_net import _ahead
+from hubbub_net import _ahead, _limits
 from hubbub_net._names import public_names
 from hubbub_net._notes import ERR, HUP, IN, OUT, PRI, Seen, Wait
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
@@ -32,7 +34,6 @@ _POLLOUT: int = getattr(_stdlib, "POLLOUT", 0)
 _POLLPRI: int = getattr(_stdlib, "POLLPRI", 0)
 _EPOLLONESHOT: int = getattr(_stdlib, "EPOLLONESHOT", 0)
 _EPOLLET: int = getattr(_stdlib, "EPOLLET", 0)
-_LONGEST = 2**31 - 1
 _Lists = tuple[list[Any], list[Any], list[Any]]
 
 __all__ = ["select", *(name for name in public_names(_stdlib) if name != "select")]
@@ -61,7 +62,7 @@ def _look(reading: list[Any], writing: list[Any], urgent: list[Any]) -> tuple[li
 
 
 def select(
-    rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None, /
+    rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """:func:`select.select`: which of the descriptors are readable, writable, or have urgent data.
 
@@ -69,8 +70,8 @@ def select(
     :raises ValueError: the timeout is negative, a descriptor is negative, or too great for :manpage:`select(2)`.
     :raises OSError: EBADF, a descriptor is closed or was closed meanwhile.
     """
-    if timeout is not None and timeout < 0:
-        raise ValueError("timeout must be non-negative")
+    if timeout is not None:
+        timeout = _limits.select_seconds(timeout)
     # Lists are passed on as they are: fileno() of a member may change them, and select.select allows for that.
     reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
     found = _look(reading, writing, urgent)
@@ -160,22 +161,22 @@ if _poll is not None:
             new._polling = False
             return new
 
-        def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT, /) -> None:
+        def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT) -> None:
             """Add a descriptor, or change what is wanted of it."""
             self._poll.register(fd, eventmask)
-            self._want(_number(fd), eventmask)
+            self._want(_number(fd), index(eventmask))
             if isinstance(fd, Socket):
                 self._sockets[fd.fileno()] = ref(fd)
 
-        def modify(self, fd: Any, eventmask: int, /) -> None:
+        def modify(self, fd: Any, eventmask: int) -> None:
             """Change what is wanted of a descriptor.
 
             :raises FileNotFoundError: it was not registered.
             """
             self._poll.modify(fd, eventmask)
-            self._want(_number(fd), eventmask)
+            self._want(_number(fd), index(eventmask))
 
-        def unregister(self, fd: Any, /) -> None:
+        def unregister(self, fd: Any) -> None:
             """Remove a descriptor.
 
             :raises KeyError: it was not registered.
@@ -187,20 +188,19 @@ if _poll is not None:
                 known.pop(number, None)
             self._waiting.forget(number)
 
-        def poll(self, timeout: float | None = None, /) -> list[tuple[int, int]]:
+        def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
             """(descriptor, events) pairs.
 
             :param timeout: milliseconds; None or a negative number waits for ever, 0 only looks.
             :raises OverflowError: the timeout is more than 2**31 - 1.
             :raises RuntimeError: another greenlet waits in this object.
             """
-            if timeout is not None and timeout > _LONGEST:
-                raise OverflowError("timeout is too large")
+            seconds = None if timeout is None else _limits.poll_seconds(timeout)
             if self._polling:
                 raise RuntimeError("concurrent poll() invocation")
             self._polling = True
             try:
-                return self._wait(None if timeout is None or timeout < 0 else timeout / 1000.0)
+                return self._wait(None if seconds is None or seconds < 0 else seconds)
             finally:
                 self._polling = False
 
@@ -262,7 +262,8 @@ class _Nested:
 
     def __del__(self) -> None:
         if hasattr(self, "_poller"):
-            self.close()
+            with suppress(OSError):  # somebody has closed the descriptor; the class in C does not complain either
+                self.close()
 
     @property
     def closed(self) -> bool:
@@ -306,12 +307,12 @@ if _epoll is not None:
             :raises FileExistsError: it is registered already.
             """
             self._poller.register(fd, eventmask)
-            self._masks[_number(fd)] = eventmask
+            self._masks[_number(fd)] = index(eventmask)
 
         def modify(self, fd: Any, eventmask: int) -> None:
             """Change what is wanted of a descriptor."""
             self._poller.modify(fd, eventmask)
-            self._masks[_number(fd)] = eventmask
+            self._masks[_number(fd)] = index(eventmask)
 
         def unregister(self, fd: Any) -> None:
             """Remove a descriptor."""
@@ -324,11 +325,12 @@ if _epoll is not None:
             :param timeout: seconds; None or a negative number waits for ever, 0 only looks.
             :param maxevents: at most so many pairs; -1 for no limit.
             """
+            seconds = None if timeout is None else _limits.epoll_seconds(timeout)
             give_way()
             found = self._look(maxevents)
-            if found or timeout == 0:
+            if found or seconds == 0:
                 return found
-            deadline = Deadline(None if timeout is None or timeout < 0 else timeout)
+            deadline = Deadline(None if seconds is None or seconds < 0 else seconds)
             while True:
                 seen = self._wait(deadline.left(), maxevents)
                 found = seen or self._look(maxevents)
@@ -393,9 +395,7 @@ if _kqueue is not None:
             new._kept = []
             return new
 
-        def control(
-            self, changelist: Iterable[Any] | None, maxevents: int, timeout: float | None = None, /
-        ) -> list[Any]:
+        def control(self, changelist: Iterable[Any] | None, maxevents: int, timeout: float | None = None) -> list[Any]:
             """Register ``changelist``, then wait for events.
 
             :param timeout: seconds; None waits for ever, 0 only looks.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors as _stdlib
 from collections.abc import Iterable
+from math import ceil
 from typing import Any
 from weakref import ref
 
@@ -15,7 +16,7 @@ from hubbub.abc import READ, WRITE
 from hubbub.io import Socket
 from hubbub.lowlevel import closing
 
-from hubbub_net import _ahead
+from hubbub_net import _ahead, _limits
 from hubbub_net._names import public_names
 from hubbub_net._notes import IN, OUT, Seen
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
@@ -43,16 +44,21 @@ class _Cooperative(_stdlib.BaseSelector):
 
         :param timeout: seconds; None waits for ever, 0 or less only looks.
         """
+        seconds = None if timeout is None else self._seconds(timeout)
         give_way()
         found = self._look()
-        if found or (timeout is not None and timeout <= 0):
+        if found or (seconds is not None and seconds <= 0):
             return found
-        deadline = Deadline(timeout)
+        deadline = Deadline(seconds)
         while True:
             seen = self._wait(deadline.left())
             found = _merged(self._look(), seen or ())
             if seen is None or found:
                 return found
+
+    def _seconds(self, timeout: float) -> float:
+        """The time limit as the standard library's class takes it."""
+        return _limits.epoll_seconds(ceil(timeout * 1e3) * 1e-3) if timeout > 0 else 0.0
 
     def _look(self) -> _Events:
         """What is ready now, for the kernel or because it was read ahead."""
@@ -133,6 +139,9 @@ class _Nested(_Cooperative):
 class SelectSelector(_Cooperative, _stdlib.SelectSelector):
     """:class:`selectors.SelectSelector`."""
 
+    def _seconds(self, timeout: float) -> float:
+        return _limits.select_seconds(max(timeout, 0))
+
 
 _CLASSES: dict[str, Any] = {"SelectSelector": SelectSelector}
 
@@ -140,6 +149,9 @@ if hasattr(_stdlib, "PollSelector"):
 
     class PollSelector(_Cooperative, _stdlib.PollSelector):
         """:class:`selectors.PollSelector`."""
+
+        def _seconds(self, timeout: float) -> float:
+            return _limits.poll_seconds(ceil(timeout * 1e3)) if timeout > 0 else 0.0
 
     _CLASSES["PollSelector"] = PollSelector
 

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from hubbub.abc import READ, WRITE, Address, AddressInfo
+from hubbub.abc import READ, WRITE, Address
+from hubbub.abc import AddressInfo as Found  # a public name of the standard library is another thing
 from hubbub.hub import get_hub
 from hubbub.io import Socket
 from hubbub.lowlevel import wait_readable, wait_writable
@@ -220,7 +221,7 @@ def create_connection(
         theirs: socket = _create_connection(address, timeout, source_address, all_errors=all_errors)  # type: ignore[assignment]  # or theirs
         return theirs
 
-    def open_socket(info: AddressInfo) -> socket:
+    def open_socket(info: Found) -> socket:
         new = socket(info[0], info[1], info[2])
         try:
             if timeout is not _DEFAULT_TIMEOUT:
@@ -249,7 +250,7 @@ def create_connection(
         result.clear()  # tracebacks hold this frame
 
 
-def _addresses(host: Any, port: Any) -> list[AddressInfo]:
+def _addresses(host: Any, port: Any) -> list[Found]:
     if isinstance(host, str) and isinstance(port, int) and host and "%" not in host:
         family, rest = (_stdlib.AF_INET6, (0, 0)) if ":" in host else (_stdlib.AF_INET, ())
         if is_numeric(host, family):
@@ -257,7 +258,7 @@ def _addresses(host: Any, port: Any) -> list[AddressInfo]:
     return get_hub().resolver.getaddrinfo(host, port, 0, _stdlib.SOCK_STREAM)
 
 
-def _connected(open_socket: Callable[[AddressInfo], socket], info: AddressInfo, all_errors: bool) -> socket:
+def _connected(open_socket: Callable[[Found], socket], info: Found, all_errors: bool) -> socket:
     """Connect to the only address."""
     try:
         new = open_socket(info)
@@ -315,9 +316,7 @@ if hasattr(_stdlib, "fromshare"):
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
-def getaddrinfo(
-    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-) -> list[AddressInfo]:
+def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> list[Found]:
     """:func:`socket.getaddrinfo`, by the hub's resolver."""
     return get_hub().resolver.getaddrinfo(host, port, family, type, proto, flags)
 
