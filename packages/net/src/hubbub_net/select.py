@@ -161,6 +161,9 @@ if _poll is not None:
             new._polling = False
             return new
 
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            raise TypeError("cannot pickle or copy a poll object")
+
         def register(self, fd: Any, eventmask: int = _POLLIN | _POLLPRI | _POLLOUT) -> None:
             """Add a descriptor, or change what is wanted of it."""
             self._poll.register(fd, eventmask)
@@ -253,6 +256,9 @@ class _Nested:
     """A poller of the kernel's that is a descriptor itself, and readable when it has events."""
 
     _poller: Any
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError(f"cannot pickle or copy {type(self).__name__!r} objects")
 
     def close(self) -> None:
         """Close it. Greenlets that wait get EBADF."""
