@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from hubbub_server import Limits
+from hubbub_server.http import request
 
 STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3}) ", re.MULTILINE)
 LIMITS = Limits(body_bytes=1000000)
@@ -45,8 +46,11 @@ def test_corpus_is_large(attacks: Any) -> None:
     assert len({attack.name for attack in attacks}) == len(attacks) > 300
 
 
-def test_attacks(attacks: Any, serve: Any, connect: Any) -> None:
-    """Every attack gets its one right answer, and the server serves on."""
+@pytest.mark.parametrize("readers", [1, 2])
+def test_attacks(attacks: Any, serve: Any, connect: Any, monkeypatch: pytest.MonkeyPatch, readers: int) -> None:
+    """Every attack gets its one right answer, whatever llhttp makes of it, and the server serves on."""
+    if readers == 1:
+        monkeypatch.setattr(request, "_read_again", lambda head: None)
     server = serve(read_all, limits=LIMITS)
     wrong = {}
     for attack in attacks:

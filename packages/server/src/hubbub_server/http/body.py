@@ -14,8 +14,10 @@ __all__ = ["Body", "ChunkDecoder", "EmptyInput", "Input", "Source"]
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
-# The "bad whitespace" that RFC 9112 lets a recipient accept here is refused: nobody sends it in good faith.
-_EXTENSION = rb";" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_BWS = rb"[ \t]*+"
+_EXTENSION = (
+    _BWS + rb";" + _BWS + _TOKEN + rb"+(?:" + _BWS + rb"=" + _BWS + rb"(?:" + _TOKEN + rb"+|" + _QUOTED + rb"))?"
+)
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:" + _EXTENSION + rb")*)")
 _FIELD_LINE = re.compile(rb"(" + _TOKEN + rb"):[\t -~\x80-\xff]*")
 _NOT_IN_TRAILERS = frozenset(

@@ -1,6 +1,9 @@
 """Heads of requests: bytes to CGI variables and framing. No I/O.
 
-llhttp checks every byte of a head; the checks it lacks, and the rules above syntax (RFC 9110, RFC 9112), are here.
+Every byte of a head is checked here, by the grammar of RFC 9110 and RFC 9112, and then its meaning. llhttp reads the
+fields a second time: what either of the two refuses is refused, so a fault of one is not enough to let something
+through. Where the grammar is wider than what is safe, or narrower than what is sent, the README has a table.
+
 Fields are then split in Python, with a bounded memory for request lines, fields and blocks of fields seen before:
 clients repeat themselves. What may hold a secret is not remembered.
 """
@@ -12,7 +15,7 @@ from collections.abc import Container
 from typing import Final, NamedTuple, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from httptools import HttpParserError, HttpParserInvalidMethodError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
@@ -23,15 +26,22 @@ CHUNKED = -1
 """The length of a body that says itself where it ends."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_START = re.compile(rb"(" + _TOKEN + rb") ([!$-;=?-\[\]-~]+) HTTP/1\.([01])")
+# Beyond the grammar, because it is sent and can be read in one way only: quotes, angle brackets and bytes above ASCII;
+# in the query, a backslash too. (In a path, browsers and some servers take that for a slash.)
+_PATH = rb'[!"$->@-\[\]-~\x80-\xff]'
+_QUERY = rb'[!"$-~\x80-\xff]'
+_START = re.compile(rb"(" + _TOKEN + rb") (" + _PATH + rb"+(?:\?" + _QUERY + rb"*)?) HTTP/1\.([01])")
+_FIELDS = re.compile(rb"(?:" + _TOKEN + rb"+:[\t -~\x80-\xff]*+\r\n)*+\r\n")
+_OWS = re.compile(rb":[ \t]*+(.*?)[ \t]*\r\n")
 _VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/([0-9])\.([0-9])")
-_METHOD_START = re.compile(rb"[A-Z\-]{1,32}(?: |\Z)")
+_METHOD_START = re.compile(_TOKEN + rb"+(?: |\Z)")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _NAMED = r"[A-Za-z0-9\-._~!$&'()*+;=]*"
 _HOST = re.compile(
     rf"(?:(?=[^:]){_NAMED}(?:%[0-9A-Fa-f]{{2}}{_NAMED})*|\[[0-9A-Fa-f:.]+\])(?::[0-9]{{0,5}})?", re.ASCII
 )
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)([^?]*)(\?.*)?", re.IGNORECASE | re.DOTALL)
+_CODINGS = re.compile(r"(?:[a-z-]+[ \t]*,[ \t]*)+chunked", re.ASCII)
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 _REMEMBERED_LINES = 1024
 _REMEMBERED_BYTES = 192
@@ -113,8 +123,6 @@ class HeadParser:
         match = _START.fullmatch(line)
         if match is None or len(line) > self._limits.request_line:
             raise _bad_start_line(line, self._limits)
-        # By itself, because of the fields that follow it those seen before are not checked again.
-        _check_syntax(line + b"\r\nHost: x\r\n\r\n")
         method, target, minor = match.groups()
         if method == b"CONNECT":  # any answer but a refusal would open a tunnel (RFC 9110, 9.3.6)
             raise RequestError("501 Not Implemented", "This is no proxy.")
@@ -125,9 +133,9 @@ class HeadParser:
         path, _, query = place.partition(b"?")
         head = Head(
             method.decode("ascii"),
-            target.decode("ascii"),
+            target.decode("latin-1"),
             (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
-            query.decode("ascii"),
+            query.decode("latin-1"),
             "HTTP/1.1" if minor == b"1" else "HTTP/1.0",
             1 if minor == b"1" else 0,
             authority,
@@ -190,7 +198,7 @@ class HeadParser:
         lines = head[start:-4].split(b"\r\n") if start < len(head) - 2 else []
         if len(lines) + more > self._limits.header_count:
             raise RequestError("431 Request Header Fields Too Large", "There are too many header fields.")
-        _check_syntax(head)
+        _check_syntax(head, start)
         known = self._lines.get
         pairs = [known(line) or self._split(line) for line in lines]
         environ = dict(pairs)
@@ -291,16 +299,31 @@ class HeadParser:
         return length
 
 
-def _check_syntax(head: bytes) -> None:
+def _check_syntax(head: bytes, start: int) -> None:
+    """Check the fields of a head, which begin at ``start``.
+
+    :raises RequestError: 400.
+    """
+    if not _FIELDS.fullmatch(head, start):
+        raise RequestError(BAD_REQUEST, "A header field is not valid.")
+    # The methods and targets that llhttp knows are its own choice.
+    fields = b"GET / HTTP/1.1\r\n" + head[start:]
+    try:
+        _read_again(fields)
+    except HttpParserError:
+        # It does not take every whitespace for what it is around some values (RFC 9110, 5.6.3).
+        try:
+            _read_again(_OWS.sub(rb": \1\r\n", fields))
+        except HttpParserError as error:
+            raise RequestError(BAD_REQUEST, f"{error}.") from None
+
+
+def _read_again(head: bytes) -> None:
     try:
         # A new one each time: what llhttp remembers of one request must not touch another's.
         HttpRequestParser(None).feed_data(head)
     except HttpParserUpgrade:
         return
-    except HttpParserInvalidMethodError:
-        raise RequestError("501 Not Implemented", "The method is not known.") from None
-    except HttpParserError as error:
-        raise RequestError(BAD_REQUEST, f"{error}.") from None
 
 
 def _joined(pairs: list[tuple[str, str]]) -> dict[str, str]:
@@ -326,7 +349,8 @@ def _check_coding(environ: dict[str, str], minor: int) -> int:
         raise RequestError(BAD_REQUEST, "Both Transfer-Encoding and Content-Length are there.")
     coding = environ["HTTP_TRANSFER_ENCODING"].lower()
     if coding != "chunked":
-        if coding.endswith("chunked") and re.fullmatch(r"(?:[a-z-]+[ \t]*,[ \t]*)+chunked", coding):
+        # Chunked once, and last; else nobody could say where the body ends.
+        if coding.count("chunked") == 1 and coding.endswith("chunked") and _CODINGS.fullmatch(coding):
             raise RequestError("501 Not Implemented", "Of the transfer codings only chunked is known.")
         raise RequestError(BAD_REQUEST, "The Transfer-Encoding is not valid.")
     return CHUNKED
@@ -354,7 +378,7 @@ def _other_form(method: bytes, target: bytes) -> tuple[bytes, str | None]:
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise RequestError(BAD_REQUEST, "The request target is not valid.")
-    authority = match[1].decode("ascii")
+    authority = match[1].decode("latin-1")
     if not _HOST.fullmatch(authority):
         raise RequestError(BAD_REQUEST, "The host of the request target is not valid.")
     return (match[2] or b"/") + (match[3] or b""), authority
@@ -385,5 +409,5 @@ def check_partial(buffer: bytearray, seen: int, limits: Limits, parser: HeadPars
             parser.start_line(bytes(buffer[:end]))
     elif len(buffer) > limits.request_line:
         raise RequestError("414 URI Too Long", "The request line is too long.")
-    elif not _METHOD_START.match(buffer[:33]):
+    elif not _METHOD_START.match(buffer):
         raise RequestError(BAD_REQUEST, "This is not HTTP.")
