@@ -112,6 +112,32 @@ def test_not_installed(patches: dict[str, Any]) -> None:
     assert "ssl: hubbub-net is not installed" in [str(item) for item in report.left]
 
 
+def test_threads_without_sockets(patches: dict[str, Any]) -> None:
+    """patch_all that makes threads greenlets while nobody sees to sockets warns, and names the package that would."""
+    patches["threading"] = ModulePatch("hb_target", dict)
+    with pytest.warns(
+        PatchWarning, match="select, selectors, socket, ssl will stop all .* hubbub-net is not installed"
+    ):
+        hubbub_monkey.patch_all()
+    hubbub_monkey.unpatch_all()
+    patches["socket"] = patches["select"] = ModulePatch("hb_target", dict)
+    with pytest.warns(PatchWarning, match="ssl will stop all .* hubbub-net is not installed"):
+        hubbub_monkey.patch_all(selectors=False)
+
+
+@pytest.mark.parametrize(
+    "wishes", [{"threading": False}, dict.fromkeys(("select", "selectors", "socket", "ssl"), False)]
+)
+def test_no_such_warning(patches: dict[str, Any], wishes: dict[str, bool]) -> None:
+    """There is no such warning where threads stay native, nor about what was told to be left alone."""
+    patches["threading"] = ModulePatch("hb_target", dict)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hubbub_monkey.patch_all(**wishes)
+        hubbub_monkey.unpatch_all()
+        hubbub_monkey.patch_thread()
+
+
 def test_order(patches: dict[str, Any], target: Any) -> None:
     """A patch comes after those it requires, whatever its name; one that is not wanted is not waited for."""
     patches["a"] = ModulePatch("hb_target", lambda: {"hb_target": {"other": new}}, ("second", "nowhere"))

@@ -17,7 +17,7 @@ from hubbub_monkey import _journal
 from hubbub_monkey.exceptions import PatchError
 from hubbub_monkey.report import Left, Replacement
 
-__all__ = ["ALIASES", "KNOWN", "Step", "check_names", "choose", "plan"]
+__all__ = ["ALIASES", "KNOWN", "PROVIDERS", "Step", "check_names", "choose", "plan"]
 
 ALIASES = {"thread": "threading"}
 """Other names for patches."""
@@ -25,7 +25,8 @@ ALIASES = {"thread": "threading"}
 KNOWN = ("dns", "os", "queue", "select", "selectors", "signal", "socket", "ssl", "subprocess", "threading", "time")
 """The patches of hubbub's own packages, installed or not."""
 
-_PROVIDERS = {"select": "hubbub-net", "selectors": "hubbub-net", "socket": "hubbub-net", "ssl": "hubbub-net"}
+PROVIDERS = {"select": "hubbub-net", "selectors": "hubbub-net", "socket": "hubbub-net", "ssl": "hubbub-net"}
+"""The packages that bring what is in none of those that are always there."""
 
 # Of core; a test looks that no module is missing.
 _KEEPERS = ("hubbub.monitor", "hubbub.threading")
@@ -74,7 +75,7 @@ def check_names(names: Iterable[object]) -> None:
 
 
 def _not_there(name: str) -> str:
-    package = plugins.provider(plugins.PATCHES, name) or _PROVIDERS.get(name, "")
+    package = plugins.provider(plugins.PATCHES, name) or PROVIDERS.get(name, "")
     return f"{package} is not installed" if package else "no installed package brings it"
 
 

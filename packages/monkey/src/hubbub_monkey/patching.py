@@ -197,7 +197,7 @@ def _patch(asked: Mapping[str, bool | None], only: bool) -> Report:
             names = {_plan.ALIASES.get(name, name) for name, wish in asked.items() if wish}
             wanted = [name for name in wanted if name in names]
             left = []
-        troubles = [*_misplaced(), *_contradictions(left)]
+        troubles = [*_misplaced(), *_contradictions(left), *_half(wanted, left, asked)]
         already = tuple(name for name in wanted if name in _journal.applied)
         done: list[str] = []
         with warnings.catch_warnings(record=True) as caught:
@@ -278,3 +278,15 @@ def _contradictions(left: list[Left]) -> Iterator[str]:
     for item in left:
         if item.patch in _journal.applied:
             yield f"{item.patch} was to be left alone, and is patched already; unpatch_all() puts it back"
+
+
+def _half(wanted: list[str], left: list[Left], asked: Mapping[str, bool | None]) -> Iterator[str]:
+    """What blocks all greenlets, because threads become greenlets and no installed package sees to it."""
+    missing = [item for item in left if item.patch in _plan.PROVIDERS and asked.get(item.patch) is not False]
+    if "threading" not in wanted or not missing:
+        return
+    packages = sorted({_plan.PROVIDERS[item.patch] for item in missing})
+    yield (
+        f"threads become greenlets, and {', '.join(item.patch for item in missing)} will stop all of them whenever one "
+        f"waits there: {' and '.join(packages)} is not installed"
+    )
