@@ -30,6 +30,7 @@ class PoolResolver(Resolver):
     def _run(self, function: Callable[..., T], *args: Any) -> T:
         if self._pool is None:
             self._pool = ThreadPool(10)
+            self._pool.reports = False  # who gave up waiting for a name does not want to know
         return self._pool.apply(function, args)
 
     def getaddrinfo(

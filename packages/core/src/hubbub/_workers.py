@@ -9,10 +9,12 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from operator import attrgetter
+from typing import Any, Protocol
 from weakref import WeakSet
 
-from hubbub._originals import allocate_lock, get_ident, start_new_thread
+from hubbub._originals import RLock, allocate_lock, get_ident, start_new_thread
 from hubbub._weak import snapshot
 
 __all__ = ["Workers", "adopt_hooks", "idle_workers"]
@@ -20,15 +22,40 @@ __all__ = ["Workers", "adopt_hooks", "idle_workers"]
 _start_new_thread = start_new_thread
 _allocate_lock = allocate_lock
 _get_ident = get_ident
+_release = type(allocate_lock()).release
 _gettrace = threading.gettrace
 _getprofile = threading.getprofile
 _all: WeakSet[Workers] = WeakSet()
 
-Job = Callable[[], None]
+
+class Job(Protocol):
+    """What a thread is given to do."""
+
+    def __call__(self) -> None:
+        """Do it. Must not raise, unless somebody raises an exception in the thread."""
+
+    def abandon(self) -> bool:
+        """The thread ends in the middle of it. False: it has not begun, and can be done by another."""
+
+
+def _mover(source: Callable[[], Any], *steps: Callable[[Any], Any]) -> Callable[[], Any]:
+    """A function that calls ``source``, and gives what it returns from one of ``steps`` to the next.
+
+    If all of them are written in C it is a single step: neither a signal handler nor another thread comes in between.
+    """
+    moved: Iterator[Any] = iter(source, None)
+    for step in steps:
+        moved = map(step, moved)
+    return moved.__next__
 
 
 class Workers:
     """Up to ``maxsize`` threads. One starts when there is a job and none is idle, and ends after idling for a while.
+
+    Signal handlers, destructors and other threads may submit at any moment, also in the middle of a submit. So a job
+    is put down, and an idle thread woken, in one step of C code each, and no lock is held. Whoever takes a thread away,
+    or is one that goes away, looks afterwards whether jobs were left. Only starting and ending threads needs a mutex,
+    which is re-entrant: each of its holders makes a change first and then looks whether it was right.
 
     :param maxsize: 0 or more; with 0 all jobs wait. May be assigned.
     :param idle_seconds: how long a thread waits for a job before it ends; None: for ever.
@@ -42,15 +69,21 @@ class Workers:
 
     def start_afresh(self) -> None:
         """In the child after a fork: there are no threads, and the parent's jobs are not ours."""
-        self._mutex = _allocate_lock()
+        self._mutex = RLock()
         self._jobs: deque[Job] = deque()
-        self._idle: list[_Worker] = []
+        self._idle: deque[_Worker] = deque()
         self._workers: set[_Worker] = set()
+        self._wake_one = _mover(self._idle.pop, attrgetter("baton"), _release)
 
     @property
     def size(self) -> int:
         """How many threads there are."""
         return len(self._workers)
+
+    @property
+    def idle(self) -> int:
+        """How many of them wait for a job."""
+        return len(self._idle)
 
     @property
     def waiting(self) -> int:
@@ -64,12 +97,9 @@ class Workers:
 
     @maxsize.setter
     def maxsize(self, value: int) -> None:
-        with self._mutex:
-            self._maxsize = value
-            while self._idle and len(self._workers) > value:
-                self._dismiss(self._idle.pop())
-            while self._jobs and len(self._workers) < value:
-                self._engage(self._jobs.popleft())
+        self._maxsize = value
+        self._end_idle(value)
+        self._catch_up()
 
     def resize(self, size: int) -> None:
         """Have ``size`` threads now, as far as that goes: start some, or end some, each after its job.
@@ -77,122 +107,157 @@ class Workers:
         :raises RuntimeError: none can be started.
         """
         with self._mutex:
-            while len(self._workers) > size:
-                self._dismiss(self._idle.pop() if self._idle else next(iter(self._workers)))
-            while len(self._workers) < size:
-                self._engage(self._jobs.popleft() if self._jobs else _nothing)
+            self._end_idle(size)
+            for worker in list(self._workers)[size:]:
+                self._workers.discard(worker)
+            while len(self._workers) < size and self._start_thread(size):
+                pass
 
     def submit(self, job: Job) -> None:
-        """Have a thread call ``job``, which must not raise.
+        """Have a thread call ``job``.
 
-        :raises RuntimeError: there is no thread and none can be started.
+        :raises RuntimeError: there is no thread and none can be started. Then the job is not called, as with any other
+            exception, unless it has begun.
         """
-        with self._mutex:
-            if self._idle:
-                worker = self._idle.pop()
-                worker.job = job
-                worker.baton.release()
-            elif len(self._workers) < self._maxsize:
-                self._engage(job)
-            else:
-                self._jobs.append(job)
-
-    def dismiss_all(self) -> list[Job]:
-        """End the threads, each after what it is doing.
-
-        :returns: the jobs that were not begun.
-        """
-        with self._mutex:
-            jobs = list(self._jobs)
-            self._jobs.clear()
-            for worker in self._workers:
-                worker.dismissed = True
-            for worker in self._idle:
-                worker.baton.release()
-            self._idle.clear()
-            self._workers.clear()
-        return jobs
-
-    # With the mutex held --------------------------------------------------------------------------------------------
-
-    def _engage(self, job: Job) -> None:
-        worker = _Worker(self, job)
-        self._workers.add(worker)
         try:
-            _start_new_thread(worker.run, ())
+            self._jobs.append(job)
+            self._next_thread()
         except BaseException:
-            self._workers.discard(worker)
-            if not self._workers:
-                raise
-            self._jobs.append(job)  # the others get to it
+            self.withdraw(job)
+            raise
 
-    def _dismiss(self, worker: _Worker) -> None:
-        self._workers.discard(worker)
-        worker.dismissed = True
-        worker.baton.release()
+    def withdraw(self, job: Job) -> None:
+        """Take ``job`` back if no thread has taken it."""
+        try:
+            self._jobs.remove(job)
+        except ValueError:
+            pass
+
+    def dismiss_all(self) -> None:
+        """End the threads, each after what it is doing. New ones come if jobs are left."""
+        with self._mutex:
+            self._workers.clear()
+            self._wake_all()
+        self._catch_up()
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    def _next_thread(self) -> bool:
+        """Wake a thread, or start one. False if there may be no more."""
+        try:
+            self._wake_one()
+            return True
+        except IndexError:
+            return len(self._workers) < self._maxsize and self._start_thread(self._maxsize)
+
+    def _catch_up(self) -> None:
+        """Find threads for the jobs that wait."""
+        for _ in range(len(self._jobs)):
+            if not self._next_thread():
+                return
+
+    def _start_thread(self, limit: int) -> bool:
+        worker = _Worker(self)
+        with self._mutex:
+            try:
+                self._workers.add(worker)
+                if len(self._workers) > limit:  # the last place went to somebody in the middle of this
+                    self._workers.discard(worker)
+                    return False
+                _start_new_thread(worker.run, ())
+            except BaseException as error:
+                self._workers.discard(worker)
+                if self._workers and isinstance(error, RuntimeError):
+                    return False  # the others get to it
+                raise
+        return True
+
+    def _end_idle(self, size: int) -> None:
+        """End idle threads, until there are ``size`` threads or none is idle."""
+        with self._mutex:
+            for worker in reversed(list(self._idle)):
+                if len(self._workers) > size:
+                    self._workers.discard(worker)
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        """Have all idle threads look whether they still belong here."""
+        try:
+            while True:
+                self._wake_one()
+        except IndexError:
+            pass
 
     # Called by workers ----------------------------------------------------------------------------------------------
 
-    def next_job(self, worker: _Worker) -> Job | None:
-        """The next job for ``worker``; None: it is to end."""
-        with self._mutex:
-            if worker not in self._workers:
-                return None
+    def fetch(self, worker: _Worker) -> bool:
+        """Wait until ``worker`` has a job in its hand. False: it is to end."""
+        while worker in self._workers:
             if len(self._workers) > self._maxsize:
-                self._workers.discard(worker)
-                return None
-            if self._jobs:
-                return self._jobs.popleft()
-            self._idle.append(worker)
-        seconds = self.idle_seconds
-        if not worker.baton.acquire(True, -1 if seconds is None else seconds):
-            with self._mutex:
-                if worker in self._idle:
-                    self._idle.remove(worker)
-                    self._workers.discard(worker)
-                    return None
-            worker.baton.acquire()  # a job came at the last moment
-        job, worker.job = worker.job, None
-        return job
+                with self._mutex:
+                    if len(self._workers) > self._maxsize:
+                        self._workers.discard(worker)
+                continue
+            try:
+                worker.take()
+                return True
+            except IndexError:
+                self._idle.append(worker)
+            if self._jobs or worker not in self._workers:  # since it was looked
+                self._get_up(worker)
+                continue
+            seconds = -1 if self.idle_seconds is None else self.idle_seconds
+            if not worker.baton.acquire(True, seconds) and self._get_up(worker):
+                return False
+        return False
+
+    def _get_up(self, worker: _Worker) -> bool:
+        """Be idle no more. False if somebody has woken ``worker`` at this very moment."""
+        try:
+            self._idle.remove(worker)
+        except ValueError:
+            worker.baton.acquire()
+            return False
+        return True
 
     def left(self, worker: _Worker) -> None:
         """The thread of ``worker`` ends, perhaps by an exception that somebody raised in it: fill the gap."""
-        with self._mutex:
-            self._workers.discard(worker)
-            if worker in self._idle:
-                self._idle.remove(worker)
-            if self._jobs and len(self._workers) < self._maxsize:
-                self._engage(self._jobs.popleft())
+        self._workers.discard(worker)
+        try:
+            self._idle.remove(worker)
+        except ValueError:
+            pass
+        try:
+            self._catch_up()
+        except RuntimeError:
+            pass  # no thread can be started, and nobody is there to be told: the next submit tries again
 
 
 class _Worker:
     """One thread."""
 
-    __slots__ = ("baton", "dismissed", "job", "workers")
+    __slots__ = ("baton", "hand", "take", "workers")
 
-    def __init__(self, workers: Workers, job: Job) -> None:
+    def __init__(self, workers: Workers) -> None:
         self.workers = workers
-        self.job: Job | None = job
-        self.dismissed = False
         self.baton = _allocate_lock()
         self.baton.acquire()
+        self.hand: list[Job] = []
+        self.take = _mover(workers._jobs.popleft, self.hand.append)
+        """Moves the next job into the hand; IndexError: there is none."""
 
     def run(self) -> None:
-        workers = self.workers
-        job, self.job = self.job, None
+        workers, hand = self.workers, self.hand
         try:
-            while job is not None:
-                job()
-                del job
-                job = None if self.dismissed else workers.next_job(self)
+            while workers.fetch(self):
+                hand[0]()
+                hand.clear()
         finally:
+            if hand and not hand[0].abandon():
+                workers._jobs.appendleft(hand[0])
             workers.left(self)
             _drop_hooks()
             _forget_dummy()
-
-
-def _nothing() -> None:
-    """The job of a thread that is started in advance."""
 
 
 def adopt_hooks() -> None:
@@ -222,7 +287,7 @@ def _forget_dummy() -> None:
 
 def idle_workers() -> int:
     """How many threads of this module wait for a job, and so cannot wake anybody."""
-    return sum(len(workers._idle) for workers in snapshot(lambda: _all))
+    return sum(workers.idle for workers in snapshot(lambda: _all))
 
 
 def _after_fork_in_child() -> None:

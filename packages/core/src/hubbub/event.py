@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from hubbub._links import Linkable
 from hubbub._originals import RLock
+from hubbub._reports import Unseen
 from hubbub._waiter import Waiter
 from hubbub.timeout import Timeout
 
@@ -114,6 +115,9 @@ class Event(_Awaitable):
 class AsyncResult(_Awaitable, Generic[T]):
     """A value or an error that will be there later, as :class:`concurrent.futures.Future`. The last one set counts."""
 
+    unseen: Unseen | None = None
+    """Of a failed task: what reports its error if nobody asks for it."""
+
     def __init__(self) -> None:
         super().__init__()
         self._ready = False
@@ -137,12 +141,19 @@ class AsyncResult(_Awaitable, Generic[T]):
     @property
     def exc_info(self) -> tuple[Any, Any, Any] | tuple[()]:
         """(type, error, traceback), or an empty tuple."""
+        self._asked()
         return self._exc_info
 
     @property
     def exception(self) -> BaseException | None:
         """The error, or None."""
+        self._asked()
         return self._exc_info[1] if self._exc_info else None
+
+    def _asked(self) -> None:
+        """Somebody has asked for the error."""
+        if self.unseen is not None:
+            self.unseen.seen()
 
     def set(self, value: Any = None) -> None:
         """Store a value and wake all that wait."""
@@ -186,6 +197,7 @@ class AsyncResult(_Awaitable, Generic[T]):
             finally:
                 limit.cancel()
         if self._exc_info:
+            self._asked()
             _, error, traceback = self._exc_info
             raise error.with_traceback(traceback)
         value: Any = self.value

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from hubbub._reports import tell
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
 from hubbub.scope import shielded
@@ -150,7 +151,10 @@ class Greenlet(greenlet):
                 self.value = run(args[0], args[1])
         except BaseException as error:
             run = args = None  # type: ignore[assignment]  # the traceback keeps this frame
-            self._failed(error)
+            try:
+                self._failed(error)
+            except BaseException as failure:  # of a subclass: this one ends all the same
+                tell(loop.hub, self, failure)
         loop.greenlets -= 1
         self._finish()
 
@@ -160,7 +164,7 @@ class Greenlet(greenlet):
             return
         self._error = error
         self._traceback = error.__traceback__
-        self.hub.handle_error(self, type(error), error, error.__traceback__)
+        tell(self.hub, self, error)
 
     def _finish(self) -> None:
         self._state = _DONE
@@ -394,8 +398,8 @@ class Greenlet(greenlet):
             link = self._links.pop(0)
             try:
                 link(self)
-            except BaseException:
-                self.hub.handle_error((link, self), *sys.exc_info())
+            except BaseException as error:
+                tell(self.hub, (link, self), error)
 
 
 class _Link:

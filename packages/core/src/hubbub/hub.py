@@ -408,6 +408,7 @@ class Hub(greenlet):
             from hubbub.threadpool import ThreadPool
 
             self._file_pool = ThreadPool(10, hub=self)
+            self._file_pool.reports = False
         return self._file_pool
 
 

@@ -13,11 +13,12 @@ from weakref import WeakSet
 
 from hubbub._imap import Mapping
 from hubbub._originals import get_ident
+from hubbub._reports import Unseen
 from hubbub._waiter import Waiter
 from hubbub._workers import Workers, adopt_hooks
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
-from hubbub.hub import Hub, get_hub
+from hubbub.hub import Hub, get_hub, get_hub_if_exists
 
 __all__ = ["Future", "ThreadPool", "ThreadPoolExecutor", "to_thread"]
 
@@ -26,7 +27,29 @@ _pools: WeakSet[ThreadPool] = WeakSet()
 _UNFINISHED = RuntimeError("the thread was ended before the task was finished")
 
 
-class _Task:
+_BEGUN, _KILLED, _TAKEN_BACK = "begun", "killed", "taken back"
+
+
+class _Job:
+    """What a thread is given to do. It may be begun, killed or taken back: the first claim counts."""
+
+    __slots__ = ("_claims",)
+
+    def __init__(self) -> None:
+        self._claims: list[str] = []
+
+    def claim(self, purpose: str) -> bool:
+        """Whether ``purpose`` was the first. Between threads, and for interrupted callers that ask again."""
+        self._claims.append(purpose)
+        return self._claims[0] is purpose
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it was begun, killed or taken back."""
+        return bool(self._claims)
+
+
+class _Task(_Job):
     """A call in a thread, whose outcome goes to a greenlet."""
 
     __slots__ = ("args", "function", "kwargs", "pool", "result")
@@ -34,6 +57,7 @@ class _Task:
     def __init__(
         self, pool: ThreadPool, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
+        super().__init__()
         self.pool = pool
         self.function = function
         self.args = args
@@ -42,6 +66,8 @@ class _Task:
 
     def __call__(self) -> None:
         """In the thread."""
+        if not self.claim(_BEGUN):
+            return
         value: Any = None
         exc_info: Any = (RuntimeError, _UNFINISHED, None)
         try:
@@ -52,7 +78,13 @@ class _Task:
             exc_info = sys.exc_info()
         finally:
             self.pool.deliver(self, value, exc_info)
-            del value, exc_info
+            del self, value, exc_info  # the error's traceback keeps this frame
+
+    def abandon(self) -> bool:
+        """In the thread, which ends. False: it has not begun."""
+        if self.claimed:
+            self.pool.deliver(self, None, (RuntimeError, _UNFINISHED, None))
+        return self.claimed
 
 
 class ThreadPool(Mapping):
@@ -63,9 +95,14 @@ class ThreadPool(Mapping):
 
     After a fork the child has it without threads and tasks.
 
+    Signal handlers and destructors may use it at any moment, also in the middle of one of its methods.
+
     :param maxsize: at least 1; may be assigned.
     :param idle_seconds: None: threads never end of themselves.
     """
+
+    reports = True
+    """Whether the failure of a task is reported by the hub's ``handle_error`` if nobody ever asks for its result."""
 
     def __init__(self, maxsize: int = 10, hub: Hub | None = None, idle_seconds: float | None = 5.0) -> None:
         self.hub = hub if hub is not None else get_hub()
@@ -74,16 +111,16 @@ class ThreadPool(Mapping):
         _pools.add(self)
 
     def _start_afresh(self) -> None:
-        self._unfinished = 0
+        self._tasks: set[_Task] = set()
         self._joiners: list[Waiter] = []
 
     def __repr__(self) -> str:
         threads = f"{self.size}/{self.maxsize}"
-        return f"<{type(self).__name__} at {id(self):#x} threads={threads} unfinished={self._unfinished}>"
+        return f"<{type(self).__name__} at {id(self):#x} threads={threads} unfinished={len(self)}>"
 
     def __len__(self) -> int:
         """How many tasks have not finished."""
-        return self._unfinished
+        return len(self._tasks)
 
     def __bool__(self) -> bool:
         return True
@@ -121,7 +158,8 @@ class ThreadPool(Mapping):
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
         """Run ``function(*args, **kwargs)`` in a thread, as soon as one is free. Does not wait.
 
-        :returns: the result to come; a failure is raised by its ``get``.
+        :returns: the result to come; a failure is raised by its ``get``. If the result goes away before anybody has
+            asked for it, the failure is reported.
         :raises InvalidThreadUseError: called from another thread than the hub's.
         :raises RuntimeError: no thread can be started.
         """
@@ -130,9 +168,14 @@ class ThreadPool(Mapping):
         if self._runs_inline():
             raise InvalidThreadUseError("a thread pool can only be used from the thread of its hub")
         task = _Task(self, function, args, kwargs)
-        self._workers.submit(task)
-        self.hub.loop.refs += 1
-        self._unfinished += 1
+        try:
+            self.hub.loop.holders.add(task)
+            self._tasks.add(task)
+            self._workers.submit(task)
+        except BaseException:
+            if task.claim(_TAKEN_BACK):
+                self._forget(task)
+            raise
         return task.result
 
     def apply(self, func: Callable[..., T], args: Iterable[Any] | None = None, kwds: dict[str, Any] | None = None) -> T:
@@ -148,20 +191,38 @@ class ThreadPool(Mapping):
 
     def join(self) -> None:
         """Wait until every task has finished."""
-        while self._unfinished:
+        while self._tasks:
             waiter = Waiter()
-            self._joiners.append(waiter)
-            waiter.wait()
+            try:
+                self._joiners.append(waiter)
+                if self._tasks:  # a signal handler may have killed them just now
+                    waiter.wait()
+            finally:
+                if waiter in self._joiners:
+                    self._joiners.remove(waiter)
 
     def kill(self) -> None:
         """End the threads. A task that runs is finished, one that waits never begins and fails with RuntimeError.
 
         The pool can be used again.
         """
-        error = RuntimeError("the thread pool was killed")
-        for task in self._workers.dismiss_all():
-            if isinstance(task, _Task):
-                self._finished(task, None, (RuntimeError, error, None))
+        try:
+            self._kill()
+        except BaseException:
+            self._kill()  # a signal handler raised in the middle; all of it may be done twice
+            raise
+
+    def _kill(self) -> None:
+        killed = [task for task in list(self._tasks) if task.claim(_KILLED)]
+        for task in killed:
+            self._workers.withdraw(task)
+        self._workers.dismiss_all()
+        for task in killed:
+            self._finished(task, None, self._exc_info_of_killed())
+
+    def _exc_info_of_killed(self) -> tuple[Any, Any, Any]:
+        """What a task fails with that a kill has prevented."""
+        return (RuntimeError, RuntimeError("the thread pool was killed"), None)
 
     def deliver(self, task: _Task, value: Any, exc_info: Any) -> None:
         """In the thread: hand the outcome of ``task`` over to the hub."""
@@ -171,16 +232,37 @@ class ThreadPool(Mapping):
             pass  # nobody is left to be told
 
     def _finished(self, task: _Task, value: Any, exc_info: Any) -> None:
-        self.hub.loop.refs -= 1
-        self._unfinished -= 1
+        """On the hub: ``task`` has ended."""
+        try:
+            self._settle(task, value, exc_info)
+        except BaseException:
+            self._settle(task, value, exc_info)  # as in kill()
+            raise
+
+    def _settle(self, task: _Task, value: Any, exc_info: Any) -> None:
+        if task not in self._tasks:
+            return
         if exc_info is None:
             task.result.set(value)
         else:
+            self._failed(task, exc_info)
             task.result.set_exception(exc_info[1], exc_info)
-        if not self._unfinished:
-            joiners, self._joiners = self._joiners, []
-            for waiter in joiners:
-                waiter.wake()
+        self._forget(task)
+
+    def _failed(self, task: _Task, exc_info: Any) -> None:
+        """``task`` has failed: if nobody asks for its error it is reported."""
+        if self.reports and exc_info[2] is not None and task.result.unseen is None:
+            task.result.unseen = Unseen(self.hub, (self, task.function), exc_info[1])
+
+    def _forget(self, task: _Task) -> None:
+        self.hub.loop.holders.discard(task)
+        self._tasks.discard(task)
+        if not self._tasks:
+            for waiter in list(self._joiners):
+                if waiter.done:  # a signal handler kept it from leaving
+                    self._joiners.remove(waiter)
+                else:
+                    waiter.wake()
 
 
 def _after_fork_in_child() -> None:
@@ -204,6 +286,8 @@ class Future(concurrent.futures.Future[T]):
     def __init__(self) -> None:
         super().__init__()
         self._done = Event()
+        self._hub = get_hub_if_exists()
+        self._unseen: Unseen | None = None
         self._links: list[tuple[Hub, Callable[[Any], Any]]] = []
         self.add_done_callback(lambda _: self._done.set())
 
@@ -223,12 +307,25 @@ class Future(concurrent.futures.Future[T]):
     def result(self, timeout: float | None = None) -> T:
         """:meth:`concurrent.futures.Future.result`."""
         self._wait(timeout)
+        self._asked()
         return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """:meth:`concurrent.futures.Future.exception`."""
         self._wait(timeout)
-        return super().exception(0)
+        error = super().exception(0)
+        self._asked()
+        return error
+
+    def failed(self, error: BaseException, function: Callable[..., Any]) -> None:
+        """``function`` has failed with ``error``: if nobody asks for it it is reported."""
+        self._unseen = Unseen(self._hub, function, error)
+        self.set_exception(error)
+
+    def _asked(self) -> None:
+        """Somebody has asked for the error."""
+        if self._unseen is not None:
+            self._unseen.seen()
 
     def ready(self) -> bool:
         """:meth:`concurrent.futures.Future.done`."""
@@ -287,9 +384,17 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future: Future[T] = Future()
-        self._futures.add(future)
-        future.add_done_callback(self._futures.discard)
-        self._workers.submit(partial(_run_future, future, fn, args, kwargs))
+        call = _Call(future, fn, args, kwargs)
+        try:
+            self._futures.add(future)
+            future.add_done_callback(self._futures.discard)
+            if self._closed:  # a shutdown in another thread may have missed this one
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self._workers.submit(call)
+        except BaseException:
+            if call.claim(_TAKEN_BACK):
+                future.cancel()
+            raise
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -312,14 +417,36 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
             self._workers.idle_seconds = 0
 
 
-def _run_future(future: Future[T], fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    """In the thread."""
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        adopt_hooks()
-        value = fn(*args, **kwargs)
-    except BaseException as error:
-        future.set_exception(error)
-    else:
-        future.set_result(value)
+class _Call(_Job):
+    """A call in a thread, whose outcome goes to a future."""
+
+    __slots__ = ("_args", "_function", "_future", "_kwargs")
+
+    def __init__(
+        self, future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self._future = future
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+
+    def __call__(self) -> None:
+        """In the thread."""
+        future = self._future
+        if not (self.claim(_BEGUN) and future.set_running_or_notify_cancel()):
+            return
+        try:
+            adopt_hooks()
+            value = self._function(*self._args, **self._kwargs)
+        except BaseException as error:
+            future.failed(error, self._function)
+            del self, future  # the error's traceback keeps this frame
+        else:
+            future.set_result(value)
+
+    def abandon(self) -> bool:
+        """In the thread, which ends. False: it has not begun."""
+        if self.claimed and not self._future.done():
+            self._future.set_exception(_UNFINISHED)
+        return self.claimed

@@ -123,6 +123,7 @@ class Resolver(abc.Resolver):
     def _spawn(self, function: Callable[..., T], args: tuple[Any, ...]) -> AsyncResult[T]:
         if self._pool is None:
             self._pool = ThreadPool(self.threads)
+            self._pool.reports = False  # who gave up waiting for a name does not want to know
         return self._pool.spawn(function, *args)
 
 

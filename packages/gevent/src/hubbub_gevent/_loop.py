@@ -79,7 +79,7 @@ class GeventLoop(BaseLoop):
     @property
     def activecnt(self) -> int:
         """How many watchers are active."""
-        return self.refs + self.timer_count()
+        return self.refs + len(self.holders) + self.timer_count()
 
     def ref(self) -> None:
         """One more reason for the loop to go on."""

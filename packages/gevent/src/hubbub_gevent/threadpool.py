@@ -93,16 +93,13 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     def __bool__(self) -> bool:
         return len(self) > 0
 
-    def _finished(self, task: Any, value: Any, exc_info: Any) -> None:
-        super()._finished(task, value, exc_info)
-        if exc_info is not None and not issubclass(exc_info[0], GreenletExit):
+    def _failed(self, task: Any, exc_info: Any) -> None:
+        if not issubclass(exc_info[0], GreenletExit):
             self.hub.handle_error((self, task.function), *exc_info)
 
-    def kill(self) -> None:
-        """End the threads. Who waits for a task that has not begun gets a GreenletExit."""
-        task: Any
-        for task in self._workers.dismiss_all():
-            self._finished(task, None, (GreenletExit, GreenletExit(), None))
+    def _exc_info_of_killed(self) -> tuple[Any, Any, Any]:
+        # Who waits for a task that has not begun gets this.
+        return (GreenletExit, GreenletExit(), None)
 
     def adjust(self) -> None:
         """Threads come and go by themselves."""

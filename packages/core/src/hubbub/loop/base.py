@@ -161,6 +161,8 @@ class BaseLoop(Timers):
         self.thread = get_ident()
         self.refs = 0
         """How many keep the loop from ending: active watchers, timers apart, and those who called :meth:`hold`."""
+        self.holders: set[Any] = set()
+        """What else does, for instance tasks in threads. To be changed from the loop's own thread."""
         self.signals = SignalTable()
         self._sequence = 0
         self._stopped = 0
@@ -210,7 +212,8 @@ class BaseLoop(Timers):
         return f"<{type(self).__name__} at {id(self):#x} {state} {self._census()}>"
 
     def _census(self) -> str:
-        return f"ready={len(self.ready)} timers={self.timer_count()} descriptors={len(self.handles)} refs={self.refs}"
+        refs = self.refs + len(self.holders)
+        return f"ready={len(self.ready)} timers={self.timer_count()} descriptors={len(self.handles)} refs={refs}"
 
     def check_alive(self) -> None:
         """:raises LoopDestroyed: the loop is gone."""
@@ -406,7 +409,7 @@ class BaseLoop(Timers):
         Descriptors stay registered when nobody waits, so they are asked; the last one found waiting is asked first,
         which makes it one look in nearly every turn.
         """
-        if self.refs > 0 or self._timers_alive():
+        if self.refs > 0 or self.holders or self._timers_alive():
             return True
         for handle in self.handles.values():
             for direction in handle.directions():

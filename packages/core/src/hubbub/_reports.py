@@ -1,0 +1,122 @@
+"""Telling a hub of a failure, when the telling may fail too; and of failures that nobody has asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from types import SimpleNamespace
+from typing import Any
+
+from hubbub._originals import get_ident
+from hubbub.exceptions import HubDestroyed
+
+__all__ = ["Unseen", "name_of", "tell"]
+
+
+def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> None:
+    """Have ``hub`` report that ``context`` failed with ``error``. Raises nothing but HubDestroyed, which ends the hub.
+
+    If the hub's ``handle_error`` raises, both errors are written to the standard error stream that the process began
+    with. What belongs to the main greenlet, such as Ctrl-C, is raised there, soon.
+    """
+    try:
+        hub.handle_error(context, type(error), error, tb if tb is not None else error.__traceback__)
+    except BaseException as failure:
+        if failure is error and isinstance(failure, HubDestroyed):
+            raise
+        _last_words(context, error, failure)
+        _pass_on(hub, failure)
+
+
+def _pass_on(hub: Any, failure: BaseException) -> None:
+    try:
+        if isinstance(failure, hub.SYSTEM_ERROR):
+            hub.loop.run_callback_threadsafe(hub.handle_system_error, type(failure), failure)
+    except Exception:  # a hub that is half made or half torn down: there is nobody to pass it on to
+        _write("hubbub: it could not be raised in the main greenlet either\n")
+
+
+def _last_words(context: object, error: BaseException, failure: BaseException) -> None:
+    try:
+        lines = [
+            *traceback.format_exception(error),
+            f"{name_of(context)} failed with {type(error).__name__}. The report of that failed too:\n",
+            *traceback.format_exception(failure, chain=False),
+        ]
+    except BaseException as third:
+        names = ", then ".join(type(one).__name__ for one in (error, failure, third))
+        lines = [f"hubbub: a failure and the reports of it failed with {names}\n"]
+    _write("".join(lines))
+
+
+def name_of(item: object) -> str:
+    """The repr of ``item``, or if that fails something that says so. Never raises."""
+    try:
+        return str(repr(item))
+    except BaseException as error:
+        return f"<{type(item).__name__} whose repr failed with {type(error).__name__}>"
+
+
+def _write(text: str) -> None:
+    try:
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(text)
+            sys.__stderr__.flush()
+            return
+    except BaseException:  # noqa: S110  # there is one way left
+        pass
+    try:
+        os.write(2, text.encode(errors="backslashreplace"))
+    except BaseException:  # noqa: S110  # nobody is there to be told that there is nobody to tell
+        pass
+
+
+class Unseen:
+    """Hangs on a result with an error. If both go away before anybody has asked for the error, it is reported.
+
+    :param hub: whose ``handle_error`` is told; None: :func:`sys.unraisablehook`.
+    :param context: what failed.
+    """
+
+    __slots__ = ("context", "error", "hub")
+
+    def __init__(self, hub: Any, context: object, error: BaseException) -> None:
+        self.hub = hub
+        self.context = context
+        self.error: BaseException | None = error
+
+    def seen(self) -> None:
+        """Somebody has asked."""
+        self.error = self.context = None
+
+    def __del__(self) -> None:
+        error, self.error = self.error, None
+        if error is not None:
+            self._report(error)
+
+    def _report(self, error: BaseException) -> None:
+        hub = self.hub
+        if hub is None:
+            _unraisable(self.context, error)
+        elif isinstance(error, hub.NOT_ERROR):
+            pass
+        elif get_ident() == hub.thread_ident and not isinstance(error, hub.SYSTEM_ERROR):
+            tell(hub, self.context, error)  # at once: the loop may never run again
+        elif not hub.loop.destroyed:
+            hub.loop.run_callback_threadsafe(tell, hub, self.context, error)
+
+
+def _unraisable(context: object, error: BaseException) -> None:
+    try:
+        sys.unraisablehook(
+            SimpleNamespace(
+                exc_type=type(error),
+                exc_value=error,
+                exc_traceback=error.__traceback__,
+                err_msg="Nobody has asked for the failure of",
+                object=context,
+            )
+        )
+    except BaseException as failure:
+        _last_words(context, error, failure)
