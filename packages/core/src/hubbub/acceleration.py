@@ -9,30 +9,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hubbub._latch import Latch
 from hubbub._waiter import Waiter
 from hubbub.hub import Hub, get_hub
 from hubbub.io import Socket
-from hubbub.lock import Semaphore
+from hubbub.lock import RLock, Semaphore
 from hubbub.loop.base import BaseLoop
 from hubbub.loop.readiness import Direction, Readiness, closed_error
 from hubbub.loop.ring import RingLoop
 from hubbub.loop.timers import Timers
 from hubbub.queue import SimpleQueue
+from hubbub.thread import LockType
+from hubbub.thread import RLock as ThreadRLock
 from hubbub.timeout import Timeout
 
 __all__ = ["LAYOUT", "PARTS", "replace_methods"]
 
-LAYOUT = 4
+LAYOUT = 5
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 PARTS: Mapping[str, Any] = {
     "BaseLoop": BaseLoop,
     "Direction": Direction,
     "Hub": Hub,
+    "Latch": Latch,
+    "LockType": LockType,
+    "RLock": RLock,
     "Readiness": Readiness,
     "Socket": Socket,
     "Semaphore": Semaphore,
     "SimpleQueue": SimpleQueue,
+    "ThreadRLock": ThreadRLock,
     "Timeout": Timeout,
     "Timers": Timers,
     "Waiter": Waiter,

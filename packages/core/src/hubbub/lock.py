@@ -12,11 +12,13 @@ from collections.abc import Callable
 from itertools import repeat
 from operator import length_hint
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from greenlet import getcurrent
-
+from hubbub import _originals
+from hubbub._latch import Latch, ReentrantLatch
+from hubbub._leaving import leave
 from hubbub._links import Linkable
+from hubbub._spinning import give_way
 from hubbub._waiter import Waiter
 from hubbub.hub import get_hub
 from hubbub.scope import shield
@@ -35,13 +37,15 @@ class Semaphore(Linkable):
     :raises ValueError: ``value`` is negative.
     """
 
-    __slots__ = ("_links", "_permits", "_reserve", "_waiters")  # beside the __dict__ of Linkable
+    __slots__ = ("_links", "_oldest", "_permits", "_reserve", "_waiters")  # beside the __dict__ of Linkable
 
     def __init__(self, value: int = 1) -> None:
         if value < 0:
             raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")
         self._set_permits(value)
         self._waiters: deque[Waiter] = deque()
+        # A loop over this takes a waiter out and knows it in one step: no handler can come between.
+        self._oldest = iter(self._waiters.popleft, None)
         self._links = None
 
     def _set_permits(self, value: int) -> None:
@@ -101,66 +105,81 @@ class Semaphore(Linkable):
             return self._acquire_at_once()
         waiter = Waiter()
         self._waiters.append(waiter)
-        if self._permits or self._reserve is not None:
-            self._hand_over()
         try:
-            if waiter.wait(timeout):
-                return True
+            if self._permits or self._reserve is not None:
+                self._hand_over()
+            return waiter.wait(timeout) or not leave(self._waiters, waiter)
         except BaseException:
-            if not self._withdraw(waiter):
-                self.release()
+            self._abandon(waiter)
             raise
-        return not self._withdraw(waiter)
+
+    def _abandon(self, waiter: Waiter) -> None:
+        """A wait has ended with an exception: a permit that was handed over goes to the next."""
+        if not leave(self._waiters, waiter):
+            self._give()
 
     def _acquire_at_once(self) -> bool:
         # Permits that are free while somebody waits are on their way to him, unless he is about to give up.
-        return not self._waiters and self._take()
-
-    def _withdraw(self, waiter: Waiter) -> bool:
-        """Leave the queue. False when a permit was handed over already."""
-        try:
-            self._waiters.remove(waiter)
-        except ValueError:
-            return False
-        return True
+        if not self._waiters and self._take():
+            return True
+        give_way()
+        return False
 
     def release(self) -> int:
         """Give a permit, to the one who has waited longest if somebody waits. From any thread.
 
         :returns: how many permits are free then.
         """
-        while self._waiters:
-            try:
-                waiter = self._waiters.popleft()
-            except IndexError:
-                break  # the waiter has just given up, in another thread
-            if waiter.wake():
-                return 0
-        permits = self._permits
-        permits.append(None)
-        if self._waiters:
+        self._give()
+        return self.counter
+
+    def _give(self) -> None:
+        self._permits.append(None)
+        self._settle()
+
+    def _settle(self) -> None:
+        """A permit has become free."""
+        try:
+            if self._waiters:
+                self._hand_over()
+        except BaseException:  # of a signal handler: nobody who waits must miss the permit
             self._hand_over()
+            raise
         if self._links is not None:
             self._links.fire()
-        return len(permits) if self._reserve is None else self.counter
 
     def _hand_over(self) -> None:
-        while self._waiters and self._take():
-            try:
-                waiter = self._waiters.popleft()
-            except IndexError:
-                self._permits.append(None)
-                continue
-            if not waiter.wake():
-                self._permits.append(None)
+        """While a permit is free and somebody waits, it is his turn. May be called at any time, again too.
+
+        The waiter is taken out first: who has a permit in hand keeps it from nobody but him.
+        """
+        waiter: Waiter | None = None
+        try:
+            while self._waiters and (self._permits or (self._reserve is not None and length_hint(self._reserve))):
+                for waiter in self._oldest:
+                    self._offer(waiter)
+                    break
+        except IndexError:
+            pass  # the last one has given up
+        except BaseException:
+            if waiter is not None and not waiter.done and waiter not in self._waiters:
+                self._waiters.appendleft(waiter)
+            raise
+
+    def _offer(self, waiter: Waiter) -> None:
+        if not self._take():
+            self._waiters.appendleft(waiter)  # somebody was quicker
+        elif not waiter.wake():
+            self._permits.append(None)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until a permit is free, without taking it.
 
         :returns: how many are free then; 0 when ``timeout`` seconds have passed.
         """
-        if self.counter:
-            return self.counter
+        free = self.counter
+        if free:
+            return free
         if self.acquire(timeout=timeout):
             self.release()
         return self.counter
@@ -180,15 +199,22 @@ class BoundedSemaphore(Semaphore):
     def __init__(self, value: int = 1) -> None:
         super().__init__(value)
         self._initial_value = value
+        self._releasing = _originals.RLock()
 
     def release(self) -> int:
         """As :meth:`Semaphore.release`.
 
         :raises ValueError: released more often than acquired.
         """
-        if self.counter >= self._initial_value:
-            raise ValueError("Semaphore released too many times")
-        return super().release()
+        self._give_back(1)
+        return self.counter
+
+    def _give_back(self, count: int) -> None:
+        with self._releasing:  # others may take permits meanwhile, but nobody gives any
+            if self.counter + count > self._initial_value:
+                raise ValueError("Semaphore released too many times")
+            self._permits.extend(repeat(None, count))
+        self._settle()
 
 
 class DummySemaphore:
@@ -229,72 +255,52 @@ class DummySemaphore:
         """Nothing to give back."""
 
 
-class RLock:
+class RLock(ReentrantLatch):
     """A lock that its owner, a greenlet, may take again: as :func:`threading.RLock`."""
 
-    def __init__(self) -> None:
-        self._block = Semaphore(1)
-        self._owner: Any = None
-        self._count = 0
-
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} owner={self._owner!r} count={self._count}>"
+        owner = self._holder.get(0)
+        return f"<{type(self).__name__} owner={owner!r} count={self._depth + 1 if owner is not None else 0}>"
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take the lock once more, waiting until it is free or mine.
 
+        :param timeout: seconds; None, or less than 0, for no limit.
         :returns: whether it was taken.
         """
-        current = getcurrent()
-        if self._owner is current:
-            self._count += 1
-            return True
         if timeout is not None and timeout < 0:
             timeout = None
-        if not self._block.acquire(blocking, timeout):
-            return False
-        self._owner = current
-        self._count = 1
-        return True
+        return self._take_again(timeout if blocking else 0.0)
 
     def release(self) -> None:
         """Give it back once.
 
         :raises RuntimeError: the current greenlet does not own it.
         """
-        if self._owner is not getcurrent():
-            raise RuntimeError("cannot release un-acquired lock")
-        self._count -= 1
-        if not self._count:
-            self._owner = None
-            self._block.release()
-
-    def locked(self) -> bool:
-        """Whether somebody owns it."""
-        return self._count > 0
+        super().release()
 
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(self, *_: object) -> None:
-        self.release()
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
 
-    # What threading.Condition asks of a lock ------------------------------------------------------------------------
 
-    def _is_owned(self) -> bool:
-        return self._owner is getcurrent()
+class _OfLock:
+    """A method of a condition's lock as the condition's own.
 
-    # The owner is whoever calls. The state has no greenlet in it: the collector loses sight of a tuple that has.
+    The block of ``with`` then begins and ends in the lock itself: no step of Python lies in between, at which a signal
+    handler that raises would leave the lock taken.
+    """
 
-    def _release_save(self) -> int:
-        count, self._count, self._owner = self._count, 0, None
-        self._block.release()
-        return count
+    def __init__(self, name: str) -> None:
+        self._name = name
 
-    def _acquire_restore(self, state: int) -> None:
-        self._block.acquire()
-        self._owner = getcurrent()
-        self._count = state
+    def __get__(self, condition: Condition | None, owner: type[Condition]) -> Any:
+        if condition is not None:
+            return getattr(condition._lock, self._name)
+        name = self._name
+        return lambda condition, *args: getattr(condition._lock, name)(*args)
 
 
 class Condition:
@@ -308,19 +314,24 @@ class Condition:
     def __init__(self, lock: Any = None) -> None:
         self._lock = lock if lock is not None else RLock()
         self._waiters: deque[Waiter] = deque()
+        self._oldest = iter(self._waiters.popleft, None)  # see Semaphore
         self.acquire = self._lock.acquire
         self.release = self._lock.release
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} lock={self._lock!r} waiters={len(self._waiters)}>"
 
-    def __enter__(self) -> Any:
-        return self._lock.__enter__()
+    if TYPE_CHECKING:
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._lock.__exit__(kind, error, traceback)
+        def __enter__(self) -> Any: ...
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        ) -> None: ...
+
+    else:
+        __enter__ = _OfLock("__enter__")
+        __exit__ = _OfLock("__exit__")
 
     def wait(self, timeout: float | None = None) -> bool:
         """Give the lock back, wait for a notification, take the lock again.
@@ -331,17 +342,21 @@ class Condition:
         """
         self._check_owned()
         waiter = Waiter()
+        hold = _Hold(self._lock)
         self._waiters.append(waiter)
-        state = self._release_all()
         try:
-            notified = waiter.wait(timeout) or not self._withdraw(waiter)
+            hold.give_back()
+            return waiter.wait(timeout) or not leave(self._waiters, waiter)
         except BaseException:
-            if not self._withdraw(waiter):
+            if not leave(self._waiters, waiter):
                 self._notify_one()
             raise
         finally:
-            self._take_again(state)
-        return notified
+            try:
+                hold.take_again()
+            except BaseException:  # of a signal handler, before it had begun
+                hold.take_again()
+                raise
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until ``predicate()`` is true.
@@ -375,47 +390,64 @@ class Condition:
         self.notify(len(self._waiters))
 
     def _notify_one(self) -> bool:
-        while self._waiters:
-            try:
-                waiter = self._waiters.popleft()
-            except IndexError:
-                break  # it has just given up, in another thread
-            if waiter.wake():
-                return True
-        return False
-
-    def _withdraw(self, waiter: Waiter) -> bool:
+        waiter: Waiter | None = None
         try:
-            self._waiters.remove(waiter)
-        except ValueError:
-            return False
-        return True
+            for waiter in self._oldest:
+                if waiter.wake():
+                    return True
+        except IndexError:
+            pass  # nobody waits, or the last one has given up in another thread
+        except BaseException:
+            if waiter is not None and not waiter.done:
+                self._waiters.appendleft(waiter)
+            raise
+        return False
 
     def _check_owned(self) -> None:
         owned = getattr(self._lock, "_is_owned", None)
         if not (owned() if owned is not None else self._lock.locked()):
             raise RuntimeError("the lock of the condition must be held")
 
-    def _release_all(self) -> Any:
-        save = getattr(self._lock, "_release_save", None)
-        if save is not None:
-            return save()
-        self._lock.release()
-        return None
 
-    def _take_again(self, state: Any) -> None:
-        """Whatever comes meanwhile, the lock is held when ``wait`` ends."""
+class _Hold:
+    """A lock that is given back for a while, and held again after that whatever comes."""
+
+    __slots__ = ("_lock", "_state")
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+        self._state = lock._hold() if isinstance(lock, Latch) else None
+
+    def give_back(self) -> None:
+        lock = self._lock
+        if isinstance(lock, Latch):
+            lock._leave_wholly()
+        elif hasattr(lock, "_release_save"):
+            self._state = lock._release_save()
+        else:
+            lock.release()
+
+    def take_again(self) -> None:
         interruption: BaseException | None = None
         while True:
             try:
                 with shield():
-                    if state is not None:
-                        self._lock._acquire_restore(state)
-                    else:
-                        self._lock.acquire()
+                    self._take()
             except BaseException as error:  # raised when the lock is held again
                 interruption = error
             else:
                 break
-        if interruption is not None:
-            raise interruption
+        try:
+            if interruption is not None:
+                raise interruption
+        finally:
+            del interruption  # it knows this frame
+
+    def _take(self) -> None:
+        lock = self._lock
+        if isinstance(lock, Latch):
+            lock._take_back(self._state)
+        elif hasattr(lock, "_acquire_restore"):
+            lock._acquire_restore(self._state)
+        else:
+            lock.acquire()

@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 
 from greenlet import getcurrent
 
+from hubbub._latch import Latch, ReentrantLatch
 from hubbub._originals import get_ident as _native_ident
 from hubbub.greenlet import Greenlet
-from hubbub.hub import Hub, get_hub, make_way
+from hubbub.hub import Hub, get_hub, hubs, make_way
 from hubbub.local import local
-from hubbub.lock import Semaphore
 
 __all__ = [
     "TIMEOUT_MAX",
@@ -69,138 +69,133 @@ def _seconds(blocking: bool, timeout: float) -> float | None:
     return timeout
 
 
-class LockType(Semaphore):
-    """A lock as :func:`_thread.allocate_lock` makes them. Anybody may release it. Greenlets get it in turn.
+_ENDING = object()
 
-    As with a native lock, who waits for one that is never released waits for ever: no LoopExit.
+
+def _ident_of(greenlet: Any) -> int:
+    """Its :func:`get_ident`, in whatever thread; 0 for None."""
+    if greenlet is None:
+        return 0
+    if greenlet is _current():
+        return get_ident()
+    return next((hub.thread_ident for hub in hubs() if hub.main is greenlet), id(greenlet))
+
+
+def _current() -> Any:
+    """The greenlet that stands for the current thread: see :func:`get_ident`."""
+    try:
+        current = getcurrent()
+    except RuntimeError:  # the interpreter is ending, and greenlets with it
+        return _ENDING
+    return current.main if isinstance(current, Hub) else current
+
+
+class _Patient(Latch):
+    """Whoever releases it may be out of the loop's sight: another native thread, or a signal handler.
+
+    So who waits for one that is never released waits for ever, as for a native lock: no LoopExit.
     """
 
-    def __init__(self) -> None:
-        super().__init__(1)
+    __slots__ = ()
+
+    def _wait_turn(self, who: object, timeout: float | None) -> bool:
+        if timeout is not None:
+            return super()._wait_turn(who, timeout)
+        while make_way():
+            if self._holder.setdefault(0, who) is who:
+                return True
+        loop = get_hub().loop
+        loop.refs += 1
+        try:
+            return super()._wait_turn(who, None)
+        finally:
+            loop.refs -= 1
+
+    def _named(self, more: str = "") -> str:
+        state = "locked" if self.locked() else "unlocked"
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        return f"<{state} {name} object{more} at {id(self):#x}>"
+
+
+class LockType(_Patient):
+    """A lock as :func:`_thread.allocate_lock` makes them. Anybody may release it. Greenlets get it in turn."""
+
+    __slots__ = ()
 
     def __repr__(self) -> str:
-        state = "locked" if self.locked() else "unlocked"
-        return f"<{state} {type(self).__module__}.{type(self).__qualname__} object at {id(self):#x}>"
+        return self._named()
 
-    # The parameters are those of threading.Lock, where -1 stands for no limit.
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # type: ignore[override]
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock.
 
         :param blocking: wait until it is free.
         :param timeout: wait at most so many seconds; -1 for no limit.
         :returns: whether it was taken.
         """
-        if not blocking or timeout != -1:
-            return super().acquire(blocking, _seconds(blocking, timeout))
-        if super().acquire(False):
-            return True
-        while make_way():
-            if super().acquire(False):
-                return True
-        # Whoever releases it may be out of this loop's sight: another native thread, or a signal handler.
-        loop = get_hub().loop
-        loop.refs += 1
-        try:
-            return super().acquire()
-        finally:
-            loop.refs -= 1
+        return self._take(object(), None if blocking and timeout == -1 else _seconds(blocking, timeout))
 
-    def release(self) -> None:  # type: ignore[override]  # as threading.Lock
+    def release(self) -> None:
         """Give the lock back.
 
         :raises RuntimeError: it is not locked.
         """
-        if self.counter and not self._waiters:
+        if not self._leave():
             raise RuntimeError("release unlocked lock")
-        super().release()
 
     acquire_lock = acquire
     release_lock = release
-    locked_lock = Semaphore.locked
+    locked_lock = Latch.locked
 
-    def __enter__(self) -> bool:  # type: ignore[override]  # as threading.Lock
+    def __enter__(self) -> bool:
         return self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        holder = self._holder.get(0)
+        try:
+            self.release()
+        except BaseException:  # of a signal handler: the block has ended all the same
+            if holder is not None and self._holder.get(0) is holder:
+                self.release()
+            raise
+
+    _is_owned = Latch.locked
+    """For :class:`threading.Condition`, which would try to take the lock to learn that."""
 
     def _at_fork_reinit(self) -> None:
         """In the child after a fork: free, and nobody waits. Called by :mod:`threading`."""
-        Semaphore.__init__(self, 1)
+        self._reset()
 
 
 allocate_lock = LockType
 """A class, not a function: as an attribute of a class, ``threading.Lock`` must not turn into a method."""
 
 
-class RLock:
+class RLock(ReentrantLatch, _Patient):
     """A lock that its owner may take again, with the interface of :class:`_thread.RLock`."""
 
-    def __init__(self) -> None:
-        self._block = LockType()
-        self._owner = 0
-        self._count = 0
+    __slots__ = ()
+    _me = staticmethod(_current)
 
     def __repr__(self) -> str:
-        state = "locked" if self._count else "unlocked"
-        name = f"{type(self).__module__}.{type(self).__qualname__}"
-        return f"<{state} {name} object owner={self._owner} count={self._count} at {id(self):#x}>"
+        owner = self._holder.get(0)
+        return self._named(f" owner={_ident_of(owner)} count={self._depth + 1 if owner is not None else 0}")
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock once more, waiting until it is free or mine; parameters as for :meth:`LockType.acquire`."""
-        mine = get_ident()
-        if self._owner == mine:
-            _seconds(blocking, timeout)
-            self._count += 1
-            return True
-        if not self._block.acquire(blocking, timeout):
-            return False
-        self._owner = mine
-        self._count = 1
-        return True
+        return self._take_again(None if blocking and timeout == -1 else _seconds(blocking, timeout))
 
     def release(self) -> None:
         """Give it back once.
 
         :raises RuntimeError: the current greenlet does not own it.
         """
-        if self._owner != get_ident():
-            raise RuntimeError("cannot release un-acquired lock")
-        self._count -= 1
-        if not self._count:
-            self._owner = 0
-            self._block.release()
-
-    def locked(self) -> bool:
-        """Whether somebody owns it."""
-        return self._count > 0
+        super().release()
 
     def __enter__(self) -> bool:
         return self.acquire()
 
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
-    # What threading.Condition and threading's fork hook ask of a lock -------------------------------------------------
-
-    def _is_owned(self) -> bool:
-        return self._owner == get_ident()
-
-    def _recursion_count(self) -> int:
-        return self._count if self._owner == get_ident() else 0
-
-    def _release_save(self) -> tuple[int, int]:
-        if not self._count:
-            raise RuntimeError("cannot release un-acquired lock")
-        state = self._count, self._owner
-        self._count = self._owner = 0
-        self._block.release()
-        return state
-
-    def _acquire_restore(self, state: tuple[int, int]) -> None:
-        self._block.acquire()
-        self._count, self._owner = state
-
-    def _at_fork_reinit(self) -> None:
-        self._block._at_fork_reinit()
-        self._count = self._owner = 0
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
 
 
 def run_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

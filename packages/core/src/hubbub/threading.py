@@ -112,21 +112,17 @@ class Semaphore(_lock.Semaphore):
             super().release()
 
 
-class BoundedSemaphore(Semaphore):
+class BoundedSemaphore(_lock.BoundedSemaphore, Semaphore):
     """:class:`threading.BoundedSemaphore` for greenlets."""
-
-    def __init__(self, value: int = 1) -> None:
-        super().__init__(value)
-        self._initial_value = value
 
     def release(self, n: int = 1) -> None:  # type: ignore[override]  # as threading.Semaphore
         """Give ``n`` permits.
 
         :raises ValueError: fewer than one, or more than were taken.
         """
-        if self.counter + n > self._initial_value:
-            raise ValueError("Semaphore released too many times")
-        super().release(n)
+        if n < 1:
+            raise ValueError("n must be one or more")
+        self._give_back(n)
 
 
 class Barrier:

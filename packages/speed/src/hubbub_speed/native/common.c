@@ -4,10 +4,10 @@
 #include <greenlet/greenlet.h>
 
 PyTypeObject *deque_type;
-PyObject *deque_pop, *partial_type, *ring_poll, *expired;
+PyObject *deque_pop, *partial_type, *ring_poll, *expired, *zero;
 struct names N;
 
-static PyTypeObject *hub_type;
+PyTypeObject *hub_type;
 static PyObject *deque_append, *deque_popleft, *closed_error, *get_hub;
 
 static const struct {
@@ -50,7 +50,8 @@ static const struct {
     {&N._expired, "_expired"},
     {&N.queue, "queue"},
     {&N._hand_over, "_hand_over"},
-    {&N._withdraw, "_withdraw"},
+    {&N.acquire, "acquire"},
+    {&N.main, "main"},
     {&N.release, "release"},
     {&N.timer_runs, "timer_runs"},
     {0},
@@ -141,6 +142,11 @@ int who_waits(PyObject **current, PyObject **hub)
     return -1;
 }
 
+PyObject *current_greenlet(void)
+{
+    return (PyObject *)PyGreenlet_GetCurrent();
+}
+
 /* Calls a method for its effect. */
 int do_method(PyObject *self, PyObject *name, PyObject *argument)
 {
@@ -199,9 +205,10 @@ int learn_common(PyObject *parts)
     if (!(partial_type = imported("functools", "partial")) ||
         !(deque_type = (PyTypeObject *)imported("collections", "deque")))
         return -1;
+    zero = PyLong_FromLong(0);
     deque_append = PyObject_GetAttrString((PyObject *)deque_type, "append");
     deque_popleft = PyObject_GetAttrString((PyObject *)deque_type, "popleft");
     deque_pop = PyObject_GetAttrString((PyObject *)deque_type, "pop");
     expired = PyObject_CallNoArgs((PyObject *)&PyBaseObject_Type);
-    return deque_append && deque_popleft && deque_pop && expired ? learn_names() : -1;
+    return deque_append && deque_popleft && deque_pop && expired && zero ? learn_names() : -1;
 }

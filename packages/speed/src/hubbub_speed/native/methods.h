@@ -50,7 +50,7 @@ struct noun {
 };
 
 extern const struct noun readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
-    queue_noun, socket_noun, timeout_noun;
+    queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -80,6 +80,11 @@ extern struct semaphore {
     Py_ssize_t permits, reserve, waiters, links;
 } S;
 
+extern struct latch {
+    PyTypeObject *type;
+    Py_ssize_t depth, holder, links, waiters;
+} H;
+
 extern struct queue {
     PyTypeObject *type;
     Py_ssize_t append, pop, puts, getters, peekers, putters, links, queue;
@@ -97,8 +102,9 @@ extern struct timeout {
 
 /* -- what is learnt once ------------------------------------------------------------------------------------- */
 
-extern PyTypeObject *deque_type;
+extern PyTypeObject *deque_type, *hub_type;
 extern PyObject *deque_pop, *partial_type, *ring_poll;
+extern PyObject *zero;    /* 0 */
 extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
 
 /* Names of attributes and methods, interned. */
@@ -106,8 +112,8 @@ extern struct names {
     PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
-        *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *_withdraw, *release,
-        *timer_runs;
+        *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
+        *main, *release, *timer_runs;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */
@@ -124,6 +130,7 @@ int queue_append(PyObject *queue, PyObject *item);
 PyObject *queue_popleft(PyObject *queue);
 void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b);
 PyObject *set_closed_error(void);
+PyObject *current_greenlet(void); /* a new reference */
 int who_waits(PyObject **current, PyObject **hub);
 int do_method(PyObject *self, PyObject *name, PyObject *argument);
 int truth_of(PyObject *answer);

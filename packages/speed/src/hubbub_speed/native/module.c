@@ -13,6 +13,10 @@ static const struct noun *const nouns[] = {
     &queue_noun,
     &socket_noun,
     &timeout_noun,
+    &latch_noun,
+    &lock_noun,
+    &rlock_noun,
+    &thread_rlock_noun,
     NULL,
 };
 

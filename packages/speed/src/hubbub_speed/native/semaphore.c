@@ -12,7 +12,6 @@ static PyObject *python_semaphore_acquire, *python_semaphore_release;
 static PyObject *acquire_in_turn(PyObject *self, PyObject *waiters)
 {
     PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *done = NULL;
-    int in_queue;
     if (!waiter)
         return NULL;
     put(waiter, W.user, self);
@@ -22,20 +21,8 @@ static PyObject *acquire_in_turn(PyObject *self, PyObject *waiters)
             done = NULL;
         else
             done = waiter_wait(waiter, NULL, 0, NULL);
-        if (!done) {
-            PyObject *type, *value, *traceback;
-            PyErr_Fetch(&type, &value, &traceback);
-            in_queue = truth_of(PyObject_CallMethodOneArg(self, N._withdraw, waiter));
-            if (!in_queue) /* a permit was handed over already */
-                in_queue = do_method(self, N.release, NULL);
-            if (in_queue >= 0) {
-                PyErr_Restore(type, value, traceback);
-            } else {
-                Py_XDECREF(type);
-                Py_XDECREF(value);
-                Py_XDECREF(traceback);
-            }
-        }
+        if (!done)
+            settle(self, N._abandon, waiter, NULL);
     }
     put(waiter, W.user, Py_None);
     Py_DECREF(waiter);
@@ -88,10 +75,31 @@ static PyObject *semaphore_release(PyObject *self, PyObject *unused)
     return fall_back(python_semaphore_release, self, NULL, 0, NULL);
 }
 
+/* with: no step of Python lies between the block and the permit, at which a signal handler could raise. */
+static PyObject *semaphore_enter(PyObject *self, PyObject *unused)
+{
+    PyObject *taken = PyObject_CallMethodNoArgs(self, N.acquire);
+    (void)unused;
+    if (!taken)
+        return NULL;
+    Py_DECREF(taken);
+    Py_RETURN_NONE;
+}
+
+static PyObject *semaphore_exit(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    (void)args, (void)nargs, (void)kwnames;
+    if (do_method(self, N.release, NULL) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
 static const struct method semaphore_methods[] = {
     {&python_semaphore_acquire,
      {"acquire", FASTCALL(semaphore_acquire), "acquire($self, blocking=True, timeout=None)\n--\n\n"}},
     {&python_semaphore_release, {"release", semaphore_release, METH_NOARGS, "release($self)\n--\n\n"}},
+    {NULL, {"__enter__", semaphore_enter, METH_NOARGS, "__enter__($self)\n--\n\n"}},
+    {NULL, {"__exit__", FASTCALL(semaphore_exit), "__exit__($self, kind, error, traceback)\n--\n\n"}},
     {0},
 };
 

@@ -1,0 +1,203 @@
+/*
+ * Locks: each operation is one step, with the GIL held, and `with` calls it without a step of Python in between.
+ * So a signal handler that raises, or enters the same lock, finds it as it was before or as it is after.
+ */
+#include "methods.h"
+
+struct latch H;
+
+static PyTypeObject *lock_type, *rlock_type, *thread_rlock_type;
+
+static const struct field latch_fields[] = {
+    {"_depth", &H.depth}, {"_holder", &H.holder}, {"_links", &H.links}, {"_waiters", &H.waiters}, {0}};
+
+/* What the three kinds of lock have for themselves. */
+struct kind {
+    PyObject *acquire, *release, *enter, *exit; /* the methods in Python */
+};
+
+static struct kind lock, rlock, thread_rlock;
+
+static int is_whole(PyObject *self)
+{
+    PyObject *holder = SLOT(self, H.holder), *waiters = SLOT(self, H.waiters);
+    return holder && PyDict_CheckExact(holder) && waiters && Py_IS_TYPE(waiters, deque_type) && SLOT(self, H.depth);
+}
+
+/* 1: taken, 0: somebody else has it or is the next to have it, -1: an exception. */
+static int try_to_take(PyObject *self, PyObject *who)
+{
+    if (filled(SLOT(self, H.waiters)) || PyDict_GET_SIZE(SLOT(self, H.holder)))
+        return 0;
+    return PyDict_SetItem(SLOT(self, H.holder), zero, who) < 0 ? -1 : 1;
+}
+
+/* The holder gives it back: it goes to whoever has waited longest, if somebody waits. */
+static int hand_on(PyObject *self)
+{
+    PyObject *holder = Py_NewRef(SLOT(self, H.holder)), *waiters = Py_NewRef(SLOT(self, H.waiters)), *waiter, *loop;
+    int failed = 0, handed = 0;
+    while (!failed && !handed && filled(waiters)) {
+        waiter = queue_popleft(waiters);
+        if (!waiter) {
+            failed = 1;
+        } else if (!Py_IS_TYPE(waiter, W.type) || !(loop = SLOT(waiter, W.loop)) ||
+                   !PyObject_TypeCheck(loop, L.type)) {
+            PyErr_SetString(PyExc_SystemError, "among those who wait for a lock is something else");
+            failed = 1;
+        } else if (PyDict_SetItem(holder, zero, SLOT(waiter, W.value)) < 0) {
+            failed = 1;
+        } else {
+            handed = wake(waiter, Py_None);
+            failed = handed < 0;
+        }
+        Py_XDECREF(waiter);
+    }
+    if (!failed && !handed)
+        failed = PyDict_DelItem(holder, zero) < 0;
+    Py_DECREF(waiters);
+    Py_DECREF(holder);
+    return failed ? -1 : 0;
+}
+
+/* Whether acquire() was called in the way that most do: blocking or not, and without a time limit. */
+static int is_plain_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return !kwnames && (!nargs || (nargs == 1 && PyBool_Check(args[0])));
+}
+
+/* -- locks that anybody may release --------------------------------------------------------------------------------- */
+
+static PyObject *lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
+        PyObject *who = PyFloat_FromDouble(0.0); /* any fresh object: it tells this hold of the lock from all others */
+        int taken = who ? try_to_take(self, who) : -1;
+        Py_XDECREF(who);
+        if (taken)
+            return taken < 0 ? NULL : Py_NewRef(Py_True);
+    }
+    return fall_back(lock.acquire, self, args, nargs, kwnames);
+}
+
+static PyObject *lock_release(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    if (!is_whole(self) || !PyDict_GET_SIZE(SLOT(self, H.holder)) || SLOT(self, H.links) != Py_None)
+        return fall_back(lock.release, self, NULL, 0, NULL);
+    if (hand_on(self) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* -- locks that their owner may take again -------------------------------------------------------------------------- */
+
+/* The greenlet, as a new reference; in locks of threads the hub stands for the main greenlet. */
+static PyObject *current_owner(const struct kind *kind)
+{
+    PyObject *current = current_greenlet(), *main_;
+    if (current && kind == &thread_rlock && PyObject_TypeCheck(current, hub_type)) {
+        main_ = PyObject_GetAttr(current, N.main);
+        Py_DECREF(current);
+        return main_;
+    }
+    return current;
+}
+
+static int owns(PyObject *self, PyObject *who)
+{
+    return PyDict_GetItemWithError(SLOT(self, H.holder), zero) == who;
+}
+
+static PyObject *acquire_again(const struct kind *kind, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                               PyObject *kwnames)
+{
+    if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
+        PyObject *who = current_owner(kind);
+        int taken;
+        if (!who && !PyErr_ExceptionMatches(PyExc_RuntimeError))
+            return NULL;
+        if (!who) { /* the interpreter is ending, and greenlets with it */
+            PyErr_Clear();
+            return fall_back(kind->acquire, self, args, nargs, kwnames);
+        }
+        if (owns(self, who))
+            taken = add(self, H.depth, 1) < 0 ? -1 : 1;
+        else
+            taken = try_to_take(self, who);
+        Py_DECREF(who);
+        if (taken)
+            return taken < 0 ? NULL : Py_NewRef(Py_True);
+    }
+    return fall_back(kind->acquire, self, args, nargs, kwnames);
+}
+
+static PyObject *release_again(const struct kind *kind, PyObject *self)
+{
+    PyObject *who = is_whole(self) && SLOT(self, H.links) == Py_None ? current_owner(kind) : NULL;
+    int mine = who && owns(self, who), failed;
+    Py_XDECREF(who);
+    if (!mine) {
+        PyErr_Clear();
+        return fall_back(kind->release, self, NULL, 0, NULL);
+    }
+    if (PyObject_IsTrue(SLOT(self, H.depth)))
+        failed = add(self, H.depth, -1);
+    else
+        failed = hand_on(self);
+    if (failed < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+#define AGAIN(name)                                                                                                   \
+    static PyObject *name##_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)       \
+    {                                                                                                                 \
+        return acquire_again(&name, self, args, nargs, kwnames);                                                      \
+    }                                                                                                                 \
+    static PyObject *name##_release(PyObject *self, PyObject *unused)                                                 \
+    {                                                                                                                 \
+        (void)unused;                                                                                                 \
+        return release_again(&name, self);                                                                            \
+    }
+
+AGAIN(rlock)
+AGAIN(thread_rlock)
+
+/* -- with ------------------------------------------------------------------------------------------------------------ */
+
+/* By name: a subclass may have its own acquire and release. */
+static PyObject *enter(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_CallMethodNoArgs(self, N.acquire);
+}
+
+static PyObject *leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    (void)args, (void)nargs, (void)kwnames;
+    if (do_method(self, N.release, NULL) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+#define METHODS(name, limit)                                                                                          \
+    static const struct method name##_methods[] = {                                                                   \
+        {&name.acquire,                                                                                               \
+         {"acquire", FASTCALL(name##_acquire), "acquire($self, blocking=True, timeout=" limit ")\n--\n\n"}},          \
+        {&name.release, {"release", name##_release, METH_NOARGS, "release($self)\n--\n\n"}},                          \
+        {&name.enter, {"__enter__", enter, METH_NOARGS, "__enter__($self)\n--\n\n"}},                                 \
+        {&name.exit, {"__exit__", FASTCALL(leave), "__exit__($self, *error)\n--\n\n"}},                               \
+        {0},                                                                                                          \
+    };
+
+METHODS(lock, "-1")
+METHODS(rlock, "None")
+METHODS(thread_rlock, "-1")
+
+static PyTypeObject *latch_type;
+
+const struct noun latch_noun = {"Latch", &latch_type, latch_fields, NULL};
+const struct noun lock_noun = {"LockType", &lock_type, NULL, lock_methods};
+const struct noun rlock_noun = {"RLock", &rlock_type, NULL, rlock_methods};
+const struct noun thread_rlock_noun = {"ThreadRLock", &thread_rlock_type, NULL, thread_rlock_methods};
