@@ -16,7 +16,7 @@ MODULES = ("socket", "ssl", "select", "selectors")
 WAYS: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    **{f"pickle-{protocol}": lambda made, protocol=protocol: pickle.dumps(made, protocol) for protocol in range(6)},
+    **{f"pickle-{protocol}": lambda made, protocol=protocol: pickle.dumps(made, protocol) for protocol in range(2, 6)},
 }
 
 
