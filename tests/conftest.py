@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PYTHON = "Programming Language :: Python :: "
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from tools import packages as found
 
 
-@dataclass(frozen=True)
-class Package:
-    """One folder of packages/."""
-
-    folder: Path
-    settings: dict[str, Any]
+class Package(found.Package):
+    """One folder of packages/, with what is tested of it."""
 
     @property
     def project(self) -> dict[str, Any]:
@@ -37,12 +34,6 @@ class Package:
         """What an import statement says."""
         return self.source.name
 
-    @property
-    def pythons(self) -> list[str]:
-        """The minor versions of Python that its classifiers name, in their order."""
-        names = [word.removeprefix(PYTHON) for word in self.project["classifiers"] if word.startswith(PYTHON)]
-        return [name for name in names if name.count(".") == 1]
-
     def modules(self) -> dict[str, Path]:
         """Its modules by dotted name."""
         found = {}
@@ -55,9 +46,7 @@ class Package:
 
 
 def _packages() -> list[Package]:
-    return [
-        Package(path.parent, tomllib.loads(path.read_text())) for path in sorted(ROOT.glob("packages/*/pyproject.toml"))
-    ]
+    return [Package(package.folder, package.settings) for package in found.packages().values()]
 
 
 @pytest.fixture(scope="session")
@@ -73,10 +62,9 @@ def packages() -> list[Package]:
 
 
 @pytest.fixture(scope="session")
-def versions(packages: list[Package]) -> list[str]:
-    """The minor versions of Python that hubbub is for, the oldest first: core's classifiers."""
-    (core,) = (package for package in packages if package.folder.name == "core")
-    return core.pythons
+def versions() -> list[str]:
+    """The minor versions of Python that hubbub is for, the oldest first."""
+    return found.versions()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -85,19 +73,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     One that asks for ``starting`` runs once per package that does something at the start of the interpreter, one that
     asks for ``native`` once per package that is compiled.
     """
-    found = _packages()
+    known = _packages()
     if "starting" in metafunc.fixturenames:
-        starting = [package for package in found if (package.folder / f"{package.import_name}.pth").exists()]
+        starting = [package for package in known if (package.folder / f"{package.import_name}.pth").exists()]
         metafunc.parametrize("starting", starting, ids=[package.folder.name for package in starting])
     if "native" in metafunc.fixturenames:
-        native = [package for package in found if (package.folder / "hatch_build.py").exists()]
+        native = [package for package in known if (package.folder / "hatch_build.py").exists()]
         metafunc.parametrize("native", native, ids=[package.folder.name for package in native])
     if "package" in metafunc.fixturenames:
-        metafunc.parametrize("package", found, ids=[package.folder.name for package in found])
+        metafunc.parametrize("package", known, ids=[package.folder.name for package in known])
     if "module" in metafunc.fixturenames:
         modules = {
             name: path
-            for package in found
+            for package in known
             for name, path in package.modules().items()
             if not any(part.startswith("_") for part in name.split("."))
         }

@@ -64,9 +64,6 @@ class _Bodies:
         raise _Failure
 
 
-_Ending = tuple[str, Callable[[_Bodies, list[hubbub.Greenlet]], Any]]
-
-
 def _kill(_: _Bodies, greenlets: list[hubbub.Greenlet]) -> None:
     for one in greenlets:
         one.kill(block=False)

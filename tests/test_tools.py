@@ -1,0 +1,210 @@
+"""What the sessions are made of."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools import environment, packages, pythons, wheels
+from tools.environment import Environment
+
+CORE = """
+[build-system]
+requires = ["hatchling"]
+[project]
+name = "hubbub"
+classifiers = ["Programming Language :: Python :: 3 :: Only", "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12"]
+dependencies = ["greenlet"]
+optional-dependencies = { loop = ["hubbub_loop"] }
+[dependency-groups]
+test = ["hubbub-kit"]
+[tool.hatch.build.targets.wheel]
+"""
+LOOP = """
+[build-system]
+requires = ["hatchling"]
+[project]
+name = "hubbub-loop"
+dependencies = ["hubbub", "cffi"]
+entry-points = { "hubbub.loops" = { fast = "x:y" } }
+[tool.hatch.build.targets.wheel.hooks.custom]
+compiling = ["setuptools"]
+"""
+KIT = """
+[build-system]
+requires = ["hatchling"]
+[project]
+name = "hubbub-kit"
+dependencies = ["hubbub-loop"]
+[tool.hatch.build.targets.wheel]
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A repository of three packages."""
+    for short, text in (("core", CORE), ("loop", LOOP), ("kit", KIT)):
+        folder = tmp_path / "packages" / short
+        folder.mkdir(parents=True)
+        (folder / "pyproject.toml").write_text(text)
+    return tmp_path
+
+
+def test_packages(tree: Path) -> None:
+    """A package is a folder with a pyproject.toml; one with a build hook is native."""
+    found = packages.packages(tree)
+    assert list(found) == ["core", "kit", "loop"]
+    assert [package.name for package in found.values()] == ["hubbub", "hubbub-kit", "hubbub-loop"]
+    assert [package.short for package in found.values() if package.native] == ["loop"]
+    assert found["loop"].loops == ["fast"]
+    assert found["loop"].building == ["hatchling", "setuptools"]
+    assert found["core"].use == ["hatchling", "greenlet", "hubbub_loop"]
+    assert packages.versions(tree) == ["3.11", "3.12"]
+
+
+def test_split(tree: Path) -> None:
+    """Requirements are parted into packages of the repository, however they are spelt, and others."""
+    ours, others = packages.split(["Hubbub_Loop>=1", "cffi>=1.16; python_version > '3'"], tree)
+    assert [package.short for package in ours] == ["loop"]
+    assert others == ["cffi>=1.16; python_version > '3'"]
+
+
+def test_closure(tree: Path) -> None:
+    """The siblings that one needs are found through others; what those need for their own tests is not."""
+    found = packages.packages(tree)
+    assert {package.short for package in packages.closure([found["core"]], tree)} == {"core", "kit", "loop"}
+    assert {package.short for package in packages.closure([found["loop"]], tree)} == {"core", "loop"}
+
+
+def test_choice(tree: Path) -> None:
+    """Arguments are packages and loops, then options, among which a word may be anything."""
+    choice = packages.choose(["core", "fast", "-k", "core or nonsense"], tree)
+    assert [package.short for package in choice.packages] == ["core"]
+    assert choice.loops == ["fast"]
+    assert choice.options == ["-k", "core or nonsense"]
+    assert not choice.everything
+    assert packages.choose(["-x"], tree).everything
+
+
+def test_wrong_choice(tree: Path) -> None:
+    """A word that is neither a package nor a loop is answered with those that there are."""
+    with pytest.raises(ValueError, match=r"'nonsense' is neither a package \(core, kit, loop\) nor a loop \(fast\)"):
+        packages.choose(["core", "nonsense"], tree)
+
+
+def stand_in(path: Path, version: str) -> None:
+    """A program that says it is this Python."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the programs are shell scripts")
+def test_pythons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each version is looked for on PATH and among pyenv's; a program that runs another one, or none, is no find."""
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/bin")
+    monkeypatch.setenv("PYENV_ROOT", f"{tmp_path}/pyenv")
+    stand_in(tmp_path / "bin" / "python2.91", "2.91")
+    stand_in(tmp_path / "bin" / "python2.92", "9.9")
+    stand_in(tmp_path / "pyenv" / "versions" / "2.92.3" / "bin" / "python", "2.92")
+    (tmp_path / "bin" / "python2.93").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "bin" / "python2.93").chmod(0o755)
+    ours = "{}.{}".format(*sys.version_info)
+    found, missing = pythons.find(["2.91", ours, "2.92", "2.93", "2.94"])
+    assert found == [
+        sys.executable,
+        f"{tmp_path}/bin/python2.91",
+        f"{tmp_path}/pyenv/versions/2.92.3/bin/python",
+    ]
+    assert missing == ["2.93", "2.94"]
+
+
+class Session:
+    """Notes what it is told to run."""
+
+    def __init__(self, output: str = "Successfully installed") -> None:
+        self.ran: list[tuple[str, ...]] = []
+        self.said: list[str] = []
+        self.output = output
+
+    def run(self, *words: str, **options: Any) -> str:
+        self.ran.append(words)
+        if "virtualenv" in words:
+            Path(words[-1]).mkdir()
+        return self.output
+
+    def log(self, *words: str, **options: Any) -> None:
+        self.said.extend(words)
+
+
+def test_steps_are_remembered(tmp_path: Path) -> None:
+    """What was done is not done again until its inputs change, in a later process too."""
+    session = Session()
+    folder, file = tmp_path / "environment", tmp_path / "some.txt"
+    file.write_text("one")
+    for _ in range(2):
+        Environment(session, folder).requirements(file)
+    assert len(session.ran) == 2  # made, and filled
+    file.write_text("two")
+    Environment(session, folder).requirements(file)
+    assert session.ran[-1][1:] == ("-m", "pip", "install", "-r", str(file))
+    assert len(session.ran) == 3
+
+
+def test_another_python_is_another_environment(tmp_path: Path) -> None:
+    """An environment of another Python is made anew, and its steps are forgotten."""
+    session = Session()
+    folder = tmp_path / "environment"
+    Environment(session, folder, "one").step("step", "same", "thing")
+    Environment(session, folder, "two").step("step", "same", "thing")
+    assert [words[-1] for words in session.ran] == [str(folder), "thing", str(folder), "thing"]
+
+
+def test_failed_step_is_not_remembered(tmp_path: Path) -> None:
+    """A step that failed is done again."""
+    session = Session()
+    made = Environment(session, tmp_path / "environment")
+
+    def fails(*words: str, **options: Any) -> str:
+        raise RuntimeError
+
+    session.run, working = fails, session.run  # type: ignore[method-assign]  # that is the point
+    with pytest.raises(RuntimeError):
+        made.step("step", "same", "thing")
+    session.run = working  # type: ignore[method-assign]  # as above
+    made.step("step", "same", "thing")
+    assert session.ran[-1][-1] == "thing"
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ('x.c:1: error: #error "libuv is too old"', "libuv is too old"),
+        ("x.c:3:10: fatal error: ev.h: No such file or directory", "ev.h is missing"),
+        ("x.c:3:10: fatal error: 'uv.h' file not found", "uv.h is missing"),
+        ("error: command 'gcc' failed: No such file or directory", "the compiler gcc is missing"),
+        ("/usr/bin/ld: cannot find -luv: No such file or directory", "the library -luv is missing"),
+        ("ld: library 'ev' not found", "the library ev is missing"),
+        ("something else", ""),
+    ],
+)
+def test_build_failure(output: str, reason: str) -> None:
+    """What a build lacked is said in a line."""
+    assert environment.build_failure(output) == reason
+
+
+def test_wheels(tmp_path: Path) -> None:
+    """The modules of a wheel are told from the libraries that it carries, and a stable one by its name."""
+    path = tmp_path / "a-1-cp311-abi3-linux_x86_64.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("a/__init__.py", "a/_m.abi3.so", "a/b/_n.cpython-311-x86_64-linux-gnu.so", "a.libs/libev-1.so.4"):
+            archive.writestr(name, "")
+    assert wheels.extensions(path) == ["a._m", "a.b._n"]
+    assert wheels.carried(path) == ["libev-1.so.4"]
+    assert wheels.is_stable(path)
+    assert not wheels.is_stable(tmp_path / "a-1-py3-none-any.whl")

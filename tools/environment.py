@@ -1,0 +1,142 @@
+"""Virtual environments that are filled step by step. A step whose inputs did not change is skipped."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from tools.packages import Package, packages, split
+
+__all__ = ["Environment", "Session", "build_failure", "digest"]
+
+# What hatchling asks for besides, to make an editable install; without build isolation it is ours to bring.
+FOR_EDITABLE = "editables>=0.5"
+
+
+class Session(Protocol):
+    """What is needed of a session of nox."""
+
+    def run(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs a program; with ``silent`` returns its output."""
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Says something."""
+
+
+def digest(*parts: str | Path) -> str:
+    """A hash of texts and of files, by name and content."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(str(part).encode() + b"\0")
+        if isinstance(part, Path):
+            total.update(part.read_bytes())
+    return total.hexdigest()
+
+
+class Environment:
+    """A virtual environment whose steps are remembered by the hash of their inputs."""
+
+    def __init__(self, session: Session, folder: Path, base: str = sys.executable) -> None:
+        """Makes the environment unless it is there already and of the same Python."""
+        self.session = session
+        self.folder = folder
+        self.bin = folder / ("Scripts" if sys.platform == "win32" else "bin")
+        self.python = str(self.bin / "python")
+        marker = digest(str(folder), base, sys.version)
+        if self._done("made", marker):
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        command = (sys.executable, "-m", "virtualenv", "-q", "--python", base, str(folder))
+        session.run(*command, external=True, silent=True)
+        self._remember("made", marker)
+
+    def _stamp(self, step: str) -> Path:
+        return self.folder / "stamps" / step
+
+    def _done(self, step: str, marker: str) -> bool:
+        stamp = self._stamp(step)
+        return stamp.exists() and stamp.read_text() == marker
+
+    def _remember(self, step: str, marker: str) -> None:
+        stamp = self._stamp(step)
+        stamp.parent.mkdir(exist_ok=True)
+        stamp.write_text(marker)
+
+    def run(self, *arguments: str | Path, **options: Any) -> Any:
+        """Runs the environment's Python with these arguments."""
+        words = [str(argument) for argument in arguments]
+        return self.session.run(self.python, *words, external=True, **options)
+
+    def pip(self, *arguments: str | Path, **options: Any) -> Any:
+        """Runs pip install; its output is shown when it fails."""
+        return self.run("-m", "pip", "install", *arguments, silent=True, **options)
+
+    def step(self, name: str, marker: str, *arguments: str | Path) -> None:
+        """Runs pip install unless the same was done before."""
+        if not self._done(name, marker):
+            self.pip(*arguments)
+            self._remember(name, marker)
+
+    def requirements(self, *files: Path) -> None:
+        """Installs pinned requirements."""
+        for file in files:
+            name = f"requirements-{file.parent.name}-{file.stem}"
+            self.step(name, digest(file), "-r", file)
+
+    def others(self, name: str, *requirements: str) -> None:
+        """Installs those of the requirements that are not of this repository."""
+        theirs = sorted(set(split(requirements)[1]))
+        self.step(name, digest(*theirs), *theirs)
+
+    def packages(self) -> dict[str, str]:
+        """Installs all packages of the repository, editable.
+
+        Returns the native packages that could not be built, each with the reason.
+        """
+        everything = list(packages().values())
+        self.others("use", FOR_EDITABLE, *(r for package in everything for r in package.use))
+        self._install([package for package in everything if not package.native])
+        reasons = {package.name: self._build(package) for package in everything if package.native}
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    def _install(self, pure: Sequence[Package]) -> None:
+        marker = digest(*(path for package in pure for path in package.sources()))
+        editable = [word for package in pure for word in ("-e", str(package.folder))]
+        # Without dependencies: what a sibling lacks must not be looked for in an index.
+        self.step("pure", marker, "--no-deps", "--no-build-isolation", *editable)
+
+    def _build(self, package: Package) -> str:
+        """Builds a native package in place; returns why it failed, if it did."""
+        name = f"native-{package.short}"
+        if self._done(name, digest(*package.sources())):
+            return ""
+        output = self.pip("--no-deps", "--no-build-isolation", "-e", package.folder, success_codes=[0, 1])
+        if "Successfully installed" in output:
+            self._remember(name, digest(*package.sources()))
+            return ""
+        reason = build_failure(output)
+        if not reason:
+            self.session.log(output)
+        return reason or "see its output above"
+
+
+def build_failure(output: str) -> str:
+    """Says in a line what a failed build lacked; nothing when that is unclear."""
+    said = re.search(r"#error \"?([^\n\"]+)", output)
+    if said:
+        return said[1]
+    header = re.search(r"fatal error: '?([\w./-]+)'?(?:: No such file|\s+file not found)", output)
+    if header:
+        return f"{header[1]} is missing"
+    compiler = re.search(r"command '([^']+)' failed: No such file", output)
+    if compiler:
+        return f"the compiler {compiler[1]} is missing"
+    library = re.search(r"cannot find (-l\w+)|library '?(\w+)'? not found", output)
+    if library:
+        return f"the library {library[1] or library[2]} is missing"
+    return ""

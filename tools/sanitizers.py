@@ -1,0 +1,62 @@
+"""How native packages are built with sanitizers, and what their tests run under."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from tools.packages import Package, packages
+
+__all__ = ["FLAGS", "reports", "settings", "tests"]
+
+# No red zones on the stack: greenlet copies it as a whole.
+FLAGS = {
+    "CFLAGS": "-fsanitize=address,undefined -fno-sanitize-recover=undefined --param asan-stack=0 "
+    "-fno-omit-frame-pointer -g -O1",
+    "LDFLAGS": "-fsanitize=address,undefined",
+}
+# Three frames tell who allocated; what has the interpreter or an extension of others among them is not ours.
+_OPTIONS = {
+    "ASAN_OPTIONS": "detect_leaks=1:malloc_context_size=3:log_path={folder}/report",
+    "LSAN_OPTIONS": "suppressions={folder}/not-ours:print_suppressions=0",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:log_path={folder}/report",
+}
+_NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend")
+# The tests of core for what hubbub-speed replaces, but those that measure time or memory.
+_SPED_UP = (
+    "condition event inspect io io_closing io_streams lock loop_random loop_stdlib models queue readiness "
+    "stray_switches timeout waitany"
+)
+
+
+def settings(folder: Path, compiler: str, built: Path) -> dict[str, str]:
+    """The environment variables of a process that runs what was built.
+
+    :param folder: where reports go.
+    :param built: the folder of the packages, which comes before the environment's.
+    """
+    (folder / "not-ours").write_text("".join(f"leak:{name}\n" for name in _NOT_OURS))
+    # The C++ library comes along for greenlet: the sanitizer must meet its exceptions from the start.
+    preloaded = [_path(compiler, name) for name in ("libasan.so", "libstdc++.so")]
+    found = {name: value.format(folder=folder) for name, value in _OPTIONS.items()}
+    return found | {"LD_PRELOAD": " ".join(preloaded), "PYTHONPATH": str(built), "PYTHONMALLOC": "malloc"}
+
+
+def _path(compiler: str, name: str) -> str:
+    """The path of a library as the compiler knows it."""
+    command = [compiler, f"-print-file-name={name}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def tests(native: Iterable[Package]) -> list[Path]:
+    """The tests of these packages, and for hubbub-speed those of core that run its methods."""
+    found = [package.folder / "tests" for package in native]
+    if any(package.short == "speed" for package in native):
+        found += [packages()["core"].folder / "tests" / f"test_{room}.py" for room in _SPED_UP.split()]
+    return found
+
+
+def reports(folder: Path) -> list[str]:
+    """What the sanitizers have found."""
+    return [path.read_text() for path in sorted(folder.glob("report*"))]
