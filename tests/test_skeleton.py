@@ -70,7 +70,7 @@ def test_extras_of_core(packages: list[Package]) -> None:
     """Every package that a program may want at run time is an extra of core, and ``all`` has each of them."""
     core = core_of(packages)
     extras = core.project["optional-dependencies"]
-    assert set(extras) == {"libev", "libuv", "net", "dns", "server", "monkey", "speed", "all"}
+    assert set(extras) == {"libev", "libuv", "net", "dns", "server", "monkey", "speed", "asyncio", "all"}
     (everything,) = map(Requirement, extras["all"])
     assert everything.name == "hubbub"
     assert everything.extras == set(extras) - {"all"}

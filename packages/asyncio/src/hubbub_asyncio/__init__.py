@@ -1,0 +1,17 @@
+"""asyncio and greenlets in one thread: an event loop on the hub, and ways to wait for one another."""
+
+from hubbub_asyncio.bridge import as_future, await_, entered, in_greenlet, iterate, thread_loop
+from hubbub_asyncio.loop import HubEventLoop
+from hubbub_asyncio.running import new_event_loop, run
+
+__all__ = [
+    "HubEventLoop",
+    "as_future",
+    "await_",
+    "entered",
+    "in_greenlet",
+    "iterate",
+    "new_event_loop",
+    "run",
+    "thread_loop",
+]

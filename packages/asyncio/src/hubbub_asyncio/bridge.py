@@ -1,0 +1,397 @@
+"""From greenlets to coroutines and back.
+
+========================  ================================================================
+in a greenlet             ``await_(coroutine)``, ``iterate(aiterable)``, ``entered(manager)``
+in a coroutine            ``await in_greenlet(function, *args)``, ``await as_future(greenlet)``
+========================  ================================================================
+
+Whoever gives up waiting ends what it waits for: a greenlet that is killed or out of time cancels the task, a task that
+is cancelled kills the greenlet. Both then wait until that has ended, so nothing goes on behind anybody's back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+)
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast
+
+from greenlet import GreenletExit
+from hubbub import Greenlet, get_hub, shield
+from hubbub.lowlevel import Waiter
+
+from hubbub_asyncio.loop import HubEventLoop
+
+__all__ = ["as_future", "await_", "entered", "in_greenlet", "iterate", "thread_loop"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_HOME: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextvars.ContextVar(
+    "hubbub_asyncio_home", default=None
+)
+"""The event loop of the coroutine that has started this greenlet by :func:`in_greenlet`."""
+_OWN = "_hubbub_asyncio_loop"
+"""The attribute of a hub that holds the event loop of :func:`thread_loop`."""
+
+
+class _ThreadLoop(HubEventLoop):
+    """The event loop of a thread's greenlets. Nobody closes it: it ends with its hub."""
+
+    def __del__(self) -> None:
+        """Say nothing about not being closed."""
+
+
+def thread_loop() -> HubEventLoop:
+    """The event loop on which :func:`await_` runs coroutines in this thread, unless they belong to another.
+
+    Made on first use. It runs in a greenlet of its own.
+    """
+    own = vars(get_hub())
+    loop: HubEventLoop | None = own.get(_OWN)
+    if loop is None or loop.is_closed():
+        loop = own[_OWN] = _ThreadLoop()
+    if not loop.is_running():
+        loop.begin()
+    return loop
+
+
+# In a greenlet ------------------------------------------------------------------------------------------------------
+
+
+def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
+    """Wait in a greenlet for a coroutine, a task, a future or any other awaitable, and return its result.
+
+    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables; a future or task stays where
+    it is, also if that is the event loop of another native thread. A function that a task has called may call this too,
+    at any depth, if that task's event loop is a :class:`HubEventLoop`.
+
+    If the wait is interrupted (kill, time limit, cancelled scope), the task is cancelled, and the interruption goes on
+    when the task has ended. An error that the task then ends with is its cause.
+
+    :param loop: the event loop to run a coroutine on; None: that of the coroutine that started this greenlet by
+        :func:`in_greenlet`, if it is of this thread, else :func:`thread_loop`.
+    :raises TypeError: it cannot be awaited.
+    :raises RuntimeError: called by a task of an event loop that cannot be lent; or the event loop is closed.
+    :raises asyncio.CancelledError: somebody has cancelled the task.
+    """
+    if not inspect.isawaitable(awaitable):
+        raise TypeError(f"await_ takes a coroutine, task, future or other awaitable, not {awaitable!r}")
+    try:
+        running = asyncio._get_running_loop()
+        target = _loop_of(awaitable) or loop or running or _home_loop()
+        if target.is_closed():
+            raise RuntimeError(f"{target!r} is closed: nothing can be awaited on it")
+        if running is not None and not isinstance(running, HubEventLoop):
+            raise RuntimeError(
+                f"await_ was called by a task of {running!r}, which it would stop; use await, or run the event loop by "
+                "hubbub_asyncio.run"
+            )
+    except BaseException:
+        if inspect.iscoroutine(awaitable):
+            awaitable.close()  # no warning about not being awaited, besides
+        raise
+    if not _is_here(target):
+        return cast(T, _await_elsewhere(awaitable, target))
+    future: asyncio.Future[T] = _task_for(awaitable, target)
+    if running is None:
+        return _wait_for(future)
+    with running.lent(future):
+        return _wait_for(future)
+
+
+def _loop_of(awaitable: Any) -> asyncio.AbstractEventLoop | None:
+    return awaitable.get_loop() if asyncio.isfuture(awaitable) else None
+
+
+def _home_loop() -> asyncio.AbstractEventLoop:
+    home = _HOME.get()
+    return home if home is not None and home.is_running() and _is_here(home) else thread_loop()
+
+
+def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether an event loop is run by this native thread."""
+    return loop.is_here if isinstance(loop, HubEventLoop) else False
+
+
+def _task_for(awaitable: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+    if asyncio.isfuture(awaitable):
+        return awaitable
+    coroutine = awaitable if inspect.iscoroutine(awaitable) else _awaited(awaitable)
+    return loop.create_task(coroutine, context=contextvars.copy_context())
+
+
+async def _awaited(awaitable: Awaitable[T]) -> T:
+    return await awaitable
+
+
+def _wait_for(future: asyncio.Future[T]) -> T:
+    """Wait in a greenlet for a future of this thread."""
+    try:
+        _park_until_done(future)
+    except BaseException as interruption:
+        _cancel_and_wait(future, interruption)
+        raise
+    return future.result()
+
+
+def _park_until_done(future: asyncio.Future[Any]) -> None:
+    if future.done():
+        return
+    waiter = Waiter()
+    wake = waiter.wake
+    future.add_done_callback(wake)
+    try:
+        waiter.wait()
+    finally:
+        future.remove_done_callback(wake)
+
+
+def _cancel_and_wait(future: asyncio.Future[Any], interruption: BaseException) -> None:
+    """After an interruption: end the task. An error of its own becomes the cause of the interruption."""
+    future.cancel()
+    with shield():
+        _park_until_done(future)
+    if not future.cancelled() and (error := future.exception()) is not None:
+        raise interruption from error
+
+
+def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
+    """Wait for what an event loop of another native thread, or one that is not the hub's, runs."""
+    waiter = Waiter()
+    tasks: list[asyncio.Future[Any]] = []
+    context = contextvars.copy_context()
+
+    def begin() -> None:
+        task = _task_for(awaitable, loop)
+        tasks.append(task)
+        task.add_done_callback(waiter.wake)
+
+    loop.call_soon_threadsafe(begin, context=context)
+    hub_loop = get_hub().loop
+    hub_loop.refs += 1  # what ends the wait is out of this hub's sight
+    try:
+        try:
+            waiter.wait()
+        except BaseException as interruption:
+            if not waiter.done:
+                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
+                with shield():
+                    waiter.wait()
+            task = tasks[0]
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise interruption from error
+            raise
+    finally:
+        hub_loop.refs -= 1
+    return tasks[0].result()
+
+
+class _Session:
+    """A task that awaits for a greenlet, one awaitable after the other.
+
+    What belongs together must run in one task: time limits and cancel scopes of asyncio and anyio are bound to it.
+    """
+
+    def __init__(self) -> None:
+        self._wanted: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]] | None] = asyncio.Queue()
+        self._loop = asyncio._get_running_loop() or _home_loop()
+        self._task = self._loop.create_task(self._serve(), context=contextvars.copy_context())
+
+    async def _serve(self) -> None:
+        while (wanted := await self._wanted.get()) is not None:
+            call, answer = wanted
+            try:
+                result = await call()
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:
+                if not answer.done():
+                    answer.set_exception(error if not isinstance(error, StopIteration) else RuntimeError(repr(error)))
+                    answer.exception()  # whoever waits may have given up
+            else:
+                if not answer.done():
+                    answer.set_result(result)
+
+    def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Await ``function()`` in the task."""
+        return await_(self._ask(function), loop=self._loop)
+
+    async def _ask(self, function: Callable[[], Awaitable[T]]) -> T:
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._wanted.put_nowait((function, answer))
+        try:
+            await asyncio.wait((answer, self._task), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            raise
+        if not answer.done():
+            return cast(T, self._task.result())  # raises: the task has ended with an error
+        return cast(T, answer.result())
+
+    def end(self) -> None:
+        """Let the task end."""
+        self._wanted.put_nowait(None)
+
+
+def iterate(iterable: AsyncIterable[T]) -> Iterator[T]:
+    """The items of an asynchronous iterable, for a ``for`` loop in a greenlet.
+
+    An asynchronous generator is closed when the loop is left.
+
+    :raises TypeError: it is no asynchronous iterable.
+    """
+    if not isinstance(iterable, AsyncIterable):
+        raise TypeError(f"iterate takes an asynchronous iterable (async for), not {iterable!r}")
+    return _items(aiter(iterable))
+
+
+def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
+    session = _Session()
+    end: Any = object()
+
+    async def following() -> Any:
+        return await anext(iterator, end)
+
+    try:
+        while (item := session.call(following)) is not end:
+            yield item
+    finally:
+        try:
+            close = getattr(iterator, "aclose", None)
+            if close is not None:
+                session.call(close)
+        finally:
+            session.end()
+
+
+def entered(manager: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
+    """An asynchronous context manager, for a ``with`` statement in a greenlet.
+
+    :raises TypeError: it is no asynchronous context manager.
+    """
+    if not (hasattr(manager, "__aenter__") and hasattr(manager, "__aexit__")):
+        raise TypeError(f"entered takes an asynchronous context manager (async with), not {manager!r}")
+    return _entered(manager)
+
+
+@contextmanager
+def _entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    session = _Session()
+    try:
+        value = session.call(manager.__aenter__)
+        try:
+            yield value
+        except BaseException as error:
+            failure = error  # bound until the handler has ended
+            if not session.call(lambda: manager.__aexit__(type(failure), failure, failure.__traceback__)):
+                raise
+        else:
+            session.call(lambda: manager.__aexit__(None, None, None))
+    finally:
+        session.end()
+
+
+# In a coroutine -----------------------------------------------------------------------------------------------------
+
+
+async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``function(*args, **kwargs)`` in a greenlet and return its result. It may wait as plain blocking code does.
+
+    It gets a copy of the context variables, and may call :func:`await_`, which runs coroutines on this event loop. If
+    the task is cancelled the greenlet is killed, and the cancellation goes on when that has ended.
+    """
+    work = partial(function, **kwargs) if kwargs else function  # which may have a parameter named context
+    worker = _Worker(work, *args, context=_home_context())
+    worker.start()
+    future = as_future(worker)
+    try:
+        return cast(T, await asyncio.shield(future))
+    except asyncio.CancelledError:
+        if not future.cancelled():
+            await _killed(worker, future)
+        raise
+
+
+def _home_context() -> contextvars.Context:
+    """The context of the running task, in which :func:`await_` finds its event loop."""
+    context = contextvars.copy_context()
+    context.run(_HOME.set, asyncio.get_running_loop())
+    return context
+
+
+class _Worker(Greenlet):
+    """Its failure is reported to the coroutine that waits for it."""
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            super()._failed(error)
+        else:
+            self._error = error
+            self._traceback = error.__traceback__
+
+
+async def _killed(worker: Greenlet, future: asyncio.Future[Any]) -> None:
+    """End a greenlet. An error that it ends with, other than being killed, is raised."""
+    worker.kill(block=False)
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError:
+            worker.kill(block=False)  # once more, for one that has caught the first
+    if (error := future.exception()) is not None and not isinstance(error, (asyncio.CancelledError, GreenletExit)):
+        raise error
+
+
+def as_future(source: Any) -> asyncio.Future[Any]:
+    """A future of the running event loop for a greenlet, an AsyncResult, an Event, or whatever else has ``rawlink``.
+
+    The result is that of ``source.get()``, or True where there is none. Cancelling the future leaves ``source`` alone.
+    The hub of this thread must turn while the event loop waits, as it does for :class:`HubEventLoop`, and for asyncio's
+    own after patching.
+
+    :raises TypeError: nothing that can be waited for in this way.
+    :raises RuntimeError: no event loop runs here.
+    """
+    loop = asyncio.get_running_loop()
+    if asyncio.isfuture(source):
+        return source
+    if not callable(getattr(source, "rawlink", None)):
+        raise TypeError(f"as_future takes a greenlet, an AsyncResult, an Event or the like, not {source!r}")
+    future: asyncio.Future[Any] = loop.create_future()
+    call = loop.call_soon if _is_here(loop) else loop.call_soon_threadsafe
+
+    def ended(source: Any) -> None:
+        if not future.done() and not loop.is_closed():
+            call(_settle, future, source)
+
+    source.rawlink(ended)
+    unlink = getattr(source, "unlink", None)
+    if unlink is not None:
+        future.add_done_callback(lambda _: unlink(ended))
+    return future
+
+
+def _settle(future: asyncio.Future[Any], source: Any) -> None:
+    """Give ``future`` the outcome of ``source``."""
+    if future.done():
+        return
+    error = getattr(source, "exception", None)
+    if error is None:
+        get = getattr(source, "get", None)
+        future.set_result(get(block=False) if get is not None else True)
+    elif isinstance(error, StopIteration):
+        future.set_exception(RuntimeError(f"the greenlet raised {error!r}, which a future cannot hold"))
+    else:
+        future.set_exception(error)

@@ -1,0 +1,461 @@
+"""An asyncio event loop on the hub: its readiness, timers, signals and wake-ups are those of the hub's loop.
+
+Callbacks run in the greenlet that called ``run_forever``, so tasks may call what waits cooperatively, and tasks and
+greenlets take turns. There is no second poll and no pipe to wake it: a watcher's callback queues the handle and
+schedules the greenlet of the event loop, if that waits.
+
+**Waiting in the middle of a callback.** :func:`hubbub_asyncio.await_` may be called by a function that a task has
+called. The frames of that task then stand on the stack of the greenlet that runs the event loop. So another greenlet, a
+*stand-in*, runs the callbacks meanwhile. ``_runner`` is the greenlet whose part that is. The greenlet that called
+``run_forever`` takes it back as soon as it is free; a stand-in that finds that it is not the runner ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import os
+import signal
+import sys
+from _thread import get_ident
+from asyncio import events, unix_events
+from asyncio.base_events import _format_handle  # type: ignore[attr-defined]  # private in typeshed
+from asyncio.log import logger
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+from hubbub import get_hub, sleep, spawn
+from hubbub.abc import READ, WRITE
+from hubbub.exceptions import InvalidThreadUseError
+from hubbub.lowlevel import spawn_raw
+from hubbub.running_loop import separate_running_loops
+
+from hubbub_asyncio._watching import NoSelector, Watches
+
+__all__ = ["HubEventLoop"]
+
+_TURNS = 16
+"""How many rounds of callbacks run before other greenlets get their turn."""
+_CANCELLED_TIMERS = 100
+"""From so many on, cancelled timers are swept out when they are the greater part."""
+_READ_SIZE = 64 * 1024
+"""Bytes a transport asks for in a read. More would make each read map and unmap memory (glibc's mmap threshold)."""
+
+
+# Its private methods, which are overridden here, are not in typeshed.
+_SelectorEventLoop: Any = unix_events._UnixSelectorEventLoop
+
+
+class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see above
+    """The event loop of asyncio (:class:`asyncio.AbstractEventLoop`), run by the hub of the thread that makes it.
+
+    As a ``loop_factory`` for :class:`asyncio.Runner`, or through :func:`hubbub_asyncio.run`.
+    """
+
+    def __init__(self) -> None:
+        separate_running_loops(sys.modules["asyncio.events"])
+        self._hub = get_hub()
+        self._hub_loop: Any = self._hub.loop
+        self._parked: Callable[[], Any] | None = None
+        self._wake_up = self._wake  # one object, by which a timer is taken back
+        self._turn = -1
+        self._rounds = 0
+        self._origin: greenlet | None = None
+        self._origin_waits: asyncio.Future[Any] | None = None
+        self._runner: greenlet | None = None
+        self._stand_ins = 0
+        self._stops_later = False
+        self._ready: deque[Any]
+        self._current_handle: Any
+        self._watches = Watches(self._hub_loop, self._fired)
+        super().__init__(NoSelector())
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def run_forever(self) -> None:
+        """Run callbacks until :meth:`stop` is called.
+
+        :raises InvalidThreadUseError: called in another native thread than the one that made the event loop.
+        """
+        self._check_hub()
+        self._check_closed()
+        self._check_running()
+        self._origin = self._runner = getcurrent()
+        try:
+            super().run_forever()
+        finally:
+            self._origin = self._runner = None
+            self._stops_later = False
+            self._wake()  # a stand-in that is left ends
+
+    def begin(self) -> None:
+        """Run in a greenlet of its own, until it is stopped."""
+        self._check_hub()
+        self._begun = spawn(self.run_forever)
+        sleep(0)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the current native thread is the one whose hub runs it."""
+        return get_ident() == self._hub.thread_ident
+
+    def _check_hub(self) -> None:
+        if not self.is_here:
+            raise InvalidThreadUseError(
+                f"{self!r} belongs to the thread that made it; make one in the thread that is to run it"
+            )
+
+    def _run_once(self) -> None:
+        """One round: wait for something to do, then call what is ready."""
+        ready = self._ready
+        if ready or self._stopping:
+            self._take_turns()
+        else:
+            self._park()
+        if self._stand_ins and not self._still_runs():
+            return
+        if self._scheduled:
+            self._queue_due()
+        call = self._call_slowly if self._debug else _call
+        for _ in range(len(ready)):
+            call(ready.popleft())
+            if self._stand_ins and not (self._still_runs() and ready):
+                return  # others have called what was ready, or will
+
+    def _call_slowly(self, handle: events.Handle) -> None:
+        """In debug mode: call, and say so if it took long."""
+        if handle._cancelled:
+            return
+        self._current_handle = handle
+        began = self.time()
+        try:
+            handle._run()
+        finally:
+            self._current_handle = None
+        took = self.time() - began
+        if took >= self.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", _format_handle(handle), took)
+
+    def _take_turns(self) -> None:
+        """There is something to do: let other greenlets run, and the hub look for events, once in a while."""
+        turn = self._hub_loop.iteration
+        if turn != self._turn:
+            self._turn = turn
+            self._rounds = 0
+            return
+        self._rounds += 1
+        if self._rounds >= _TURNS:
+            self._rounds = 0
+            sleep(0)
+
+    def _park(self) -> None:
+        """Wait in the hub for something to do."""
+        loop = self._hub_loop
+        delay = self._next_delay()
+        key = None if delay is None else loop.call_later(delay, self._wake_up)
+        switch = self._parked = getcurrent().switch
+        try:
+            while self._parked is switch:
+                self._hub.switch()
+        except BaseException:
+            if self._parked is not switch:
+                loop.unschedule(switch)
+            raise
+        finally:
+            if self._parked is switch:
+                self._parked = None
+            if key is not None:
+                loop.cancel_later(key, self._wake_up)
+
+    def _wake(self) -> None:
+        """Let the event loop go on, if it waits. In the thread of the hub."""
+        parked = self._parked
+        if parked is not None:
+            self._parked = None
+            self._hub_loop.ready.append(parked)
+
+    def _next_delay(self) -> float | None:
+        """Seconds until the next timer; None: there is none."""
+        scheduled = self._scheduled
+        if not scheduled:
+            return None
+        if len(scheduled) > _CANCELLED_TIMERS and self._timer_cancelled_count * 2 > len(scheduled):
+            self._sweep()
+        while scheduled and scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)._scheduled = False
+        return max(scheduled[0]._when - self.time(), 0.0) if scheduled else None
+
+    def _sweep(self) -> None:
+        """Take out the timers that were cancelled."""
+        kept = []
+        for handle in self._scheduled:
+            if handle._cancelled:
+                handle._scheduled = False
+            else:
+                kept.append(handle)
+        heapq.heapify(kept)
+        self._scheduled[:] = kept
+        self._timer_cancelled_count = 0
+
+    def _queue_due(self) -> None:
+        """Queue the timers whose time has come."""
+        scheduled = self._scheduled
+        end = self.time() + self._clock_resolution
+        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when < end):
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            if handle._cancelled:
+                self._timer_cancelled_count -= 1
+            else:
+                self._ready.append(handle)
+
+    # Waiting in the middle of a callback -----------------------------------------------------------------------------
+
+    @contextmanager
+    def lent(self, future: asyncio.Future[Any]) -> Iterator[None]:
+        """While the block waits for ``future``, a stand-in runs the callbacks. For :func:`hubbub_asyncio.await_`.
+
+        If the event loop is stopped meanwhile, and the greenlet that called ``run_forever`` is the one that waits,
+        ``future`` is cancelled: that greenlet could not return otherwise.
+        """
+        is_origin = self._runner is self._origin
+        if is_origin:
+            self._origin_waits = future
+        self._stand_ins += 1
+        self._runner = spawn_raw(self._stand_in)
+        try:
+            yield
+        finally:
+            if is_origin:
+                self._origin_waits = None
+
+    def _still_runs(self) -> bool:
+        """Whether this greenlet goes on to run the callbacks. The one that called ``run_forever`` always does."""
+        current = getcurrent()
+        if self._runner is current:
+            return True
+        if current is not self._origin:
+            return False
+        self._runner = current
+        if self._stops_later:
+            self._stopping = True
+        self._stops_later = False
+        self._wake()  # the stand-in, if it waits: it ends
+        return True
+
+    def _stand_in(self) -> None:
+        """Run the callbacks while the greenlet whose part it is cannot."""
+        me = getcurrent()
+        hooks = sys.get_asyncgen_hooks()
+        events._set_running_loop(self)
+        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        try:
+            while self._runner is me:
+                self._run_once_for_origin()
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+            events._set_running_loop(None)
+            self._stand_ins -= 1
+
+    def _run_once_for_origin(self) -> None:
+        """One round. What ends the event loop must come out of ``run_forever``, in another greenlet."""
+        try:
+            self._run_once()
+        except (SystemExit, KeyboardInterrupt) as error:
+            if self._origin is None:
+                raise
+            self._hub_loop.run_callback(self._origin.throw, error)
+        if self._stopping:
+            self._release_origin()
+
+    def _release_origin(self) -> None:
+        """The event loop is to stop, but its greenlet is in the middle of a callback: end the wait that keeps it."""
+        self._stopping = False
+        self._stops_later = True
+        if self._origin_waits is not None:
+            self._origin_waits.cancel("the event loop was stopped")
+        else:
+            self._runner = self._origin
+
+    # Callbacks -------------------------------------------------------------------------------------------------------
+
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> events.Handle:
+        """Call ``callback(*args)`` in the next round. From any greenlet of the thread."""
+        if self._debug or self._closed:
+            handle: events.Handle = super().call_soon(callback, *args, context=context)
+            _forget_last_frame(handle)
+        else:
+            handle = events.Handle(callback, args, self, context)
+            self._ready.append(handle)
+        if self._parked is not None:
+            self._wake()
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        """:meth:`call_soon`, from any thread and from signal handlers."""
+        self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        handle: events.Handle = self._call_soon(callback, args, context)
+        _forget_last_frame(handle)
+        self._write_to_self()
+        return handle
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.TimerHandle:
+        """Call ``callback(*args)`` at ``when`` seconds of :meth:`time`. From any greenlet of the thread."""
+        timer: events.TimerHandle = super().call_at(when, callback, *args, context=context)
+        _forget_last_frame(timer)
+        if self._parked is not None:
+            self._wake()
+        return timer
+
+    def _check_thread(self) -> None:
+        """In debug mode: any greenlet of the thread may call."""
+        if self._thread_id is not None and not self.is_here:
+            raise RuntimeError(
+                "Non-thread-safe operation invoked on an event loop other than the current one; "
+                "call_soon_threadsafe may be called from other threads"
+            )
+
+    def time(self) -> float:
+        """Seconds on the clock of :meth:`call_at`, which is the hub's: :func:`time.monotonic`, or a virtual clock."""
+        now: float = self._hub_loop.update_now()
+        return now
+
+    # Wake-ups, without a pipe ----------------------------------------------------------------------------------------
+
+    def _make_self_pipe(self) -> None:
+        self._ssock = self._csock = None
+        self._internal_fds = 0
+
+    def _close_self_pipe(self) -> None:
+        """There is none."""
+
+    def _write_to_self(self) -> None:
+        """Let the event loop go on, from any thread."""
+        if not self._hub.destroyed:
+            self._hub_loop.run_callback_threadsafe(self._wake)
+
+    def _process_events(self, event_list: Any) -> None:
+        """Watchers have queued them already."""
+
+    def _fired(self, handle: events.Handle) -> None:
+        """A watcher's event: call its handle in the next round."""
+        if not handle._cancelled:
+            self._ready.append(handle)
+            if self._parked is not None:
+                self._wake()
+
+    # Descriptors and signals -----------------------------------------------------------------------------------------
+
+    def _add_reader(
+        self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        self._check_closed()
+        return self._watches.add(fd, READ, events.Handle(callback, args, self, context))
+
+    def _remove_reader(self, fd: Any) -> bool:
+        return False if self.is_closed() else self._watches.remove(fd, READ)
+
+    def _add_writer(
+        self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> events.Handle:
+        self._check_closed()
+        return self._watches.add(fd, WRITE, events.Handle(callback, args, self, context))
+
+    def _remove_writer(self, fd: Any) -> bool:
+        return False if self.is_closed() else self._watches.remove(fd, WRITE)
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:
+        """Call ``callback(*args)`` in the event loop when the signal comes. Several event loops may have the same.
+
+        :raises ValueError: there is no such signal.
+        :raises RuntimeError: it cannot be caught, or this is not the main thread.
+        """
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError("a signal handler is a plain function: coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        self.remove_signal_handler(sig)
+        handle = events.Handle(callback, args, self, None)
+        watcher = self._hub_loop.signal(sig)
+        try:
+            watcher.start(self._fired, handle)
+        except (ValueError, OSError) as error:
+            raise RuntimeError(f"sig {sig} cannot be caught: {error}") from error
+        self._signal_handlers[sig] = watcher
+
+    def remove_signal_handler(self, sig: int) -> bool:
+        """Undo :meth:`add_signal_handler`.
+
+        :returns: whether there was a handler.
+        """
+        self._check_signal(sig)
+        watcher = self._signal_handlers.pop(sig, None)
+        if watcher is None:
+            return False
+        watcher.close()
+        if sig == signal.SIGINT and signal.getsignal(sig) is signal.SIG_DFL:
+            signal.signal(sig, signal.default_int_handler)
+        return True
+
+    def close(self) -> None:
+        """Stop watching everything and forget the callbacks. The event loop must not be running."""
+        if self.is_running():
+            raise RuntimeError("Cannot close a running event loop")
+        if not self.is_closed():
+            self._watches.close()
+            super().close()
+
+    # Transports ------------------------------------------------------------------------------------------------------
+
+    def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
+        transport = super()._make_socket_transport(*args, **kwargs)
+        transport.max_size = _READ_SIZE
+        return transport
+
+    async def _make_subprocess_transport(
+        self, protocol: Any, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **options: Any
+    ) -> Any:
+        """A child process, whose end the hub watches."""
+        started = self.create_future()
+        extra = options.pop("extra", None)
+        transport = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]  # private in typeshed
+            *(self, protocol, args, shell, stdin, stdout, stderr, bufsize), waiter=started, extra=extra, **options
+        )
+        watcher = self._hub_loop.child(transport.get_pid())
+        watcher.start(self._child_ended, watcher, transport)
+        try:
+            await started
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException:
+            transport.close()
+            await asyncio.shield(transport._wait())
+            raise
+        return transport
+
+    def _child_ended(self, watcher: Any, transport: Any) -> None:
+        watcher.close()
+        if not self.is_closed():
+            self.call_soon(transport._process_exited, os.waitstatus_to_exitcode(watcher.rstatus))
+
+
+def _call(handle: events.Handle) -> None:
+    if not handle._cancelled:
+        handle._run()
+
+
+def _forget_last_frame(handle: Any) -> None:
+    """In debug mode a handle tells where it was made: where the event loop was called, not a place in it."""
+    if handle._source_traceback:
+        del handle._source_traceback[-1]
