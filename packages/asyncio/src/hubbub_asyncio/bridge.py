@@ -155,6 +155,7 @@ def _park_until_done(future: asyncio.Future[Any]) -> None:
         waiter.wait()
     finally:
         future.remove_done_callback(wake)
+        waiter.value = None  # the hub has the waiter in its hands until this greenlet waits again
 
 
 def _cancel_and_wait(future: asyncio.Future[Any], interruption: BaseException) -> None:
