@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+FACADE = "hubbub_gevent"
+
 
 def targets(node: ast.expr) -> Iterator[str]:
     """The names that an assignment to ``node`` binds."""
@@ -90,8 +92,13 @@ def test_listed_names_exist(module: tuple[str, Path]) -> None:
 
 
 def test_public_names_are_listed(module: tuple[str, Path]) -> None:
-    """Every public name that a module defines is in ``__all__``; of a package, every name it re-exports."""
+    """Every public name that a module defines is in ``__all__``; of a package, every name it re-exports.
+
+    Not so the facade: there ``__all__`` is what gevent's module has, which its own tests see to.
+    """
     name, path = module
+    if name.partition(".")[0] == FACADE:
+        return
     loaded = importlib.import_module(name)
     names = public(path.read_text(), with_imports=path.name == "__init__.py")
     if path.name != "__init__.py":
@@ -101,7 +108,7 @@ def test_public_names_are_listed(module: tuple[str, Path]) -> None:
 
 
 def test_packages_only_re_export(module: tuple[str, Path]) -> None:
-    """An ``__init__.py`` holds a docstring, imports and ``__all__``, nothing else."""
+    """An ``__init__.py`` holds a docstring, imports, ``__all__`` and second names of what it imports, nothing else."""
     _, path = module
     if path.name != "__init__.py":
         return
@@ -113,4 +120,6 @@ def test_packages_only_re_export(module: tuple[str, Path]) -> None:
             "__all__",
             "__version__",
         }
-        assert imports or listing, f"line {node.lineno}: {ast.unparse(node)}"
+        alias = isinstance(node, ast.Assign) and isinstance(node.value, ast.Name)
+        described = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        assert imports or listing or alias or described, f"line {node.lineno}: {ast.unparse(node)}"
