@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -483,3 +484,49 @@ class Own(threading._CRLock):
 print(Own(1, b=2).acquire())
 """
     assert run(source) == ["True True True", "True"]
+
+
+def test_executors_of_a_view(run: Callable[..., list[str]]) -> None:
+    """Ten requests at once, each waiting for an executor of its own, have their tasks run at the same time."""
+    source = """
+import http.server, socketserver, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+meeting = threading.Barrier(20)
+natives = set()
+def task(number):
+    natives.add(threading.get_native_id())
+    meeting.wait(20)  # until there are two of each request
+    return number
+class View(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with ThreadPoolExecutor(2) as executor:
+            body = repr(list(executor.map(task, range(2)))).encode()
+        self.send_response(200); self.end_headers(); self.wfile.write(body)
+    def log_message(self, *_): pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), View)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{server.server_port}"
+with ThreadPoolExecutor(10) as clients:
+    print(set(clients.map(lambda _: urllib.request.urlopen(url, timeout=30).read(), range(10))))
+print(natives == {threading.get_native_id()})
+server.shutdown(); server.server_close()
+"""
+    assert run(source) == ["{b'[0, 1]'}", "True"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="there is no such executor")
+def test_executor_of_interpreters(run: Callable[..., list[str]]) -> None:
+    """InterpreterPoolExecutor keeps native threads, and waiting for it lets other greenlets run."""
+    source = """
+from concurrent.futures import InterpreterPoolExecutor
+import math
+ticks = []
+def tick():
+    while True: ticks.append(1); time.sleep(0.001)
+threading.Thread(target=tick, daemon=True).start()
+with InterpreterPoolExecutor(2) as executor:
+    print(list(executor.map(math.factorial, range(4))))
+    executor.submit(time.localtime).result()
+print(len(ticks) > 10)
+"""
+    assert run(source) == ["[1, 1, 2, 6]", "True"]
