@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import sleep as _native_sleep
-from typing import Any
+from typing import Any, NoReturn
 
 from hubbub.event import Event
 from hubbub.hub import get_hub, get_hub_if_exists, sleep
@@ -74,6 +74,11 @@ class End:
         self._over.set()
         if also is not None:
             also()
+
+    acquire_lock, release_lock, locked_lock = acquire, release, locked
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def __enter__(self) -> bool:
         return self.acquire()

@@ -22,7 +22,7 @@ from _thread import get_ident as native_ident
 from _thread import start_new_thread as _start_native
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from hubbub.hub import get_hub_if_exists
 from hubbub.thread import RLock as _RLock
@@ -212,6 +212,8 @@ class Handle:
     :param also: called at its end.
     """
 
+    __slots__ = ("__weakref__", "_end", "ident")
+
     def __init__(self, ident: int = 0, also: Callable[[], Any] | None = None) -> None:
         self.ident = ident
         self._end = End(also)
@@ -220,6 +222,9 @@ class Handle:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object: ident={self.ident}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
     def is_done(self) -> bool:
         """Whether the thread has ended."""
