@@ -17,7 +17,12 @@ from typing import Any
 
 __all__ = ["differences"]
 
-_OF_EVERY_CLASS = frozenset(dir(type("Empty", (), {}))) | {"__slots__", "__firstlineno__", "__static_attributes__"}
+_OF_EVERY_CLASS = frozenset(dir(type("Empty", (), {}))) | {
+    "__firstlineno__",
+    "__slotnames__",
+    "__slots__",
+    "__static_attributes__",
+}
 """What Python gives to each class, or keeps for itself: who has it and who not says nothing."""
 _ABILITIES: dict[str, Callable[[Any], Any]] = {
     "hashed": hash,
@@ -123,8 +128,10 @@ def _of_signatures(old: Signature, new: Signature) -> Iterator[str]:
     theirs, mine = list(old.parameters.values()), list(new.parameters.values())
     if [each.kind for each in theirs] == [Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD]:
         return  # C code, or a wrapper, that tells nothing
-    yield from _positions(theirs, mine)
-    yield from _keywords(theirs, mine)
+    yield from dict.fromkeys([*_positions(theirs, mine), *_keywords(theirs, mine), *_demands(theirs, mine)])
+
+
+def _demands(theirs: list[Parameter], mine: list[Parameter]) -> Iterator[str]:
     required = {each.name for each in theirs if _is_required(each)}
     for position, each in enumerate(mine):
         if _is_required(each) and each.name not in required and not _has_twin(position, theirs):
