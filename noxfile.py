@@ -18,7 +18,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import pythons, sanitizers, wheels
+from tools import pythons, sanitizers, soaks, wheels
 from tools.environment import Environment, digest
 from tools.packages import Choice, choose, closure, packages, versions
 
@@ -171,6 +171,25 @@ def stress(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def soak(session: nox.Session) -> None:
+    """Do everything at random, and nothing may grow; arguments: minutes (10), programs of soak/, then their options."""
+    try:
+        soaking = soaks.choose(ROOT / "soak", list(session.posargs))
+    except ValueError as error:
+        session.error(str(error))
+    environment, unbuilt = development(session)
+    grown = []
+    for name, program in soaking.programs.items():
+        try:
+            environment.run(program, "--minutes", str(soaking.minutes), *soaking.options)
+        except CommandFailed:
+            grown.append(name)
+    warn(session, unbuilt)
+    if grown:
+        session.error(f"not flat: {', '.join(grown)}")
+
+
+@nox.session(venv_backend="none", default=False)
 def integration(session: nox.Session) -> None:
     """Try real libraries over real servers; arguments: groups, names of scripts, then options of integration/run.py."""
     state = STATE / "integration"
@@ -206,7 +225,7 @@ def types(session: nox.Session) -> None:
     folders = [package.folder / "src" for package in choice.packages_or_all]
     environment.run("-m", "mypy", "--strict", *choice.options, *folders)
     if not choice.packages:
-        for places in (["tests", "tools"], ["benchmarks"], ["integration/run.py", "integration/support"]):
+        for places in (["tests", "tools"], ["benchmarks"], ["soak"], ["integration/run.py", "integration/support"]):
             environment.run("-m", "mypy", "--strict", *choice.options, *(ROOT / place for place in places))
     warn(session, unbuilt)
 

@@ -1,0 +1,1 @@
+"""What the programs of ``./do soak`` share."""

@@ -1,0 +1,26 @@
+"""The programs of ``./do soak``, for some seconds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = sorted((Path(__file__).parent.parent / "soak").glob("*.py"))
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_nothing_grows(program: Path, loop_name: str) -> None:
+    """Whatever is done at random, beside kills and time limits, nothing is left of it afterwards."""
+    done = subprocess.run(
+        [sys.executable, str(program), "--minutes", "0.07", "--seed", "1", "--loop", loop_name],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith("flat")
