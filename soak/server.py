@@ -1,0 +1,371 @@
+"""hubbub-serve under everything: load, slow and rude clients, faults of the application, reloads, killed workers and
+rotated logs, with a supervisor and without. No request that was sent in good faith may be lost, and nothing may grow.
+
+Run by ``./do soak -- server``, or by itself: ``python soak/server.py --minutes 15``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import socket as plain
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hubbub
+from hubbub.io import Socket
+
+APPLICATION = """
+import os
+import hubbub
+
+FILE = __file__
+
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/raise":
+        raise RuntimeError("on purpose")
+    if path == "/exit":
+        raise SystemExit(1)
+    body = environ["wsgi.input"].read()
+    if path == "/sleep":
+        hubbub.sleep(0.02)
+    if path == "/half":
+        start_response("200 OK", [])
+        return half()
+    if path == "/stream":
+        start_response("200 OK", [])
+        return (b"x" * 1000 for _ in range(50))
+    if path == "/file":
+        start_response("200 OK", [])
+        return environ["wsgi.file_wrapper"](open(FILE, "rb"))
+    if path == "/print":
+        print("a line of the application's", flush=True)
+    start_response("200 OK", [("Content-Length", str(len(body) + 2))])
+    return [b"ok", body]
+
+def half():
+    yield b"half"
+    raise RuntimeError("on purpose")
+"""
+LOAD = 24
+"""Greenlets that make requests, at each server."""
+GRACE = 3.0
+ATTEMPTS = 20
+TOLERANCE = {"kilobytes": 6144, "descriptors": 12, "processes": 0}
+
+
+class Failed(Exception):
+    """A promise was broken."""
+
+
+# Processes -----------------------------------------------------------------------------------------------------------
+
+
+class Served:
+    """A running ``hubbub-serve``."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        with plain.create_server(("127.0.0.1", 0)) as listener:
+            self.address = listener.getsockname()
+        self.folder = folder
+        folder.mkdir()
+        (folder / "site_app.py").write_text(APPLICATION)
+        self.log = folder / "log"
+        command = [
+            *(sys.executable, "-m", "hubbub_server", "site_app", "-b", ":".join(map(str, self.address))),
+            *("--access-log", str(self.log), "--error-log", str(folder / "errors"), "--stop-seconds", "10"),
+            *("--idle-seconds", "2", "--header-seconds", "2", "--body-seconds", "2", "--write-seconds", "2"),
+            *arguments,
+        ]
+        self._noise = open(folder / "noise", "wb")  # noqa: SIM115  # closed with the server
+        self.process = subprocess.Popen(command, cwd=folder, stdout=self._noise, stderr=self._noise)
+
+    def wait(self) -> None:
+        """Until it listens."""
+        for _ in range(600):
+            try:
+                connected(self).close()
+                return
+            except ConnectionRefusedError:
+                hubbub.sleep(0.1)
+        raise Failed(f"{self.folder.name} does not listen")
+
+    def close(self) -> int:
+        """End it; its exit status."""
+        self.process.terminate()
+        try:
+            return self.process.wait(40)
+        finally:
+            self.process.kill()
+            self._noise.close()
+
+    def children(self) -> list[int]:
+        """Its workers."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(word) for word in path.read_text().split()]
+
+    def rotate(self) -> None:
+        """Move the logs away and have them opened anew; what was moved is thrown away."""
+        for log in (self.log, self.folder / "errors"):
+            if log.exists():
+                log.replace(log.with_suffix(".1"))
+        self.process.send_signal(signal.SIGUSR1)
+        os.truncate(self.folder / "noise", 0)
+
+    def census(self) -> dict[str, int]:
+        """What the process that stays has: kilobytes, descriptors; and how many others there are."""
+        pid = self.process.pid
+        return {
+            "kilobytes": int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4,
+            "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+            "processes": len(self.children()),
+        }
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[tuple[Served, Served]]:
+    """A single process, and a supervisor with two workers."""
+    served = Served(folder / "alone"), Served(folder / "workers", "-w", "2")
+    try:
+        yield served
+        statuses = [one.close() for one in served]
+        if statuses != [0, 0]:
+            raise Failed(f"they ended with {statuses}")
+    finally:
+        for one in served:
+            one.close()
+
+
+# Clients -------------------------------------------------------------------------------------------------------------
+
+
+def connected(server: Served) -> Any:
+    """A connection. Nobody is to be refused."""
+    sock = Socket(plain.AF_INET, plain.SOCK_STREAM)
+    try:
+        sock.settimeout(20)
+        sock.connect(server.address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def answer(sock: Any, end: bytes) -> bytes:
+    """All that comes up to and with ``end``."""
+    data = b""
+    while not data.endswith(end):
+        piece = sock.recv(65536)
+        if not piece:
+            return data
+        data += piece
+    return data
+
+
+def honest(server: Served, chance: random.Random, killed: Callable[[], bool]) -> None:
+    """A few requests on one connection, each of which must be answered."""
+    with connected(server) as sock:
+        for _ in range(chance.randrange(1, 6)):
+            body = bytes([97 + chance.randrange(26)]) * chance.choice((0, 1, 5000))
+            path = chance.choice((b"/", b"/sleep", b"/print"))
+            head = b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (path, len(body))
+            try:
+                sock.sendall(head + body)
+                found = answer(sock, b"\r\n\r\nok" + body)
+            except (BrokenPipeError, ConnectionResetError):
+                found = b""
+            if not found.startswith(b"HTTP/1.1 200 OK\r\n"):
+                if not killed():
+                    raise Failed(f"an honest request to {server.folder.name} got {found!r}")
+                return
+            if b"Connection: close" in found:
+                return
+
+
+def read_to_the_end(path: bytes) -> Callable[[Served, random.Random], None]:
+    """A client that reads whatever it gets."""
+
+    def client(server: Served, chance: random.Random) -> None:
+        with connected(server) as sock:
+            sock.sendall(b"GET %b HTTP/1.%d\r\nHost: x\r\nConnection: close\r\n\r\n" % (path, chance.randrange(2)))
+            while sock.recv(65536):
+                pass
+
+    return client
+
+
+def leaves(server: Served, chance: random.Random) -> None:
+    """Goes at any moment, sometimes with a reset."""
+    data = b"POST /stream HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
+    with connected(server) as sock:
+        sock.sendall(data[: chance.randrange(len(data) + 1)])
+        hubbub.sleep(chance.choice((0, 0.005)))
+        if chance.random() < 0.5:
+            sock.setsockopt(plain.SOL_SOCKET, plain.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def stalls(server: Served, chance: random.Random) -> None:
+    """Stops in the middle of a head or a body, until it is dropped."""
+    with connected(server) as sock:
+        sock.sendall(chance.choice((b"", b"GET / HT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab")))
+        while sock.recv(1000):
+            pass
+
+
+def does_not_read(server: Served, chance: random.Random) -> None:
+    """Asks for a lot and takes none of it."""
+    with connected(server) as sock:
+        sock.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n" * 200)
+        hubbub.sleep(3)
+
+
+def nonsense(server: Served, chance: random.Random) -> None:
+    """Speaks something else."""
+    with connected(server) as sock:
+        sock.sendall(chance.randbytes(chance.randrange(1, 3000)) + b"\r\n\r\n")
+        while sock.recv(1000):
+            pass
+
+
+RUDE: list[Callable[[Served, random.Random], None]] = [
+    *(read_to_the_end(path) for path in (b"/raise", b"/exit", b"/half", b"/stream", b"/file", b"/sleep")),
+    *(leaves, leaves, stalls, does_not_read, nonsense),
+]
+
+
+# The soak ------------------------------------------------------------------------------------------------------------
+
+
+class Soak:
+    """Load on two servers, what happens to them meanwhile, and what they have."""
+
+    def __init__(self, served: tuple[Served, Served], seed: int) -> None:
+        self.served = served
+        self.chance = random.Random(seed)
+        self.done: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.killed_at = -GRACE
+        self.counts: list[dict[str, dict[str, int]]] = []
+
+    def client(self, server: Served, chance: random.Random, until: float) -> None:
+        """One of the greenlets that make requests."""
+        while time.monotonic() < until and not self.failures:
+            rude = chance.choice(RUDE) if chance.random() < 0.3 else None
+            try:
+                if rude is None:
+                    honest(server, chance, self.just_killed)
+                else:
+                    rude(server, chance)
+            except Failed as error:
+                self.failures.append(str(error))
+            except OSError as error:
+                if rude is None and not self.just_killed():
+                    self.failures.append(f"an honest client of {server.folder.name}: {error!r}")
+            self.done["honest" if rude is None else "rude"] += 1
+            hubbub.sleep(chance.random() / 50)
+
+    def just_killed(self) -> bool:
+        """Whether a worker was killed just now, with the requests that it had."""
+        return time.monotonic() < self.killed_at + GRACE
+
+    def event(self) -> None:
+        """Something happens to a server."""
+        alone, workers = self.served
+        what = self.chance.choice(("reload", "reload", "kill", "rotate", "storm", "resize"))
+        self.done[what] += 1
+        if what == "rotate":
+            alone.rotate()
+            workers.rotate()
+        elif what == "kill":
+            self.killed_at = time.monotonic()
+            os.kill(self.chance.choice(workers.children()), signal.SIGKILL)
+        elif what == "resize":
+            workers.process.send_signal(signal.SIGTTIN)
+            hubbub.sleep(1)
+            workers.process.send_signal(signal.SIGTTOU)
+        else:
+            for _ in range(20 if what == "storm" else 1):
+                workers.process.send_signal(signal.SIGHUP)
+                hubbub.sleep(0.01)
+
+    def run(self, seconds: float) -> None:
+        """All of it."""
+        began = time.monotonic()
+        until = began + seconds
+        clients = [
+            hubbub.spawn(self.client, server, random.Random(self.chance.random()), until)
+            for server in self.served
+            for _ in range(LOAD)
+        ]
+        counted = began
+        while time.monotonic() < until and not self.failures:
+            hubbub.sleep(min(6.0, seconds / 60))
+            self.event()
+            if time.monotonic() > counted + seconds / 12:
+                counted = time.monotonic()
+                self.count(counted - began)
+        hubbub.joinall(clients, timeout=60)
+        hubbub.sleep(GRACE)
+
+    def count(self, seconds: float) -> None:
+        """Once the workers have settled."""
+        for _ in range(ATTEMPTS):
+            found = {server.folder.name: server.census() for server in self.served}
+            if found["workers"]["processes"] == 2:
+                break
+            hubbub.sleep(1)
+        self.counts.append(found)
+        print(f"{seconds:7.1f} s  {found}", flush=True)
+
+    def problems(self) -> list[str]:
+        """What was lost, and what has grown since a third of the time."""
+        found = self.failures[:5]
+        if len(self.counts) < 3:
+            return [*found, "it was too short to tell whether anything grows"]
+        third = len(self.counts) // 3
+        for name in self.counts[0]:
+            for what, tolerance in TOLERANCE.items():
+                most = max(count[name][what] for count in self.counts[third : 2 * third])
+                least = min(count[name][what] for count in self.counts[2 * third :])
+                if least > most + tolerance:
+                    found.append(f"{what} of {name} grow: {most} at most after the warm-up, {least} at the end")
+        for server in self.served:
+            noise = (server.folder / "noise").read_text(errors="replace")
+            if "Traceback" in noise:
+                found.append(f"{server.folder.name} says:\n{noise[-2000:]}")
+        return found
+
+
+def main() -> None:
+    """Run as the arguments say; exits with 1 if something was lost or grew."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as served:
+        soak = Soak(served, options.seed)
+        for server in served:
+            server.wait()
+        soak.run(options.minutes * 60)
+        problems = soak.problems()
+        print(dict(soak.done))
+        for problem in problems:
+            print(problem)
+    print("FAILED" if problems else "flat")
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
