@@ -32,10 +32,14 @@ def app(environ, start_response):
         os._exit(7)
     if environ["PATH_INFO"] == "/slow":
         time.sleep(0.5)
+    if environ["PATH_INFO"] == "/long":
+        time.sleep(25)
     if environ["PATH_INFO"] == "/print":
         import sys
         print("printed" * 100)
         print("said", file=sys.stderr)
+        import logging
+        logging.getLogger("site").error("logged")
         sys.stdout.flush()
     if environ["PATH_INFO"] == "/stand":
         import signal
@@ -45,6 +49,8 @@ def app(environ, start_response):
 
 VERSION = 1
 number = 5
+import logging
+logging.basicConfig()
 
 def make():
     return app
@@ -544,6 +550,24 @@ def test_stopped_process(start: Any) -> None:
         process.signal(signal.SIGCONT)
         connection.request("GET", "/")
         assert connection.getresponse().read().startswith(b"1 ")
+
+
+@pytest.mark.parametrize("workers", [[], ["-w", "1"]], ids=["alone", "worker"])
+@pytest.mark.parametrize("signals", [["SIGTERM", "SIGTERM"], ["SIGINT", "SIGTERM"], ["SIGQUIT"]], ids="+".join)
+def test_ends_at_once(start: Any, workers: list[str], signals: list[str]) -> None:
+    """Asked twice, or by SIGQUIT, it does not wait for requests that run."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", *workers)
+    get(port)
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(b"GET /long HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(0.5)
+        began = time.monotonic()
+        for name in signals:
+            process.signal(getattr(signal, name))
+            time.sleep(0.3)
+        process.ends()
+        assert time.monotonic() - began < 10
 
 
 # Logs and notices that fail ------------------------------------------------------------------------------------------

@@ -333,3 +333,19 @@ def test_stat_of_kinds(tmp_path: Path, pipe: tuple[int, int]) -> None:
         assert not _outlet.can_stick(file.fileno())
         assert stat.S_ISREG(os.fstat(file.fileno()).st_mode)
     assert _outlet.can_stick(pipe[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_fork_while_a_thread_writes(pipe: tuple[int, int]) -> None:
+    """A child writes on, whatever another thread was doing in the parent at the fork."""
+    reader, writer = pipe
+    outlet = Outlet(writer)
+    outlet._busy.acquire()
+    pid = os.fork()
+    if not pid:
+        outlet.write(b"child\n")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    outlet._busy.release()
+    outlet.write(b"parent\n")
+    assert read_now(reader) == b"child\nparent\n"

@@ -17,9 +17,11 @@ import importlib.util
 import io
 import os
 import select as _patched
+import signal
 import socket
 import stat
 import sys
+import weakref
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
@@ -39,6 +41,8 @@ _PATIENCE = 0.1
 """Seconds to wait, natively, for a reader that was reading a moment ago and has more to read than is held."""
 _RETRY = 1.0
 """Seconds between attempts to open a log that cannot be opened."""
+_NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+_SENDING = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 _PlainSocket: type[socket.socket] = Socket.__bases__[0]
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO, errno.ENODEV, errno.ECONNRESET, errno.ENOTCONN, errno.ESTALE})
 """There is nobody at the other end any more, and waiting does not bring them back."""
@@ -96,9 +100,8 @@ class _Way:
         """
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
             try:
-                return cls(os.open(f"/proc/self/fd/{descriptor}", flags))
+                return cls(os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | _NOT_WAITING))
             except OSError:
                 return cls(os.dup(descriptor), shared=True)
         return cls(os.dup(descriptor))  # a second description of a regular file would have a place of its own in it
@@ -109,7 +112,7 @@ class _Way:
 
         :raises OSError: from :manpage:`open(2)`.
         """
-        flags = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+        flags = os.O_APPEND | os.O_CREAT | _NOT_WAITING
         try:
             fifo = stat.S_ISFIFO(os.stat(path).st_mode)
         except OSError:
@@ -124,7 +127,7 @@ class _Way:
             os.close(self.descriptor)
 
     def _write(self, data: bytes) -> int:
-        if self._terminal:
+        if self._terminal and hasattr(signal, "pthread_sigmask"):
             return _undisturbed(os.write, self.descriptor, data)
         return os.write(self.descriptor, data)
 
@@ -135,7 +138,7 @@ class _Way:
 
     def _send(self, data: bytes) -> int:
         assert self._socket is not None  # or this would not be called
-        return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        return self._socket.send(data, _SENDING)
 
     def has_room(self, seconds: float) -> bool:
         """Whether more can be written within so many seconds."""
@@ -147,13 +150,24 @@ class _Way:
 def _undisturbed(write: Callable[[int, bytes], int], descriptor: int, data: bytes) -> int:
     """Write to a terminal that may belong to another job: with ``stty tostop`` each attempt brings a SIGTTOU, and one
     that is handled would come again for ever; blocked, the write is done (:manpage:`termios(3)`)."""
-    import signal
-
     old = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         return write(descriptor, data)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
+
+
+_all: weakref.WeakSet[Outlet] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """In a child: whoever had a lock at the fork is a thread of the parent's."""
+    for outlet in _all:
+        outlet.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _lost(count: int) -> str:
@@ -186,9 +200,14 @@ class Outlet:
         self._again = 0.0
         self._stale = False
         self._open()
+        _all.add(self)
 
     def __repr__(self) -> str:
         return f"<Outlet {self.name or self.path or self._descriptor} held={len(self._held)} lost={self.lost}>"
+
+    def renew_lock(self) -> None:
+        """Nobody else is there any more who could write."""
+        self._busy = allocate_lock()
 
     # Opening --------------------------------------------------------------------------------------------------------
 

@@ -171,8 +171,8 @@ class Serving:
     def _watch(self) -> None:
         loop = hubbub.get_hub().loop
         for name, action in (
-            ("SIGTERM", self.stop),
-            ("SIGINT", self.stop),
+            ("SIGTERM", self._end),
+            ("SIGINT", self._end),
             ("SIGQUIT", self._quit),
             ("SIGHUP", self._reload_certificate),
             ("SIGUSR1", self.logs.reopen),
@@ -189,10 +189,19 @@ class Serving:
         if self.options.reload:
             hubbub.spawn(watch_modules, lambda: self.stop(CHANGED))
 
+    def _end(self) -> None:
+        """Stop; asked twice, at once."""
+        if self._stop.is_set():
+            self._quit()
+        else:
+            self.stop()
+
     def _quit(self) -> None:
         """Stop without waiting for requests."""
         self.options.stop_seconds = 0.0
         self.stop()
+        for server in self.servers:
+            hubbub.spawn(server.stop, 0.0)
 
     def _round(self) -> None:
         """Now and then: what is left to be written or said."""
@@ -233,7 +242,8 @@ class Serving:
 
     def _announce(self) -> None:
         if self._notifier is None:
-            faulthandler.enable(2)  # on SIGABRT: the supervisor wants to know where this process stands still
+            # On SIGABRT: the supervisor wants to know where this process stands still. Nobody waits for that either.
+            faulthandler.enable(max([2, *(outlet.descriptor for outlet in standard_outlets()[1:])]))
             try:
                 os.write(self.options.control, READY)
             except OSError:

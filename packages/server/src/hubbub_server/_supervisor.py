@@ -369,6 +369,8 @@ class Supervisor:
     def _reap_orphans(self) -> None:
         """As process 1 of a container, or as a subreaper, this process inherits what workers leave behind."""
         mine = {worker.process.pid for worker in self.workers}
+        if not hasattr(os, "waitid"):
+            return
         try:
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if found.si_pid in mine:
