@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
+import time
 from collections import Counter
 
 import hubbub
 import pytest
+from hubbub.event import Event
+from hubbub.exceptions import InvalidThreadUseError
+from hubbub.plugins import LOOPS, load
 
 WATCHED = {"Hub", "greenlet", "socket", "_localdummy", "EpollLoop", "LibevLoop", "LibuvLoop", "Readiness"}
 
@@ -70,3 +75,82 @@ def test_a_destroyed_hub_is_replaced(hub):
     hubbub.sleep(0.001)
     with pytest.raises(RuntimeError, match="destroyed"):
         hub.loop.run_callback(print)
+
+
+def test_a_waker_outlives_the_loop(loop_name):
+    """A thread in the middle of a wake-up when the loop is destroyed writes to nobody else's descriptor."""
+    loop = load(LOOPS, loop_name)()
+    in_the_middle = loop._signal_writer
+    number = in_the_middle.fileno()
+    loop.destroy()
+    taken = [os.dup(0) for _ in range(10)]
+    assert number not in taken
+    try:
+        in_the_middle.send(b"\0")
+    except OSError:
+        pass  # nobody reads it any more
+    del in_the_middle
+    taken.append(os.dup(0))
+    assert number in taken
+    for fd in taken:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("how", ["ends", "destroys"])
+def test_hubs_that_end_while_threads_wake_them(hub, how):
+    """Threads may set events that greenlets of other threads wait for, while those threads and their hubs end."""
+    event, stop = Event(), threading.Event()
+    interval = sys.getswitchinterval()
+
+    def wake():
+        while not stop.is_set():
+            event.set()
+            event.clear()
+
+    def wait():
+        for _ in range(3):
+            event.wait(0.0002)
+            if how == "destroys":
+                hubbub.get_hub().destroy()
+
+    wakers = [threading.Thread(target=wake) for _ in range(3)]
+    sys.setswitchinterval(1e-5)
+    try:
+        for waker in wakers:
+            waker.start()
+        for _ in range(150):
+            waiter = threading.Thread(target=wait)
+            waiter.start()
+            waiter.join(20)
+            assert not waiter.is_alive()
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        for waker in wakers:
+            waker.join()
+
+
+def test_destroyed_by_another_thread_while_it_waits(hub):
+    """A hub whose loop waits in its thread cannot be destroyed by another; nothing changes, and it goes on."""
+    ready, done = threading.Event(), Event()
+    found = []
+
+    def work():
+        found.append(hubbub.get_hub())
+        found[0].loop.run_callback(ready.set)
+        done.wait(20)
+        hubbub.sleep(0.001)
+        found.append("went on")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert ready.wait(20)
+    while not found[0].loop.in_poll:
+        time.sleep(0.001)
+    time.sleep(0.01)
+    with pytest.raises(InvalidThreadUseError):
+        found[0].destroy()
+    assert not found[0].destroyed
+    done.set()
+    thread.join(20)
+    assert found[1:] == ["went on"]

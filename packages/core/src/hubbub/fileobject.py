@@ -163,6 +163,7 @@ class PolledFile(_RawFile):
     def _readiness(self) -> Readiness:
         if self._handle is None:
             self._handle = get_hub().loop.handle(self.fileno())
+            self._handle.adopt()
         return self._handle
 
     def interrupt(self) -> None:

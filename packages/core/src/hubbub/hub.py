@@ -217,9 +217,13 @@ class Hub(greenlet):
 
         Greenlets that wait are left where they are and never run again. Idempotent. The thread's next
         :func:`get_hub` makes a new hub.
+
+        :raises InvalidThreadUseError: its loop is waiting in another thread; then nothing has changed.
         """
         if self._destroyed:
             return
+        if destroy_loop is not False and not self.loop.destroyed:
+            self.loop.take_over()
         if getattr(_state, "hub", None) is self:
             del _state.hub
             _state.guard.forget()

@@ -154,9 +154,9 @@ class Socket(socket.socket):
         if fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         handle = get_hub().loop.handle(fd)
-        handle.foreign = False
         if not self._shortens or _family(self) not in _INTERNET:
             handle.always_level = True
+        handle.adopt()
         self._read = handle.read
         return handle
 
@@ -536,12 +536,11 @@ def _is_ready_now(direction: Direction) -> bool:
 
 def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
     loop = get_hub().loop
-    handle = loop.handles.get(fd)
-    if handle is None:
-        handle = loop.handle(fd)
-        handle.foreign = True
+    handle = loop.handle(fd)
     direction = handle.write if writing else handle.read
     try:
+        if handle.registered:
+            handle.renew()
         if loop.edge_triggered:
             loop.arm_direction(direction)  # raises for what cannot be polled
         if not _is_ready_now(direction) and not direction.wait(timeout):
@@ -549,9 +548,7 @@ def _wait(fd: int, writing: bool, timeout: float | None) -> bool:
         direction.ready = True
         return True
     finally:
-        # Nobody tells when a foreign descriptor is closed, so it does not stay registered.
-        if handle.foreign and not (handle.watchers or any(each.waiting for each in handle.directions())):
-            handle.drop()
+        handle.let_go()
 
 
 def wait_readable(fd: int, timeout: float | None = None) -> bool:

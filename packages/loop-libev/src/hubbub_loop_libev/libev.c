@@ -17,7 +17,7 @@
  *   libev has stopped the watcher by then.  To watch the loop's own epoll instance fails the same assertion.
  * - An error that libev does not expect ends the process, through a callback.  Ours lets a failed wait
  *   return, so that hb_poll reports it (somebody closed the loop's own descriptors, as daemons do).  The
- *   places that try again until they succeed must not return; room for what they open is tested first.
+ *   places that try again until they succeed must not return.  What they would open, for ev_async, is not used.
  * - ev_io_stop, ev_io_start make no system call: libev compares the sum of changes with what the kernel
  *   has when it polls.  A new watcher on an old number is always told to the kernel (EV__IOFDSET).
  * - After fork, the epoll instance and the timerfd are still the parent's.  ev_loop_fork only takes a note;
@@ -47,7 +47,8 @@ struct hb_loop {
     struct hb_table handles;  /* by descriptor: struct handle */
     struct hb_list unsettled; /* descriptors armed since the last poll */
     double set_to; /* when the limiter below goes off, on hb_clock; INFINITY: never, -INFINITY: it has */
-    ev_async waker;
+    struct hb_bell bell;
+    ev_io waker; /* watches the bell */
 #ifdef HB_TIMERFD
     ev_io limiter;
 #else
@@ -82,10 +83,11 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
         hb_ring_push(&loop->ring, io->fd, events & handle->armed);
 }
 
-/* That it was called has ended the wait, which is all it is for. */
-static void on_wake(struct ev_loop *ev, ev_async *async, int events)
+static void on_wake(struct ev_loop *ev, ev_io *io, int events)
 {
-    (void)ev, (void)async, (void)events;
+    struct hb_loop *loop = ev_userdata(ev);
+    (void)io, (void)events;
+    hb_bell_silence(&loop->bell);
 }
 
 /* -- errors that libev would not survive ------------------------------------------------------------ */
@@ -205,97 +207,27 @@ static int limit_wait(hb_loop *loop, double seconds)
     return 0;
 }
 
-static int may_call(const hb_loop *loop)
+static int enter_loop(hb_loop *loop)
 {
-    return loop ? hb_stranger(&loop->owner) : -ENXIO;
+    return loop ? hb_enter(&loop->owner) : -ENXIO;
 }
 
-/* -- making and ending ------------------------------------------------------------------------------ */
+/* -- the bell --------------------------------------------------------------------------------------- */
 
-static int open_parts(hb_loop *loop, unsigned int flags)
+static int waker_open(hb_loop *loop)
 {
-    int error;
-    if (flags & ~hb_backends())
-        return -EINVAL;
-    ev_set_syserr_cb(on_syserr);
-    errno = 0;
-    loop->ev = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK | flags);
-    if (!loop->ev)
-        return errno ? -errno : -EINVAL;
-    ev_set_userdata(loop->ev, loop);
-    error = limiter_open(loop);
-    if (error)
-        goto fail;
-    error = hb_room_for(2); /* the waker's eventfd or pipe: libev tries for ever */
-    if (error)
-        goto fail_limiter;
-    ev_async_init(&loop->waker, on_wake);
-    ev_async_start(loop->ev, &loop->waker);
-    return 0;
-fail_limiter:
-    limiter_close(loop);
-fail:
-    ev_loop_destroy(loop->ev);
-    return error;
-}
-
-hb_loop *hb_create(unsigned int flags, int *error)
-{
-    hb_loop *loop = calloc(1, sizeof *loop);
-    *error = loop ? -open_parts(loop, flags) : ENOMEM;
-    if (*error) {
-        free(loop);
-        return NULL;
-    }
-    loop->owner.thread = pthread_self();
-    hb_poll(loop, 0); /* libev's own descriptors and the limiter are registered now */
-    return loop;
-}
-
-static void drop_handles(hb_loop *loop)
-{
-    int fd;
-    for (fd = 0; fd < loop->handles.room; fd++)
-        hb_forget(loop, fd);
-}
-
-int hb_destroy(hb_loop *loop)
-{
-    int error = may_call(loop);
+    int error = hb_bell_open(&loop->bell);
     if (error)
         return error;
-    drop_handles(loop);
-    ev_async_stop(loop->ev, &loop->waker);
-    limiter_close(loop);
-    ev_loop_destroy(loop->ev);
-    free(loop->handles.items);
-    free(loop->unsettled.items);
-    free(loop->ring.pairs);
-    free(loop);
+    ev_io_init(&loop->waker, on_wake, loop->bell.reader, EV_READ);
+    ev_io_start(loop->ev, &loop->waker);
     return 0;
 }
 
-int hb_own(hb_loop *loop)
+static void waker_close(hb_loop *loop)
 {
-    return loop ? hb_take_over(&loop->owner) : -ENXIO;
-}
-
-int hb_fork(hb_loop *loop)
-{
-    int error;
-    if (!loop)
-        return -ENXIO;
-    hb_set_polling(&loop->owner, 0);
-    loop->owner.thread = pthread_self();
-    drop_handles(loop);
-    limiter_close(loop);
-    error = limiter_open(loop);
-    if (error)
-        return error;
-    ev_loop_fork(loop->ev);
-    error = hb_poll(loop, 0);
-    loop->ring.count = 0;
-    return error < 0 ? error : 0;
+    ev_io_stop(loop->ev, &loop->waker);
+    hb_bell_close(&loop->bell);
 }
 
 /* -- one turn ------------------------------------------------------------------------------------- */
@@ -335,18 +267,24 @@ static int run(hb_loop *loop, double seconds)
     return -wait_error;
 }
 
-int hb_poll(hb_loop *loop, double seconds)
+/* 0 or -errno; what was found is in the ring. */
+static int turn(hb_loop *loop, double seconds)
 {
-    int error = may_call(loop);
-    if (error)
-        return error;
-    hb_set_polling(&loop->owner, 1);
+    int error;
     loop->ring.count = 0;
     error = settle(loop);
-    if (!error)
-        error = run(loop, loop->ring.count ? 0 : seconds);
-    hb_set_polling(&loop->owner, 0);
-    return error ? error : loop->ring.count;
+    return error ? error : run(loop, loop->ring.count ? 0 : seconds);
+}
+
+int hb_poll(hb_loop *loop, double seconds)
+{
+    int error = enter_loop(loop), count;
+    if (error)
+        return error;
+    error = turn(loop, seconds);
+    count = loop->ring.count;
+    hb_leave(&loop->owner);
+    return error ? error : count;
 }
 
 int *hb_fired(hb_loop *loop)
@@ -357,6 +295,134 @@ int *hb_fired(hb_loop *loop)
 int hb_count(hb_loop *loop)
 {
     return loop ? loop->ring.count : 0;
+}
+
+/* -- making and ending ------------------------------------------------------------------------------ */
+
+static int open_parts(hb_loop *loop, unsigned int flags)
+{
+    int error;
+    if (flags & ~hb_backends())
+        return -EINVAL;
+    ev_set_syserr_cb(on_syserr);
+    errno = 0;
+    loop->ev = ev_loop_new(EVFLAG_NOENV | EVFLAG_NOSIGMASK | flags);
+    if (!loop->ev)
+        return errno ? -errno : -EINVAL;
+    ev_set_userdata(loop->ev, loop);
+    error = limiter_open(loop);
+    if (error)
+        goto fail;
+    error = waker_open(loop);
+    if (!error)
+        return 0;
+    limiter_close(loop);
+fail:
+    ev_loop_destroy(loop->ev);
+    return error;
+}
+
+hb_loop *hb_create(unsigned int flags, int *error)
+{
+    hb_loop *loop = calloc(1, sizeof *loop);
+    if (loop) {
+        loop->bell.reader = loop->bell.writer = -1;
+        hb_belong(&loop->owner);
+    }
+    *error = loop ? -open_parts(loop, flags) : ENOMEM;
+    if (*error) {
+        free(loop);
+        return NULL;
+    }
+    turn(loop, 0); /* libev's own descriptors, the limiter and the bell are registered now */
+    return loop;
+}
+
+static int forget(hb_loop *loop, int fd)
+{
+    struct handle *handle = hb_table_take(&loop->handles, fd);
+    if (!handle)
+        return -ENOENT;
+    ev_io_stop(loop->ev, &handle->io);
+    free(handle);
+    return 0;
+}
+
+static void drop_handles(hb_loop *loop)
+{
+    int fd;
+    for (fd = 0; fd < loop->handles.room; fd++)
+        forget(loop, fd);
+}
+
+static void end(hb_loop *loop)
+{
+    drop_handles(loop);
+    ev_io_stop(loop->ev, &loop->waker);
+    limiter_close(loop);
+    ev_loop_destroy(loop->ev);
+    loop->ev = NULL;
+}
+
+int hb_destroy(hb_loop *loop)
+{
+    int error = enter_loop(loop);
+    if (error)
+        return error;
+    end(loop);
+    hb_change_state(&loop->owner, HB_BUSY, HB_ENDED);
+    return 0;
+}
+
+void hb_free(hb_loop *loop)
+{
+    if (!loop || hb_state(&loop->owner) == HB_BUSY)
+        return;
+    if (hb_state(&loop->owner) == HB_IDLE)
+        end(loop);
+    hb_bell_close(&loop->bell);
+    free(loop->handles.items);
+    free(loop->unsettled.items);
+    free(loop->ring.pairs);
+    free(loop);
+}
+
+int hb_own(hb_loop *loop)
+{
+    return loop ? hb_take_over(&loop->owner) : -ENXIO;
+}
+
+/* The limiter and the bell are the parent's too. */
+static int start_anew(hb_loop *loop)
+{
+    int error;
+    drop_handles(loop);
+    limiter_close(loop);
+    waker_close(loop);
+    error = limiter_open(loop);
+    if (!error)
+        error = waker_open(loop);
+    if (error)
+        return error;
+    ev_loop_fork(loop->ev);
+    error = turn(loop, 0);
+    loop->ring.count = 0;
+    return error;
+}
+
+int hb_fork(hb_loop *loop)
+{
+    int error;
+    if (!loop || hb_state(&loop->owner) == HB_ENDED)
+        return -ENXIO;
+    hb_belong(&loop->owner);
+    hb_leave(&loop->owner);
+    error = hb_enter(&loop->owner);
+    if (error)
+        return error;
+    error = start_anew(loop);
+    hb_leave(&loop->owner);
+    return error;
 }
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
@@ -421,12 +487,13 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
     return handle;
 }
 
-/* What was disarmed may be another file by now: ev_io_set has libev tell the kernel in any case. */
+/* What was disarmed, or is armed once more, may be another file by now: ev_io_set has libev tell the kernel in any
+   case.  What libev hears of the file before it takes for a false alarm, after which it makes its epoll instance anew. */
 static void handle_set(hb_loop *loop, struct handle *handle, int events)
 {
     ev_io_stop(loop->ev, &handle->io);
 #ifdef ev_io_modify
-    if (handle->armed)
+    if (handle->armed && handle->armed != events)
         ev_io_modify(&handle->io, events);
     else
 #endif
@@ -436,19 +503,18 @@ static void handle_set(hb_loop *loop, struct handle *handle, int events)
     handle->armed = events;
 }
 
-int hb_arm(hb_loop *loop, int fd, int events)
+static int arm(hb_loop *loop, int fd, int events)
 {
-    struct handle *handle;
-    int moved, error = may_call(loop);
+    struct handle *handle = hb_table_get(&loop->handles, fd);
+    int moved, error = 0;
+    if (handle && !handle->armed && !events)
+        return 0;
+    if (handle && events && (!handle->armed || handle->armed == events))
+        error = door(loop, fd); /* it may be another file by now */
+    else if (handle && events && fcntl(fd, F_GETFD) < 0)
+        error = -errno;
     if (error)
         return error;
-    if (events & ~(HB_READ | HB_WRITE))
-        return -EINVAL;
-    handle = hb_table_get(&loop->handles, fd);
-    if (handle && handle->armed == events)
-        return 0;
-    if (events && handle && fcntl(fd, F_GETFD) < 0)
-        return -errno;
     moved = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
     if (moved < 0)
         return moved;
@@ -463,17 +529,24 @@ int hb_arm(hb_loop *loop, int fd, int events)
     return error ? error : moved;
 }
 
+int hb_arm(hb_loop *loop, int fd, int events)
+{
+    int result = enter_loop(loop);
+    if (result)
+        return result;
+    result = events & ~(HB_READ | HB_WRITE) ? -EINVAL : arm(loop, fd, events);
+    hb_leave(&loop->owner);
+    return result;
+}
+
 int hb_forget(hb_loop *loop, int fd)
 {
-    int error = may_call(loop);
-    struct handle *handle = error ? NULL : hb_table_take(&loop->handles, fd);
+    int error = enter_loop(loop);
     if (error)
         return error;
-    if (!handle)
-        return -ENOENT;
-    ev_io_stop(loop->ev, &handle->io);
-    free(handle);
-    return 0;
+    error = forget(loop, fd);
+    hb_leave(&loop->owner);
+    return error;
 }
 
 /* -- the rest ------------------------------------------------------------------------------------- */
@@ -481,7 +554,7 @@ int hb_forget(hb_loop *loop, int fd)
 void hb_wake(hb_loop *loop)
 {
     if (loop)
-        ev_async_send(loop->ev, &loop->waker);
+        hb_bell_ring(&loop->bell);
 }
 
 int hb_backend_fd(hb_loop *loop)
@@ -493,7 +566,7 @@ int hb_backend_fd(hb_loop *loop)
 const char *hb_backend(hb_loop *loop)
 {
     static const char *const names[] = {"select", "poll", "epoll", "kqueue", "devpoll", "port"};
-    unsigned int bit = loop ? ev_backend(loop->ev) : 0;
+    unsigned int bit = loop && loop->ev ? ev_backend(loop->ev) : 0;
     size_t i;
     for (i = 0; i < sizeof names / sizeof *names; i++)
         if (bit == 1u << i)
@@ -514,11 +587,9 @@ unsigned int hb_backends(void)
     return ev_supported_backends() & 0x3f;
 }
 
-int hb_verify(hb_loop *loop)
+static int verify(hb_loop *loop)
 {
-    int fd, error = may_call(loop);
-    if (error)
-        return error;
+    int fd;
     ev_verify(loop->ev); /* asserts */
     for (fd = 0; fd < loop->handles.room; fd++) {
         struct handle *handle = hb_table_get(&loop->handles, fd);
@@ -526,4 +597,14 @@ int hb_verify(hb_loop *loop)
             return -EFAULT;
     }
     return loop->ring.room < loop->handles.used ? -EFAULT : 0;
+}
+
+int hb_verify(hb_loop *loop)
+{
+    int error = enter_loop(loop);
+    if (error)
+        return error;
+    error = verify(loop);
+    hb_leave(&loop->owner);
+    return error;
 }

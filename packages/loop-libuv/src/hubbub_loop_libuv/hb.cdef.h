@@ -6,7 +6,10 @@
  *
  * A loop belongs to the thread that made it, until another calls hb_own or hb_fork; of the rest hb_wake
  * alone may be called from elsewhere.  C never calls Python.  What failed is said by a negative errno; each function that
- * can say so says -ENXIO for a loop that is NULL and -EPROTO in a thread that is not the loop's.
+ * can say so says -ENXIO for a loop that is NULL or was destroyed, and -EPROTO in a thread that is not the loop's.
+ *
+ * hb_destroy ends a loop, hb_free gives back its memory.  Between the two any function may be called from any thread,
+ * also while hb_destroy runs: who keeps the pointer alive for as long as a call may be under way needs no lock.
  *
  * Timers are not here: who drives the table tells hb_poll how long it may wait.
  */
@@ -17,11 +20,15 @@ typedef struct hb_loop hb_loop;
    NULL: *error is an errno value (EINVAL: no such backend here). */
 hb_loop *hb_create(unsigned int flags, int *error);
 
-/* Closes every handle, frees everything.  0 or -errno. */
+/* Ends the loop: closes every handle and all that is the library's.  0 or -errno. */
 int hb_destroy(hb_loop *loop);
 
+/* Gives back what is left of a loop, after hb_destroy or, if it was not destroyed, with it.  Nobody uses it any more.
+   A loop whose thread has vanished in the middle of a call (in a child, after fork) is left as it is. */
+void hb_free(hb_loop *loop);
+
 /* Makes the loop the calling thread's own; its thread before must not use it again.  -EBUSY: that one is
-   in hb_poll just now. */
+   in hb_poll, or another function, just now. */
 int hb_own(hb_loop *loop);
 
 /* One turn.  Waits until there is an entry in the ring, a call of hb_wake or a signal (EINTR: returns at
@@ -39,7 +46,8 @@ int *hb_fired(hb_loop *loop);
 int hb_count(hb_loop *loop);
 
 /* Level-triggered interest in a descriptor, READ 1 | WRITE 2, 0 for none.  The handle is made on
-   first use and kept; to ask for what is armed already costs next to nothing.
+   first use and kept.  To ask once more for what is armed already tells the kernel again: the number may
+   be that of another file since, and a kernel forgets what is closed.
    -EBADF: not an open descriptor, -EPERM: one that the system cannot wait for (a regular file),
    -EINVAL: no such events.  After an error event the handle may be disarmed: ask again.
    0; or 1: done, and the ring is somewhere else now, see hb_fired. */
@@ -49,7 +57,8 @@ int hb_arm(hb_loop *loop, int fd, int events);
    anew meanwhile.  0, or -ENOENT if there is no handle. */
 int hb_forget(hb_loop *loop, int fd);
 
-/* Makes a waiting hb_poll return, or the next one that would wait.  Any thread, any signal handler. */
+/* Makes a waiting hb_poll return, or the next one that would wait.  Any thread, any signal handler; harmless for a loop
+   that was destroyed. */
 void hb_wake(hb_loop *loop);
 
 /* In the child after fork(), before any other call: what the kernel shares with the parent is made

@@ -17,34 +17,129 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/eventfd.h>
+#endif
 
 enum { HB_READ = 1, HB_WRITE = 2 };
 enum { HB_MAX_SLOT = 1 << 26 }; /* tables are dense: a larger number is a mistake, not a wish for gigabytes */
 
 /* -- who may call ----------------------------------------------------------------------------------- */
 
-/* cffi gives up the interpreter's lock for every call, so two threads can really be in here at once. */
+/* cffi gives up the interpreter's lock for every call, so two threads can really be in here at once: the one that the
+   loop belongs to, and one that takes it over to destroy it.  The state says whether somebody is in it; who comes in
+   changes it, so that only one can.  It also says when the loop has been destroyed, for good. */
+enum { HB_IDLE, HB_BUSY, HB_ENDED };
+
 struct hb_owner {
-    pthread_t thread;
-    int polling; /* read by other threads: __atomic */
+    pthread_t thread; /* __atomic */
+    int state;        /* __atomic */
 };
 
-static inline int hb_stranger(const struct hb_owner *owner)
+static inline void hb_belong(struct hb_owner *owner)
 {
-    return pthread_equal(owner->thread, pthread_self()) ? 0 : -EPROTO;
+    pthread_t self = pthread_self();
+    __atomic_store(&owner->thread, &self, __ATOMIC_RELEASE);
 }
 
-static inline void hb_set_polling(struct hb_owner *owner, int polling)
+static inline int hb_is_stranger(const struct hb_owner *owner)
 {
-    __atomic_store_n(&owner->polling, polling, __ATOMIC_RELEASE);
+    pthread_t thread;
+    __atomic_load(&owner->thread, &thread, __ATOMIC_ACQUIRE);
+    return !pthread_equal(thread, pthread_self());
+}
+
+static inline int hb_change_state(struct hb_owner *owner, int from, int to)
+{
+    return __atomic_compare_exchange_n(&owner->state, &from, to, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static inline int hb_state(const struct hb_owner *owner)
+{
+    return __atomic_load_n(&owner->state, __ATOMIC_ACQUIRE);
+}
+
+static inline void hb_leave(struct hb_owner *owner)
+{
+    __atomic_store_n(&owner->state, HB_IDLE, __ATOMIC_RELEASE);
+}
+
+/* Whether the loop is the calling thread's, and nobody's meanwhile: then hb_leave follows.  A stranger does not touch
+   the state, which would disturb the owner. */
+static inline int hb_enter(struct hb_owner *owner)
+{
+    if (hb_state(owner) == HB_ENDED)
+        return -ENXIO;
+    if (hb_is_stranger(owner) || !hb_change_state(owner, HB_IDLE, HB_BUSY))
+        return -EPROTO;
+    if (!hb_is_stranger(owner))
+        return 0;
+    hb_leave(owner); /* it was taken over between the two */
+    return -EPROTO;
 }
 
 static inline int hb_take_over(struct hb_owner *owner)
 {
-    if (__atomic_load_n(&owner->polling, __ATOMIC_ACQUIRE))
-        return -EBUSY;
-    owner->thread = pthread_self();
+    if (!hb_change_state(owner, HB_IDLE, HB_BUSY))
+        return hb_state(owner) == HB_ENDED ? -ENXIO : -EBUSY;
+    hb_belong(owner);
+    hb_leave(owner);
     return 0;
+}
+
+/* -- the bell: how other threads wake the loop ------------------------------------------------------ */
+
+/* It is a descriptor of ours that the loop watches, and not the library's own means, because it must outlive the
+   library's loop: a thread that rings while another destroys the loop writes where nobody reads.  The descriptors are
+   closed with the last reference to the loop. */
+struct hb_bell {
+    int reader;
+    int writer; /* the same, with eventfd */
+};
+
+static inline void hb_bell_close(struct hb_bell *bell)
+{
+    if (bell->writer >= 0 && bell->writer != bell->reader)
+        close(bell->writer);
+    if (bell->reader >= 0)
+        close(bell->reader);
+    bell->reader = bell->writer = -1;
+}
+
+static inline int hb_bell_open(struct hb_bell *bell)
+{
+#ifdef __linux__
+    bell->reader = bell->writer = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return bell->reader < 0 ? -errno : 0;
+#else
+    int ends[2], i;
+    if (pipe(ends))
+        return -errno;
+    bell->reader = ends[0];
+    bell->writer = ends[1];
+    for (i = 0; i < 2; i++) {
+        fcntl(ends[i], F_SETFL, fcntl(ends[i], F_GETFL) | O_NONBLOCK);
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    }
+    return 0;
+#endif
+}
+
+/* A bell that rings already cannot ring more, and that is enough. errno is the interrupted code's, in a signal handler. */
+static inline void hb_bell_ring(const struct hb_bell *bell)
+{
+    static const uint64_t once = 1;
+    int error = errno;
+    ssize_t written = write(bell->writer, &once, sizeof once);
+    (void)written;
+    errno = error;
+}
+
+static inline void hb_bell_silence(const struct hb_bell *bell)
+{
+    char bytes[256];
+    while (read(bell->reader, bytes, sizeof bytes) == (ssize_t)sizeof bytes) {
+    }
 }
 
 /* -- descriptors ---------------------------------------------------------------------------------- */

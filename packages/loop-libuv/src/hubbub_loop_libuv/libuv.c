@@ -56,13 +56,16 @@ struct handle {
 
 struct hb_loop {
     uv_loop_t uv;
-    uv_async_t waker;
+    uv_poll_t waker; /* watches the bell */
+    struct hb_bell bell;
     struct hb_owner owner;
     struct hb_ring ring;
     struct hb_table handles;  /* by descriptor: struct handle */
     struct hb_list unsettled; /* descriptors whose wish libuv does not know yet */
     unsigned int turn;
     int woken; /* in this turn */
+    struct hb_list lost; /* numbers whose file was closed behind our back */
+    int stale;           /* such a file lives on in a copy, and epoll reports it by the number that it had */
     pid_t process;
 };
 
@@ -87,6 +90,29 @@ static int unsettle(hb_loop *loop, struct handle *handle)
     return error;
 }
 
+static int in_list(const struct hb_list *list, int item)
+{
+    int i;
+    for (i = 0; i < list->count && list->items[i] != item; i++) {
+    }
+    return i < list->count;
+}
+
+/* What of an event is not that of a file that had the number before. */
+static int true_events(hb_loop *loop, struct handle *handle, int events)
+{
+    struct pollfd p = {handle->fd, 0, 0};
+    int found;
+    if (!in_list(&loop->lost, handle->fd))
+        return events;
+    p.events = (events & HB_READ ? POLLIN : 0) | (events & HB_WRITE ? POLLOUT : 0);
+    poll(&p, 1, 0);
+    found = (p.revents & ~POLLOUT ? HB_READ : 0) | (p.revents & ~POLLIN ? HB_WRITE : 0); /* an error is both */
+    if (events & ~found)
+        loop->stale = 1;
+    return events & found;
+}
+
 static void on_io(uv_poll_t *poll, int status, int events)
 {
     struct handle *handle = (struct handle *)poll;
@@ -96,14 +122,21 @@ static void on_io(uv_poll_t *poll, int status, int events)
         handle->armed = 0;
         if (unsettle(loop, handle))
             handle->wanted = 0; /* no memory: whoever wants more must ask again */
-    } else if (events & handle->armed) {
-        fired(loop, handle, events & handle->armed);
+    } else {
+        events &= handle->armed;
+        if (loop->lost.count)
+            events = true_events(loop, handle, events);
+        if (events)
+            fired(loop, handle, events);
     }
 }
 
-static void on_wake(uv_async_t *waker)
+static void on_wake(uv_poll_t *waker, int status, int events)
 {
-    ((hb_loop *)waker->data)->woken = 1;
+    hb_loop *loop = waker->data;
+    (void)status, (void)events;
+    hb_bell_silence(&loop->bell);
+    loop->woken = 1;
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -165,9 +198,30 @@ static void settle_one(hb_loop *loop, struct handle *handle)
     handle->armed = handle->wanted;
 }
 
+/* A file that was closed while it was watched, and lives on in a copy, cannot be taken out of the kernel's set by its
+   number, which is another's now.  So libuv makes a new set, as after a fork, and all are entered anew. */
+static void renew(hb_loop *loop)
+{
+    int fd;
+    loop->stale = 0;
+    if (hb_room_for(4))
+        return; /* false alarms are the smaller evil */
+    for (fd = 0; fd < loop->handles.room; fd++) {
+        struct handle *handle = hb_table_get(&loop->handles, fd);
+        if (!handle || !handle->armed || unsettle(loop, handle))
+            continue;
+        uv_poll_stop(&handle->poll);
+        handle->armed = 0;
+    }
+    loop->lost.count = 0;
+    uv_loop_fork(&loop->uv);
+}
+
 static void settle(hb_loop *loop)
 {
     int i;
+    if (loop->stale)
+        renew(loop);
     for (i = 0; i < loop->unsettled.count; i++) {
         struct handle *handle = hb_table_get(&loop->handles, loop->unsettled.items[i]);
         if (handle && handle->unsettled) {
@@ -209,9 +263,9 @@ static int wait_for(int fd, double seconds)
 
 /* -- one turn ------------------------------------------------------------------------------------- */
 
-static int may_call(const hb_loop *loop)
+static int enter_loop(hb_loop *loop)
 {
-    return loop ? hb_stranger(&loop->owner) : -ENXIO;
+    return loop ? hb_enter(&loop->owner) : -ENXIO;
 }
 
 /* Takes what is there; returns whether there was anything. */
@@ -233,20 +287,20 @@ static int turn(hb_loop *loop, double seconds)
     if (look(loop) || !(seconds < 0 || seconds > 0))
         return 0;
     ready = wait_for(uv_backend_fd(&loop->uv), seconds);
-    if (ready > 0)
-        look(loop);
+    if (ready > 0 && !look(loop) && loop->lost.count)
+        loop->stale = 1; /* nobody's event */
     return ready < 0 && errno != EINTR ? -errno : 0;
 }
 
 int hb_poll(hb_loop *loop, double seconds)
 {
-    int error = may_call(loop);
+    int error = enter_loop(loop), count;
     if (error)
         return error;
-    hb_set_polling(&loop->owner, 1);
     error = turn(loop, seconds);
-    hb_set_polling(&loop->owner, 0);
-    return error ? error : loop->ring.count;
+    count = loop->ring.count;
+    hb_leave(&loop->owner);
+    return error ? error : count;
 }
 
 int *hb_fired(hb_loop *loop)
@@ -261,20 +315,42 @@ int hb_count(hb_loop *loop)
 
 /* -- making and ending ------------------------------------------------------------------------------ */
 
+/* libuv's loop is there; the bell is opened and watched. */
+static int open_waker(hb_loop *loop)
+{
+    int error = hb_bell_open(&loop->bell);
+    if (error)
+        return error;
+    error = uv_poll_init(&loop->uv, &loop->waker, loop->bell.reader);
+    if (error) {
+        hb_bell_close(&loop->bell);
+        return error;
+    }
+    loop->waker.data = loop;
+    return uv_poll_start(&loop->waker, UV_READABLE, on_wake);
+}
+
+/* Closes all that is libuv's. */
+static void close_uv(hb_loop *loop)
+{
+    while (uv_loop_close(&loop->uv) == UV_EBUSY)
+        uv_run(&loop->uv, UV_RUN_NOWAIT);
+}
+
 static int open_parts(hb_loop *loop)
 {
-    int error = hb_room_for(4); /* epoll, eventfd, and once the pipe of a process-wide lock */
+    int error = hb_room_for(5); /* epoll, eventfds, and once the pipe of a process-wide lock */
+    loop->bell.reader = loop->bell.writer = -1;
+    hb_belong(&loop->owner);
     if (!error)
         error = uv_loop_init(&loop->uv);
     if (error)
         return error;
-    error = uv_async_init(&loop->uv, &loop->waker, on_wake);
+    error = open_waker(loop);
     if (error) {
-        uv_loop_close(&loop->uv);
+        close_uv(loop);
         return error;
     }
-    loop->waker.data = loop;
-    loop->owner.thread = pthread_self();
     loop->process = getpid();
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* libuv's own descriptors are registered now */
     return 0;
@@ -295,11 +371,20 @@ hb_loop *hb_create(unsigned int flags, int *error)
     return loop;
 }
 
+static int forget(hb_loop *loop, int fd)
+{
+    struct handle *handle = hb_table_take(&loop->handles, fd);
+    if (!handle)
+        return -ENOENT;
+    uv_close((uv_handle_t *)&handle->poll, on_closed);
+    return 0;
+}
+
 static void drop_handles(hb_loop *loop)
 {
     int fd;
     for (fd = 0; fd < loop->handles.room; fd++)
-        hb_forget(loop, fd);
+        forget(loop, fd);
 }
 
 int hb_own(hb_loop *loop)
@@ -307,36 +392,75 @@ int hb_own(hb_loop *loop)
     return loop ? hb_take_over(&loop->owner) : -ENXIO;
 }
 
-int hb_fork(hb_loop *loop)
+/* The bell is the parent's too.  The handle that watches it is closed and made anew. */
+static int start_anew(hb_loop *loop)
 {
-    int error = loop ? uv_loop_fork(&loop->uv) : -ENXIO;
+    int error = uv_loop_fork(&loop->uv);
     if (error)
         return error;
-    hb_set_polling(&loop->owner, 0);
-    loop->owner.thread = pthread_self();
     loop->process = getpid();
     drop_handles(loop);
+    uv_close((uv_handle_t *)&loop->waker, NULL);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* finishes closing, registers libuv's own descriptors */
-    loop->ring.count = 0;
+    hb_bell_close(&loop->bell);
+    loop->ring.count = loop->unsettled.count = 0;
+    return open_waker(loop);
+}
+
+int hb_fork(hb_loop *loop)
+{
+    int error;
+    if (!loop || hb_state(&loop->owner) == HB_ENDED)
+        return -ENXIO;
+    hb_belong(&loop->owner);
+    hb_leave(&loop->owner);
+    error = hb_enter(&loop->owner);
+    if (error)
+        return error;
+    error = start_anew(loop);
+    if (!error)
+        uv_run(&loop->uv, UV_RUN_NOWAIT); /* the bell is registered now */
+    hb_leave(&loop->owner);
+    return error;
+}
+
+static int end(hb_loop *loop)
+{
+    /* What the kernel shares with a parent is given up first: stopping a handle would take it from the parent. */
+    int error = loop->process != getpid() ? uv_loop_fork(&loop->uv) : 0;
+    if (error)
+        return error; /* rather a leak than to touch what is the parent's */
+    drop_handles(loop);
+    uv_close((uv_handle_t *)&loop->waker, NULL);
+    close_uv(loop);
     return 0;
 }
 
 int hb_destroy(hb_loop *loop)
 {
-    int error = may_call(loop);
-    if (!error && loop->process != getpid())
-        error = hb_fork(loop);
+    int error = enter_loop(loop);
     if (error)
-        return error; /* rather a leak than to touch what is the parent's */
-    drop_handles(loop);
-    uv_close((uv_handle_t *)&loop->waker, NULL);
-    while (uv_loop_close(&loop->uv) == UV_EBUSY)
-        uv_run(&loop->uv, UV_RUN_NOWAIT);
+        return error;
+    error = end(loop);
+    if (error)
+        hb_leave(&loop->owner);
+    else
+        hb_change_state(&loop->owner, HB_BUSY, HB_ENDED);
+    return error;
+}
+
+void hb_free(hb_loop *loop)
+{
+    if (!loop || hb_state(&loop->owner) == HB_BUSY)
+        return;
+    if (hb_state(&loop->owner) == HB_IDLE && end(loop))
+        return;
+    hb_bell_close(&loop->bell);
     free(loop->handles.items);
     free(loop->unsettled.items);
+    free(loop->lost.items);
     free(loop->ring.pairs);
     free(loop);
-    return 0;
 }
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
@@ -378,43 +502,81 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
     return handle;
 }
 
-int hb_arm(hb_loop *loop, int fd, int events)
+#ifdef __linux__
+
+/* Whether epoll does not know the descriptor that was entered by this number: it was closed, or is another file. */
+static int is_lost(hb_loop *loop, struct handle *handle)
 {
-    struct handle *handle;
-    int moved, error = may_call(loop);
+    struct epoll_event event = {0, {0}};
+    event.events = (handle->armed & HB_READ ? EPOLLIN : 0) | (handle->armed & HB_WRITE ? EPOLLOUT : 0);
+    event.data.fd = handle->fd;
+    return epoll_ctl(uv_backend_fd(&loop->uv), EPOLL_CTL_MOD, handle->fd, &event) && (errno == ENOENT || errno == EBADF);
+}
+
+#else
+
+static int is_lost(hb_loop *loop, struct handle *handle)
+{
+    (void)loop, (void)handle;
+    return 0; /* kqueue forgets by number */
+}
+
+#endif
+
+/* Before what is wanted changes, or is wanted once more: it may be another file by now. */
+static int look_again(hb_loop *loop, struct handle *handle, int events)
+{
+    mode_t mode;
+    int error = events && (!handle->wanted || handle->wanted == events) ? hb_door(handle->fd, &mode) : 0;
     if (error)
         return error;
-    if (events & ~(HB_READ | HB_WRITE))
-        return -EINVAL;
-    handle = hb_table_get(&loop->handles, fd);
-    if (handle && handle->wanted == events)
+    if (handle->armed && !handle->unsettled && is_lost(loop, handle))
+        loop->stale |= hb_list_add(&loop->lost, handle->fd) != 0;
+    if (events)
+        handle->armed = 0; /* tell libuv in any case */
+    return 0;
+}
+
+static int arm(hb_loop *loop, int fd, int events)
+{
+    struct handle *handle = hb_table_get(&loop->handles, fd);
+    int moved, error = 0;
+    if (handle && !handle->wanted && !events)
         return 0;
-    if (events && handle && fcntl(fd, F_GETFD) < 0)
+    if (handle && events && fcntl(fd, F_GETFD) < 0)
         return -errno;
     moved = hb_ring_reserve(&loop->ring, loop->handles.used + 1);
     if (moved < 0)
         return moved;
     if (!handle)
         handle = handle_new(loop, fd, &error);
-    if (handle)
+    else
+        error = look_again(loop, handle, events);
+    if (!error)
         error = unsettle(loop, handle);
-    if (!error && !handle->wanted)
-        handle->armed = 0; /* what was disarmed may be another file by now: tell libuv in any case */
     if (!error)
         handle->wanted = events;
     return error ? error : moved;
 }
 
+int hb_arm(hb_loop *loop, int fd, int events)
+{
+    int result = enter_loop(loop);
+    if (result)
+        return result;
+    result = events & ~(HB_READ | HB_WRITE) ? -EINVAL : arm(loop, fd, events);
+    hb_leave(&loop->owner);
+    return result;
+}
+
 int hb_forget(hb_loop *loop, int fd)
 {
-    int error = may_call(loop);
-    struct handle *handle = error ? NULL : hb_table_take(&loop->handles, fd);
+    int error = enter_loop(loop);
     if (error)
         return error;
-    if (!handle)
-        return -ENOENT;
-    uv_close((uv_handle_t *)&handle->poll, on_closed);
-    return 0;
+    error = forget(loop, fd);
+    hb_leave(&loop->owner);
+    return error;
 }
 
 /* -- the rest ------------------------------------------------------------------------------------- */
@@ -422,12 +584,12 @@ int hb_forget(hb_loop *loop, int fd)
 void hb_wake(hb_loop *loop)
 {
     if (loop)
-        uv_async_send(&loop->waker);
+        hb_bell_ring(&loop->bell);
 }
 
 int hb_backend_fd(hb_loop *loop)
 {
-    return loop ? uv_backend_fd(&loop->uv) : -1;
+    return loop && hb_state(&loop->owner) != HB_ENDED ? uv_backend_fd(&loop->uv) : -1;
 }
 
 const char *hb_backend(hb_loop *loop)
@@ -454,15 +616,23 @@ unsigned int hb_backends(void)
     return 0;
 }
 
-int hb_verify(hb_loop *loop)
+static int verify(hb_loop *loop)
 {
-    int fd, error = may_call(loop);
-    if (error)
-        return error;
+    int fd;
     for (fd = 0; fd < loop->handles.room; fd++) {
         struct handle *handle = hb_table_get(&loop->handles, fd);
         if (handle && (handle->fd != fd || (handle->armed != handle->wanted && !handle->unsettled)))
             return -EFAULT;
     }
     return loop->ring.room < loop->handles.used ? -EFAULT : 0;
+}
+
+int hb_verify(hb_loop *loop)
+{
+    int error = enter_loop(loop);
+    if (error)
+        return error;
+    error = verify(loop);
+    hb_leave(&loop->owner);
+    return error;
 }

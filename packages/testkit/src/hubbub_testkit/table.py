@@ -59,6 +59,7 @@ class NativeLoop:
         """Ends the loop."""
         pointer, self.pointer = self.pointer, self.ffi.NULL
         self._check(self.lib.hb_destroy(pointer))
+        self.lib.hb_free(pointer)
 
     def poll(self, seconds: float = 0.0) -> list[tuple[int, int]]:
         """One turn of at most so many seconds, below 0 without limit; returns the ring's entries (fd, events)."""
@@ -571,6 +572,48 @@ class TableSuite:
             loop.forget(r)
             os.close(r)
 
+    @pytest.mark.parametrize("polled", [False, True])
+    @pytest.mark.parametrize("copied", [False, True])
+    def test_reuse_while_armed(self, loop: NativeLoop, copied: bool, polled: bool) -> None:
+        """A number that became another file while it was armed serves that file, alone, once it is armed again."""
+        with _pipe() as (other_r, other_w), _pipe() as (r, w):
+            copy = os.dup(r) if copied else -1
+            loop.arm(r, READ)
+            if polled:
+                loop.poll()
+            os.dup2(other_r, r)
+            loop.arm(r, READ)
+            if copied:
+                os.write(w, b"x")  # of the file before
+                for _ in range(5):
+                    loop.poll()
+                loop.idle(0.005)
+            os.write(other_w, b"x")
+            assert loop.wait() == [(r, READ)]
+            os.read(other_r, 1)
+            loop.idle(0.005)
+            loop.forget(r)
+            os.close(r)
+            if copied:
+                os.close(copy)
+
+    def test_reuse_by_a_regular_file(self, loop: NativeLoop, tmp_path: Path) -> None:
+        """A number that became a regular file is refused when it is armed again."""
+        with _pipe() as (r, _):
+            for events in (READ, 0):
+                loop.arm(r, READ)
+                loop.poll()
+                loop.arm(r, events)
+                before = os.dup(r)
+                file = os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)
+                os.dup2(file, r)
+                with pytest.raises(PermissionError):
+                    loop.arm(r, READ)
+                os.dup2(before, r)
+                os.close(before)
+                os.close(file)
+                loop.forget(r)
+
     @pytest.mark.parametrize("polled", [False, True], ids=["before the poll", "after a poll"])
     @pytest.mark.parametrize("heir", ["nobody", "a regular file", "a socket"])
     def test_closed_behind_our_back(self, loop: NativeLoop, tmp_path: Path, polled: bool, heir: str) -> None:
@@ -810,6 +853,70 @@ class TableSuite:
         assert lib.hb_fired(null) == null
         assert lib.hb_backend_fd(null) == -1
         lib.hb_wake(null)
+        lib.hb_free(null)
+
+    def test_destroyed_loop(self) -> None:
+        """Until hb_free, a loop that was destroyed answers every call with ENXIO or nothing, in any thread."""
+        lib, loop = self.extension.lib, NativeLoop(self.extension, self.flags)
+        pointer = loop.pointer
+        with _pipe() as (r, w):
+            os.write(w, b"x")
+            loop.arm(r, READ)
+            assert loop.wait() == [(r, READ)]
+            assert lib.hb_destroy(pointer) == 0
+
+            def use() -> list[int]:
+                lib.hb_wake(pointer)
+                assert lib.hb_backend_fd(pointer) == -1
+                assert lib.hb_fired(pointer)
+                functions = (lib.hb_destroy, lib.hb_own, lib.hb_fork, lib.hb_verify)
+                return [
+                    *(function(pointer) for function in functions),
+                    lib.hb_poll(pointer, 0),
+                    lib.hb_arm(pointer, r, READ),
+                    lib.hb_forget(pointer, r),
+                ]
+
+            with ThreadPoolExecutor(1) as thread:
+                for results in (use(), thread.submit(use).result(_PATIENCE)):
+                    assert set(results) == {-errno.ENXIO}
+        lib.hb_free(pointer)
+
+    def test_freed_without_destroy(self) -> None:
+        """hb_free also ends a loop that nobody has destroyed."""
+        NativeLoop(self.extension, self.flags).destroy()
+        before = _open_descriptors()
+        with _pipe() as (r, _):
+            loop = NativeLoop(self.extension, self.flags)
+            loop.arm(r, READ)
+            loop.poll()
+            self.extension.lib.hb_free(loop.pointer)
+        assert _open_descriptors() == before
+
+    def test_woken_while_destroyed(self) -> None:
+        """Threads may wake a loop while it is destroyed, and after."""
+        lib = self.extension.lib
+        pointers: list[Any] = [self.extension.ffi.NULL]
+        stop = threading.Event()
+
+        def wake() -> None:
+            while not stop.is_set():
+                pointer = pointers[-1]
+                for _ in range(100):
+                    lib.hb_wake(pointer)
+
+        with ThreadPoolExecutor(3) as threads:
+            wakers = [threads.submit(wake) for _ in range(3)]
+            for _ in range(200):
+                loop = NativeLoop(self.extension, self.flags)
+                pointers.append(loop.pointer)
+                loop.poll(0.0005)
+                loop._check(lib.hb_destroy(loop.pointer))
+            stop.set()
+            for waker in wakers:
+                waker.result(_PATIENCE)
+        for pointer in pointers:
+            lib.hb_free(pointer)
 
     # -- fork ----------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
+from hubbub._originals import socket, socketpair
+
 if TYPE_CHECKING:
     from hubbub.loop.watchers import Signal
 
-__all__ = ["SignalTable", "WakeupDescriptor"]
+__all__ = ["SignalTable", "Waker", "WakeupDescriptor", "waker_pair"]
 
 
 # The originals: patching replaces some of them in their modules.
@@ -19,6 +21,25 @@ _set_wakeup_fd = signal.set_wakeup_fd
 _write = os.write
 _ours: set[int] = set()
 """The descriptors of loops."""
+
+
+class Waker(socket):
+    """The end of a socket pair that other threads write to.
+
+    Never closed: it closes itself with its last reference, which may be that of a thread in the middle of a wake-up. So
+    that one cannot write to whatever has the number next.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def waker_pair() -> tuple[socket, Waker]:
+    """Two non-blocking sockets: what is written to the second wakes who watches the first."""
+    reader, writer = socketpair()
+    reader.setblocking(False)
+    writer.setblocking(False)
+    return reader, Waker(writer.family, writer.type, writer.proto, writer.detach())
 
 
 class SignalTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import traceback
 from collections import deque
@@ -20,13 +19,12 @@ from hubbub._originals import get_ident
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers
-from hubbub.loop._signals import SignalTable, WakeupDescriptor
+from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pair
 from hubbub.loop.readiness import Direction, Readiness
 from hubbub.loop.timers import Timers
 
 __all__ = ["BaseLoop", "ScheduledCall"]
 
-_socketpair = socket.socketpair  # the original: patching replaces it in its module
 _LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""
 _SLICE = range(16)
@@ -122,8 +120,9 @@ class BaseLoop(Timers):
     def __init__(self, default: bool = False) -> None:
         self.default = default
         self.destroyed = False
-        self.native: tuple[int, int, int] | None = None
-        """Of a loop of the C table: the loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators."""
+        self.native: tuple[int, int, int, object] | None = None
+        """Of a loop of the C table: the loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and
+        what keeps the loop's memory, while a call may be under way."""
         self.hub: greenlet = getcurrent()
         self.error_handler: Any = None
         self.outside: Callable[[], bool] | None = None
@@ -175,26 +174,25 @@ class BaseLoop(Timers):
 
     def _open_all(self) -> None:
         """Open everything, or, if the system refuses, nothing."""
-        self._signal_reader, self._signal_writer = _socketpair()
+        self._signal_writer: Waker | None
+        self._signal_reader, self._signal_writer = reader, writer = waker_pair()
         try:
             self._open()
             try:
-                self._open_signals()
+                self._open_signals(reader.fileno(), writer.fileno())
             except BaseException:
                 self._close(forked=False)
                 raise
         except BaseException:
             self.destroyed = True
             self._signal_reader.close()
-            self._signal_writer.close()
+            self._signal_writer = None
             raise
 
-    def _open_signals(self) -> None:
-        self._signal_reader.setblocking(False)
-        self._signal_writer.setblocking(False)
-        watcher = watchers.IO(self, self._signal_reader.fileno(), READ, ref=False)
+    def _open_signals(self, reader: int, writer: int) -> None:
+        watcher = watchers.IO(self, reader, READ, ref=False)
         watcher.start(self._drain_signals)
-        self.wakeup = WakeupDescriptor(self._signal_writer.fileno())
+        self.wakeup = WakeupDescriptor(writer)
         self.wakeup.install()
 
     def _drain_signals(self) -> None:
@@ -387,10 +385,12 @@ class BaseLoop(Timers):
         """End a waiting poll. From any thread."""
         if self.in_poll:
             self.in_poll = False
-            try:
-                self._signal_writer.send(b"\0")
-            except OSError:
-                pass  # full: the poll ends anyway; closed: the loop is gone
+            writer = self._signal_writer
+            if writer is not None:  # the loop is not gone
+                try:
+                    writer.send(b"\0")
+                except OSError:
+                    pass  # full: the poll ends anyway
 
     def _call_phase(self, members: Sequence[watchers.BaseWatcher]) -> None:
         for watcher in list(members):
@@ -479,17 +479,25 @@ class BaseLoop(Timers):
             handle = self.handles[fd] = Readiness(self, fd)
         return handle
 
-    def arm_direction(self, direction: Direction) -> None:
+    def arm_direction(self, direction: Direction) -> Direction:
         """Register ``direction`` with the backend.
 
+        :returns: the direction to wait for. It is another if the loop had dropped this one's descriptor, and knows it
+            again meanwhile.
         :raises OSError: the descriptor is closed, or cannot be polled.
         """
+        handle = direction.handle
+        known = self.handles.setdefault(handle.fd, handle)
+        if known is not handle:
+            return known.read if direction.bit == READ else known.write
         direction.armed = True
         try:
-            direction.handle.update()
+            handle.update()
         except BaseException:
             direction.armed = False
+            handle.let_go()
             raise
+        return direction
 
     def descriptor_closing(self, fd: int) -> None:
         """``fd`` is about to be closed: wake its waiters, who get EBADF, and forget it."""
@@ -547,10 +555,22 @@ class BaseLoop(Timers):
 
     # Life -----------------------------------------------------------------------------------------------------------
 
+    def take_over(self) -> None:
+        """Before another thread destroys the loop.
+
+        :raises InvalidThreadUseError: it is waiting, or in use, in its own thread.
+        """
+        if self.in_poll:
+            self.check_thread()
+
     def destroy(self) -> None:
-        """Close every descriptor of the loop. Idempotent."""
+        """Close every descriptor of the loop. Idempotent.
+
+        :raises InvalidThreadUseError: the loop is waiting in another thread.
+        """
         if self.destroyed:
             return
+        self.take_over()
         self.wakeup.restore()
         for handle in list(self.handles.values()):
             handle.close()
@@ -559,7 +579,7 @@ class BaseLoop(Timers):
         self.ready.clear()
         self._close(forked=False)
         self._signal_reader.close()
-        self._signal_writer.close()
+        self._signal_writer = None
 
     def reinit(self) -> None:
         """In the child after ``fork``: nothing of the parent is waited for, the kernel state is made anew."""
@@ -571,7 +591,7 @@ class BaseLoop(Timers):
         self.handles.pop(self._signal_reader.fileno(), None)
         self._close(forked=True)
         self._signal_reader.close()
-        self._signal_writer.close()
+        self._signal_writer = None
         self._forget_parent()
         self._reset()
         self._open_all()
@@ -607,7 +627,7 @@ class BaseLoop(Timers):
         self.in_poll = False
         self._leave()
         self._signal_reader.close()
-        self._signal_writer.close()
+        self._signal_writer = None
 
     def _leave(self) -> None:
         """Close the kernel state of a loop that was perhaps in the middle of a poll when its thread disappeared."""

@@ -1,8 +1,12 @@
 """Readiness of one file descriptor, and who waits for it.
 
-A descriptor is registered with the loop at the first wait and stays registered until it is closed. Each direction
-remembers whether an attempt is worth while (``ready``): an event that finds nobody waiting sets it, an attempt that
-empties the kernel's buffer clears it. So a wait costs no system call, and EAGAIN is hardly ever seen.
+A descriptor whose owner tells when it closes it is registered with the loop at the first wait and stays registered
+until then. Any other may be closed by C code without a word, and its number come into use again: it is registered only
+while somebody watches it or waits for it, and anew for each who comes. (A kernel forgets what is closed, so what was
+registered once may not be any more.)
+
+Each direction remembers whether an attempt is worth while (``ready``): an event that finds nobody waiting sets it, an
+attempt that empties the kernel's buffer clears it. So a wait costs no system call, and EAGAIN is hardly ever seen.
 
 A wake-up is a place in the run queue. A greenlet that is thrown into between its wake-up and its turn takes itself out
 of the queue and marks the direction ready again, so that the event is not lost to the next reader.
@@ -75,7 +79,9 @@ class Direction:
             if current is hub:
                 raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a callback; spawn a greenlet")
         if not self.armed:
-            self.loop.arm_direction(self)
+            known = self.loop.arm_direction(self)
+            if known is not self:
+                return known.wait(timeout)
         switch = current.switch
         self.since = self.loop.time
         if self.waiter is None:
@@ -138,6 +144,7 @@ class Direction:
         self.handle.shared = True
         handle = loop.handle(self.handle.fd)
         handle.shared = True
+        handle.foreign = self.handle.foreign
         handle.always_level = handle.always_level or self.handle.always_level
         return handle.read if self.bit == READ else handle.write
 
@@ -205,8 +212,8 @@ class Readiness:
         self.loop = loop
         self.fd = fd
         self.closed = False
-        self.foreign = False
-        """Nobody will tell when the descriptor is closed: known only while somebody waits for it."""
+        self.foreign = True
+        """Nobody has promised to tell when the descriptor is closed: see :meth:`adopt`."""
         self.level = not loop.edge_triggered
         """Events are reported for as long as they last."""
         self.always_level = self.level
@@ -247,6 +254,28 @@ class Readiness:
             self.loop.arm(self.fd, events)
             self.registered = events
 
+    def renew(self) -> None:
+        """Tell the kernel again what is wanted: the number may be that of another file since.
+
+        :raises OSError: the descriptor is closed, or cannot be polled.
+        """
+        self.registered = 0
+        self.update()
+
+    def adopt(self) -> None:
+        """The caller will tell when the descriptor is closed: it stays registered from the first wait until then."""
+        self.foreign = False
+        if self.registered:  # by others, perhaps for a file that had the number before
+            self.sticky = False
+            for direction in self.directions():
+                direction.ready = True
+            self.renew()
+
+    def let_go(self) -> None:
+        """Somebody's interest has ended. A descriptor that nobody will tell about does not stay registered without."""
+        if self.foreign and not (self.closed or self.watchers or any(each.waiting for each in self.directions())):
+            self.drop()
+
     def forget_waiters(self) -> None:
         """In the child after ``fork``: nobody waits, and the new backend knows nothing of the descriptor."""
         self.registered = 0
@@ -263,6 +292,8 @@ class Readiness:
         self.registered = 0
         for direction in self.directions():
             direction.armed = False
+            direction.ready = True
+        self.loop.arm(self.fd, 0)  # a backend that is told so finds out whether it is still the same file
         self.loop.forget(self.fd)
 
     def close(self) -> None:

@@ -36,12 +36,13 @@ class RingLoop(BaseLoop):
         loop = self.lib.hb_create(self.flags, error)
         if not loop:
             raise OSError(error[0], f"cannot create a {self.name} loop: {os.strerror(error[0])}")
-        self._loop = loop
+        # Its memory is given back with the last reference, that of a call in another thread perhaps.
+        self._loop = self.ffi.gc(loop, self.lib.hb_free)
         self._hb_poll = self.lib.hb_poll
         self._hb_arm = self.lib.hb_arm
         self._find_ring()
         poll, fired = (self.ffi.addressof(self.lib, name) for name in ("hb_poll", "hb_fired"))
-        self.native = (self._address(loop), self._address(poll), self._address(fired))
+        self.native = (self._address(loop), self._address(poll), self._address(fired), self._loop)
 
     def _address(self, pointer: Any) -> int:
         return int(self.ffi.cast("uintptr_t", pointer))
@@ -58,18 +59,13 @@ class RingLoop(BaseLoop):
         self._check(self.lib.hb_destroy(loop))
 
     def _leave(self) -> None:
-        # The library may have been in the middle of anything: what it holds is left alone.
+        # If the library was in the middle of a call, hb_free leaves what it holds alone.
         self._loop = self.ffi.NULL
         self.native = None
 
-    def destroy(self) -> None:
-        """See :meth:`hubbub.loop.base.BaseLoop.destroy`.
-
-        :raises InvalidThreadUseError: the loop is waiting in another thread.
-        """
-        if not self.destroyed:
-            self._check(self.lib.hb_own(self._loop))
-        super().destroy()
+    def take_over(self) -> None:
+        """See :meth:`hubbub.loop.base.BaseLoop.take_over`."""
+        self._check(self.lib.hb_own(self._loop))
 
     def _check(self, result: int) -> None:
         """Turn an error of the C table into an exception."""

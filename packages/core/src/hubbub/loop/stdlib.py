@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from hubbub._originals import DefaultSelector as _DefaultSelector
 from hubbub._originals import epoll as _epoll
+from hubbub._originals import poll as _poll
 from hubbub._originals import select as _select
 from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.loop.base import BaseLoop
@@ -44,7 +45,9 @@ if hasattr(select, "epoll"):
         def _open(self) -> None:
             self._epoll = _epoll()
             self._epoll_poll = self._epoll.poll
-            self._registered: set[int] = set()
+            self._registered: dict[int, int] = {}
+            self._lost: set[int] = set()
+            """Numbers whose file was closed behind our back: epoll reports it by them if a copy is left."""
 
         def _close(self, forked: bool) -> None:
             self._epoll.close()
@@ -54,7 +57,22 @@ if hasattr(select, "epoll"):
             if timeout > 0.0:
                 timeout = self._wait_briefly(timeout) if timeout < 0.002 else _whole_milliseconds(timeout)
             events: list[tuple[int, int]] = self._epoll_poll(timeout)
-            return events
+            return self._without_false(events) if self._lost else events
+
+        def _without_false(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
+            """Leave out reports of files that have lost their number; after one, epoll has to forget them all."""
+            true = [(fd, self._true_bits(fd, bits) if fd in self._lost else bits) for fd, bits in events]
+            if true != events:
+                self._renew()
+            return [event for event in true if event[1]]
+
+        def _true_bits(self, fd: int, bits: int) -> int:
+            """What of an event is the descriptor's own."""
+            if fd not in self._registered:
+                return 0
+            poller = _poll()
+            poller.register(fd, bits)
+            return sum(found & bits for _, found in poller.poll(0))
 
         def _wait_briefly(self, timeout: float) -> float:
             """select(2) counts microseconds where epoll_wait(2) counts milliseconds."""
@@ -74,24 +92,41 @@ if hasattr(select, "epoll"):
                 bits |= select.EPOLLIN
             if events & WRITE:
                 bits |= select.EPOLLOUT
-            if fd in self._registered:
+            known = fd in self._registered
+            try:
+                (self._epoll.modify if known else self._epoll.register)(fd, bits)
+            except (FileNotFoundError, FileExistsError):
+                # Closed behind our back, and the number is in use again, perhaps even by a copy of the same file.
+                self._registered.pop(fd, None)
+                self._lost.add(fd)
+                (self._epoll.register if known else self._epoll.modify)(fd, bits)
+            self._registered[fd] = bits
+
+        def _renew(self) -> None:
+            """Make a new epoll instance: what has lost its number cannot be taken out of the old one."""
+            try:
+                epoll = _epoll()
+            except OSError:
+                return  # no descriptor is left; false alarms are the smaller evil
+            for fd, bits in self._registered.items():
                 try:
-                    self._epoll.modify(fd, bits)
-                    return
-                except FileNotFoundError:
-                    pass  # closed behind our back, and the number is in use again
-            self._epoll.register(fd, bits)
-            self._registered.add(fd)
+                    epoll.register(fd, bits)
+                except OSError:
+                    pass  # closed as well
+            self._lost.clear()
+            self._epoll = epoll  # the old one is closed with its last use: a signal handler may have interrupted it
+            self._epoll_poll = epoll.poll
 
         def forget(self, fd: int) -> None:
             """See :meth:`hubbub.abc.Loop.forget`."""
             if fd in self._registered:
-                self._registered.discard(fd)
+                del self._registered[fd]
                 try:
                     self._epoll.unregister(fd)
                 except OSError as error:
                     if error.errno not in (errno.ENOENT, errno.EBADF):
                         raise
+                    self._lost.add(fd)
 
     StdlibLoop: type[BaseLoop] = EpollLoop
 

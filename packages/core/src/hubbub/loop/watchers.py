@@ -218,7 +218,7 @@ class IO(BaseWatcher):
         handle.watchers.append(self)
         self._handle = handle
         try:
-            handle.update()
+            handle.renew()
         except BaseException:
             self._deactivate()
             raise
@@ -235,6 +235,8 @@ class IO(BaseWatcher):
                 handle.update()
             except OSError:
                 handle.close()  # the descriptor was closed without a word: tell whoever else waits for it
+            else:
+                handle.let_go()
 
     def _leave_parent(self) -> None:
         super()._leave_parent()

@@ -88,13 +88,16 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         return fall_back(python_direction_wait, self, args, nargs, kwnames);
     }
     if (SLOT(self, D.armed) != Py_True) {
-        PyObject *done = PyObject_CallMethodOneArg(loop, N.arm_direction, self);
-        if (!done) {
+        PyObject *known = PyObject_CallMethodOneArg(loop, N.arm_direction, self), *answer = NULL;
+        if (known != self) {
+            if (known)
+                answer = fall_back(python_direction_wait, known, args, nargs, kwnames);
+            Py_XDECREF(known);
             Py_DECREF(hub);
             Py_DECREF(current);
-            return NULL;
+            return answer;
         }
-        Py_DECREF(done);
+        Py_DECREF(known);
     }
     switch_ = PyObject_GetAttr(current, N.switch_);
     Py_DECREF(current);

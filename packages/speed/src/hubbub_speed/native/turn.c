@@ -255,9 +255,8 @@ static int time_to_wait(PyObject *self, double *timeout)
 }
 
 /* Phase 3 and 4 of a loop of the C table. */
-static int poll_native(PyObject *self, double timeout)
+static int poll_table(PyObject *self, PyObject *native, double timeout)
 {
-    PyObject *native = SLOT(self, L.native);
     void *loop = PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 0));
     poll_function poll = (poll_function)PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 1));
     fired_function fired = (fired_function)PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 2));
@@ -282,6 +281,14 @@ static int poll_native(PyObject *self, double timeout)
         failed = fd ? dispatch_one(self, fd, ring[2 * i + 1], &bits) : -1;
         Py_XDECREF(fd);
     }
+    return failed;
+}
+
+static int poll_native(PyObject *self, double timeout)
+{
+    PyObject *native = Py_NewRef(SLOT(self, L.native)); /* keeps the loop's memory if another thread destroys it */
+    int failed = poll_table(self, native, timeout);
+    Py_DECREF(native);
     return failed;
 }
 
