@@ -32,7 +32,7 @@ class ExtensionHook(BuildHookInterface[Any]):
     @property
     def package(self) -> Path:
         """The folder of the package."""
-        return Path(self.root, "src", MODULE.partition(".")[0])
+        return Path(self.root, "src", MODULE.partition(".")[0]).resolve()
 
     def dependencies(self) -> list[str]:
         """What compiling takes, where there is something to compile."""
@@ -46,7 +46,7 @@ class ExtensionHook(BuildHookInterface[Any]):
             self.app.display_warning(reason)
             return
         self.scratch = tempfile.mkdtemp()
-        built = compile_extension(self.package, self.scratch)
+        built = named_for_all(compile_extension(self.package, self.scratch))
         if version == "editable":
             put(built, self.package)
         else:
@@ -82,6 +82,12 @@ def stable_tag(requires_python: str) -> str:
     return f"cp{oldest}-abi3-{platform}"
 
 
+def named_for_all(built: Path) -> Path:
+    """Gives a module of the stable ABI the name that all versions look for: from 3.15 on the platform is in it."""
+    stem, _, rest = built.name.partition(".")
+    return built.rename(built.with_name(f"{stem}.abi3.so")) if rest.startswith("abi3-") else built
+
+
 def put(built: Path, package: Path) -> None:
     """Replaces the module as a whole: a process that has the old one mapped keeps it."""
     fresh = package / f"{built.name}.new"
@@ -89,7 +95,7 @@ def put(built: Path, package: Path) -> None:
     fresh.replace(package / built.name)
     if ".abi3." in built.name:
         # A build for one version would be found before it.
-        for other in package.glob(f"{built.name.partition('.')[0]}.cpython-*"):
+        for other in package.glob(f"{built.name.partition('.')[0]}.*-*.so"):
             other.unlink()
 
 

@@ -25,7 +25,7 @@ class ExtensionHook(BuildHookInterface[Any]):
     @property
     def package(self) -> Path:
         """The folder of the package."""
-        return Path(self.root, "src", PACKAGE)
+        return Path(self.root, "src", PACKAGE).resolve()
 
     def dependencies(self) -> list[str]:
         """What compiling takes, where there is something to compile."""
