@@ -40,7 +40,6 @@ def objects(prefix: str, stack: ExitStack) -> dict[str, Any]:
         "MemoryBIO": ssl.MemoryBIO(),
         "binary file": stack.enter_context(other.makefile("rwb")),
         "text file": stack.enter_context(other.makefile("r")),
-        "raw file": stack.enter_context(other.makefile("rb", buffering=0)),
         "address info": socket.AddressInfo(1),
     }
     made["closed socket"].close()
