@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import pytest
+from hubbub_dns._answer import Answer
 from hubbub_dns.cache import Cache, CacheStatistics
 
 
@@ -73,7 +75,7 @@ def test_statistics() -> None:
     cache.put("d", 3, 50)
     cache.put("e", 4, 50)
     assert cache.statistics() == CacheStatistics(
-        entries=2, max_entries=2, hits=2, negative_hits=1, misses=2, expired=1, evicted=1
+        entries=2, max_entries=2, bytes=900, max_bytes=32 << 20, hits=2, negative_hits=1, misses=2, expired=1, evicted=1
     )
     assert repr(cache) == "<Cache entries=2/2>"
     cache.clear()
@@ -117,3 +119,45 @@ def test_reinit() -> None:
     cache._lock.acquire()
     cache.reinit()
     assert cache.get("a") is None
+
+
+def test_bytes() -> None:
+    """Answers together take no more memory than allowed: the least recently used go first, a huge one is not kept."""
+    cache = Cache(max_bytes=10_000)
+    for number in range(100):
+        cache.put(number, number, 60, size=1000)
+        assert cache.statistics().bytes <= 10_000
+    kept = cache.statistics()
+    assert kept.entries == 6
+    assert kept.bytes == 6 * 1450
+    assert kept.evicted == 94
+    cache.put("huge", 1, 60, size=20_000)
+    assert cache.get("huge") is None
+    assert len(cache) == 6
+    cache.put(99, 1, 60, size=20_000)  # what was there is old now
+    assert cache.get(99) is None
+    cache.put(98, 1, 0)
+    assert cache.get(98) is None
+    cache.clear()
+    assert cache.statistics().bytes == 0
+
+
+def test_bytes_of_answers() -> None:
+    """What is counted is what answers take: within a factor of two of what the interpreter allocates."""
+    for count in (0, 1, 10, 4000):
+        cache = Cache(max_entries=100_000, max_bytes=1 << 40)
+        entries = 1000 if count < 100 else 10
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(entries):
+            answer = Answer((f"host{number}.test",), tuple(f"192.0.{n >> 8}.{n & 255}" for n in range(count)), 60.0)
+            cache.put((cache, answer.chain[0], 1), answer, 60, size=answer.size())
+        taken = tracemalloc.get_traced_memory()[0] - before
+        tracemalloc.stop()
+        assert 0.5 < taken / cache.statistics().bytes < 2
+
+
+def test_negative_bytes() -> None:
+    """A cache of less than nothing is a ValueError."""
+    with pytest.raises(ValueError, match="bytes"):
+        Cache(max_bytes=-1)

@@ -23,6 +23,11 @@ def plan_of(text: bytes) -> Plan:
         (b"hosts: mymachines resolve [!UNAVAIL=return] files myhostname dns\n", ["files+dns", "files", "dns"]),
         (b"hosts: mymachines files resolve dns\n", ["files", "files+dns", "dns"]),
         (b"hosts: dns[NOTFOUND=return]files\n", ["dns", "files"]),
+        (b"hosts: files\n", ["files"]),
+        (b"hosts: files mdns4_minimal [NOTFOUND=return] myhostname\n", ["files"]),
+        (b"hosts: dns\n", ["dns"]),
+        (b"hosts: dns [NOTFOUND=return files\n", ["dns"]),
+        (b"# hosts: dns files\nhosts: files # dns\n", ["files"]),
     ],
 )
 def test_order(text: bytes, expected: list[str]) -> None:
@@ -38,15 +43,13 @@ def test_order(text: bytes, expected: list[str]) -> None:
         b"hosts: mdns4_minimal [NOTFOUND=return] files dns\n",
         b"hosts: files [SUCCESS=return] dns\n",
         b"hosts: files [no sense] [success=what ever=return] dns\n",
-        b"hosts: dns [NOTFOUND=return files\n",
-        b"hosts: dns\n",
-        b"# hosts: dns files\nhosts: files # dns\n",
         b"hosts:\n",
+        b"hosts: mdns4_minimal [NOTFOUND=return] myhostname\n",
         b"\0\xff\xfehosts dns files",
     ],
 )
 def test_default(text: bytes) -> None:
-    """The hosts file comes first where the file says so, says nothing of use, or does not name both."""
+    """The hosts file comes first where the file says so, says nothing of use, or names neither."""
     assert plan_of(text) is DEFAULT
 
 

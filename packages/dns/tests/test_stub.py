@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import socket
@@ -102,7 +103,7 @@ def test_gethostbyaddr(make: Any, nameserver: Any, dns: Any) -> None:
     resolver = make(nameserver)
     assert resolver.gethostbyaddr(REAL) == ("host.test", ["alias.test"], [REAL])
     assert resolver.gethostbyaddr("2001:DB8::1") == ("host.test", ["alias.test"], [REAL6])
-    assert resolver.gethostbyaddr(f"::ffff:{REAL}")[0] == "host.test"
+    assert error_of(resolver.gethostbyaddr, f"::ffff:{REAL}") == (OSError, errno.EAFNOSUPPORT)  # as the system says
     ip6 = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa"
     assert [name for name, _ in nameserver.asked] == ["1.2.0.192.in-addr.arpa", ip6, "1.2.0.192.in-addr.arpa"]
     assert resolver.getfqdn(REAL) == "host.test"
@@ -578,3 +579,53 @@ def test_hub_destroyed(make: Any, nameserver: Any) -> None:
 def test_repr(make: Any, nameserver: Any, tmp_path: Path) -> None:
     """A resolver shows its class, what is under way and its cache."""
     assert "in_flight=0" in repr(make(nameserver))
+
+
+@pytest.mark.parametrize("line", ["hosts: files", "hosts: files mdns4_minimal [NOTFOUND=return] myhostname"])
+def test_files_only(make: Any, nameserver: Any, line: str) -> None:
+    """Where nsswitch.conf names the hosts file and no DNS, no query is sent, whatever is looked up."""
+    make.nsswitch.write_text(f"{line}\n")
+    make.hosts.write_text("192.0.2.9 known.test\n")
+    resolver = make(nameserver, search=["one.test"])
+    assert resolver.gethostbyname("known.test") == "192.0.2.9"
+    assert resolver.gethostbyaddr("192.0.2.9")[0] == "known.test"
+    for function in (resolver.gethostbyname, resolver.gethostbyname_ex):
+        assert error_of(function, "other.test") == (socket.gaierror, socket.EAI_NONAME)
+    assert error_of(resolver.getaddrinfo, "other.test", 80) == (socket.gaierror, socket.EAI_NONAME)
+    assert error_of(resolver.gethostbyaddr, "192.0.2.1") == (socket.herror, 1)
+    assert resolver.getnameinfo(("192.0.2.1", 80), socket.NI_NUMERICSERV) == ("192.0.2.1", "80")
+    assert nameserver.asked == []
+
+
+def test_servers_only(make: Any, nameserver: Any) -> None:
+    """Where nsswitch.conf names DNS and no hosts file, that is not looked into."""
+    make.nsswitch.write_text("hosts: dns\n")
+    make.hosts.write_text("192.0.2.9 known.test\n")
+    assert make(nameserver).gethostbyname("known.test") == REAL
+
+
+def test_four_thousand_addresses(make: Any, nameserver: Any) -> None:
+    """A look-up of 4,000 addresses keeps nobody else waiting for long, and does not fill the cache."""
+    addresses = [f"192.0.{n >> 8}.{n & 255}" for n in range(4000)]
+    nameserver.script = lambda request: request.a(*addresses) if request.tcp else request.reply(truncated=True)
+    cache = Cache(max_bytes=100_000)
+    resolver = make(nameserver, cache=cache)
+    gaps: list[float] = []
+
+    def tick() -> None:
+        last = time.thread_time()
+        while True:
+            hubbub.sleep(0)
+            now = time.thread_time()
+            gaps.append(now - last)
+            last = now
+
+    found = resolver.getaddrinfo("www.test", 80, socket.AF_INET, socket.SOCK_STREAM)  # everything is imported now
+    ticking = hubbub.spawn(tick)
+    try:
+        assert sorted(resolver.getaddrinfo("www.test", 80, socket.AF_INET, socket.SOCK_STREAM)) == sorted(found)
+    finally:
+        ticking.kill()
+    assert len(found) == 4000
+    assert sorted(gaps)[-1] < 0.1, sorted(gaps)[-6:]
+    assert cache.statistics().bytes <= 100_000

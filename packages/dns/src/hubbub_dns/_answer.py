@@ -14,6 +14,10 @@ MAX_CHAIN = 16
 """How many CNAME records are followed at most."""
 
 
+_PER_TEXT = 57
+"""Bytes of a text without its characters, and of the reference to it."""
+
+
 class Record(NamedTuple):
     """One record of a reply."""
 
@@ -36,6 +40,11 @@ class Answer(NamedTuple):
     """Seconds it may be kept."""
     failure: Failure | None = None
     """NOT_FOUND or NO_DATA if there are no values."""
+
+    def size(self) -> int:
+        """About how many bytes its texts take."""
+        texts = (*self.chain, *self.values)
+        return _PER_TEXT * len(texts) + sum(map(len, texts))
 
 
 def follow(

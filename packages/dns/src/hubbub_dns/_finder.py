@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
+from hubbub import sleep
+
 from hubbub_dns import _hosts, _nsswitch, _policy, _sorting
 from hubbub_dns._answer import AAAA, PTR, A, Answer
 from hubbub_dns._errors import Failure, LookupFailed
@@ -16,7 +18,7 @@ from hubbub_dns._nsswitch import Status
 from hubbub_dns._questions import HOST_NAME, Questions, worst
 from hubbub_dns._system import HostEntry
 
-__all__ = ["Finder", "Found"]
+__all__ = ["Finder", "Found", "ipv4_within"]
 
 _TYPES: dict[tuple[int, ...], tuple[int, ...]] = {
     (socket.AF_INET,): (A,),
@@ -108,7 +110,7 @@ class Finder(Questions):
             return None
         local = {}
         for family in families:
-            host = hosts.by_name(name, family)
+            host = hosts.by_name(name, family, alone=len(families) == 1)
             if host is not None:
                 local[family] = host
         if not local:
@@ -129,7 +131,14 @@ class Finder(Questions):
     def _in_order(self, addresses: Sequence[str]) -> list[str]:
         if len(addresses) < 2:
             return list(addresses)
-        return _sorting.in_order(addresses, _sorting.source_of, self._policy.get())
+        working = _sorting.steps(addresses, _sorting.source_of, self._policy.get())
+        while True:
+            try:
+                next(working)
+            except StopIteration as end:
+                found: list[str] = end.value
+                return found
+            sleep(0)
 
     # Names of addresses ---------------------------------------------------------------------------------------------
 
@@ -139,8 +148,10 @@ class Finder(Questions):
         :raises LookupFailed: it has none.
         """
         bare = address.partition("%")[0]
+        if bare == "::":  # glibc asks nobody for the name of no address
+            raise LookupFailed(Failure.NOT_FOUND)
         name, aliases = self._by_plan(partial(self._names_in_hosts, bare), partial(self._names_in_servers, bare))
-        return name, aliases, [address]
+        return name, aliases, [bare]
 
     def _names_in_hosts(self, address: str) -> _Names | None:
         host = self._hosts.get().by_address(address)
@@ -148,8 +159,7 @@ class Finder(Questions):
 
     def _names_in_servers(self, address: str) -> _Names:
         ip = ipaddress.ip_address(address)
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-            ip = ip.ipv4_mapped
+        ip = ipv4_within(ip) or ip
         settings = self._current_settings()
         (outcome,) = self._ask(settings, ip.reverse_pointer, (PTR,))
         if isinstance(outcome, Answer):
@@ -158,6 +168,15 @@ class Finder(Questions):
             if names:
                 return names[0], names[1:]
         raise worst([outcome])
+
+
+def ipv4_within(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that glibc takes an IPv6 one for, where it asks servers for names: ``::ffff:192.0.2.1`` and, of
+    old, ``::192.0.2.1``."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return None
+    compatible = 1 < int(ip) < 1 << 32
+    return ipaddress.IPv4Address(int(ip)) if compatible else ip.ipv4_mapped
 
 
 def _is_localhost(lower: str) -> bool:

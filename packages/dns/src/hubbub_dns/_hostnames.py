@@ -8,7 +8,7 @@ from typing import Any
 
 from hubbub_dns import _system
 
-__all__ = ["SPECIAL", "encoded", "name_of", "numeric", "text"]
+__all__ = ["SPECIAL", "encoded", "is_of_digits", "name_of", "numeric", "text"]
 
 SPECIAL = (b"", b"<broadcast>")
 """Hosts that Python itself makes addresses of."""
@@ -41,6 +41,11 @@ def name_of(host: Any, family: int) -> str | None:
     except socket.gaierror as error:
         return wire.decode("latin-1") if error.errno == socket.EAI_NONAME else None
     return None
+
+
+def is_of_digits(name: str) -> bool:
+    """Whether glibc takes a name for an IPv4 address, and for nothing else, where it looks for IPv4 alone."""
+    return name[:1].isdigit() and not name.endswith(".") and name.replace(".", "").isdigit() and name.isascii()
 
 
 def numeric(host: Any) -> str | None:

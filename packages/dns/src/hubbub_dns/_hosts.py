@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 __all__ = ["Host", "Hosts", "parse"]
 
+_LOOPBACK = socket.inet_pton(socket.AF_INET6, "::1")
+_MAPPED = b"\0" * 10 + b"\xff" * 2
 _SLICE = 500
 """Lines between two pauses: about a millisecond."""
 
@@ -57,19 +59,25 @@ class Hosts:
         """Whether the file has this name at all."""
         return name.lower().encode("ascii", "replace") in self._names
 
-    def by_name(self, name: str, family: int) -> Host | None:
-        """All addresses of one family that the file has for a name; None if it has none."""
+    def by_name(self, name: str, family: int, alone: bool = False) -> Host | None:
+        """All addresses of one family that the file has for a name; None if it has none.
+
+        :param alone: only this family is wanted. Then ``::1`` and IPv4 addresses written as IPv6 ones count for IPv4,
+            and an address comes as often as it stands there, as glibc has it.
+        """
         known = self._names.get(name.lower().encode("ascii", "replace"), ())
         found: Host | None = None
         for start in known if isinstance(known, tuple) else (known,):
             word, canonical, *aliases = self._words(start)
             address = _address(word, family)
+            if address is None and alone and family == socket.AF_INET:
+                address = _as_ipv4(word)
             if address is None:
                 continue
             if found is None:
                 found = Host(canonical)
             found.aliases += [alias for alias in aliases if alias not in found.aliases]
-            if address not in found.addresses:
+            if alone or address not in found.addresses:
                 found.addresses.append(address)
         return found
 
@@ -100,6 +108,16 @@ def _normal(address: bytes) -> bytes:
         return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address.decode())).encode()
     except (OSError, UnicodeDecodeError, ValueError):
         return address
+
+
+def _as_ipv4(word: str) -> str | None:
+    try:
+        packed = socket.inet_pton(socket.AF_INET6, word)
+    except (OSError, ValueError):
+        return None
+    if packed == _LOOPBACK:
+        return "127.0.0.1"
+    return socket.inet_ntop(socket.AF_INET, packed[12:]) if packed.startswith(_MAPPED) else None
 
 
 def _address(word: str, family: int) -> str | None:

@@ -1,52 +1,132 @@
-"""What the rules 3, 4 and 7 of RFC 6724 ask about this machine's own IPv6 addresses, as Linux shows it in files."""
+"""What ordering addresses asks about this machine's own: prefixes, flags and interfaces, by rtnetlink(7) on Linux."""
 
 from __future__ import annotations
 
+import _socket
 import socket
+import struct
+from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
-__all__ = ["PLAIN", "Traits", "traits_of"]
+__all__ = ["PLAIN", "Traits", "current_traits", "traits_of_all"]
 
 _HOME, _DEPRECATED = 0x10, 0x20  # IFA_F_HOMEADDRESS, IFA_F_DEPRECATED of <linux/if_addr.h>
-_TUNNELS = {"768", "769", "776", "778"}
-"""Kinds of interfaces, <linux/if_arp.h>: IPv4 or IPv6 inside IPv4 or IPv6, and GRE."""
+_TUNNELS = {"768", "769", "776"}
+"""Kinds of interfaces that glibc takes for tunnels, <linux/if_arp.h>: IPv4 or IPv6 inside IPv4 or IPv6."""
+_NETLINK = getattr(socket, "AF_NETLINK", None)
+_GETADDR, _DUMP, _NEWADDR, _DONE = 22, 0x301, 20, 3  # <linux/rtnetlink.h>, <linux/netlink.h>
+_ADDRESS, _LOCAL = 1, 2  # IFA_ADDRESS, IFA_LOCAL
+_HEADER = struct.Struct("=LHHLL")
+_ABOUT = struct.Struct("=BBBBL")
+_ATTRIBUTE = struct.Struct("=HH")
+_MAX_DUMP = 1 << 16
+_PATIENCE = 0.2
+"""Seconds; the kernel answers at once."""
 
 
 class Traits(NamedTuple):
     """Of a source address."""
 
+    prefix: int
+    """Bits of its network."""
     deprecated: bool
     home: bool
     """Whether it is the home address of a mobile node."""
     tunnelled: bool
 
 
-PLAIN = Traits(deprecated=False, home=False, tunnelled=False)
-"""Of an IPv4 address, and of any where the system does not tell."""
+PLAIN = Traits(prefix=0, deprecated=False, home=False, tunnelled=False)
+"""Of any address where the system does not tell."""
 
 
-def traits_of(
-    source: str, addresses: Path = Path("/proc/net/if_inet6"), devices: Path = Path("/sys/class/net")
-) -> Traits:
-    """The traits of one of this machine's addresses."""
-    if ":" not in source:
-        return PLAIN
-    wanted = socket.inet_pton(socket.AF_INET6, source.partition("%")[0]).hex()
+def traits_of_all(devices: Path = Path("/sys/class/net")) -> dict[str, Traits]:
+    """All addresses of this machine; empty where the system does not tell."""
     try:
-        lines = addresses.read_text().splitlines()
+        dump = b"".join(_dumped())
     except OSError:
-        return PLAIN
-    for line in lines:
-        words = line.split()
-        if len(words) == 6 and words[0] == wanted:
-            flags = int(words[4], 16)
-            return Traits(bool(flags & _DEPRECATED), bool(flags & _HOME), _is_tunnel(devices / words[5]))
-    return PLAIN
+        return {}
+    tunnels: dict[int, bool] = {}
+    found = {}
+    for family, prefix, flags, index, packed in _read(dump):
+        if index not in tunnels:
+            tunnels[index] = _is_tunnel(index, devices)
+        traits = Traits(prefix, bool(flags & _DEPRECATED), bool(flags & _HOME), tunnels[index])
+        found[socket.inet_ntop(family, packed)] = traits
+    return found
 
 
-def _is_tunnel(device: Path) -> bool:
+_known: tuple[float, dict[str, Traits]] = (float("-inf"), {})
+_LASTING = 1.0
+
+
+def current_traits() -> dict[str, Traits]:
+    """As :func:`traits_of_all`, up to a second old."""
+    global _known
+    until, traits = _known
+    if monotonic() >= until:
+        traits = traits_of_all()
+        _known = (monotonic() + _LASTING, traits)
+    return traits
+
+
+def _dumped() -> Iterator[bytes]:
+    """What the kernel sends, as it comes."""
+    if _NETLINK is None:
+        return
+    sock = _socket.socket(_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     try:
-        return (device / "type").read_text().strip() in _TUNNELS
+        sock.settimeout(_PATIENCE)
+        sock.send(_HEADER.pack(_HEADER.size + _ABOUT.size, _GETADDR, _DUMP, 1, 0) + _ABOUT.pack(0, 0, 0, 0, 0))
+        while True:
+            part = sock.recv(_MAX_DUMP)
+            yield part
+            if any(kind != _NEWADDR for kind, _ in _messages(part)):
+                return
+    finally:
+        sock.close()
+
+
+def _messages(dump: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of each message."""
+    offset = 0
+    while offset + _HEADER.size <= len(dump):
+        length, kind, _, _, _ = _HEADER.unpack_from(dump, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, dump[offset + _HEADER.size : offset + length]
+        offset += _aligned(length)
+
+
+def _read(dump: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
+    """Family, bits of the network, flags, interface and address of each."""
+    for kind, content in _messages(dump):
+        if kind != _NEWADDR or len(content) < _ABOUT.size:
+            continue
+        family, prefix, flags, _, index = _ABOUT.unpack_from(content)
+        attributes = dict(_attributes(content[_ABOUT.size :]))
+        packed = attributes.get(_LOCAL) or attributes.get(_ADDRESS)
+        if packed is not None and len(packed) == {socket.AF_INET: 4, socket.AF_INET6: 16}.get(family):
+            yield family, prefix, flags, index, packed
+
+
+def _attributes(content: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + _ATTRIBUTE.size <= len(content):
+        length, kind = _ATTRIBUTE.unpack_from(content, offset)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind, content[offset + _ATTRIBUTE.size : offset + length]
+        offset += _aligned(length)
+
+
+def _aligned(length: int) -> int:
+    return (length + 3) & ~3
+
+
+def _is_tunnel(index: int, devices: Path) -> bool:
+    try:
+        return (devices / _socket.if_indextoname(index) / "type").read_text().strip() in _TUNNELS
     except OSError:
         return False

@@ -44,7 +44,7 @@ DEFAULT: Plan = (Step(("files",)), Step(("dns",)))
 def parse(text: bytes) -> Generator[None, None, Plan]:
     """Who is asked, in turn. Services other than the hosts file and DNS are passed over, with their actions.
 
-    A line that does not name both is taken for the default: whoever asks this resolver wants both.
+    A line that names neither is taken for the default: whoever asks this resolver wants both.
     """
     yield from ()
     line = _LINE.search(text.decode("utf-8", "replace"))
@@ -57,9 +57,8 @@ def parse(text: bytes) -> Generator[None, None, Plan]:
                 steps.append(Step(_SERVICES[word[0]]))
         elif known:
             steps[-1] = steps[-1]._replace(final=_final(word[1], steps[-1].final))
-    named = {service for step in steps for service in step.services}
     plan = tuple(steps)
-    return DEFAULT if plan == DEFAULT or not named >= {"files", "dns"} else plan
+    return DEFAULT if plan == DEFAULT or not plan else plan
 
 
 def _final(actions: str, final: frozenset[Status]) -> frozenset[Status]:

@@ -1,4 +1,4 @@
-"""What addresses are preferred: the policy table of RFC 6724, section 2.1, and gai.conf(5) in place of it. No I/O."""
+"""What addresses are preferred: the policy table that glibc has (of RFC 3484), and gai.conf(5) in its place. No I/O."""
 
 from __future__ import annotations
 
@@ -55,22 +55,17 @@ _LABELS = (
     ("::/0", 1),
     ("::ffff:0:0/96", 4),
     ("2002::/16", 2),
-    ("2001::/32", 5),
-    ("fc00::/7", 13),
+    ("2001::/32", 7),
+    ("fc00::/7", 6),
     ("::/96", 3),
-    ("fec0::/10", 11),
-    ("3ffe::/16", 12),
+    ("fec0::/10", 5),
 )
 _PRECEDENCES = (
     ("::1/128", 50),
     ("::/0", 40),
-    ("::ffff:0:0/96", 35),
+    ("::ffff:0:0/96", 10),
     ("2002::/16", 30),
-    ("2001::/32", 5),
-    ("fc00::/7", 3),
-    ("::/96", 1),
-    ("fec0::/10", 1),
-    ("3ffe::/16", 1),
+    ("::/96", 20),
 )
 _SCOPES = (("::ffff:169.254.0.0/112", _LINK_LOCAL), ("::ffff:127.0.0.0/104", _LINK_LOCAL), ("::ffff:0:0/96", _GLOBAL))
 DEFAULT = Policy(_rows(_LABELS), _rows(_PRECEDENCES), _rows(_SCOPES))
@@ -107,7 +102,7 @@ class Properties(NamedTuple):
     label: int
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # an address costs ten microseconds
 def properties(address: str, policy: Policy) -> Properties:
     """Look a numeric address up."""
     ip = ipaddress.ip_address(address)
@@ -116,17 +111,17 @@ def properties(address: str, policy: Policy) -> Properties:
         scope = _look_up(policy.scopes, number, _GLOBAL)
     else:
         number = int(ip)
-        scope = _scope(ip, policy)
+        scope = _scope(ip)
     # Where gai.conf has no line for everything, glibc takes the label 1 and the precedence 40.
     return Properties(number, scope, _look_up(policy.precedences, number, 40), _look_up(policy.labels, number, 1))
 
 
-def _scope(ip: ipaddress.IPv6Address, policy: Policy) -> int:
-    """RFC 6724, section 3.1."""
+def _scope(ip: ipaddress.IPv6Address) -> int:
+    """RFC 6724, section 3.1. An IPv4 address that is written as an IPv6 one counts as global, as for glibc."""
     if ip.is_multicast:
         return ip.packed[1] & 0xF
     if ip.is_link_local or ip.is_loopback:
         return _LINK_LOCAL
     if ip.is_site_local:
         return _SITE_LOCAL
-    return _look_up(policy.scopes, int(ip), _GLOBAL) if ip.ipv4_mapped is not None else _GLOBAL
+    return _GLOBAL

@@ -25,8 +25,8 @@ from hubbub_dns.cache import Cache, shared_cache
 
 __all__ = ["HOST_NAME", "Questions", "worst"]
 
-HOST_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
-"""Host names as RFC 1123 has them, and the underscore that many use."""
+HOST_NAME = re.compile(r"(?=[^-].{0,252}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
+"""Host names as glibc has them: with the underscore that many use, and with hyphens but at the very beginning."""
 _Key = tuple[Hashable, str, int]
 """Who is asked, a name in small letters, and a type of records."""
 
@@ -132,7 +132,8 @@ class Questions:
 
     def _keep(self, key: _Key, outcome: Answer | BaseException) -> None:
         if self.cache is not None and isinstance(outcome, Answer):
-            self.cache.put(key, outcome, outcome.ttl, negative=outcome.failure is not None)
+            negative = outcome.failure is not None
+            self.cache.put(key, outcome, outcome.ttl, negative=negative, size=outcome.size())
 
     def _search(self, name: str, rtypes: Sequence[int]) -> tuple[str, list[Answer]]:
         """Try the name in the domains of the search list, in glibc's order.

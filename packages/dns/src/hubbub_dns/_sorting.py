@@ -1,50 +1,71 @@
-"""The order of destination addresses: RFC 6724, section 6. What is asked of the system comes in as functions.
+"""The order of destination addresses as glibc has it: RFC 6724, section 6 (glibc calls it RFC 3484).
 
-Rule 9 (the longest matching prefix) is applied to IPv6 alone, where it looks at the network half of the address: for
-IPv4 it would undo the load balancing of name servers.
+What is asked of the system comes in as functions. The work is done in steps, because some names have thousands of
+addresses and others wait for their turn.
 """
 
 from __future__ import annotations
 
 import _socket
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
-from hubbub_dns._interfaces import PLAIN, Traits, traits_of
-from hubbub_dns._policy import DEFAULT, Policy, properties
+from hubbub_dns._interfaces import PLAIN, Traits, current_traits
+from hubbub_dns._policy import DEFAULT, Policy, Properties, properties
 
-__all__ = ["in_order", "source_of"]
+__all__ = ["in_order", "source_of", "steps"]
 
-_NETWORK_BITS = 64
+_SLICE = 50
+"""Addresses between two pauses: about two milliseconds."""
 
 
 def in_order(
     addresses: Sequence[str],
     source: Callable[[str], str | None],
     policy: Policy = DEFAULT,
-    traits: Callable[[str], Traits] = traits_of,
+    traits: Callable[[], Mapping[str, Traits]] = current_traits,
 ) -> list[str]:
-    """The addresses, best first; equally good ones stay in the order given.
+    """:func:`steps`, all at once."""
+    working = steps(addresses, source, policy, traits)
+    while True:
+        try:
+            next(working)
+        except StopIteration as end:
+            found: list[str] = end.value
+            return found
+
+
+def steps(
+    addresses: Sequence[str],
+    source: Callable[[str], str | None],
+    policy: Policy = DEFAULT,
+    traits: Callable[[], Mapping[str, Traits]] = current_traits,
+) -> Generator[None, None, list[str]]:
+    """The addresses, best first; equally good ones stay in the order given. Yields now and then.
 
     :param addresses: numeric, IPv4 or IPv6.
     :param source: the address that packets to one would come from, or None if it cannot be reached.
-    :param traits: of such a source address. Not asked for when all come from the same one.
+    :param traits: of this machine's addresses. Not asked for when there is nothing to order.
     """
     if len(addresses) < 2:
         return list(addresses)
-    sources = {address: source(address) for address in addresses}
-    own = {come for come in sources.values() if come is not None}
-    known = {come: traits(come) for come in own} if len(own) > 1 else dict.fromkeys(own, PLAIN)
-    return sorted(addresses, key=lambda address: _rank(address, sources[address], policy, known))
+    own = traits()
+    ranked = []
+    for number, address in enumerate(addresses):
+        if number % _SLICE == _SLICE - 1:
+            yield
+        ranked.append((_rank(address, source(address), policy, own), number))
+    ranked.sort()
+    return [addresses[number] for _, number in ranked]
 
 
-def _rank(address: str, source: str | None, policy: Policy, traits: dict[str, Traits]) -> tuple[int, ...]:
+def _rank(address: str, source: str | None, policy: Policy, traits: Mapping[str, Traits]) -> tuple[int, ...]:
     """Smaller is better."""
     to = properties(address, policy)
     if source is None:  # 1: avoid unusable destinations
-        return (True, True, True, True, True, -to.precedence, True, to.scope, 0)
+        return (True, True, True, True, True, -to.precedence, True, to.scope, False, 0)
     come = properties(source, policy)
-    own = traits[source]
+    own = traits.get(source.partition("%")[0], PLAIN)
     return (
         False,
         to.scope != come.scope,  # 2: prefer matching scope
@@ -54,12 +75,17 @@ def _rank(address: str, source: str | None, policy: Policy, traits: dict[str, Tr
         -to.precedence,  # 6: prefer higher precedence
         own.tunnelled,  # 7: prefer native transport
         to.scope,  # 8: prefer smaller scope
-        -_common_bits(to.number, come.number) if ":" in address else 0,  # 9: use longest matching prefix
+        ":" in address,  # 9 compares within a family; IPv4 comes first, as it is given
+        -_common_bits(address, to, come, own.prefix),  # 9: use longest matching prefix
     )
 
 
-def _common_bits(one: int, other: int) -> int:
-    return min(128 - (one ^ other).bit_length(), _NETWORK_BITS)
+def _common_bits(address: str, to: Properties, come: Properties, prefix: int) -> int:
+    """For IPv4 it counts in the own network alone: elsewhere it would undo the load balancing of name servers."""
+    differing = (to.number ^ come.number).bit_length()
+    if ":" in address:
+        return 128 - differing
+    return 32 - differing if differing <= 32 - (prefix or 32) else 0
 
 
 def source_of(address: str) -> str | None:

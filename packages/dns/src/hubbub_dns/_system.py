@@ -31,7 +31,7 @@ HostEntry = tuple[str, list[str], list[str]]
 _FAMILIES: dict[int, int] = {int(member): member for member in socket.AddressFamily}
 _KINDS: dict[int, int] = {int(member): member for member in socket.SocketKind}
 # A host name whose last label begins with a letter: inet_aton(3) makes an address of none of these.
-_PLAIN_NAME = re.compile(r"(?=.{1,253}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
+_PLAIN_NAME = re.compile(r"(?=[^-].{0,252}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z][A-Za-z0-9_-]{0,62}\Z")
 _UNSPECIFIED = ("", "0.0.0.0", "::")
 
 gethostbyname: Callable[[Any], str] = _socket.gethostbyname

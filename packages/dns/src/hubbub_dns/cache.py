@@ -14,6 +14,10 @@ from hubbub.lowlevel import allocate_native_lock
 __all__ = ["Cache", "CacheStatistics", "shared_cache"]
 
 
+_OVERHEAD = 450
+"""Bytes of an entry: its key, its place in the order, and an answer without addresses."""
+
+
 @dataclass(frozen=True, slots=True)
 class CacheStatistics:
     """What a cache holds and has done so far."""
@@ -21,6 +25,9 @@ class CacheStatistics:
     entries: int
     """How many answers it holds, expired ones included that nobody has asked for since."""
     max_entries: int
+    bytes: int
+    """About how much memory these take."""
+    max_bytes: int
     hits: int
     """Questions that were answered from here; negative ones included."""
     negative_hits: int
@@ -37,6 +44,7 @@ class Cache:
     """A bounded store of answers; the least recently used goes first. May be used from several threads.
 
     :param max_entries: how many answers to keep at most; 0 keeps nothing.
+    :param max_bytes: about how much memory they may take at most. An answer that alone takes more is not kept.
     :param max_ttl: seconds to keep an answer at most, whatever its server allows (RFC 8767 asks for a limit).
     :param max_negative_ttl: the same for the answer that there is nothing (RFC 2308, section 5: at most 3 hours).
     :param clock: seconds that never go back.
@@ -45,13 +53,17 @@ class Cache:
     def __init__(
         self,
         max_entries: int = 10_000,
+        max_bytes: int = 32 << 20,
         max_ttl: float = 86_400.0,
         max_negative_ttl: float = 900.0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         if max_entries < 0:
             raise ValueError(f"a cache cannot hold {max_entries!r} entries")
+        if max_bytes < 0:
+            raise ValueError(f"a cache cannot hold {max_bytes!r} bytes")
         self.max_entries = max_entries
+        self.max_bytes = max_bytes
         self.max_ttl = max_ttl
         self.max_negative_ttl = max_negative_ttl
         self._clock = clock
@@ -59,7 +71,8 @@ class Cache:
 
     def _start_afresh(self) -> None:
         self._lock = allocate_native_lock()
-        self._entries: OrderedDict[Hashable, tuple[float, bool, Any]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[float, bool, Any, int]] = OrderedDict()
+        self._bytes = 0
         self._hits = self._negative_hits = self._misses = self._expired = self._evicted = 0
 
     def __repr__(self) -> str:
@@ -79,9 +92,10 @@ class Cache:
             if entry is None:
                 self._misses += 1
                 return None
-            until, negative, answer = entry
+            until, negative, answer, size = entry
             if until <= self._clock():
                 del self._entries[key]
+                self._bytes -= size
                 self._expired += 1
                 self._misses += 1
                 return None
@@ -90,22 +104,34 @@ class Cache:
             self._negative_hits += negative
             return answer
 
-    def put(self, key: Hashable, answer: Any, ttl: float, negative: bool = False) -> None:
-        """Keep an answer for ``ttl`` seconds; 0 or less does not keep it."""
+    def put(self, key: Hashable, answer: Any, ttl: float, negative: bool = False, size: int = 0) -> None:
+        """Keep an answer for ``ttl`` seconds; 0 or less does not keep it.
+
+        :param size: bytes that it takes, beside what each entry does.
+        """
         ttl = min(ttl, self.max_negative_ttl if negative else self.max_ttl)
-        if ttl <= 0 or not self.max_entries:
-            return
+        size += _OVERHEAD
         with self._lock:
-            self._entries[key] = (self._clock() + ttl, negative, answer)
-            self._entries.move_to_end(key)
-            while len(self._entries) > self.max_entries:
-                self._entries.popitem(last=False)
+            self._drop(key)
+            if ttl <= 0 or not self.max_entries or size > self.max_bytes:
+                return
+            self._entries[key] = (self._clock() + ttl, negative, answer, size)
+            self._bytes += size
+            while len(self._entries) > self.max_entries or self._bytes > self.max_bytes:
+                self._bytes -= self._entries.popitem(last=False)[1][3]
                 self._evicted += 1
+
+    def _drop(self, key: Hashable) -> None:
+        """Forget what there was: this is newer, even if it is not to be kept."""
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= entry[3]
 
     def clear(self) -> None:
         """Forget all answers."""
         with self._lock:
             self._entries.clear()
+            self._bytes = 0
 
     def statistics(self) -> CacheStatistics:
         """What it holds and has done."""
@@ -113,6 +139,8 @@ class Cache:
             return CacheStatistics(
                 entries=len(self._entries),
                 max_entries=self.max_entries,
+                bytes=self._bytes,
+                max_bytes=self.max_bytes,
                 hits=self._hits,
                 negative_hits=self._negative_hits,
                 misses=self._misses,

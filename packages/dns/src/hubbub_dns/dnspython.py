@@ -38,6 +38,8 @@ except ImportError as error:
 __all__ = ["Resolver"]
 
 _NXDOMAIN = 3
+_PER_BYTE = 40
+"""Bytes that the objects of dnspython take for each of a message, about."""
 _TICK = 0.05
 """Seconds between two looks at what was lost, while something is under way."""
 
@@ -92,11 +94,14 @@ class Resolver(StubResolver):
         if known is None:
             try:
                 servers = self._upstream.in_turn(settings, self.servers)
-                known = self._records(self._upstream.ask(settings, servers, wire, number))
+                reply = self._upstream.ask(settings, servers, wire, number)
+                known = self._records(reply)
             except LookupFailed as failed:
                 raise gai_error(failed.failure) from failed.__cause__
             if self.cache is not None:
-                self.cache.put(key, known, known[1] - monotonic(), negative=isinstance(known[0], Failure))
+                negative = isinstance(known[0], Failure)
+                size = 0 if negative else len(reply.wire) * (1 + _PER_BYTE)
+                self.cache.put(key, known, known[1] - monotonic(), negative=negative, size=size)
         records, until = known
         if isinstance(records, Failure):
             raise gai_error(records)

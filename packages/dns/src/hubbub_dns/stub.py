@@ -8,7 +8,10 @@ called so that they never ask a server; so their errors are right by constructio
 from __future__ import annotations
 
 import _socket
+import errno
+import ipaddress
 import operator
+import os
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +21,10 @@ from hubbub.abc import Address, AddressInfo
 
 from hubbub_dns import _system
 from hubbub_dns._errors import Failure, LookupFailed, gai_error, host_error
-from hubbub_dns._finder import Finder
+from hubbub_dns._finder import Finder, ipv4_within
 from hubbub_dns._fork import reinit_after_fork
 from hubbub_dns._forms import AI_ALL, AI_CANONNAME, AI_NUMERICHOST, entries, fitting, forms_for
-from hubbub_dns._hostnames import SPECIAL, encoded, name_of, numeric, text
+from hubbub_dns._hostnames import SPECIAL, encoded, is_of_digits, name_of, numeric, text
 from hubbub_dns.cache import Cache
 
 __all__ = ["StubResolver"]
@@ -114,6 +117,8 @@ class StubResolver(Finder, abc.Resolver):
                 if error.errno != socket.EAI_NONAME or host is None or number & AI_NUMERICHOST:
                     raise
             name = text(host)
+            if family == socket.AF_INET and is_of_digits(name):
+                raise gai_error(Failure.NOT_FOUND)
         forms = forms_for(port, family, type, proto, number, whole)
         try:
             found = self._find(name, tuple(forms))
@@ -131,6 +136,8 @@ class StubResolver(Finder, abc.Resolver):
         name = name_of(hostname, socket.AF_INET)
         if name is None:
             return _system.gethostbyname(hostname)
+        if is_of_digits(name):
+            raise gai_error(Failure.NOT_FOUND)
         try:
             addresses = self._find(name, _IPV4).addresses[socket.AF_INET]
         except LookupFailed as failed:
@@ -146,18 +153,33 @@ class StubResolver(Finder, abc.Resolver):
             raise host_error(Failure.NO_RECOVERY)
         name = name_of(hostname, socket.AF_INET)
         if name is None:
-            return wire.decode("latin-1"), [], [_system.gethostbyname(hostname)]
+            return self._by_odd_spelling(wire.decode("latin-1"), hostname)
+        if is_of_digits(name):
+            raise gai_error(Failure.NOT_FOUND)
         try:
             found = self._find(name, _IPV4)
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
-        return found.canonical, list(found.aliases), self._in_order(found.addresses[socket.AF_INET])
+        return found.canonical, list(found.aliases), found.addresses[socket.AF_INET]
+
+    def _by_odd_spelling(self, name: str, hostname: Any) -> tuple[str, list[str], list[str]]:
+        """Of an address. It is checked, and then looked up like a name unless it is all digits and dots."""
+        address = _system.gethostbyname(hostname)
+        if is_of_digits(name):
+            return name, [], [address]
+        if ":" in name:
+            raise host_error(Failure.NOT_FOUND)
+        try:
+            found = self._find(name, _IPV4)
+        except LookupFailed as failed:
+            raise host_error(failed.failure) from failed.__cause__
+        return found.canonical, list(found.aliases), found.addresses[socket.AF_INET]
 
     def gethostbyaddr(self, ip_address: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyaddr`."""
         name = name_of(ip_address, socket.AF_UNSPEC)
         if name is not None:
-            address = self.getaddrinfo(name, None, 0, socket.SOCK_DGRAM)[0][4][0]
+            address = self.getaddrinfo(name.encode("latin-1"), None, 0, socket.SOCK_DGRAM)[0][4][0]
         elif encoded(ip_address) == b"<broadcast>":
             address = "255.255.255.255"
         elif (written := numeric(ip_address)) is not None:
@@ -165,9 +187,13 @@ class StubResolver(Finder, abc.Resolver):
         else:
             return _system.gethostbyaddr(ip_address)  # says what is wrong with it
         try:
-            return self._find_names(address)
+            found = self._find_names(address)
         except LookupFailed as failed:
             raise host_error(failed.failure) from failed.__cause__
+        ip = ipaddress.ip_address(address)
+        if ipv4_within(ip) is not None and self._hosts.get().by_address(address) is None:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))  # the name is that of an IPv4 address
+        return found
 
     def getnameinfo(self, sockaddr: Address, flags: int) -> tuple[str, str]:
         """:func:`socket.getnameinfo`."""
