@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import hubbub_gevent
 import pytest
 
 Python = Callable[..., Any]
@@ -135,3 +138,33 @@ import gevent.extra
 print(gevent.extra.answer)
 """
     assert python(script) == "42\n"
+
+
+def test_in_an_archive(tmp_path: Path) -> None:
+    """The package may lie in a zip file, as in any place from which Python can import."""
+    folder = Path(hubbub_gevent.__file__).parent
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.py")):
+            archive.write(file, Path("hubbub_gevent", file.relative_to(folder)))
+    script = """
+import sys
+sys.path.insert(0, "all.zip")
+import hubbub_gevent; hubbub_gevent.install()
+import gevent, gevent.resolver.thread, gevent.monkey, inspect
+print("all.zip" in gevent.__file__, "all.zip" in gevent.resolver.thread.__file__, gevent.spawn(int).get())
+print(gevent.resolver.thread.__spec__.name, "class Event" in inspect.getsource(gevent.event))
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "HUBBUB_GEVENT"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, cwd=tmp_path, env=environment
+    )
+    assert done.stdout.splitlines() == ["True True 0", "gevent.resolver.thread True"], done.stderr
+
+
+@pytest.mark.parametrize("package", ["hubbub", "hubbub_gevent"])
+def test_hooks_for_pyinstaller(package: str) -> None:
+    """PyInstaller is told by an entry point where the hook of the package is."""
+    (entry,) = (entry for entry in entry_points(group="pyinstaller40") if entry.module == f"{package}._pyinstaller")
+    (folder,) = entry.load()()
+    assert Path(folder, f"hook-{package}.py").is_file()
+    assert entry.name == "hook-dirs"

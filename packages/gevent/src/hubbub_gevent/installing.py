@@ -1,29 +1,31 @@
 """Making ``import gevent`` mean hubbub.
 
-A finder in :data:`sys.meta_path` loads this package's files under gevent's names, as ordinary modules: their
+A finder in :data:`sys.meta_path` loads this package's modules under gevent's names, as ordinary modules: their
 ``__name__`` is ``gevent.event``, and ``importlib``, ``runpy``, ``mock.patch`` and import hooks see nothing unusual.
-Each is one object under two names: ``hubbub_gevent.event`` is the same module.
+Each is one object under two names: ``hubbub_gevent.event`` is the same module. Their code comes from wherever Python
+has found this package: a folder, an archive, or a frozen program.
 """
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from types import ModuleType
+from importlib.machinery import ModuleSpec, PathFinder
+from types import CodeType, ModuleType
+
+TYPE_CHECKING = False  # typing's, which takes long to import
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["RealGeventImported", "has_module", "install", "is_installed", "unknown_in"]
 
 # This module is loaded at the start of every interpreter that HUBBUB_GEVENT is set for: it imports little. Finders and
 # loaders need no base class.
-_HERE = os.path.dirname(os.path.abspath(__file__))
 _FACADE = "gevent"
 _SELF = "hubbub_gevent"
 _TOP = "_gevent"
-_OWN = frozenset({"installing", "pytest_plugin"})
+_OWN = frozenset({"__init__", "__main__", "_gevent", "_pyinstaller", "installing"})
 
 
 class RealGeventImported(ImportError):
@@ -57,19 +59,31 @@ def is_installed() -> bool:
 
 def has_module(name: str) -> bool:
     """Whether there is a module ``gevent.<name>``."""
-    return _file_of(name) is not None
+    return _own_spec(name) is not None
 
 
-def _file_of(relative: str) -> str | None:
-    """The source of a facade module, ``"event"`` or ``"resolver.thread"``; None if there is none."""
-    parts = relative.split(".")
-    if parts[0] in _OWN or parts[0] in ("__init__", "__main__") or parts[0] == _TOP:
+def _own_spec(relative: str) -> ModuleSpec | None:
+    """Where the code of a facade module is, ``"event"`` or ``"resolver.thread"``; None if there is none."""
+    if relative.partition(".")[0] in _OWN:
         return None
-    path = os.path.join(_HERE, *parts)
-    for file in (os.path.join(path, "__init__.py"), f"{path}.py"):
-        if os.path.isfile(file):
-            return file
-    return None
+    return _located(f"{_SELF}.{relative}")
+
+
+def _located(own: str) -> ModuleSpec | None:
+    """What Python itself knows of a module of this package."""
+    parent, _, _ = own.rpartition(".")
+    if parent == _SELF:
+        places: Sequence[str] | None = sys.modules[_SELF].__path__
+    else:
+        above = _located(parent)
+        places = above.submodule_search_locations if above is not None else None
+    if places is None:
+        return None
+    found = PathFinder.find_spec(own, places)
+    for finder in sys.meta_path if found is None else ():
+        if not isinstance(finder, (_Finder, _LastWord)):
+            found = found or finder.find_spec(own, places)
+    return found if found is not None and found.loader is not None else None
 
 
 class _Finder:
@@ -79,38 +93,69 @@ class _Finder:
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of a facade module, or None."""
-        if fullname == _FACADE:
-            return _spec(fullname, os.path.join(_HERE, f"{_TOP}.py"), _TOP, [_HERE])
         top, _, relative = fullname.partition(".")
+        if fullname == _FACADE:
+            found = _located(f"{_SELF}.{_TOP}")
+            return None if found is None else _spec(fullname, found, sys.modules[_SELF].__path__)
         if top not in (_FACADE, _SELF) or not relative:
             return None
-        file = _file_of(relative)
-        if file is None:
+        found = _own_spec(relative)
+        if found is None:
             return None
         other = f"{_SELF if top == _FACADE else _FACADE}.{relative}"
         if top == _SELF or other in sys.modules:
             return ModuleSpec(fullname, _Alias(other))  # type: ignore[arg-type]  # the import system asks no base class
-        package = os.path.basename(file) == "__init__.py"
-        return _spec(fullname, file, relative, [os.path.dirname(file)] if package else None)
+        return _spec(fullname, found, found.submodule_search_locations)
 
 
-def _spec(name: str, file: str, relative: str, locations: list[str] | None) -> ModuleSpec | None:
-    loader = _FacadeLoader(name, file, relative)
-    return importlib.util.spec_from_file_location(name, file, loader=loader, submodule_search_locations=locations)
+def _spec(name: str, own: ModuleSpec, locations: Sequence[str] | None) -> ModuleSpec:
+    spec = ModuleSpec(name, _FacadeLoader(own), origin=own.origin)  # type: ignore[arg-type]  # see above
+    spec.submodule_search_locations = None if locations is None else list(locations)
+    spec.has_location = own.has_location
+    spec.cached = own.cached
+    return spec
 
 
-class _FacadeLoader(SourceFileLoader):
-    """Loads a file of this package under gevent's name, and enters it under its own name too."""
+class _FacadeLoader:
+    """Loads the code of a module of this package under gevent's name, and enters it under its own name too.
 
-    def __init__(self, fullname: str, path: str, relative: str) -> None:
-        super().__init__(fullname, path)
-        self._own = f"{_SELF}.{relative}"
+    Whatever name it is asked for, it answers for that module; all else is the loader's that Python has for it.
+    """
+
+    def __init__(self, own: ModuleSpec) -> None:
+        self._own = own.name
+        self._loader: Any = own.loader
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """An ordinary module."""
+
+    def get_code(self, fullname: str = "") -> CodeType:
+        """Its code."""
+        code: CodeType = self._loader.get_code(self._own)
+        return code
+
+    def get_source(self, fullname: str = "") -> str | None:
+        """Its text, if there is one."""
+        source: str | None = self._loader.get_source(self._own)
+        return source
+
+    def get_filename(self, fullname: str = "") -> str:
+        """Its file."""
+        file: str = self._loader.get_filename(self._own)
+        return file
+
+    def is_package(self, fullname: str = "") -> bool:
+        """Whether it has submodules."""
+        return bool(self._loader.is_package(self._own))
 
     def exec_module(self, module: ModuleType) -> None:
-        """Run the file."""
+        """Run the code."""
         sys.modules[self._own] = module
         try:
-            super().exec_module(module)
+            exec(self.get_code(), vars(module))
         except BaseException:
             sys.modules.pop(self._own, None)
             raise
