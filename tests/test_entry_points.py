@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from conftest import Package
 
 
+FOREIGN = {"pyinstaller40"}
+"""Groups whose one name everybody registers."""
+
+
 def declared(package: Package) -> list[EntryPoint]:
     """What the package's pyproject.toml registers."""
     return [
@@ -22,7 +26,7 @@ def test_installed(package: Package) -> None:
     """Every entry point that a package declares is installed as declared."""
     for entry in declared(package):
         values = [found.value for found in entry_points(group=entry.group, name=entry.name)]
-        assert values == [entry.value], entry
+        assert values == [entry.value] or (entry.group in FOREIGN and entry.value in values), entry
 
 
 def test_loads(package: Package) -> None:
@@ -33,5 +37,6 @@ def test_loads(package: Package) -> None:
 
 def test_each_name_once(packages: list[Package]) -> None:
     """No two packages register the same name in a group."""
-    keys = [(entry.group, entry.name) for package in packages for entry in declared(package)]
+    entries = [entry for package in packages for entry in declared(package)]
+    keys = [(entry.group, entry.name) for entry in entries if entry.group not in FOREIGN]
     assert len(set(keys)) == len(keys)

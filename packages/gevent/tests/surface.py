@@ -58,6 +58,8 @@ MODULES = [
     "gevent._hub_local",
     "gevent._abstract_linkable",
 ]
+OF_THE_SYSTEM = {"gevent.os", "gevent.signal", "gevent.socket", "gevent.ssl", "gevent.subprocess"}
+"""Modules that list what the standard library's have, on the system at hand."""
 _SPECIAL = {"__call__", "__enter__", "__iter__", "__len__", "__next__"}
 _C_FUNCTIONS = ("cython_function_or_method", "method_descriptor", "wrapper_descriptor")
 
@@ -123,6 +125,8 @@ def lines() -> Iterator[str]:
     seen = set()
     for path in MODULES:
         module = importlib.import_module(path)
+        if path not in OF_THE_SYSTEM and hasattr(module, "__all__"):
+            yield f"{path}:* {' '.join(sorted(module.__all__))}".rstrip()
         for name in named(module):
             value = getattr(module, name)
             if name.startswith("_") or isinstance(value, types.ModuleType) or not is_of_gevent(module, value):
@@ -170,9 +174,12 @@ def refused(theirs: str, ours: str) -> Iterator[str]:
 
 def difference(line: str) -> str | None:
     """How the facade differs from a line of the table."""
-    what, kind, theirs = (*line.split(" ", 2), "")[:3]
+    what, kind, theirs = (*line.split(" ", 2), "", "")[:3]
     path, _, name = what.partition(":")
     owner: Any = importlib.import_module(path)
+    if name == "*":
+        listed = sorted(line.split()[1:]), sorted(owner.__all__)
+        return None if listed[0] == listed[1] else f"{path}.__all__ is {listed[1]}, not {listed[0]}"
     first, _, member = name.partition(".")
     if not hasattr(owner, first):
         return f"{what} is not there"

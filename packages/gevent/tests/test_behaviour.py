@@ -525,3 +525,18 @@ def test_backdoor_shows_a_module(on_loop: Program) -> None:
     print(b"<module 'builtins' (built-in)>" in shown, b"'mine': 1" in shown, len(shown) < 500)
     """
     assert on_loop(source) == ["True True True"]
+
+
+def test_locks_can_be_linked(on_loop: Program) -> None:
+    """Locks have of semaphores what gevent's have: a counter, a wait that takes nothing, and links."""
+    source = """
+    import gevent, gevent.thread
+    lock = gevent.thread.allocate_lock()
+    print(lock.counter, lock.wait(), lock.acquire(), lock.counter, lock.wait(0.001))
+    waiting = gevent.spawn(lambda: gevent.wait([lock], timeout=20))
+    gevent.sleep(0); print(waiting.ready())
+    lock.release()
+    print(waiting.get(timeout=5) == [lock], isinstance(lock, gevent.thread.LockType), lock.counter, lock.linkcount())
+    with lock: print(gevent.wait([lock], timeout=0.001))
+    """
+    assert on_loop(source) == ["1 1 True 0 0", "False", "True True 1 0", "[]"]

@@ -7,10 +7,10 @@ from typing import Any
 
 from hubbub import pool as _pool
 
-from hubbub_gevent.greenlet import Greenlet
+from hubbub_gevent.greenlet import Greenlet as Greenlet
 from hubbub_gevent.queue import UnboundQueue
 
-__all__ = ["Greenlet", "IMap", "IMapUnordered"]
+__all__ = ["IMap", "IMapUnordered"]
 
 
 class _Values(UnboundQueue):

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from time import time
 
-from hubbub.abc import READ, WRITE
-from hubbub.lowlevel import ScheduledCall as callback
+from hubbub.abc import READ as READ
+from hubbub.abc import WRITE as WRITE
+from hubbub.lowlevel import ScheduledCall
 
 from hubbub_gevent._config import config
-from hubbub_gevent._watchers import WatcherType as watcher
-from hubbub_gevent._watchers import async_, check, child, fork, idle, io, prepare, signal, stat, timer
+from hubbub_gevent._watchers import WatcherType
+from hubbub_gevent._watchers import async_ as async_
+from hubbub_gevent._watchers import check as check
+from hubbub_gevent._watchers import child as child
+from hubbub_gevent._watchers import fork as fork
+from hubbub_gevent._watchers import idle as idle
+from hubbub_gevent._watchers import io as io
+from hubbub_gevent._watchers import prepare as prepare
+from hubbub_gevent._watchers import signal as signal
+from hubbub_gevent._watchers import stat as stat
+from hubbub_gevent._watchers import timer as timer
 
 __all__ = [
-    "READ",
-    "WRITE",
-    "async_",
-    "callback",
-    "check",
-    "child",
     "embeddable_backends",
-    "fork",
     "get_header_version",
     "get_version",
-    "idle",
-    "io",
     "loop",
-    "prepare",
     "recommended_backends",
-    "signal",
-    "stat",
     "supported_backends",
     "time",
-    "timer",
-    "watcher",
 ]
+
+callback = ScheduledCall
+watcher = WatcherType
 
 
 def get_version() -> str:

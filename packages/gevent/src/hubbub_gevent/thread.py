@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread as _std_thread
 from _thread import TIMEOUT_MAX, error, get_native_id, interrupt_main, stack_size
+from collections.abc import Callable
 from typing import Any
 
 from hubbub import thread as _thread
@@ -39,7 +40,42 @@ start_joinable_thread = start_joinable
 
 
 class LockType(AbstractLinkable, _thread.LockType):
-    """:class:`hubbub.thread.LockType`."""
+    """:class:`hubbub.thread.LockType`, with what gevent's has of a semaphore."""
+
+    @property
+    def counter(self) -> int:
+        """How often it can be taken: 1 or 0."""
+        return int(not self.locked())
+
+    def ready(self) -> bool:
+        """Whether it can be taken."""
+        return not self.locked()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until it can be taken, without taking it.
+
+        :param timeout: seconds, or None for no limit.
+        :returns: 1, or 0 when the time ran out first.
+        """
+        if not self.acquire(True, -1 if timeout is None else timeout):
+            return 0
+        self.release()
+        return 1
+
+    def rawlink(self, callback: Callable[[Any], Any]) -> None:
+        """Call ``callback(self)`` on the hub, once, when it can be taken."""
+        self.__class__ = _LinkedLock
+        super().rawlink(callback)
+
+
+class _LinkedLock(LockType):
+    """A lock that has had a link: only such a one has to look for links when it is released."""
+
+    def release(self) -> None:
+        """Give the lock back."""
+        super().release()
+        if self._links is not None:
+            self._links.fire()
 
 
 allocate_lock = LockType

@@ -1,7 +1,7 @@
 """gevent.monkey on hubbub."""
 
 from hubbub_monkey import PatchWarning as MonkeyPatchWarning
-from hubbub_monkey.patching import originals
+from hubbub_monkey.patching import originals as saved  # noqa: F401  # gevent.monkey.saved, which gevent does not list
 
 from hubbub_gevent.monkey._main import main
 from hubbub_gevent.monkey._patching import (
@@ -55,6 +55,3 @@ __all__ = [
     "patch_thread",
     "patch_time",
 ]
-
-saved = originals
-"""What patching has replaced: ``{module: {name: original}}``."""
