@@ -34,7 +34,6 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     """
 
     hub: Any = None
-    reports = False
     manager: Any = None
     """gevent's has a greenlet that starts threads."""
     fork_watcher: Any = None
