@@ -50,6 +50,8 @@ KNOWN = {
     "gevent.thread:get_ident": "of the current greenlet only",
     "gevent.threading:get_ident": "of the current greenlet only",
 }
+if sys.version_info >= (3, 15):  # whose functions tell their parameters
+    KNOWN |= {"gevent.socket:SocketType.shutdown": BY_PLACE, "gevent.thread:stack_size": BY_PLACE}
 
 REPLACED_KNOWN = {
     "_threading_local.local _local__impl": "how it keeps its values",
