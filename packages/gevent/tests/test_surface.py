@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _socket
+import _thread
 import os
 import subprocess
 import sys
@@ -50,8 +52,11 @@ KNOWN = {
     "gevent.thread:get_ident": "of the current greenlet only",
     "gevent.threading:get_ident": "of the current greenlet only",
 }
-if sys.version_info >= (3, 15):  # whose functions tell their parameters
-    KNOWN |= {"gevent.socket:SocketType.shutdown": BY_PLACE, "gevent.thread:stack_size": BY_PLACE}
+# Newer releases of CPython have these tell their parameters; on others nobody can see a difference.
+if _socket.socket.shutdown.__text_signature__:
+    KNOWN["gevent.socket:SocketType.shutdown"] = BY_PLACE
+if _thread.stack_size.__text_signature__:
+    KNOWN["gevent.thread:stack_size"] = BY_PLACE
 
 REPLACED_KNOWN = {
     "_threading_local.local _local__impl": "how it keeps its values",
