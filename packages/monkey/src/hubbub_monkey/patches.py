@@ -15,11 +15,12 @@ from hubbub.abc import Resolver
 from hubbub.hub import get_hub
 from hubbub.patches import ModulePatch
 
-from hubbub_monkey._drivers import grpc, multiprocessing, psycopg
+from hubbub_monkey._asyncio import separate_event_loops
+from hubbub_monkey._drivers import DriverPatch, grpc, multiprocessing, psycopg
 from hubbub_monkey._threading import ThreadingPatch
 from hubbub_monkey.threads import waits_natively
 
-__all__ = ["dns", "grpc", "multiprocessing", "psycopg", "threading"]
+__all__ = ["asyncio", "dns", "grpc", "multiprocessing", "psycopg", "threading"]
 
 
 class _System:
@@ -88,3 +89,6 @@ dns = ModulePatch("socket", _dns, requires=("socket",))
 
 threading = ThreadingPatch()
 """Threads, their locks and thread-local data on greenlets."""
+
+asyncio = DriverPatch("asyncio", {"asyncio.events": separate_event_loops})
+"""A running event loop in each greenlet."""
