@@ -4,7 +4,7 @@
 # [tool.hubbub]
 # environment = { HUBBUB_GEVENT = "1" }
 # ///
-"""pyzmq's green sockets: requests that overlap through a router, publishing, and polling with a time limit."""
+"""pyzmq's green sockets: requests that overlap through a router, publishing, polling, and how soon a message is had."""
 
 from __future__ import annotations
 
@@ -71,6 +71,32 @@ def poll() -> None:
     assert len(ticks) > 5, len(ticks)
 
 
+def latency() -> tuple[float, float]:
+    """A message that comes while somebody polls, or waits to receive, is had at once; the longest waits, in seconds."""
+    sender, receiver = context.socket(zmq.PUSH), context.socket(zmq.PULL)
+    sender.connect(f"tcp://127.0.0.1:{receiver.bind_to_random_port('tcp://127.0.0.1')}")
+    poller = zmq.Poller()
+    poller.register(receiver, zmq.POLLIN)
+    polled, received = [], []
+    for number in range(40):
+        # Now and then a poll that finds nothing, and other sockets that come and go with their descriptors.
+        if number % 10 == 5:
+            assert poller.poll(20) == []
+            context.socket(zmq.PUSH).close()
+        gevent.spawn_later(0.01, sender.send, b"%d" % number)
+        begun = time.monotonic()
+        if number % 2:
+            assert poller.poll(20000) == [(receiver, zmq.POLLIN)]
+            polled.append(time.monotonic() - begun)
+            receiver.recv()
+        else:
+            receiver.recv()
+            received.append(time.monotonic() - begun)
+    sender.close()
+    receiver.close()
+    return max(polled), max(received)
+
+
 router = context.socket(zmq.ROUTER)
 router.bind("inproc://echo")
 gevent.spawn(answer, router)
@@ -78,4 +104,7 @@ done = overlap(request)
 assert done.results == [b"%d" % number for number in range(20)]
 publish()
 poll()
-print(f"requests: {done}")
+polled, received = latency()
+assert polled < 0.5, polled
+assert received < 0.5, received
+print(f"requests: {done}; a poll took at most {polled * 1000:.0f} ms, a recv {received * 1000:.0f} ms")

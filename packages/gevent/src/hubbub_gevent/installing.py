@@ -155,7 +155,7 @@ class _FacadeLoader:
         """Run the code."""
         sys.modules[self._own] = module
         try:
-            exec(self.get_code(), vars(module))
+            exec(self.get_code(module.__name__), vars(module))  # by name, as hooks that replace get_code expect
         except BaseException:
             sys.modules.pop(self._own, None)
             raise
