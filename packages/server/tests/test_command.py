@@ -32,6 +32,9 @@ def app(environ, start_response):
         os._exit(7)
     if environ["PATH_INFO"] == "/slow":
         time.sleep(0.5)
+    if environ["PATH_INFO"] == "/part":
+        start_response("200 OK", [])(b"a part")
+        os._exit(7)
     if environ["PATH_INFO"] == "/long":
         time.sleep(25)
     if environ["PATH_INFO"] == "/print":
@@ -568,6 +571,38 @@ def test_ends_at_once(start: Any, workers: list[str], signals: list[str]) -> Non
             time.sleep(0.3)
         process.ends()
         assert time.monotonic() - began < 10
+
+
+def test_killed_in_mid_body(start: Any) -> None:
+    """A client takes no part for the whole although only the connection's end would tell, when its worker dies."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "1", "--no-monkey")
+    get(port)
+    with socket.create_connection(("127.0.0.1", port), 10) as client:
+        client.sendall(b"GET /part HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            while client.recv(1000):
+                pass
+    process.says("ended with status 7")
+
+
+def test_manager_goes_away(start: Any, folder: Path) -> None:
+    """A service manager's socket that has gone when the service stops costs no request."""
+    port = free_port()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        environment = {"NOTIFY_SOCKET": str(folder / "notify")}
+        process = start("site_app:app", "-b", f"127.0.0.1:{port}", env=environment)
+        get(port)
+    (folder / "notify").unlink()
+    answers: list[str] = []
+    thread = threading.Thread(target=lambda: answers.append(get(port, "/slow")))
+    thread.start()
+    time.sleep(0.2)
+    process.signal(signal.SIGTERM)
+    assert process.ends() == 0
+    thread.join(30)
+    assert answers[0].startswith("1 ")
 
 
 # Logs and notices that fail ------------------------------------------------------------------------------------------

@@ -334,6 +334,22 @@ def test_kept_for_later(serve: Any, connect: Any, what: str) -> None:
     assert seen == [AssertionError] * 2
 
 
+def test_upgrade_in_the_middle(serve: Any, connect: Any, errors: io.StringIO) -> None:
+    """A connection is not handed over once the response has begun; the response is broken off."""
+
+    def application(environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [])(b"hello ")
+        environ["hubbub.upgrade"]()
+        return []
+
+    client = connect(serve(application))
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: y\r\n\r\n")
+    client.until(b"hello ")
+    with pytest.raises(ConnectionResetError):
+        client.rest()
+    assert "in the middle" in errors.getvalue()
+
+
 @pytest.mark.parametrize("when", ["before", "between"])
 def test_keyboard_interrupt(serve: Any, connect: Any, hub: Any, when: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """KeyboardInterrupt goes to the main greenlet, and a client does not take a part for the whole."""

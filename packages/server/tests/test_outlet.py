@@ -349,3 +349,45 @@ def test_fork_while_a_thread_writes(pipe: tuple[int, int]) -> None:
     outlet._busy.release()
     outlet.write(b"parent\n")
     assert read_now(reader) == b"child\nparent\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "file"])
+def test_standard_streams_by_path(pipe: tuple[int, int], tmp_path: Path, kind: str) -> None:
+    """A log named /dev/fd/N is what is open there, also a socket; a pipe whose reader goes is not kept open by us."""
+    mine, theirs = socket.socketpair()
+    with mine, theirs, open(tmp_path / "file", "w+b", buffering=0) as file:
+        file.write(b"before\n")
+        number = {"pipe": pipe[1], "socket": mine.fileno(), "file": file.fileno()}[kind]
+        outlet = Outlet(path=f"/dev/fd/{number}")
+        outlet.write(b"one\n")
+        if kind == "file":
+            assert Path(file.name).read_bytes() == b"before\none\n"
+        elif kind == "socket":
+            assert theirs.recv(100) == b"one\n"
+        else:
+            assert read_now(pipe[0]) == b"one\n"
+            os.close(pipe[0])
+            with pytest.raises(BrokenPipeError):
+                os.write(pipe[1], b"x")
+        outlet.close()
+
+
+def test_reader_of_a_fifo_comes_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A FIFO whose reader has gone is written to again when another comes."""
+    clock = [100.0]
+    monkeypatch.setattr(_outlet, "monotonic", lambda: clock[0])
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    outlet = Outlet(path=str(path))
+    outlet.write(b"one\n")
+    assert read_now(reader) == b"one\n"
+    os.close(reader)
+    outlet.write(b"lost\n")
+    clock[0] += 2
+    outlet.write(b"two\n")
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    outlet.write(b"three\n")
+    said = read_now(reader)
+    os.close(reader)
+    assert said.endswith(b"two\nthree\n") or said == b"two\nhubbub-serve: 1 lines were lost here\nthree\n", said

@@ -16,6 +16,7 @@ import errno
 import importlib.util
 import io
 import os
+import re
 import select as _patched
 import signal
 import socket
@@ -34,6 +35,8 @@ __all__ = ["HELD_BYTES", "Outlet", "can_stick", "complain", "guard_standard_stre
 
 HELD_BYTES = 1 << 20
 """Most that is held for a log that cannot be written at the moment."""
+_STANDARD = re.compile(r"/dev/(stdout|stderr)|/(?:dev/fd|proc/self/fd)/([0-9]{1,6})", re.ASCII)
+_NUMBERS = {"stdout": 1, "stderr": 2}
 _PIECE = 65536
 _ATOMIC = 512
 """What POSIX promises to fit into a pipe that poll(2) calls writable, in bytes (PIPE_BUF is at least that)."""
@@ -112,13 +115,18 @@ class _Way:
 
         :raises OSError: from :manpage:`open(2)`.
         """
+        standard = _STANDARD.fullmatch(path)
+        if standard is not None:
+            # Under its path it may not be opened (a socket), or not by this user (a terminal).
+            return cls.beside(_NUMBERS.get(standard[1]) or int(standard[2] or 0))
         flags = os.O_APPEND | os.O_CREAT | _NOT_WAITING
         try:
-            fifo = stat.S_ISFIFO(os.stat(path).st_mode)
-        except OSError:
-            fifo = False
-        # A FIFO opened for both can be opened, and written to, before anybody reads (fifo(7)).
-        return cls(os.open(path, flags | (os.O_RDWR if fifo else os.O_WRONLY), 0o666))
+            return cls(os.open(path, flags | os.O_WRONLY, 0o666))
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            # A FIFO that nobody reads. Opened for both, it can be written to before somebody does (fifo(7)).
+            return cls(os.open(path, flags | os.O_RDWR))
 
     def close(self) -> None:
         if self._socket is not None:
@@ -300,6 +308,8 @@ class Outlet:
             self._hold(data)
 
     def _hold(self, data: bytes) -> None:
+        if self._untold or self._stale:
+            self._push()  # first what comes before it
         room = HELD_BYTES - len(self._held)
         if len(data) > room and not self._stuck and self._way is not None:
             # A burst. A reader that is alive makes room at once; one that is not is waited for just this time.

@@ -377,8 +377,15 @@ class Connection:
 
     def reset_on_close(self) -> None:
         """Let the client see an error, not an end, when the connection is closed; and drop what is queued for it."""
+        self._set_linger(1)
+
+    def end_on_close(self) -> None:
+        """Let it see an end after all."""
+        self._set_linger(0)
+
+    def _set_linger(self, on: int) -> None:
         try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
         except OSError:
             return  # it is gone already
 

@@ -45,6 +45,7 @@ class Exchange:
     _gone = False
     _complete = False
     """Whether the client has the whole response, or will have it whatever happens to the application."""
+    _until_close = False
     _ended = False
     """Whether the application has had its say."""
     _dropped = 0
@@ -133,10 +134,12 @@ class Exchange:
         What the application gives to the server after that is dropped.
 
         :returns: the socket, and what was received after the request.
-        :raises AssertionError: after the end of the response.
+        :raises AssertionError: the response has begun, or ended.
         """
         if self._ended:
             raise AssertionError("the connection cannot be taken over after the end of the response")
+        if self._started and not self._upgraded:
+            raise AssertionError("the connection cannot be taken over in the middle of a response")
         connection = self._connection
         self._upgraded = self._started = True
         self._persists = False
@@ -262,7 +265,11 @@ class Exchange:
             framing = "Transfer-Encoding: chunked\r\n"
             self._chunked = True
         else:
+            # Only the end of the connection will tell the end of the response. Until that was sent any other end is to
+            # look like a failure, also that of a process that is killed.
             self._persists = False
+            self._connection.reset_on_close()
+            self._until_close = True
         if not head.persists or self._connection.server.stopping:
             self._persists = False
         if not self._persists:
@@ -351,6 +358,8 @@ class Exchange:
         elif self._left:
             self._too_short(self._left)
             return
+        elif self._until_close:
+            self._connection.end_on_close()
         self._complete = True
 
     def _send_file(self, file: PlainFile) -> bool:
