@@ -114,6 +114,24 @@ def test_kill_ends_members_that_join_meanwhile(hub):
     assert len(group) == 0
 
 
+@pytest.mark.parametrize("kill", ["kill", "killone"])
+def test_kill_just_after_the_end(hub, kill):
+    """A member that has ended, and whose links have not been called yet, is let go of by kill, with its place."""
+    pool = Pool(1)
+    member = pool.spawn(int)
+    found = []
+
+    def killer():
+        found.append(member.dead)
+        pool.kill() if kill == "kill" else pool.killone(member)
+        found.extend((len(pool), pool.free_count(), pool.join(0)))
+
+    spawn(killer).join()
+    assert found == [True, 0, 1, True]
+    sleep(0)
+    assert pool.free_count() == 1
+
+
 def test_apply_inside_a_member_runs_inline(hub):
     """apply from a member of a full pool does not wait for itself."""
     pool = Pool(1)

@@ -134,9 +134,11 @@ class Group(Mapping):
         greenlet.kill(exception, block=block, timeout=timeout)
 
     def _mark_dying(self, greenlet: Greenlet) -> None:
+        if greenlet.dead:
+            self._forget(greenlet)  # its link comes too late: whoever kills waits until nobody is left
+            return
         self.greenlets.discard(greenlet)
-        if not greenlet.dead:
-            self.dying.add(greenlet)
+        self.dying.add(greenlet)
 
     def full(self) -> bool:
         """Never: a group has no size."""
