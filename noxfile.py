@@ -18,7 +18,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import pythons, sanitizers, soaks, wheels
+from tools import pythons, sanitizers, soaks, testing, wheels
 from tools.environment import Environment, digest
 from tools.packages import Choice, choose, closure, packages, versions
 
@@ -88,23 +88,45 @@ def tests_all(session: nox.Session) -> None:
 
 
 def run_tests(session: nox.Session, bases: list[str]) -> None:
-    """Runs the tests package by package, all of them even when one fails."""
+    """Runs the tests package by package, all of them even when one fails; of many packages two side by side."""
     choice = chosen(session)
-    loops = [f"--hubbub-loop={loop}" for loop in choice.loops]
+    options = [*(f"--hubbub-loop={loop}" for loop in choice.loops), *choice.options]
     problems = []
     for base in bases:
         environment, unbuilt = development(session, base)
         folders = [package.folder / "tests" for package in choice.packages_or_all if package.name not in unbuilt]
         if choice.everything:
             folders.append(ROOT / "tests")
-        for folder in folders:
-            try:
-                environment.run("-m", "pytest", folder, *loops, *choice.options)
-            except CommandFailed:
-                problems.append(f"{folder.relative_to(ROOT)} failed on {environment.folder.name}")
+        for folder in failing(session, environment, folders, options):
+            problems.append(f"{folder.relative_to(ROOT)} failed on {environment.folder.name}")
         problems += told(unbuilt)
     if problems:
         session.error("\n" + "\n".join(problems))
+
+
+def failing(session: nox.Session, environment: Environment, folders: list[Path], options: list[str]) -> list[Path]:
+    """Those folders of tests that do not pass. The output of one alone is shown while it runs."""
+    if len(folders) == 1 or testing.at_once() == 1:
+        return [folder for folder in folders if not passes(environment, folder, options)]
+
+    def show(outcome: testing.Outcome) -> None:
+        session.log(f"{outcome.name}, {outcome.seconds:.0f} s:")
+        print(outcome.output, flush=True)
+
+    ordered = testing.largest_first(folders)
+    session.log(f"{testing.at_once()} at a time: {', '.join(str(folder.relative_to(ROOT)) for folder in ordered)}")
+    commands = {str(folder): [environment.python, "-m", "pytest", str(folder), *options] for folder in ordered}
+    outcomes = testing.side_by_side(commands, testing.at_once(), show)
+    return [Path(outcome.name) for outcome in outcomes if outcome.status]
+
+
+def passes(environment: Environment, folder: Path, options: list[str]) -> bool:
+    """Whether a folder of tests passes."""
+    try:
+        environment.run("-m", "pytest", folder, *options)
+    except CommandFailed:
+        return False
+    return True
 
 
 @nox.session(venv_backend="none")

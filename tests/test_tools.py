@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import environment, packages, pythons, wheels
+from tools import environment, packages, pythons, testing, wheels
 from tools.environment import Environment
 
 CORE = """
@@ -208,3 +208,65 @@ def test_wheels(tmp_path: Path) -> None:
     assert wheels.carried(path) == ["libev-1.so.4"]
     assert wheels.is_stable(path)
     assert not wheels.is_stable(tmp_path / "a-1-py3-none-any.whl")
+
+
+SAYS = "import sys; print(sys.argv[1]); sys.exit(int(sys.argv[2]))"
+
+
+def test_side_by_side() -> None:
+    """Each command's whole output is told when it has ended, with its status; one that fails stops no other."""
+    heard: list[testing.Outcome] = []
+    commands = {
+        name: [sys.executable, "-c", SAYS, name, status] for name, status in (("a", "0"), ("b", "3"), ("c", "0"))
+    }
+    outcomes = testing.side_by_side(commands, 2, heard.append)
+    assert [(outcome.name, outcome.status, outcome.output) for outcome in outcomes] == [
+        ("a", 0, "a\n"),
+        ("b", 3, "b\n"),
+        ("c", 0, "c\n"),
+    ]
+    assert {outcome.name for outcome in heard} == {"a", "b", "c"}
+
+
+MEETS = """
+import pathlib, sys, time
+pathlib.Path(sys.argv[1]).touch()
+while not pathlib.Path(sys.argv[2]).exists():
+    time.sleep(0.01)
+"""
+
+
+def test_two_at_a_time(tmp_path: Path) -> None:
+    """Two that wait for one another both end: they run at the same time."""
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    commands = {"one": [sys.executable, "-c", MEETS, one, two], "two": [sys.executable, "-c", MEETS, two, one]}
+    assert [outcome.status for outcome in testing.side_by_side(commands, 2, lambda _: None)] == [0, 0]
+
+
+def test_one_at_a_time(tmp_path: Path) -> None:
+    """With a limit of one they follow one another in their order."""
+    order: list[str] = []
+    commands = {name: [sys.executable, "-c", "pass"] for name in ("c", "a", "b")}
+    testing.side_by_side(commands, 1, lambda outcome: order.append(outcome.name))
+    assert order == ["c", "a", "b"]
+
+
+def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The variable decides; what is no number of packages is refused; without it there are two at most."""
+    monkeypatch.setenv("HUBBUB_TESTS_AT_ONCE", "3")
+    assert testing.at_once() == 3
+    for wrong in ("0", "two", "-1"):
+        monkeypatch.setenv("HUBBUB_TESTS_AT_ONCE", wrong)
+        with pytest.raises(ValueError, match="HUBBUB_TESTS_AT_ONCE"):
+            testing.at_once()
+    monkeypatch.delenv("HUBBUB_TESTS_AT_ONCE")
+    assert testing.at_once() in (1, 2)
+
+
+def test_largest_first(tmp_path: Path) -> None:
+    """The folder with the most tests begins first."""
+    for name, size in (("small", 1), ("large", 1000), ("middle", 100)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "test_it.py").write_text("#" * size)
+    ordered = testing.largest_first(sorted(tmp_path.iterdir()))
+    assert [folder.name for folder in ordered] == ["large", "middle", "small"]

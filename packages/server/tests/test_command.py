@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import http.client
 import os
@@ -108,10 +109,18 @@ class Process:
         self.process.stderr.close()
 
 
+_held: list[socket.socket] = []
+atexit.register(lambda: [holder.close() for holder in _held])
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that the system gives nobody else who lets it choose: it is bound, but nobody listens yet."""
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind(("127.0.0.1", 0))
+    _held.append(holder)
+    port: int = holder.getsockname()[1]
+    return port
 
 
 def get(port: int, path: str = "/", context: ssl.SSLContext | None = None) -> str:
