@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from hubbub._leaving import leave
+from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
 from hubbub._spinning import give_way
 from hubbub._waiter import Waiter
@@ -112,7 +112,7 @@ class Latch(Linkable):
     def _offer(self, waiter: Waiter) -> None:
         who = waiter.value
         if self._holder.setdefault(_HELD, who) is not who:
-            self._waiters.appendleft(waiter)  # somebody was quicker
+            put_back(self._waiters, waiter)  # somebody was quicker
         elif not waiter.wake():
             del self._holder[_HELD]
 

@@ -7,7 +7,7 @@ from math import inf
 
 from hubbub._waiter import Waiter
 
-__all__ = ["leave"]
+__all__ = ["leave", "put_back"]
 
 
 def leave(waiters: deque[Waiter], waiter: Waiter) -> bool:
@@ -23,3 +23,10 @@ def leave(waiters: deque[Waiter], waiter: Waiter) -> bool:
     except ValueError:
         return not waiter.done
     return True
+
+
+def put_back(waiters: deque[Waiter], waiter: Waiter) -> None:
+    """Undo taking ``waiter`` out of the queue ``waiters``: there was nothing to hand over after all."""
+    waiters.appendleft(waiter)
+    if waiter.stale:  # it has left meanwhile
+        leave(waiters, waiter)

@@ -7,10 +7,24 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from hubbub._originals import get_ident
+from hubbub._originals import RLock, get_ident
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links"]
+
+
+_making = RLock()
+"""Held while an object gets its first link: two threads that come at once must not make two lists."""
+
+
+class _Link:
+    """One callback. Compared by identity, so that no code of the callback's runs while the list is searched."""
+
+    __slots__ = ("callback", "hub")
+
+    def __init__(self, hub: Hub, callback: Callable[[Any], Any]) -> None:
+        self.hub = hub
+        self.callback = callback
 
 
 class Links:
@@ -20,7 +34,7 @@ class Links:
 
     def __init__(self, source: Any) -> None:
         self._source = source
-        self._entries: deque[tuple[Hub, Callable[[Any], Any]]] = deque()
+        self._entries: deque[_Link] = deque()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -32,12 +46,12 @@ class Links:
         """
         if not callable(callback):
             raise TypeError(f"the callback must be callable, not {callback!r}")
-        self._entries.append((get_hub(), callback))
+        self._entries.append(_Link(get_hub(), callback))
 
     def remove(self, callback: Callable[[Any], Any]) -> None:
         """Undo one :meth:`add`, if it has not been called."""
         for entry in list(self._entries):
-            if entry[1] == callback:
+            if entry.callback == callback:
                 try:
                     self._entries.remove(entry)
                 except ValueError:
@@ -46,7 +60,7 @@ class Links:
 
     def fire(self) -> None:
         """Have each link called by its hub, soon, if the source is still ready then."""
-        for hub in {id(hub): hub for hub, _ in list(self._entries)}.values():
+        for hub in {id(entry.hub): entry.hub for entry in list(self._entries)}.values():
             if hub.thread_ident == get_ident():
                 hub.loop.run_callback(self._call, hub)
             elif not hub.loop.destroyed:
@@ -54,7 +68,7 @@ class Links:
 
     def _call(self, hub: Hub) -> None:
         for entry in list(self._entries):
-            if entry[0] is not hub:
+            if entry.hub is not hub:
                 continue
             if not self._source.ready():
                 return
@@ -63,9 +77,9 @@ class Links:
             except ValueError:
                 continue  # unlinked by the one before
             try:
-                entry[1](self._source)
+                entry.callback(self._source)
             except BaseException:
-                hub.handle_error((entry[1], self._source), *sys.exc_info())
+                hub.handle_error((entry.callback, self._source), *sys.exc_info())
 
 
 class Linkable:
@@ -86,7 +100,9 @@ class Linkable:
         :raises TypeError: ``callback`` is not callable.
         """
         if self._links is None:
-            self._links = Links(self)
+            with _making:
+                if self._links is None:
+                    self._links = Links(self)
         self._links.add(callback)
         if self.ready():
             self._links.fire()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Generic, TypeVar
 
+from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
 from hubbub._reports import Unseen
@@ -14,6 +15,7 @@ from hubbub.timeout import Timeout
 __all__ = ["AsyncResult", "Event"]
 
 T = TypeVar("T")
+_NOBODY: deque[Waiter] = deque(maxlen=0)
 
 
 class _Awaitable(Linkable):
@@ -28,9 +30,18 @@ class _Awaitable(Linkable):
         self._waiters: deque[Waiter] = deque()
         self._links = None
 
-    def _wake(self, waiters: deque[Waiter]) -> None:
-        for waiter in waiters:
-            waiter.wake()
+    def _release(self, waiters: deque[Waiter]) -> None:
+        """Wake all that waited; see :meth:`_take_waiters`."""
+        try:
+            for waiter in waiters:
+                waiter.wake()
+        except BaseException:  # of a signal handler
+            for waiter in waiters:
+                if not waiter.done:
+                    waiter.wake()
+            raise
+        if self._links is not None:
+            self._links.fire()
 
     def _take_waiters(self) -> deque[Waiter]:
         """Empty the queue. The mutex is held."""
@@ -45,21 +56,15 @@ class _Awaitable(Linkable):
                 return True
             self._waiters.append(waiter)
         try:
-            if waiter.wait(timeout):
-                return True
+            return waiter.wait(timeout) or not self._withdraw(waiter)
         except BaseException:
             self._withdraw(waiter)
             raise
-        return not self._withdraw(waiter)
 
     def _withdraw(self, waiter: Waiter) -> bool:
         """Leave the queue. False when a wake-up was on its way."""
         with self._mutex:
-            try:
-                self._waiters.remove(waiter)
-            except ValueError:
-                return False
-            return True
+            return leave(self._waiters, waiter)
 
 
 class Event(_Awaitable):
@@ -83,19 +88,15 @@ class Event(_Awaitable):
 
     def set(self) -> None:
         """Set the flag and wake all that wait."""
-        if self._waiters:
+        waiters: deque[Waiter] = _NOBODY
+        try:
             with self._mutex:
                 self._flag = True
-                waiters = self._take_waiters()
-            self._wake(waiters)
-        else:
-            self._flag = True
-            if self._waiters:  # somebody came meanwhile, in another thread
-                with self._mutex:
-                    waiters = self._take_waiters() if self._flag else deque()
-                self._wake(waiters)
-        if self._links is not None:
-            self._links.fire()
+                if self._waiters:
+                    waiters = self._take_waiters()
+        finally:
+            if waiters or self._links is not None:
+                self._release(waiters)
 
     def clear(self) -> None:
         """Unset the flag."""
@@ -157,25 +158,24 @@ class AsyncResult(_Awaitable, Generic[T]):
 
     def set(self, value: Any = None) -> None:
         """Store a value and wake all that wait."""
-        self.value = value
-        self._exc_info = ()
-        self._settle()
+        self._store(value, ())
 
     set_result = set
 
-    def _settle(self) -> None:
-        with self._mutex:
-            self._ready = True
-            waiters = self._take_waiters()
-        self._wake(waiters)
-        if self._links is not None:
-            self._links.fire()
+    def _store(self, value: Any, exc_info: Any) -> None:
+        waiters: deque[Waiter] = _NOBODY
+        try:
+            with self._mutex:  # value and error belong together
+                self.value = value
+                self._exc_info = exc_info
+                self._ready = True
+                waiters = self._take_waiters()
+        finally:
+            self._release(waiters)
 
     def set_exception(self, exception: BaseException, exc_info: Any = None) -> None:
         """Store an error and wake all that wait."""
-        self.value = None
-        self._exc_info = exc_info or (type(exception), exception, exception.__traceback__)
-        self._settle()
+        self._store(None, exc_info or (type(exception), exception, exception.__traceback__))
 
     def wait(self, timeout: float | None = None) -> T | None:
         """The value; None when there is an error instead, or nothing after ``timeout`` seconds."""

@@ -68,9 +68,15 @@ def _attributes(owner: local) -> dict[str, Any]:
     current = getcurrent()
     mine: dict[str, Any] | None = dicts.get(current)
     if mine is None:
-        mine = dicts[current] = {}
-        args, kwargs = object.__getattribute__(owner, "_local__arguments")
-        type(owner).__init__(owner, *args, **kwargs)
+        fresh: dict[str, Any] = {}
+        mine = dicts.setdefault(current, fresh)
+        if mine is fresh:  # no signal handler in between was the first
+            args, kwargs = object.__getattribute__(owner, "_local__arguments")
+            try:
+                type(owner).__init__(owner, *args, **kwargs)
+            except BaseException:
+                dicts.pop(current, None)  # the next access tries again
+                raise
     return mine
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub import _originals
 from hubbub._latch import Latch, ReentrantLatch
-from hubbub._leaving import leave
+from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
 from hubbub._spinning import give_way
 from hubbub._waiter import Waiter
@@ -168,7 +168,7 @@ class Semaphore(Linkable):
 
     def _offer(self, waiter: Waiter) -> None:
         if not self._take():
-            self._waiters.appendleft(waiter)  # somebody was quicker
+            put_back(self._waiters, waiter)  # somebody was quicker
         elif not waiter.wake():
             self._permits.append(None)
 

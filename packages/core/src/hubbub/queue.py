@@ -3,21 +3,27 @@
 An item goes straight from ``put`` to the greenlet that has waited longest in ``get``. One that is killed, or whose time
 runs out, after an item was handed to it gives the item back to the front of the queue.
 
-Unbounded queues put and get without a lock: each is one operation of C code on a deque or list, and whoever has put
-looks for those who wait, as whoever begins to wait looks for items. All else holds a mutex. It is re-entrant because a
-destructor may call ``put`` in the middle of any operation of its own thread. Every operation is written so that this is
-harmless: a waiter that has joined a queue looks again whether it need wait.
+Plain queues put (if unbounded) and get without a lock: each is one operation of C code on a deque or list, and whoever
+has put looks for those who wait, as whoever begins to wait looks for items. All else holds a mutex, also what brings
+waiters and items together. Even there an item of a plain queue may be taken at any moment, so nothing is looked at
+first and taken then: an item is taken out, if there is one, then given to somebody who waits, or put back in front.
+
+The mutex is re-entrant because a destructor may call ``put`` in the middle of any operation of its own thread. An error
+of an overridden ``_put`` or ``_get``, or of an item's ``__lt__``, goes to the one whose item it is, whoever meets it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from heapq import heapify, heappop, heappush
-from itertools import count
+from itertools import repeat
+from operator import length_hint
 from queue import Empty, Full
 from typing import Any, Generic, Self, TypeVar
 
+from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
 from hubbub._waiter import Waiter
@@ -35,6 +41,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+_NOTHING: Any = object()
+_PUTS = 1 << 62
+"""More than will ever be put."""
 
 try:
     from queue import ShutDown  # type: ignore[attr-defined,unused-ignore]  # Python 3.13
@@ -56,6 +65,7 @@ class SimpleQueue(Linkable, Generic[T]):
     # Beside the __dict__ of Linkable.
     __slots__ = (
         "_append",
+        "_emptied",
         "_getters",
         "_links",
         "_maxsize",
@@ -77,8 +87,10 @@ class SimpleQueue(Linkable, Generic[T]):
         self._putters: deque[Waiter] = deque()
         self._peekers: deque[Waiter] = deque()
         self._links = None
-        self._puts: Iterator[int] | None = None  # counts the items that were put; only queues with ``task_done`` do
+        self._puts: Iterator[None] | None = None  # counts the items that were put; only queues with ``task_done`` do
         self._shut_down = False
+        self._emptied = False
+        """Whether it was shut down at once: it has no items, not even those that come late."""
         self.queue: Any = None
         self._init(maxsize)
         for item in items:
@@ -121,7 +133,10 @@ class SimpleQueue(Linkable, Generic[T]):
         return item
 
     def _unget(self, item: T) -> None:
-        self.queue.appendleft(item)
+        if isinstance(self.queue, deque):
+            self.queue.appendleft(item)
+        else:
+            self._put(item)  # a subclass keeps its items in its own way
 
     # State ----------------------------------------------------------------------------------------------------------
 
@@ -185,7 +200,9 @@ class SimpleQueue(Linkable, Generic[T]):
             if self._puts is not None:
                 next(self._puts)
             append(item)
-            if self._getters or self._peekers:
+            if self._shut_down:
+                self._retract(item)
+            elif self._getters or self._peekers:
                 with self._mutex:
                     self._settle()
             if self._links is not None:
@@ -193,18 +210,16 @@ class SimpleQueue(Linkable, Generic[T]):
             return
         with self._mutex:
             self._check_open()
-            if self._maxsize is None or self._getters or self._qsize() < self._maxsize:
+            if self._putters:
+                self._settle()
+            if self._maxsize is None or self._qsize() < self._maxsize:
                 self._insert(item)
                 self._settle()
                 if self._links is not None:
                     self._links.fire()
                 return
             self._check_wait(block, timeout, Full)
-            waiter = Waiter()
-            waiter.value = item
-            self._putters.append(waiter)
-            self._settle()
-        self._wait_for_taker(waiter, timeout)
+        self._wait_for_room(item, timeout)
 
     def put_nowait(self, item: T) -> None:
         """:meth:`put` without waiting."""
@@ -217,27 +232,35 @@ class SimpleQueue(Linkable, Generic[T]):
         :raises Empty: nothing came in ``timeout`` seconds, or is there now and ``block`` is false.
         :raises ShutDown: the queue was shut down and is empty.
         """
-        if self._pop is not None and self.queue:
-            try:
-                item = self._pop()
-            except IndexError:
-                pass  # another thread was quicker
-            else:
-                if self._putters:
-                    with self._mutex:
+        waiter: Waiter | None = None
+        pop = self._pop
+        if pop is not None:
+            if self.queue:
+                try:
+                    item = pop()
+                except IndexError:
+                    pass  # another thread was quicker
+                else:
+                    if self._putters:
+                        with self._mutex:
+                            self._settle()
+                    return item
+            if block and timeout is None and not self._shut_down:
+                waiter = Waiter()
+        while True:
+            with self._mutex:
+                found = self._take()
+                if found is not _NOTHING:
+                    if self._putters:
                         self._settle()
-                return item
-        with self._mutex:
-            if self._qsize():
-                item = self._get()
-                if self._putters:
+                    return found  # type: ignore[no-any-return]  # put() stored a T
+                self._check_open()
+                self._check_wait(block, timeout, Empty)
+                if waiter is not None:
+                    self._getters.append(waiter)
                     self._settle()
-                return item
-            self._check_open()
-            self._check_wait(block, timeout, Empty)
-            waiter = Waiter()
-            self._getters.append(waiter)
-            self._settle()
+                    break
+            waiter = Waiter()  # not with the mutex: it may have to make the hub
         return self._received(self._getters, waiter, timeout, self._give_back)
 
     def get_nowait(self) -> T:
@@ -246,14 +269,20 @@ class SimpleQueue(Linkable, Generic[T]):
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
         """:meth:`get` without removing the item."""
-        with self._mutex:
-            if self._qsize():
-                return self._peek()
-            self._check_open()
-            self._check_wait(block, timeout, Empty)
+        waiter: Waiter | None = None
+        while True:
+            with self._mutex:
+                found = self._look()
+                if found is not _NOTHING:
+                    item: T = found
+                    return item
+                self._check_open()
+                self._check_wait(block, timeout, Empty)
+                if waiter is not None:
+                    self._peekers.append(waiter)
+                    self._settle()
+                    break
             waiter = Waiter()
-            self._peekers.append(waiter)
-            self._settle()
         return self._received(self._peekers, waiter, timeout, None)
 
     def peek_nowait(self) -> T:
@@ -278,11 +307,13 @@ class SimpleQueue(Linkable, Generic[T]):
         with self._mutex:
             self._shut_down = True
             self._choose_append()
+            self._pop = None  # gets hold the mutex from here on
             if immediate:
-                self._drop_all()
+                self._emptied = True
+            self._settle()
             for waiters in (self._getters, self._putters, self._peekers):
-                while waiters:
-                    waiters.popleft().wake(ShutDown)
+                while _hand(waiters, _Failure(ShutDown())):
+                    pass
         if self._links is not None:
             self._links.fire()
 
@@ -307,59 +338,153 @@ class SimpleQueue(Linkable, Generic[T]):
         if timeout is not None and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
 
+    # With the mutex held: none of these raises what belongs to somebody else ------------------------------------------
+
     def _insert(self, item: T) -> None:
         if self._puts is not None:
-            next(self._puts)
-        self._put(item)
+            next(self._puts)  # first: whoever gets the item at once may report it as done
+        try:
+            self._put(item)
+        except BaseException:
+            self._uncount()
+            raise
+
+    def _uncount(self) -> None:
+        """An item that was counted was not put."""
+
+    def _retract(self, item: T) -> None:
+        """The queue was shut down while ``item`` was being put without the mutex.
+
+        :raises ShutDown: nobody has got it, and nobody will.
+        """
+        with self._mutex:
+            items = list(self._taken_out())
+            where = next((at for at in reversed(range(len(items))) if items[at] is item), None)
+            if where is not None:
+                del items[where]
+            if isinstance(self.queue, deque):
+                self.queue.extendleft(reversed(items))
+            else:
+                self.queue[:0] = items
+            if where is not None:
+                self._uncount()
+                raise ShutDown
+
+    def _taken_out(self) -> Iterator[T]:
+        """All items of a plain queue, in their order. One that another thread takes meanwhile is not among them."""
+        pop = self.queue.popleft if isinstance(self.queue, deque) else partial(self.queue.pop, 0)
+        while True:
+            try:
+                item: T = pop()
+            except IndexError:
+                return
+            yield item
+
+    def _take(self) -> Any:
+        """The next item, or _NOTHING."""
+        pop = self._pop
+        if pop is None:
+            return self._get() if not self._emptied and self._qsize() else _NOTHING
+        try:
+            return pop()
+        except IndexError:
+            return _NOTHING
+
+    def _look(self) -> Any:
+        """The next item, which stays, or _NOTHING."""
+        try:
+            return self._peek() if not self._emptied and self._qsize() else _NOTHING
+        except IndexError:
+            if self._pop is None:
+                raise
+            return _NOTHING  # another thread has just taken it
 
     def _settle(self) -> None:
-        """Bring together what can come together. The mutex is held."""
-        while self._qsize() and self._peekers:
-            self._peekers.popleft().wake(self._peek())
-        while True:
-            if self._getters and self._qsize():
-                waiter = self._getters.popleft()
-                if not waiter.stale:
-                    waiter.wake(self._get())
-            elif self._putters and not self.full():
-                waiter = self._putters.popleft()
-                if not waiter.stale:
-                    self._insert(waiter.value)
-                    waiter.wake()
-            else:
-                return
+        """Bring together what can come together."""
+        if self._emptied:
+            self._drop_all()
+            return
+        while self._peekers and self._serve(self._peekers, self._look, None):
+            pass
+        while (self._getters and self._serve(self._getters, self._take, self._unget)) or (
+            self._putters and self._serve_putter()
+        ):
+            pass
+
+    def _serve(self, waiters: deque[Waiter], find: Callable[[], Any], put_back: Callable[[Any], None] | None) -> bool:
+        """Give an item to the first of ``waiters``. False if there is none, or nobody to give it to."""
+        try:
+            found = find()
+        except Exception as error:
+            return _hand(waiters, _Failure(error))
+        if found is _NOTHING:
+            return False
+        if _hand(waiters, found):
+            return True
+        if put_back is not None:
+            put_back(found)
+        return False
+
+    def _serve_putter(self) -> bool:
+        """Put the item of the first one who waits to put. False if there is no room."""
+        try:
+            if self.full():
+                return False
+        except Exception as error:
+            return _hand(self._putters, _Failure(error))
+        waiter = self._putters.popleft()
+        if waiter.stale:
+            return True
+        failure: _Failure | None = None
+        try:
+            self._insert(waiter.value)
+        except Exception as error:
+            failure = _Failure(error)
+        except BaseException:
+            self._putters.appendleft(waiter)
+            raise
+        waiter.wake(failure)
+        return True
+
+    # Waiting --------------------------------------------------------------------------------------------------------
+
+    def _wait_for_room(self, item: T, timeout: float | None) -> None:
+        """The end of a ``put`` that has to wait."""
+        waiter = Waiter()
+        waiter.value = item
+        with self._mutex:
+            self._check_open()
+            self._putters.append(waiter)
+            self._settle()
+        self._wait_for_taker(waiter, timeout)
 
     def _wait_for_taker(self, waiter: Waiter, timeout: float | None) -> None:
-        """The end of a ``put`` that has to wait."""
         try:
-            if not waiter.wait(timeout) and self._leave(self._putters, waiter):
-                raise Full
-        except Full:
-            raise
+            came = waiter.wait(timeout)
         except BaseException:
             self._leave(self._putters, waiter)
             raise
-        if waiter.value is ShutDown:
-            raise ShutDown
+        if not came and self._leave(self._putters, waiter):
+            raise Full
+        if isinstance(waiter.value, _Failure):
+            raise waiter.value.error
 
     def _received(self, queue: deque[Waiter], waiter: Waiter, timeout: float | None, give_back: Any) -> T:
         try:
-            if not waiter.wait(timeout) and self._leave(queue, waiter):
-                raise Empty
-        except Empty:
-            raise
+            came = waiter.wait(timeout)
         except BaseException:
-            if not self._leave(queue, waiter) and give_back is not None:
+            late = not self._leave(queue, waiter)
+            if late and give_back is not None and not isinstance(waiter.value, _Failure):
                 give_back(waiter.value)
             raise
-        if waiter.value is ShutDown:
-            raise ShutDown
+        if not came and self._leave(queue, waiter):
+            raise Empty
+        if isinstance(waiter.value, _Failure):
+            raise waiter.value.error
         item: T = waiter.value
         return item
 
     def _give_back(self, item: Any) -> None:
-        if item is ShutDown:
-            return
         with self._mutex:
             self._unget(item)
             self._settle()
@@ -367,11 +492,28 @@ class SimpleQueue(Linkable, Generic[T]):
     def _leave(self, queue: deque[Waiter], waiter: Waiter) -> bool:
         """Leave the queue of waiters. False when something was handed over already."""
         with self._mutex:
-            try:
-                queue.remove(waiter)
-            except ValueError:
-                return False
+            return leave(queue, waiter)
+
+
+def _hand(waiters: deque[Waiter], value: Any) -> bool:
+    """Wake the first of ``waiters`` with ``value``. False if there is nobody."""
+    while waiters:
+        try:
+            waiter = waiters.popleft()
+        except IndexError:
+            return False  # of a destructor in between
+        if waiter.wake(value):
             return True
+    return False
+
+
+class _Failure:
+    """What a waiter gets in place of an item: the error to raise."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
 
 
 class Queue(SimpleQueue[T]):
@@ -381,11 +523,10 @@ class Queue(SimpleQueue[T]):
         self, maxsize: int | None = None, items: Iterable[T] = (), unfinished_tasks: int | None = None
     ) -> None:
         super().__init__(maxsize, items)
-        first = unfinished_tasks if unfinished_tasks is not None else self._qsize()
-        self._puts = count(first)
-        self._looks = 0
-        self._done = 0
-        self._joiners: list[Waiter] = []
+        # A repeat counts down in one step of C code, and tells where it is without one.
+        self._puts = repeat(None, _PUTS)
+        self._done = _PUTS - (unfinished_tasks if unfinished_tasks is not None else self._qsize())
+        self._joiners: deque[Waiter] = deque()
 
     @property
     def unfinished_tasks(self) -> int:
@@ -394,10 +535,12 @@ class Queue(SimpleQueue[T]):
             return self._unfinished()
 
     def _unfinished(self) -> int:
-        # Looking at the counter counts too. The mutex is held.
-        puts = next(self._puts) - self._looks if self._puts is not None else 0
-        self._looks += 1
-        return puts - self._done
+        return 2 * _PUTS - length_hint(self._puts) - self._done
+
+    def _uncount(self) -> None:
+        self._done += 1
+        if not self._unfinished():
+            self._wake_joiners()
 
     def task_done(self) -> None:
         """One task that was got is finished.
@@ -405,17 +548,17 @@ class Queue(SimpleQueue[T]):
         :raises ValueError: called more often than ``put``.
         """
         with self._mutex:
-            unfinished = self._unfinished()
-            if unfinished <= 0:
-                raise ValueError("task_done() called too many times")
             self._done += 1
-            if unfinished == 1:
+            unfinished = self._unfinished()
+            if unfinished < 0:
+                self._done -= 1
+                raise ValueError("task_done() called too many times")
+            if not unfinished:
                 self._wake_joiners()
 
     def _wake_joiners(self) -> None:
-        joiners, self._joiners = self._joiners, []
-        for waiter in joiners:
-            waiter.wake()
+        while _hand(self._joiners, None):
+            pass
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every task is finished.
@@ -426,14 +569,16 @@ class Queue(SimpleQueue[T]):
         with self._mutex:
             if not self._unfinished():
                 return True
-            waiter = Waiter()
+        waiter = Waiter()
+        with self._mutex:
+            if not self._unfinished():
+                return True
             self._joiners.append(waiter)
         try:
-            return waiter.wait(timeout)
-        finally:
-            with self._mutex:
-                if waiter in self._joiners:
-                    self._joiners.remove(waiter)
+            return waiter.wait(timeout) or not self._leave(self._joiners, waiter)
+        except BaseException:
+            self._leave(self._joiners, waiter)
+            raise
 
     def _drop_all(self) -> None:
         while self._qsize():
@@ -460,11 +605,33 @@ class PriorityQueue(Queue[T]):
         heapify(self.queue)
 
     def _put(self, item: T) -> None:
-        heappush(self.queue, item)
+        heap = self.queue
+        try:
+            heappush(heap, item)
+        except BaseException:  # of a comparison; the item is in the heap already
+            where = next((at for at, entry in enumerate(heap) if entry is item), None)
+            if where is not None:
+                self._restore([*heap[:where], *heap[where + 1 :]])
+            raise
 
     def _get(self) -> T:
-        item: T = heappop(self.queue)
+        heap = self.queue
+        first = heap[0] if heap else None
+        try:
+            item: T = heappop(heap)
+        except BaseException:  # of a comparison; the item is out of the heap already
+            if first is not None or heap:
+                self._restore([first, *heap])
+            raise
         return item
+
+    def _restore(self, items: list[Any]) -> None:
+        """Have these items, in order as far as they can be compared."""
+        self.queue[:] = items
+        try:
+            heapify(self.queue)
+        except Exception:
+            self.queue[:] = items  # the failure that led here is on its way already
 
     def _unget(self, item: T) -> None:
         self._put(item)
@@ -527,12 +694,15 @@ class Channel(SimpleQueue[T]):
         """
         with self._mutex:
             self._check_open()
-            while self._getters:
-                if self._getters.popleft().wake(item):
-                    return
+            if _hand(self._getters, item):
+                return
             self._check_wait(block, timeout, Full)
-            waiter = Waiter()
-            waiter.value = item
+        waiter = Waiter()
+        waiter.value = item
+        with self._mutex:
+            self._check_open()
+            if _hand(self._getters, item):
+                return
             self._putters.append(waiter)
         if self._links is not None:
             self._links.fire()
@@ -543,27 +713,36 @@ class Channel(SimpleQueue[T]):
 
         :raises Empty: nobody gave one in ``timeout`` seconds, or is there now and ``block`` is false.
         """
-        with self._mutex:
-            if self.queue:  # its getter was killed
-                return self._get()
-            while self._putters:
-                putter = self._putters.popleft()
-                item: T = putter.value
-                if putter.wake():
+        waiter: Waiter | None = None
+        while True:
+            with self._mutex:
+                found = self._take()
+                if found is not _NOTHING:
+                    item: T = found
                     return item
-            self._check_open()
-            self._check_wait(block, timeout, Empty)
+                self._check_open()
+                self._check_wait(block, timeout, Empty)
+                if waiter is not None:
+                    self._getters.append(waiter)
+                    break
             waiter = Waiter()
-            self._getters.append(waiter)
         return self._received(self._getters, waiter, timeout, self._pass_on)
+
+    def _take(self) -> Any:
+        if self.queue:  # its getter was killed
+            return self._get()
+        while self._putters:
+            putter = self._putters.popleft()
+            item = putter.value
+            if putter.wake():
+                return item
+        return _NOTHING
 
     def _pass_on(self, item: T) -> None:
         """The getter is gone: the next one gets the item; if there is none it waits in front."""
         with self._mutex:
-            while self._getters:
-                if self._getters.popleft().wake(item):
-                    return
-            self.queue.append(item)
+            if not _hand(self._getters, item):
+                self.queue.append(item)
 
     def qsize(self) -> int:
         """Always 0, but for an item whose getter was killed."""

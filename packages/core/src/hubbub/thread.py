@@ -142,6 +142,22 @@ class LockType(_Patient):
         if not self._leave():
             raise RuntimeError("release unlocked lock")
 
+    @property
+    def counter(self) -> int:
+        """As of a semaphore: 1 if the lock is free, else 0."""
+        return 0 if self.locked() else 1
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait until the lock is free, without taking it.
+
+        :returns: 1; 0 when ``timeout`` seconds have passed.
+        """
+        if self.locked():
+            if not self._take(object(), timeout):
+                return 0
+            self._leave()
+        return 1
+
     acquire_lock = acquire
     release_lock = release
     locked_lock = Latch.locked

@@ -139,7 +139,7 @@ class BaseLoop(Timers):
         """How many greenlets have begun and not ended."""
         self._running = 0
         self._break = False
-        self.born = -inf
+        self.born = 0.0  # before any time that the clock shows, and after -inf, which says that a wait was given up
         """When the process was forked, if that was after the loop was made. Who waits since before is not here.
 
         Infinite for a loop that was destroyed: nobody waits there.
