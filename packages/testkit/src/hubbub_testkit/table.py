@@ -824,21 +824,24 @@ class TableSuite:
 
     def test_no_take_over_while_polling(self, loop: NativeLoop) -> None:
         """A loop that is waiting cannot be taken over by another thread: EBUSY."""
-        seen: list[int | None] = []
+        seen: list[int] = []
+        limit = time.monotonic() + _PATIENCE
 
         def take_over() -> None:
-            limit = time.monotonic() + _PATIENCE
             while not seen and time.monotonic() < limit:
-                result = loop.lib.hb_own(loop.pointer)
-                if result:
+                if result := loop.lib.hb_own(loop.pointer):
                     seen.append(-result)
+                else:
+                    time.sleep(0.001)  # too early, and so taken over: the other takes it back
             loop.wake()
 
-        loop.poll()
-        thread = threading.Timer(0.05, take_over)
+        thread = threading.Thread(target=take_over)
         thread.start()
-        loop.poll(_PATIENCE)
+        while not seen and time.monotonic() < limit:
+            if loop.lib.hb_poll(loop.pointer, _PATIENCE) == -errno.EPROTO:
+                loop.lib.hb_own(loop.pointer)
         thread.join()
+        loop.own()
         assert seen == [errno.EBUSY]
 
     def test_no_loop(self) -> None:
