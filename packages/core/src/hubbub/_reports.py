@@ -11,7 +11,7 @@ from typing import Any
 from hubbub._originals import get_ident
 from hubbub.exceptions import HubDestroyed
 
-__all__ = ["Unseen", "name_of", "tell"]
+__all__ = ["Unseen", "complain", "context_of", "name_of", "tell", "text_of"]
 
 
 def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> None:
@@ -39,23 +39,39 @@ def _pass_on(hub: Any, failure: BaseException) -> None:
 
 def _last_words(context: object, error: BaseException, failure: BaseException) -> None:
     try:
-        lines = [
-            *traceback.format_exception(error),
-            f"{name_of(context)} failed with {type(error).__name__}. The report of that failed too:\n",
-            *traceback.format_exception(failure, chain=False),
-        ]
+        lines = [*traceback.format_exception(error), f"{context_of(context)} failed with {type(error).__name__}\n"]
+        if failure is not error:
+            lines += ["The report of that failed too:\n", *traceback.format_exception(failure, chain=False)]
     except BaseException as third:
         names = ", then ".join(type(one).__name__ for one in (error, failure, third))
         lines = [f"hubbub: a failure and the reports of it failed with {names}\n"]
     _write("".join(lines))
 
 
+def complain(what: str, failure: BaseException) -> None:
+    """Say on the process's own standard error stream that ``what`` failed. Never raises."""
+    _last_words(what, failure, failure)
+
+
+def context_of(context: object) -> str:
+    """What failed, for people."""
+    return context if type(context) is str else name_of(context)
+
+
 def name_of(item: object) -> str:
     """The repr of ``item``, or if that fails something that says so. Never raises."""
     try:
-        return str(repr(item))
+        return repr(item)
     except BaseException as error:
         return f"<{type(item).__name__} whose repr failed with {type(error).__name__}>"
+
+
+def text_of(item: object) -> str:
+    """``item`` as a text, as :func:`name_of`."""
+    try:
+        return str(item)
+    except BaseException as error:
+        return f"<{type(item).__name__} whose str failed with {type(error).__name__}>"
 
 
 def _write(text: str) -> None:

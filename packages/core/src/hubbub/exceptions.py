@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from greenlet import GreenletExit
@@ -34,9 +35,18 @@ class LoopExit(Exception):
 
     def __str__(self) -> str:
         """The message, the loop's state, and what every greenlet still waits for."""
-        describe = getattr(self.hub, "blocked", None)
-        lines = [str(part) for part in self.args if part is not self.hub]
-        return "\n".join([*lines, describe()] if describe is not None else lines)
+        hub = self.hub
+        lines = [_told(str, part) for part in self.args if part is not hub]
+        if hasattr(hub, "blocked"):
+            lines.append(_told(hub.blocked))
+        return "\n".join(lines)
+
+
+def _told(tell: Callable[..., str], *args: Any) -> str:
+    try:
+        return tell(*args)
+    except Exception as error:  # the text of an error must not hide the error
+        return f"(that cannot be told: {type(error).__name__})"
 
 
 class BlockingSwitchOutError(AssertionError):

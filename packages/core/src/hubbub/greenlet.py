@@ -224,6 +224,8 @@ class Greenlet(greenlet):
         self._name = name
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_name"):  # its constructor failed, or the collector has taken it apart
+            return f"<{type(self).__name__} half made at {id(self):#x}>"
         function = getattr(self, "_run", None)
         what = getattr(function, "__qualname__", None) or repr(function)
         return f"<{type(self).__name__} {self.name!r} at {id(self):#x}: {what}>"

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -22,9 +21,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from greenlet import getcurrent, gettrace, greenlet, settrace
 
+from hubbub._reports import complain, name_of, text_of
 from hubbub._waiter import Waiter
+from hubbub._weak import instances, snapshot
 from hubbub.greenlet import Greenlet
-from hubbub.hub import Hub, get_hub, hubs
+from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs
 from hubbub.loop.readiness import Direction
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class GreenletInfo:
 
     name: str
     state: str
-    """``running``, ``ready`` (in the run queue), ``waiting``, ``new`` or ``suspended`` (switched away from by hand)."""
+    """``running``, ``ready`` (in the run queue), ``waiting``, ``new``, ``suspended`` (switched away from by hand),
+    ``half made`` (its constructor failed), or why it cannot be described."""
     hub: str
     waits_for: str | None
     """The object it waits for, as its repr."""
@@ -78,32 +80,39 @@ def greenlets() -> list[GreenletInfo]:
 
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
-    queued = {id(owner): hub for hub in hubs() for owner in _queued(hub)}
-    objects = gc.get_objects()
-    frameless = {id(owner): wait for owner, *wait in (*_reads(), *_acquires(objects))}
-    known = {id(hub) for hub in hubs()}
+    all_hubs = hubs()
+    queued = {id(owner) for hub in all_hubs for owner in _queued(hub)}
+    frameless = {id(owner): wait for owner, *wait in (*_reads(all_hubs), *_acquires(instances(Waiter)))}
+    known = {id(hub) for hub in all_hubs}
     found = []
-    for item in objects:
-        if isinstance(item, greenlet) and id(item) not in known and not item.dead:
-            if item.gr_frame is None and not isinstance(item, Greenlet) and item is not getcurrent():
-                continue  # a bare greenlet that never ran, or the main greenlet of a thread without a hub
-            info = _describe(item, queued)
-            found.append(_completed(info, *frameless[id(item)]) if id(item) in frameless else info)
+    for item in instances(greenlet):
+        if id(item) not in known:
+            try:
+                info = _describe(item, queued)
+                if info is not None:
+                    found.append(_completed(info, *frameless[id(item)]) if id(item) in frameless else info)
+            except Exception as error:  # half made, half torn down, or changed by another thread meanwhile
+                found.append(_undescribed(item, error))
     return sorted(found, key=lambda info: (info.hub, info.state, info.name))
 
 
 def _queued(hub: Hub) -> Iterable[Any]:
-    for callback in list(hub.loop.ready):
-        owner = callback.greenlet if type(callback) is Waiter else getattr(callback, "__self__", None)
-        if isinstance(owner, greenlet):
+    for callback in snapshot(lambda: hub.loop.ready):
+        owner = _greenlet_of(callback) if type(callback) is Waiter else getattr(callback, "__self__", None)
+        if issubclass(type(owner), greenlet):
             yield owner
+
+
+def _greenlet_of(waiter: Waiter) -> Any:
+    # The collector takes waiters in garbage apart: what it may have done so far is not known.
+    return getattr(waiter, "greenlet", None)
 
 
 # Waits done in C leave no frame of hubbub's: (greenlet, operation, whose it is, since when).
 
 
-def _reads() -> Iterator[tuple[Any, str, Any, float]]:
-    for hub in hubs():
+def _reads(all_hubs: Iterable[Hub]) -> Iterator[tuple[Any, str, Any, float]]:
+    for hub in all_hubs:
         for handle in list(hub.loop.handles.values()):
             direction = handle.read
             if direction.user is not None:
@@ -111,11 +120,10 @@ def _reads() -> Iterator[tuple[Any, str, Any, float]]:
                     yield getattr(waiter, "__self__", None), "Socket.recv", direction.user, direction.since
 
 
-def _acquires(objects: Iterable[Any]) -> Iterator[tuple[Any, str, Any, float]]:
-    for item in objects:
-        # The collector takes waiters in garbage apart: what it may have done so far is not known.
-        if type(item) is Waiter and getattr(item, "user", None) is not None and not getattr(item, "done", True):
-            yield item.greenlet, "Semaphore.acquire", item.user, item.since
+def _acquires(waiters: Iterable[Waiter]) -> Iterator[tuple[Any, str, Any, float]]:
+    for item in waiters:
+        if getattr(item, "user", None) is not None and not getattr(item, "done", True):
+            yield _greenlet_of(item), "Semaphore.acquire", item.user, item.since
 
 
 def _completed(info: GreenletInfo, operation: str, subject: Any, since: float) -> GreenletInfo:
@@ -128,50 +136,79 @@ def _completed(info: GreenletInfo, operation: str, subject: Any, since: float) -
     return replace(info, state="waiting", operation=operation, waits_for=_subject(None, subject), seconds=seconds)
 
 
-def _describe(item: greenlet, queued: dict[int, Hub]) -> GreenletInfo:
-    hub = item.parent if isinstance(item.parent, Hub) else _hub_of_main(item)
-    frame = sys._getframe(1) if item is getcurrent() else item.gr_frame
-    state = "running" if item is getcurrent() else "ready" if id(item) in queued else "waiting"
+def _describe(item: greenlet, queued: set[int]) -> GreenletInfo | None:
+    """What ``item`` does; None: it has ended, or is none of ours."""
+    if isinstance(item, Greenlet) and not hasattr(item, "_state"):
+        return _half_made(item)
+    if item.dead:
+        return None
+    current = item is getcurrent()
+    frame = sys._getframe(1) if current else item.gr_frame
+    if frame is None and not isinstance(item, Greenlet):
+        return None  # a bare greenlet that never ran, or the main greenlet of a thread without a hub
+    state = "running" if current else "ready" if id(item) in queued else "waiting"
     if isinstance(item, Greenlet) and not item.started and frame is None:
         state = "new"
     outer, user = _split(frame)
     if state == "waiting" and outer is None:
         state = "suspended" if frame is not None else "new"
-    subject = outer.f_locals.get("self") if outer is not None and state == "waiting" else None
-    operation = outer.f_code.co_qualname if outer is not None and state == "waiting" else None
+    waits_in = outer if state == "waiting" else None
     site = getattr(item, "__dict__", {}).get("_hubbub_spawn", ((), None))
     return GreenletInfo(
         name=_name(item),
         state=state,
-        hub=_hub_name(hub),
-        waits_for=_subject(outer, subject) if operation is not None else None,
-        operation=operation,
+        hub=_hub_name(item.parent if isinstance(item.parent, Hub) else _hub_of_main(item)),
+        waits_for=_subject(waits_in, waits_in.f_locals.get("self")) if waits_in is not None else None,
+        operation=waits_in.f_code.co_qualname if waits_in is not None else None,
         seconds=_waited(frame) if state == "waiting" else None,
         function=user.f_code.co_qualname if user is not None else None,
         file=user.f_code.co_filename if user is not None else None,
         line=user.f_lineno if user is not None else None,
-        stack=tuple(
-            f"{entry.filename}:{entry.lineno} {entry.name}"
-            for entry in (traceback.extract_stack(frame) if frame else ())
-        ),
+        stack=stack_of(frame),
         spawned_by=site[1],
         spawned_at=site[0],
     )
 
 
+def _half_made(item: Greenlet) -> GreenletInfo | None:
+    # Its constructor has failed, or the collector has begun to take it apart.
+    return None if gc.is_finalized(item) else _blank(item, "half made")
+
+
+def _undescribed(item: greenlet, error: BaseException) -> GreenletInfo:
+    return _blank(item, f"not to be described: {type(error).__name__}")
+
+
+def _blank(item: greenlet, state: str) -> GreenletInfo:
+    name = f"{type(item).__name__} {id(item):#x}"
+    return GreenletInfo(name, state, "none", None, None, None, None, None, None, (), None, ())
+
+
+def stack_of(frame: FrameType | None, limit: int | None = None) -> tuple[str, ...]:
+    """The calls that led to ``frame``, outermost first, as ``file:line function``, at most the last ``limit``.
+
+    Reads no source files: they may be gone, and reading them is slow.
+    """
+    entries: list[str] = []
+    while frame is not None and (limit is None or len(entries) < limit):
+        entries.append(f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}")
+        frame = frame.f_back
+    return tuple(reversed(entries))
+
+
 def _hub_of_main(item: greenlet) -> Hub | None:
-    return next((hub for hub in hubs() if hub.main is item), None)
+    return next((hub for hub in hubs() if getattr(hub, "main", None) is item), None)
 
 
 def _hub_name(hub: Hub | None) -> str:
     if hub is None:
         return "none"
-    return (hub.name or f"thread {hub.thread_ident:#x}") + (" (destroyed)" if hub.destroyed else "")
+    return text_of(hub.name or f"thread {hub.thread_ident:#x}") + (" (destroyed)" if hub.destroyed else "")
 
 
 def _name(item: greenlet) -> str:
     if isinstance(item, Greenlet):
-        return item.name
+        return text_of(item.name)
     return "main" if item.parent is None else f"{type(item).__name__} {id(item):#x}"
 
 
@@ -187,15 +224,10 @@ def _split(frame: FrameType | None) -> tuple[FrameType | None, FrameType | None]
 
 def _subject(outer: FrameType | None, subject: Any) -> str:
     if subject is None and outer is not None:
-        return ", ".join(
-            f"{name}={outer.f_locals[name]!r}"
-            for name in outer.f_code.co_varnames[: outer.f_code.co_argcount]
-            if name in outer.f_locals
-        )
-    try:
-        return repr(subject)
-    except Exception as error:
-        return f"<{type(subject).__name__} whose repr failed with {type(error).__name__}>"
+        variables = outer.f_locals
+        names = outer.f_code.co_varnames[: outer.f_code.co_argcount]
+        return ", ".join(f"{name}={name_of(variables[name])}" for name in names if name in variables)
+    return name_of(subject)
 
 
 def _waited(frame: FrameType | None) -> float | None:
@@ -212,7 +244,8 @@ def _beginning(variables: Mapping[str, Any]) -> float | None:
     began = variables.get("began")
     if isinstance(began, float):
         return began
-    return next((value.since for value in variables.values() if isinstance(value, (Waiter, Direction))), None)
+    waits = (value for value in list(variables.values()) if issubclass(type(value), (Waiter, Direction)))
+    return next((value.since for value in waits), None)
 
 
 def report(file: TextIO | None = None) -> str:
@@ -220,7 +253,7 @@ def report(file: TextIO | None = None) -> str:
     lines = []
     infos = greenlets()
     for hub in hubs():
-        lines.append(f"{hub!r}")
+        lines.append(name_of(hub))
     for info in infos:
         lines.append(_headline(info))
         if info.spawned_at:
@@ -258,8 +291,13 @@ def tree(file: TextIO | None = None) -> str:
     lines: list[str] = []
     # Depth first, without recursion: chains of spawners can be long.
     left = [(0, info) for info in reversed(children.get(None, []))]
-    while left:
-        depth, info = left.pop()
+    shown: set[int] = set()
+    while left or len(shown) < len(infos):
+        # Names need not differ, so who spawned whom may go round in a circle: that begins anywhere.
+        depth, info = left.pop() if left else (0, next(info for info in infos if id(info) not in shown))
+        if id(info) in shown:
+            continue
+        shown.add(id(info))
         indent = "    " * depth
         lines.append(indent + _headline(info))
         if info.spawned_at:
@@ -277,7 +315,7 @@ def blocked(limit: int = 20) -> str:
     """One line for each greenlet that waits, at most ``limit`` of them, those of this thread first: what LoopExit
     says."""
     waiting = [info for info in greenlets() if info.state == "waiting"]
-    mine = _hub_name(get_hub())
+    mine = _hub_name(get_hub_if_exists())
     waiting.sort(key=lambda info: info.hub != mine)
     lines = [_headline(info) for info in waiting[:limit]]
     if len(waiting) > limit:
@@ -299,12 +337,15 @@ def report_on_signal(
     """
 
     def arrived(number: int, frame: FrameType | None) -> None:
-        stream = file if file is not None else sys.stderr
-        if as_json:
-            stream.write(report_as_json() + "\n")
-            stream.flush()
-        else:
-            report(stream)
+        stream: Any = file if file is not None else sys.stderr
+        try:
+            if as_json:
+                stream.write(report_as_json() + "\n")
+                stream.flush()
+            else:
+                report(stream)
+        except Exception as error:  # whatever the signal has interrupted must not fail for it
+            complain("the report on a signal", error)
 
     signal.signal(signalnum, arrived)
 
@@ -318,9 +359,7 @@ def _remember_spawn(new: Greenlet) -> None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and os.path.dirname(frame.f_code.co_filename).startswith(_HERE):
         frame = frame.f_back
-    stack = traceback.extract_stack(frame, _SPAWN_DEPTH) if frame is not None else ()
-    places = tuple(f"{entry.filename}:{entry.lineno} {entry.name}" for entry in stack)
-    new.__dict__["_hubbub_spawn"] = (places, _name(getcurrent()))
+    new.__dict__["_hubbub_spawn"] = (stack_of(frame, _SPAWN_DEPTH), _name(getcurrent()))
 
 
 class FailedToSwitch(AssertionError):

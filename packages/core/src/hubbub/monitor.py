@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from hubbub._originals import allocate_lock
+from hubbub._reports import complain, name_of
 from hubbub.hub import Hub, get_hub
+from hubbub.inspect import stack_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -88,16 +89,16 @@ class BlockingDetector:
                 continue
             unchanged += 1
             if unchanged == 2:
-                self._report(BlockingReport(self.hub, unchanged * period, self._stack()))
+                try:
+                    self._report(BlockingReport(self.hub, unchanged * period, self._stack()))
+                except Exception as error:  # the watchdog goes on
+                    complain("the report of a hub that is blocked", error)
 
     def _stack(self) -> tuple[str, ...]:
-        frame = sys._current_frames().get(self.hub.thread_ident)
-        if frame is None:
-            return ()
-        return tuple(f"{entry.filename}:{entry.lineno} {entry.name}" for entry in traceback.extract_stack(frame))
+        return stack_of(sys._current_frames().get(self.hub.thread_ident))
 
     def _write(self, found: BlockingReport) -> None:
         stream = self.hub.exception_stream
         if stream is not None:
-            lines = [f"{found.hub!r} has not polled for {found.seconds:.3f} s:", *found.stack]
+            lines = [f"{name_of(found.hub)} has not polled for {found.seconds:.3f} s:", *found.stack]
             stream.write("\n    ".join(lines) + "\n")
