@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 import os
 import signal
 import sys
@@ -381,7 +382,7 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         :raises ValueError: there is no such signal.
         :raises RuntimeError: it cannot be caught, or this is not the main thread.
         """
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("a signal handler is a plain function: coroutines cannot be used with add_signal_handler()")
         self._check_signal(sig)
         self._check_closed()
