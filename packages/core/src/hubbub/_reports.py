@@ -11,7 +11,7 @@ from typing import Any
 from hubbub._originals import get_ident
 from hubbub.exceptions import HubDestroyed
 
-__all__ = ["Unseen", "complain", "context_of", "name_of", "tell", "text_of"]
+__all__ = ["Unseen", "complain", "context_of", "last_words", "name_of", "tell", "text_of"]
 
 
 def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> None:
@@ -23,9 +23,9 @@ def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> Non
     try:
         hub.handle_error(context, type(error), error, tb if tb is not None else error.__traceback__)
     except BaseException as failure:
-        if failure is error and isinstance(failure, HubDestroyed):
+        if isinstance(failure, HubDestroyed):  # thrown in while the main greenlet dealt with the error, perhaps
             raise
-        _last_words(context, error, failure)
+        last_words(context, error, failure)
         _pass_on(hub, failure)
 
 
@@ -37,9 +37,13 @@ def _pass_on(hub: Any, failure: BaseException) -> None:
         _write("hubbub: it could not be raised in the main greenlet either\n")
 
 
-def _last_words(context: object, error: BaseException, failure: BaseException) -> None:
+def last_words(context: object, error: BaseException | None, failure: BaseException) -> None:
+    """Write both errors to the standard error stream that the process began with. Raises nothing."""
     try:
-        lines = [*traceback.format_exception(error), f"{context_of(context)} failed with {type(error).__name__}\n"]
+        lines = [
+            *([] if error is None else traceback.format_exception(error)),
+            f"{context_of(context)} failed with {type(error).__name__}\n",
+        ]
         if failure is not error:
             lines += ["The report of that failed too:\n", *traceback.format_exception(failure, chain=False)]
     except BaseException as third:
@@ -50,7 +54,7 @@ def _last_words(context: object, error: BaseException, failure: BaseException) -
 
 def complain(what: str, failure: BaseException) -> None:
     """Say on the process's own standard error stream that ``what`` failed. Never raises."""
-    _last_words(what, failure, failure)
+    last_words(what, failure, failure)
 
 
 def context_of(context: object) -> str:
@@ -135,4 +139,4 @@ def _unraisable(context: object, error: BaseException) -> None:
             )
         )
     except BaseException as failure:
-        _last_words(context, error, failure)
+        last_words(context, error, failure)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 import weakref
 from _thread import _count as _thread_count
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -18,6 +19,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from hubbub import _config, plugins
 from hubbub._originals import get_ident, local
 from hubbub._originals import sleep as _native_sleep
+from hubbub._reports import last_words, tell
 from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
@@ -29,6 +31,7 @@ from hubbub.exceptions import (
     LoopExit,
     PluginUnavailable,
 )
+from hubbub.loop._signals import handlers_may_wake
 from hubbub.loop.base import BaseLoop
 
 if TYPE_CHECKING:
@@ -57,6 +60,7 @@ class _ThreadState(local):
     making = False
 
 
+_main_thread = threading.main_thread
 _state = _ThreadState()
 _hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 _accelerated: list[str] = []
@@ -96,6 +100,8 @@ class Hub(greenlet):
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
+    PRINTS_FOR_MAIN: ClassVar[bool] = False
+    """Whether an error of a signal handler is printed, although it is raised in the main greenlet."""
     WAITS_FOR_THREADS: ClassVar[bool] = True
     """While other native threads live (idle ones of pools apart), the hub waits for them instead of raising LoopExit:
     one of them may set what the main greenlet waits for."""
@@ -133,8 +139,30 @@ class Hub(greenlet):
         return f"<{type(self).__name__}{name} at {id(self):#x} thread={self.thread_ident:#x} {state}>"
 
     def _others_may_wake(self) -> bool:
-        """Whether native threads live that could hand something to the main greenlet while it waits for that."""
-        return self.WAITS_FOR_THREADS and not self._joining and _thread_count() > idle_workers()
+        """Whether native threads live, or signal handlers are set, that could wake the main greenlet."""
+        if self._joining:
+            return False
+        if self.WAITS_FOR_THREADS and _thread_count() > idle_workers():
+            return True
+        return self.thread_ident == _main_thread().ident and handlers_may_wake()
+
+    def interrupt(self, error: BaseException, frame: FrameType | None = None) -> bool:
+        """A signal handler has failed with ``error``, which belongs to the main greenlet, whoever was interrupted.
+
+        It is raised there in the hub's next callback; SystemExit, KeyboardInterrupt and their kind at once, if it was
+        code of the user's in another greenlet that was interrupted, which may never give way. That one goes on later.
+
+        :param frame: what was interrupted.
+        :returns: False if the main greenlet itself was interrupted: then the caller raises it.
+        """
+        current = getcurrent()
+        if current is self.main or self.main.dead or self._destroyed:
+            return False
+        if current is not self and isinstance(error, self.SYSTEM_ERROR) and not _is_ours(frame):
+            self.handle_system_error(type(error), error)
+        else:
+            self.loop.run_callback_threadsafe(self.handle_system_error, type(error), error)
+        return True
 
     # Running --------------------------------------------------------------------------------------------------------
 
@@ -147,9 +175,9 @@ class Hub(greenlet):
                 return
             except (LoopDestroyed, InvalidThreadUseError):
                 raise
-            except BaseException:
+            except BaseException as error:
                 # One of Python's signal handlers raised between two steps of the loop.
-                self.handle_error(None, *sys.exc_info())
+                tell(self, None, error)
                 continue
             if self.destroyed:
                 return
@@ -321,14 +349,22 @@ class Hub(greenlet):
         """A greenlet or callback (``context``) failed. May be replaced, on the instance too; must not raise.
 
         What is not in ``NOT_ERROR`` is printed. ``SYSTEM_ERROR``, and anything without a context, is raised in the
-        main greenlet.
+        main greenlet. What has no context, and KeyboardInterrupt, is a signal handler's error and only raised: if
+        nobody catches it there, it is printed in the end.
         """
         if type is not None and issubclass(type, HubDestroyed) and self._destroyed:
             raise value or type()
-        if type is None or not issubclass(type, self.NOT_ERROR):
+        if self._is_printed(context, type):
             self.print_exception(context, type, value, tb)
         if context is None or (type is not None and issubclass(type, self.SYSTEM_ERROR)):
             self.handle_system_error(type, value, tb)
+
+    def _is_printed(self, context: object, type: type[BaseException] | None) -> bool:
+        if type is None:
+            return True
+        if issubclass(type, self.NOT_ERROR):
+            return False
+        return self.PRINTS_FOR_MAIN or not (context is None or issubclass(type, KeyboardInterrupt))
 
     def handle_system_error(
         self, type: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None = None
@@ -352,19 +388,16 @@ class Hub(greenlet):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Print a traceback, the time and what failed to :attr:`exception_stream`."""
+        """Print a traceback, the time and what failed to :attr:`exception_stream`. If it fails, nothing else does."""
         stream = self.exception_stream
         if stream is None:
             return
-        lines = traceback.format_exception(type, value, tb) if value is not None else []
-        if context is not None:
-            stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            what = context if isinstance(context, str) else _shown(context)
-            lines.append(f"{stamp} {what} failed with {getattr(type, '__name__', 'an exception')}\n\n")
         try:
-            stream.write("".join(lines))
+            stream.write(_report(context, type, value, tb))
         except (OSError, ValueError):
             pass  # nobody is there to be told that there is nobody to tell
+        except Exception as failure:
+            last_words(context, value, failure)
 
     # What hangs on a hub --------------------------------------------------------------------------------------------
 
@@ -520,6 +553,23 @@ def _made_hub() -> Hub:
     hub = _hub_class[0]()
     set_hub(hub)
     return hub
+
+
+def _is_ours(frame: FrameType | None) -> bool:
+    """Whether code of hubbub's was interrupted, in the middle of something perhaps."""
+    name = "" if frame is None else frame.f_globals.get("__name__", "")
+    return isinstance(name, str) and (name == "hubbub" or name.startswith(("hubbub.", "hubbub_")))
+
+
+def _report(
+    context: object, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+) -> str:
+    lines = traceback.format_exception(kind, value, tb) if value is not None else []
+    if context is not None:
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        what = context if isinstance(context, str) else _shown(context)
+        lines.append(f"{stamp} {what} failed with {getattr(kind, '__name__', 'an exception')}\n\n")
+    return "".join(lines)
 
 
 def _shown(context: object) -> str:

@@ -62,14 +62,31 @@ def _signal() -> dict[str, dict[str, Any]]:
     def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
         return signal.set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
 
-    # The module's functions say that they are its own.
-    set_wakeup_fd.__module__, set_wakeup_fd.__qualname__ = "signal", "set_wakeup_fd"
-    set_wakeup_fd.__doc__ = signal.set_wakeup_fd.__doc__
-    return {"signal": {"set_wakeup_fd": set_wakeup_fd}}
+    def set_signal(signalnum: int, handler: Any) -> Any:
+        return signal.prompt(signalnum, handler)
+
+    def getsignal(signalnum: int) -> Any:
+        return signal.getsignal_prompt(signalnum)
+
+    set_wakeup_fd.__doc__, set_signal.__doc__ = signal.set_wakeup_fd.__doc__, signal.prompt.__doc__
+    getsignal.__doc__ = signal.getsignal_prompt.__doc__
+    found = {"set_wakeup_fd": set_wakeup_fd, "signal": set_signal, "getsignal": getsignal}
+    for name, function in found.items():
+        # The module's functions say that they are its own.
+        function.__module__, function.__name__, function.__qualname__ = "signal", name, name
+    return {"signal": found}
 
 
-signal = ModulePatch("signal", _signal)
-"""Handlers need no patch: they are prompt on every loop."""
+class _SignalPatch(ModulePatch):
+    def installed(self) -> Callable[[], None]:
+        """Errors of the handlers that are set already go to the main greenlet, too."""
+        from hubbub.signal import adopt_handlers
+
+        return adopt_handlers()
+
+
+signal = _SignalPatch("signal", _signal)
+"""Handlers are prompt on every loop without a patch; with it, what they raise is raised in the main greenlet."""
 
 
 def _subprocess() -> dict[str, dict[str, Any]]:

@@ -1,8 +1,14 @@
 """Signals whose handlers may wait, because they run in greenlets.
 
 A handler set by the standard :func:`signal.signal` runs between two bytecodes of the main thread, in whatever greenlet
-happens to be there, even the hub; it is prompt on every loop, but must not wait. One set by this module runs in a
-greenlet of its own on the main thread's hub, as soon as that gets to it.
+happens to be there, even the hub; it is prompt on every loop, but must not wait. What it raises is raised in that
+greenlet. :func:`prompt`, which takes its place after patching, differs in this: what the handler raises is raised in
+the main greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the main thread's hub, as soon as
+that gets to it.
+
+While a handler in Python is set, whichever function has set it, a main greenlet that waits when nothing else is left
+waits for a signal, and there is no LoopExit; but for Python's own handler of Ctrl-C and those that are wrapped in a
+:class:`Bystander`.
 """
 
 from __future__ import annotations
@@ -14,8 +20,9 @@ from typing import Any
 
 from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, get_hub_if_exists
+from hubbub.loop._signals import Bystander, SignalTable, Wrapped
 
-__all__ = ["SignalHandler", "getsignal", "set_wakeup_fd", "signal"]
+__all__ = ["Bystander", "SignalHandler", "getsignal", "prompt", "set_wakeup_fd", "signal"]
 
 # The originals: patching replaces some of them in their module.
 _set_signal = _signal.signal
@@ -64,16 +71,74 @@ class SignalHandler:
         self._watcher.close()
 
 
-class _InGreenlet:
+class _InGreenlet(Wrapped):
     """What the interpreter calls for a handler that is to run in a greenlet."""
 
-    __slots__ = ("handler",)
-
-    def __init__(self, handler: Callable[[int, FrameType | None], Any]) -> None:
-        self.handler = handler
+    __slots__ = ()
 
     def __call__(self, signalnum: int, frame: FrameType | None) -> None:
         get_hub().loop.run_callback_threadsafe(Greenlet.spawn, self.handler, signalnum, frame)
+
+
+class ForMain(Wrapped):
+    """What the interpreter calls for a handler whose errors are for the main greenlet, whoever is interrupted."""
+
+    __slots__ = ()
+
+    def __call__(self, signalnum: int, frame: FrameType | None) -> None:
+        try:
+            self.handler(signalnum, frame)
+        except BaseException as error:
+            hub = get_hub_if_exists()
+            if hub is None or not hub.interrupt(error, frame):
+                raise
+
+
+def prompt(signalnum: int, handler: Any) -> Any:
+    """:func:`signal.signal`, but what the handler raises is raised in the main greenlet, whichever greenlet runs.
+
+    :returns: the previous handler, as it was given.
+    :raises ValueError: no such signal, or this is not the main thread.
+    """
+    wrapped = ForMain(handler) if callable(handler) and not isinstance(handler, (int, Wrapped)) else handler
+    return _given(_set_signal(signalnum, wrapped))
+
+
+def getsignal_prompt(signalnum: int) -> Any:
+    """:func:`signal.getsignal`: what was given to :func:`prompt`."""
+    return _given(_get_signal(signalnum))
+
+
+def _given(handler: Any) -> Any:
+    return handler.handler if isinstance(handler, ForMain) else handler
+
+
+def adopt_handlers() -> Callable[[], None]:
+    """Have what the present handlers raise be raised in the main greenlet too. Only in the main thread.
+
+    :returns: a function that undoes it, for those that are still set.
+    """
+    adopted: list[int] = []
+    try:
+        for number in _signal.valid_signals():
+            handler = _get_signal(number)
+            if callable(handler) and not isinstance(handler, (int, Wrapped)) and not _is_table(handler):
+                prompt(number, handler)
+                adopted.append(number)
+    except ValueError:
+        pass  # not the main thread
+    return lambda: _give_back(adopted)
+
+
+def _is_table(handler: Any) -> bool:
+    return isinstance(getattr(handler, "__self__", None), SignalTable)
+
+
+def _give_back(numbers: list[int]) -> None:
+    for number in numbers:
+        handler = _get_signal(number)
+        if isinstance(handler, ForMain):
+            _set_signal(number, handler.handler)
 
 
 def signal(signalnum: int, handler: Any) -> Any:
@@ -82,19 +147,21 @@ def signal(signalnum: int, handler: Any) -> Any:
     :returns: the previous handler.
     :raises ValueError: no such signal, or this is not the main thread.
     """
-    previous = _set_signal(signalnum, _InGreenlet(handler) if _is_function(handler) else handler)
-    return previous.handler if isinstance(previous, _InGreenlet) else previous
+    previous = _set_signal(signalnum, _wrapped(handler))
+    return previous.handler if isinstance(previous, (_InGreenlet, ForMain)) else previous
 
 
-def _is_function(handler: Any) -> bool:
+def _wrapped(handler: Any) -> Any:
     # SIG_DFL and SIG_IGN are callable too (they are integers in a way), and default_int_handler must raise at once.
-    return callable(handler) and not isinstance(handler, int) and handler is not _signal.default_int_handler
+    if not callable(handler) or isinstance(handler, (int, Wrapped)) or handler is _signal.default_int_handler:
+        return handler
+    return _InGreenlet(handler)
 
 
 def getsignal(signalnum: int) -> Any:
     """:func:`signal.getsignal`: the handler, as it was given."""
     handler = _get_signal(signalnum)
-    return handler.handler if isinstance(handler, _InGreenlet) else handler
+    return handler.handler if isinstance(handler, (_InGreenlet, ForMain)) else handler
 
 
 def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:

@@ -86,6 +86,8 @@ class Hub(_hub.Hub):
             state += f"{' default' if loop.default else ''} pending={loop.pendingcnt} ref={loop.activecnt}"
         return f"<{type(self).__name__} {self.name!r} at {id(self):#x} {state} thread_ident={self.thread_ident:#x}>"
 
+    PRINTS_FOR_MAIN = True  # as gevent does
+
     @property
     def main_hub(self) -> bool:
         """Whether this is the hub of the main thread."""

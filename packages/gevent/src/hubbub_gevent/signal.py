@@ -6,11 +6,9 @@ import signal as _std_signal
 from typing import Any
 
 from hubbub import signal as _cooperative
-from hubbub_monkey import get_original
 
 __all__ = ["getsignal", "set_wakeup_fd", "signal"]
 
-_signal, _getsignal = get_original("signal", ["signal", "getsignal"])
 __implements__ = ["signal", "getsignal", "set_wakeup_fd"]
 
 
@@ -18,14 +16,14 @@ def signal(signalnum: int, handler: Any) -> Any:
     """:func:`signal.signal`; a handler of SIGCHLD runs in a greenlet of its own."""
     if signalnum == getattr(_std_signal, "SIGCHLD", None):
         return _cooperative.signal(signalnum, handler)
-    return _signal(signalnum, handler)
+    return _cooperative.prompt(signalnum, handler)
 
 
 def getsignal(signalnum: int) -> Any:
     """:func:`signal.getsignal`."""
     if signalnum == getattr(_std_signal, "SIGCHLD", None):
         return _cooperative.getsignal(signalnum)
-    return _getsignal(signalnum)
+    return _cooperative.getsignal_prompt(signalnum)
 
 
 def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:

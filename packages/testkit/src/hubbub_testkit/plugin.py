@@ -20,6 +20,7 @@ import pytest
 from greenlet import getcurrent
 from hubbub import plugins
 from hubbub.lowlevel import Hub, get_hub_if_exists
+from hubbub.signal import Bystander
 
 from hubbub_testkit.clock import VirtualClock, VirtualClockLoop
 from hubbub_testkit.greenlets import Census, dump, stack
@@ -177,7 +178,8 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
     """Instead of pytest-timeout's own handler for SIGALRM, which would raise in whichever greenlet happens to run."""
     if settings.method != "signal" or threading.current_thread() is not threading.main_thread():
         return None
-    previous = signal.signal(signal.SIGALRM, lambda *_: _time_out(item, settings.timeout))
+    handler = Bystander(lambda *_: _time_out(item, settings.timeout))  # a deadlock is one in spite of it
+    previous = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, settings.timeout)
 
     def cancel() -> None:

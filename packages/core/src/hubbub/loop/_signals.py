@@ -126,3 +126,42 @@ class WakeupDescriptor:
             current = _set_wakeup_fd(-1)
         if current not in (self.other, self._fd):
             _set_wakeup_fd(current)
+
+
+class Wrapped:
+    """What the interpreter calls in the place of a handler that somebody has set."""
+
+    __slots__ = ("handler",)
+
+    def __init__(self, handler: Any) -> None:
+        self.handler = handler
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.handler!r}>"
+
+
+class Bystander(Wrapped):
+    """A handler that wakes nobody, such as a test runner's time limit: waiting for it alone is a deadlock."""
+
+    __slots__ = ()
+
+    def __call__(self, number: int, frame: Any) -> Any:
+        """As the handler."""
+        return self.handler(number, frame)
+
+
+def handlers_may_wake() -> bool:
+    """Whether a handler in Python is set that could wake the main greenlet.
+
+    Not Python's own handler of Ctrl-C, a :class:`Bystander`, or the one of the loop's watchers, which count by their
+    ``ref``.
+    """
+    return any(_may_wake(_getsignal(number)) for number in range(1, signal.NSIG))
+
+
+def _may_wake(handler: Any) -> bool:
+    while isinstance(handler, Wrapped) and not isinstance(handler, Bystander):
+        handler = handler.handler
+    if handler is None or isinstance(handler, (int, Bystander)) or handler is signal.default_int_handler:
+        return False  # nobody's, SIG_DFL or SIG_IGN among them
+    return not isinstance(getattr(handler, "__self__", None), SignalTable)

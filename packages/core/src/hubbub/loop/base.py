@@ -16,6 +16,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from hubbub._originals import get_ident
+from hubbub._reports import tell
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers
@@ -463,11 +464,16 @@ class BaseLoop(Timers):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Somebody's code failed in ``context``: tell ``error_handler``, or print it."""
-        if self.error_handler is not None:
-            self.error_handler.handle_error(context, kind, error, tb)
-        else:
+        """Somebody's code failed in ``context``: tell ``error_handler``, or print it.
+
+        What a hub raises on being told ends nothing; what any other error handler raises ends :meth:`run`.
+        """
+        if self.error_handler is None:
             traceback.print_exception(kind, error, tb)
+        elif self.error_handler is self.hub and error is not None:
+            tell(self.hub, context, error, tb)
+        else:
+            self.error_handler.handle_error(context, kind, error, tb)
 
     # Descriptors ----------------------------------------------------------------------------------------------------
 
