@@ -155,7 +155,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def sanitize(session: nox.Session) -> None:
-    """Build the native packages with sanitizers of addresses, leaks and undefined behaviour and run their tests."""
+    """Run the native packages' tests under sanitizers of addresses, leaks, undefined behaviour, and threads."""
     choice = chosen(session)
     environment, unbuilt = development(session)
     native = [package for package in choice.packages_or_all if package.native]
@@ -167,6 +167,9 @@ def sanitize(session: nox.Session) -> None:
         environment.pip(*target, *(package.folder for package in native), env=sanitizers.FLAGS)
         settings = sanitizers.settings(folder, compiler, folder / "built")
         options = ["-p", "no:cacheprovider", "--capture=sys", *choice.options]
+        for package in native:
+            if race := sanitizers.races(package, compiler, folder):
+                session.error(race)
         try:
             environment.run("-m", "pytest", *sanitizers.tests(native), *options, env=settings)
         finally:

@@ -1,14 +1,16 @@
-"""How native packages are built with sanitizers, and what their tests run under."""
+"""How native packages are built with sanitizers, what their tests run under, and what threads may do to a loop."""
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from tools.packages import Package, packages
 
-__all__ = ["FLAGS", "reports", "settings", "tests"]
+__all__ = ["FLAGS", "races", "reports", "settings", "tests"]
 
 # No red zones on the stack: greenlet copies it as a whole.
 FLAGS = {
@@ -60,3 +62,26 @@ def tests(native: Iterable[Package]) -> list[Path]:
 def reports(folder: Path) -> list[str]:
     """What the sanitizers have found."""
     return [path.read_text() for path in sorted(folder.glob("report*"))]
+
+
+def races(package: Package, compiler: str, folder: Path) -> str:
+    """What the thread sanitizer finds when threads use, wake, take over and destroy a native loop; nothing, if all is
+    well.
+
+    It needs a program of its own: it knows neither greenlets nor an interpreter that it was not compiled with.
+
+    :param folder: where the program is put.
+    """
+    headers = list(package.folder.glob("src/*/hb.cdef.h"))
+    if not headers:
+        return ""
+    (source,) = headers[0].parent.glob("*.c")
+    (library,) = re.findall(r'^LIBRARY = "(\w+)"', (package.folder / "hatch_build.py").read_text(), re.MULTILINE)
+    program = folder / f"threads-{package.short}"
+    flags = ["-fsanitize=thread", "-g", "-O1", "-D_GNU_SOURCE", f"-I{source.parent}"]
+    sources = [str(Path(__file__).with_name("threads.c")), str(source)]
+    libraries = [f"-l{library}", "-lpthread", "-lm"]
+    subprocess.run([compiler, *flags, *sources, *libraries, "-o", str(program)], check=True)
+    environment = os.environ | {"TSAN_OPTIONS": "halt_on_error=1"}
+    done = subprocess.run([str(program)], env=environment, capture_output=True, text=True, timeout=300)
+    return done.stderr or (f"{program.name} ended with {done.returncode}" if done.returncode else "")
