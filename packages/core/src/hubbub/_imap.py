@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from hubbub._identity import refuse_copies
 from hubbub.greenlet import Greenlet
 from hubbub.lock import Semaphore
 from hubbub.queue import SimpleQueue
@@ -150,6 +151,8 @@ class _OnValue:
 
 class Mapping:
     """``apply``, ``map`` and their kin, over ``spawn``; named as in :class:`multiprocessing.pool.Pool`."""
+
+    __reduce_ex__ = refuse_copies
 
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Start ``function(*args, **kwargs)``; returns something with ``get`` and ``rawlink``."""

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hubbub._identity import refuse_copies
 from hubbub._originals import RLock, get_ident
 from hubbub.hub import Hub, get_hub
 
@@ -87,6 +88,8 @@ class Linkable:
 
     Sets ``_links`` to None in its constructor: finding that on the class takes three times as long.
     """
+
+    __reduce_ex__ = refuse_copies
 
     _links: Links | None = None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._identity import refuse_copies
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
 
@@ -22,6 +23,8 @@ class Waiter:
     ``switch``. Called when the wait is over, because another of them came first or an exception was thrown in, it does
     nothing. So no wake-up, however late, from whatever thread, ends a wait that it was not for.
     """
+
+    __reduce_ex__ = refuse_copies
 
     __slots__ = ("_loop", "_waiting", "done", "greenlet", "since", "user", "value")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from hubbub._identity import refuse_copies
 from hubbub._reports import tell
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
@@ -40,6 +41,8 @@ class Greenlet(greenlet):
 
     :param context: the context variables to run in; by default a copy of the creator's.
     """
+
+    __reduce_ex__ = refuse_copies
 
     __slots__ = (
         "_error",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub import _config, plugins
+from hubbub._identity import refuse_copies
 from hubbub._originals import get_ident, local
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import last_words, tell
@@ -97,6 +98,8 @@ class Hub(greenlet):
     ``NOT_ERROR`` and ``SYSTEM_ERROR`` are tuples of exception classes and may be assigned: the first are not reported,
     the second are raised in the main greenlet.
     """
+
+    __reduce_ex__ = refuse_copies
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)

@@ -7,11 +7,15 @@ from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent, greenlet
 
+from hubbub._identity import refuse_copies
+
 __all__ = ["local"]
 
 
 class local:
     """Each greenlet sees its own attributes; a subclass's ``__init__`` runs anew in each, with the same arguments."""
+
+    __reduce_ex__ = refuse_copies
 
     __slots__ = ("__weakref__", "_local__arguments", "_local__dicts")
 
@@ -25,13 +29,6 @@ class local:
         object.__setattr__(self, "_local__arguments", (args, kwargs))
         object.__setattr__(self, "_local__dicts", dicts)
         return self
-
-    def __copy__(self) -> local:
-        """Another one, with the current greenlet's attributes."""
-        args, kwargs = object.__getattribute__(self, "_local__arguments")
-        new: local = type(self).__new__(type(self), *args, **kwargs)
-        _attributes(new).update(_attributes(self))
-        return new
 
     def __getattribute__(self, name: str) -> Any:
         mine = _attributes(self)

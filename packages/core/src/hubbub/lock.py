@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub import _originals
+from hubbub._identity import refuse_copies
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
@@ -310,6 +311,8 @@ class Condition:
 
     :param lock: a lock with ``acquire`` and ``release``; by default an :class:`RLock` of its own.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self, lock: Any = None) -> None:
         self._lock = lock if lock is not None else RLock()

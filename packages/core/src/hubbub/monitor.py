@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from hubbub._identity import refuse_copies
 from hubbub._originals import allocate_lock
 from hubbub._reports import complain, name_of
 from hubbub.hub import Hub, get_hub
@@ -37,6 +38,8 @@ class BlockingDetector:
     :param report: called with a :class:`BlockingReport`, in the watchdog's thread, once per stretch; by default the
         report is written to the hub's ``exception_stream``.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(
         self,

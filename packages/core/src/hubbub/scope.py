@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from hubbub._identity import refuse_copies
 from hubbub.hub import get_hub
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class CancelScope:
     :param deadline: seconds after entering at which it is cancelled; None: never.
     :param shield: inside, cancellation of the scopes around it (and :meth:`Greenlet.kill`) waits for its end.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self, deadline: float | None = None, shield: bool = False) -> None:
         if deadline is not None and deadline != deadline:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+from hubbub._identity import refuse_copies
 from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.loop._signals import Bystander, SignalTable, Wrapped
@@ -40,6 +41,8 @@ class SignalHandler:
     :raises ValueError: no such signal, or this is not the main thread.
     :raises TypeError: ``handler`` is not callable.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self, signalnum: int, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         if not callable(handler):

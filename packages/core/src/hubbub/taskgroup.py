@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit
 
+from hubbub._identity import refuse_copies
 from hubbub.greenlet import Greenlet, without_frames
 from hubbub.lowlevel import Waiter
 from hubbub.scope import Cancelled, CancelScope, shield
@@ -49,6 +50,8 @@ class TaskGroup:
     The first failure, in a greenlet or in the block itself, cancels the rest; an ExceptionGroup of all that failed is
     raised at the end of the block. The group belongs to one thread.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self) -> None:
         self.scope = CancelScope()

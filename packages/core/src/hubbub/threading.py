@@ -31,6 +31,7 @@ from weakref import WeakKeyDictionary, ref
 from greenlet import getcurrent, greenlet
 
 from hubbub import lock as _lock
+from hubbub._identity import refuse_copies
 from hubbub._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
 from hubbub._originals import get_ident as _native_ident
 from hubbub._weak import snapshot
@@ -131,6 +132,8 @@ class Barrier:
     :param action: called by one of them before all go on.
     :param timeout: the default limit of :meth:`wait`, in seconds.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None) -> None:
         if parties < 1:
@@ -238,6 +241,8 @@ class Thread:
 
     The process does not end before those that are no daemons, if they were started in the main thread.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(
         self,

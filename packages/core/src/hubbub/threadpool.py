@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from hubbub._identity import refuse_copies
 from hubbub._imap import Mapping
 from hubbub._originals import get_ident
 from hubbub._reports import Unseen
@@ -366,6 +367,8 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
 
     :param max_workers: how many threads there may be; by default as many as the standard library allows.
     """
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+from hubbub._identity import refuse_copies
 from hubbub._originals import get_ident
 from hubbub._reports import tell
 from hubbub.abc import READ, WRITE
@@ -93,6 +94,8 @@ class ScheduledCall:
 
 class BaseLoop(Timers):
     """The policy half of a loop. Backends subclass it and fill in the rest of :class:`hubbub.abc.Loop`."""
+
+    __reduce_ex__ = refuse_copies
 
     # Beside the __dict__ of Loop: what is used all the time.
     __slots__ = (

@@ -14,6 +14,7 @@ from reprlib import recursive_repr
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from hubbub._identity import refuse_copies
 from hubbub._originals import close as _os_close
 from hubbub._originals import waitpid as _waitpid
 from hubbub.abc import READ, WRITE
@@ -27,6 +28,8 @@ __all__ = ["IO", "Async", "BaseWatcher", "Check", "Child", "Fork", "Idle", "Prep
 
 class BaseWatcher:
     """What all watchers share: the callback, the flags and the way to the run queue."""
+
+    __reduce_ex__ = refuse_copies
 
     def __init__(self, loop: BaseLoop, ref: bool = True, priority: int = 0) -> None:
         loop.check_alive()
