@@ -37,6 +37,25 @@ def test_what_is_ready_comes_first(on_loop: Program) -> None:
     ]
 
 
+def test_ready_when_the_time_is_over(on_loop: Program) -> None:
+    """What ended before the time ran out is among the results, even if the hub comes to both in one turn."""
+    source = """
+    import gevent, time
+    def busy():
+        end = time.monotonic() + 0.06
+        while time.monotonic() < end: pass
+    greenlet = gevent.spawn(gevent.sleep, 0.01)
+    gevent.sleep(0)
+    gevent.spawn(busy)
+    print(gevent.wait([greenlet, gevent.event.Event()], timeout=0.03) == [greenlet])
+    greenlet, other = gevent.spawn(gevent.sleep, 0.01), gevent.spawn(gevent.sleep, 9)
+    gevent.sleep(0)
+    gevent.spawn(busy)
+    print(gevent.joinall([other, greenlet], timeout=0.03) == [greenlet], list(gevent.iwait([other], timeout=0)))
+    """
+    assert on_loop(source) == ["True", "True []"]
+
+
 def test_results_that_nobody_has_read(on_loop: Program) -> None:
     """``imap_unordered(...).queue`` holds the results that have come; iterators of pools are gevent's greenlets."""
     source = """
@@ -525,6 +544,31 @@ def test_backdoor_shows_a_module(on_loop: Program) -> None:
     print(b"<module 'builtins' (built-in)>" in shown, b"'mine': 1" in shown, len(shown) < 500)
     """
     assert on_loop(source) == ["True True True"]
+
+
+def test_reports_of_half_made_greenlets(on_loop: Program) -> None:
+    """A report goes on whatever it meets: greenlets whose constructor failed or was left out, values without a repr."""
+    source = """
+    import gevent, gevent.event, gevent.local, gevent.util, io
+    class Unmade(gevent.Greenlet):
+        def __init__(self): pass
+    class Shy:
+        def __repr__(self): raise RuntimeError("not me")
+    kept = [Unmade()]
+    for wrong in (5, None.__class__):
+        try: gevent.spawn(wrong, Shy())
+        except TypeError as error: kept.append(error)
+    values = gevent.local.local(); values.shy = Shy()
+    gevent.getcurrent().spawn_tree_locals = {"shy": Shy()}
+    asleep = gevent.spawn(gevent.sleep, 9, Shy()); gevent.sleep(0)
+    report = "\\n".join(gevent.util.format_run_info())
+    print("__init__ was not called" in report, "not me" in report, "Greenlets" in report)
+    stream = io.StringIO(); gevent.util.print_run_info(file=stream); print(len(stream.getvalue()) > 100)
+    asleep.kill()
+    try: gevent.event.Event().wait()
+    except gevent.hub.LoopExit as error: print("block forever" in str(error))
+    """
+    assert on_loop(source) == ["True True True", "True", "True"]
 
 
 def test_locks_can_be_linked(on_loop: Program) -> None:

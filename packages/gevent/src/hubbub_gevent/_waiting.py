@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hubbub import greenlet as _greenlet
@@ -25,8 +25,9 @@ class _IWait:
         for item in objects:
             (ready if _is_ready(item) else others).append(item)
         self._ready = iter(ready if count is None else ready[: max(count, 0)])
-        left = None if count is None else max(count - len(ready), 0)
-        self._others = _greenlet.iwait(others, timeout, left)
+        self._left = len(others) if count is None else max(count - len(ready), 0)
+        self._pending = others
+        self._others = _greenlet.iwait(list(others), timeout, self._left)
 
     def __iter__(self) -> _IWait:
         return self
@@ -35,13 +36,28 @@ class _IWait:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._ready = iter(())
+        self._ready, self._pending = iter(()), []
         self._others.__exit__(*error)
 
     def __next__(self) -> Any:
         for item in self._ready:
             return item
-        return next(self._others)
+        try:
+            item = next(self._others)
+        except StopIteration:
+            late = self._at_the_end()
+            for item in late:
+                return item
+            raise
+        self._pending.remove(item)
+        self._left -= 1
+        return item
+
+    def _at_the_end(self) -> Iterator[Any]:
+        """What became ready in the very turn in which the time ran out, as happens when the hub is late."""
+        late = [item for item in self._pending if _is_ready(item)]
+        self._ready, self._pending = iter(late[: self._left]), []
+        return self._ready
 
 
 def iwait(objects: Iterable[Any], timeout: float | None = None, count: int | None = None) -> _IWait:

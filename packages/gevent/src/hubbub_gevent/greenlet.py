@@ -173,6 +173,8 @@ class Greenlet(_greenlet.Greenlet):
         return f"<bound method {type(owner).__name__}.{name} of {owner!r}>"
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_state"):
+            return f"<{type(self).__name__} at {id(self):#x}: its __init__ was not called>"
         name = f' "{self._name}"' if self._name is not None else ""
         return f"<{type(self).__name__}{name} at {id(self):#x}: {self._formatinfo()}>"
 

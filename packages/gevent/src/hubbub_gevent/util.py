@@ -144,7 +144,7 @@ class GreenletTree:
 
     def _lines(self, path: list[bool], wishes: dict[str, Any]) -> Iterator[str]:
         """:param path: for this tree and those above it but the root, whether another follows at the same level."""
-        yield f"{_branch(path)}{_described(self.greenlet)}"
+        yield f"{_branch(path)}{_shown(self.greenlet, _described)}"
         margin = f"{' :' if not path or path[0] else '  '}{' ' * (4 + 6 * len(path))}"
         yield from (f"{margin}{line}" for line in self._facts(wishes))
         for number, child in enumerate(self.child_trees, 1):
@@ -153,7 +153,7 @@ class GreenletTree:
     def _facts(self, wishes: dict[str, Any]) -> Iterator[str]:
         item = self.greenlet
         if wishes:
-            yield f"Parent: {item.parent!r}"
+            yield f"Parent: {_shown(item.parent)}"
         if wishes.get("running_stacks") and item.gr_frame is not None and not item.dead:
             yield "Running:"
             yield from _stack_lines(item.gr_frame, wishes.get("running_stack_limit"))
@@ -166,13 +166,13 @@ class GreenletTree:
         spawner = _owner(item)
         if shared and shared is not getattr(spawner, "spawn_tree_locals", None):
             yield "Spawn Tree Locals"
-            yield repr(shared)
+            yield _shown(shared)
         found = [entry for entry in all_local_dicts_for_greenlet(item) if entry[1]]
         if found:
             yield "Greenlet Locals:"
         for (kind, ident), values in found:
             yield f"  Local {kind} at {ident:#x}"
-            yield f"    {values!r}"
+            yield f"    {_shown(values)}"
 
     @classmethod
     def forest(cls) -> list[Any]:
@@ -218,8 +218,16 @@ def _branch(path: list[bool]) -> str:
     return f" {''.join('|    ' if more else '     ' for more in path[:-1])}+--- "
 
 
+def _shown(item: Any, show: Callable[[Any], str] = repr) -> str:
+    """``show(item)``. Whatever that raises, half made or half torn down as an object may be, a report says so."""
+    try:
+        return show(item)
+    except Exception as error:
+        return f"<{type(item).__name__} at {id(item):#x}, which cannot be shown: {type(error).__name__}: {error}>"
+
+
 def _described(item: Any) -> str:
-    if isinstance(item, Greenlet):
+    if isinstance(item, Greenlet) and hasattr(item, "_state"):
         item.name  # noqa: B018 - makes the name, so that it is shown
         return f"{item!r}{_outcome(item)}"
     return f"{item!r}{'' if item else '; not running'}"
