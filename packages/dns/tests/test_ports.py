@@ -12,10 +12,11 @@ from typing import Any
 
 import hubbub
 import pytest
+from hubbub.event import Event
 from hubbub_dns import _wire
-from hubbub_dns._ports import Ports
+from hubbub_dns._ports import Exchange, Ports
 from hubbub_dns._servers import Server
-from hubbub_dns._wire import Query, encode_name
+from hubbub_dns._wire import Query, Reply, encode_name
 from hubbub_testkit.greenlets import open_descriptors
 
 REAL = "192.0.2.1"
@@ -133,14 +134,25 @@ def _error_of(resolver: Any, name: str) -> int | None:
 # What is only the dnspython resolver's --
 
 
+def outcome_of(exchange: Exchange) -> Any:
+    """Wait for it."""
+    ended = Event()
+    exchange.listener = lambda _: ended.set()
+    assert exchange.outcome is not None or ended.wait(5.0)
+    return exchange.outcome
+
+
 def test_ids_of_one_port(nameserver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Questions under way from one port have different ids, even where chance would give one twice."""
     ports, server, name = Ports(), Server.make(nameserver.at, 0), encode_name("www.test")
     numbers = iter([7, 7, 7, 8])
     monkeypatch.setattr(_wire, "_random_id", lambda: next(numbers))
-    first, second = (ports.begin(server, name, rtype, edns=False, resend=1.0) for rtype in (1, 28))
+    first, second = (ports.begin(server, name, rtype, edns=False, timeout=1.0) for rtype in (1, 28))
     assert (first.query.id, second.query.id) == (7, 8)
-    assert [len(exchange.wait(5.0).records) for exchange in (first, second)] == [1, 1]
+    for exchange in (first, second):
+        outcome = outcome_of(exchange)
+        assert isinstance(outcome, Reply)
+        assert len(outcome.records) == 1
     assert list(ports.under_way()) == []
 
 
@@ -149,14 +161,12 @@ def test_ports_closed_under_waiters(nameserver: Any) -> None:
     before = open_descriptors()
     nameserver.script = lambda request: None
     ports, server, name = Ports(), Server.make(nameserver.at, 0), encode_name("www.test")
-    exchanges = [ports.begin(server, name, 1, edns=False, resend=1.0) for _ in range(40)]
-    waiting = [hubbub.spawn(exchange.wait, 5.0) for exchange in exchanges]
-    for greenlet in waiting:
-        greenlet.rawlink(lambda _: None)  # their failures are looked at here
+    exchanges = [ports.begin(server, name, 1, edns=False, timeout=1.0) for _ in range(40)]
+    waiting = [hubbub.spawn(outcome_of, exchange) for exchange in exchanges]
     hubbub.sleep(0.01)
     ports.close()
     hubbub.joinall(waiting, timeout=5)
-    assert [getattr(greenlet.exception, "errno", None) for greenlet in waiting] == [errno.EBADF] * 40
+    assert [getattr(greenlet.value, "errno", None) for greenlet in waiting] == [errno.EBADF] * 40
     assert open_descriptors() == before
 
 

@@ -82,12 +82,21 @@ def test_matching() -> None:
 
 
 def test_reply_without_question() -> None:
-    """Only a reply that refuses may leave out the question, and then it has no answers."""
+    """A reply without the question is never believed; FORMERR and NOTIMP hint that EDNS is not understood."""
     query = Query.make(encode_name("www.example.test"), 1, edns=True)
     for rcode in range(16):
         wire = struct.pack("!6H", query.id, 0x8180 | rcode, 0, 0, 0, 0)
-        assert query.matches(wire) == (rcode in (1, 2, 4, 5))
-    assert not query.matches(struct.pack("!6H", query.id, 0x8182, 0, 1, 0, 0))
+        assert not query.matches(wire)
+        assert query.is_disliked(wire) == (rcode in (1, 4))
+    for strange in (
+        struct.pack("!6H", query.id, 0x8181, 0, 1, 0, 0),
+        struct.pack("!6H", query.id, 0x0101, 0, 0, 0, 0),
+        struct.pack("!6H", query.id ^ 1, 0x8181, 0, 0, 0, 0),
+        struct.pack("!5H", query.id, 0x8181, 0, 0, 0),
+        b"",
+    ):
+        assert not query.is_disliked(strange)
+    assert not Query(query.id, query.question, edns=False).is_disliked(struct.pack("!6H", query.id, 0x8181, 0, 0, 0, 0))
 
 
 def test_ids() -> None:

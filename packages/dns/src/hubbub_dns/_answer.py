@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from hubbub_dns._errors import Failure, LookupFailed
 
-__all__ = ["AAAA", "CNAME", "MAX_CHAIN", "PTR", "SOA", "A", "Answer", "Record", "follow"]
+__all__ = ["AAAA", "CNAME", "HOST_NAME", "MAX_CHAIN", "PTR", "SOA", "A", "Answer", "Record", "follow"]
 
 A, CNAME, SOA, PTR, AAAA = 1, 5, 6, 12, 28
+HOST_NAME = re.compile(r"(?=[^-].{0,252}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
+"""Host names as glibc has them: with the underscore that many use, and with hyphens but at the very beginning."""
 MAX_CHAIN = 16
 """How many CNAME records are followed at most."""
 
@@ -83,6 +86,8 @@ def _follow_aliases(
     aliases = {record.owner.lower(): record for record in reversed(records) if record.rtype == CNAME}
     while (owner := chain[-1].lower()) not in goals and owner in aliases:
         if len(chain) > MAX_CHAIN:
+            raise LookupFailed(Failure.NO_RECOVERY)
+        if not HOST_NAME.match(aliases[owner].value):  # what is none must not get into logs and access lists
             raise LookupFailed(Failure.NO_RECOVERY)
         chain = (*chain, aliases[owner].value)
         ttl = min(ttl, aliases[owner].ttl)

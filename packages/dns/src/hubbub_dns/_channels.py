@@ -1,151 +1,239 @@
-"""c-ares channels, driven by the hub's loop: c-ares says which descriptors it waits for, the loop watches them."""
+"""c-ares channels, driven by the hub's loop: c-ares says which descriptors it waits for, the loop watches them.
+
+Each channel asks one server and does not repeat itself: which server is asked when, and how long each has, is decided
+by :mod:`hubbub_dns._upstream`, as for the other resolver.
+"""
 
 from __future__ import annotations
 
 import _socket
+import errno
+import math
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import pycares
 from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import BaseLoop, closing, get_hub
 from pycares import errno as status
 
-from hubbub_dns._answer import AAAA, CNAME, MAX_CHAIN, PTR, SOA, A, Answer, Record, follow
-from hubbub_dns._errors import Failure, LookupFailed
-from hubbub_dns._flights import Flight
-from hubbub_dns._reflections import drop_queries, refuse_queries
-from hubbub_dns._resolvconf import Settings
+from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
+from hubbub_dns._reflections import refuse_queries
 from hubbub_dns._servers import Server
+from hubbub_dns._wire import Malformed, Reply, peek, read_reply
 
-__all__ = ["PER_PORT", "Channel", "Question"]
+__all__ = ["Channels"]
 
-PER_PORT = 32
+_PER_PORT = 32
 """Questions that go out from one port before there is a new one."""
+_MAX_MEASURED = 2
+"""Replies after which c-ares begins to give up sooner than it was told to."""
 _NEGATIVE_TTL = 5.0
-"""Seconds to keep the answer that there is nothing: pycares does not hand on the record that says how long."""
-_SENDINGS = 6
-_LEAST_RESEND = 0.25
+"""Seconds to keep the answer that there is nothing, where it is not known what the server allows."""
+_PATIENCE = 5.0
+"""Seconds: c-ares waits no longer for a reply the first time, whatever it is told."""
+_TICK = 0.25
 _MAX_ASKED = 256
+_MAX_IDLE = 16
+_MAX_PEEKED = 32
+_MAX_DATAGRAM = 4096
 _NO_SOCKET = pycares.ARES_SOCKET_BAD
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
-_FAILURES = {
-    status.ARES_EFORMERR: LookupFailed(Failure.NO_RECOVERY),
-    status.ARES_EBADRESP: LookupFailed(Failure.NO_RECOVERY),
-    status.ARES_EBADNAME: LookupFailed(Failure.NOT_FOUND),
-    status.ARES_ESERVFAIL: LookupFailed(Failure.TRY_AGAIN, servfail=True),
-    status.ARES_ENOTIMP: LookupFailed(Failure.TRY_AGAIN),
-    status.ARES_EREFUSED: LookupFailed(Failure.TRY_AGAIN),
+_NXDOMAIN, _REFUSED = 3, 5
+_RCODES = {
+    status.ARES_ENODATA: 0,
+    status.ARES_EFORMERR: 1,
+    status.ARES_ESERVFAIL: 2,
+    status.ARES_ENOTFOUND: _NXDOMAIN,
+    status.ARES_ENOTIMP: 4,
+    status.ARES_EREFUSED: _REFUSED,
 }
-_SILENCE = LookupFailed(Failure.TRY_AGAIN, answered=False)
-_ABSENT = {status.ARES_ENODATA: Failure.NO_DATA, status.ARES_ENOTFOUND: Failure.NOT_FOUND}
+_UNREACHABLE = {
+    status.ARES_ECONNREFUSED: errno.ECONNREFUSED,
+    status.ARES_ETIMEOUT: errno.ETIMEDOUT,
+    status.ARES_ENOMEM: errno.ENOMEM,
+}
 
 _abandoned: list[Any] = []
 """Channels of a parent process: c-ares must neither use nor destroy them here."""
 
 
-class Question:
-    """One question, and how far its answer has come."""
+class _Query(NamedTuple):
+    """What was asked, as far as others ask about it."""
 
-    __slots__ = ("_channel", "_ttl", "chain", "deadline", "flight", "rtype")
+    edns: bool
 
-    def __init__(self, channel: Channel, flight: Flight[Answer]) -> None:
-        self._channel = channel
-        self.flight = flight
-        _, name, self.rtype = flight.key
-        self.chain: tuple[str, ...] = (name,)
-        self.deadline = monotonic() + channel.limit
-        self._ttl = float("inf")
+
+class _Exchange:
+    """A question to one server, and what came back. See :class:`hubbub_dns._ports.Exchange`."""
+
+    __slots__ = ("channel", "deadline", "disliked", "key", "listener", "outcome", "query", "server")
+
+    def __init__(self, channel: _Channel, key: tuple[str, int], timeout: float, listener: Any) -> None:
+        self.channel = channel
+        self.key = key
+        self.server = channel.server
+        self.query = _Query(channel.edns)
+        self.deadline = monotonic() + timeout
+        self.listener: Callable[[Any], None] | None = listener
+        self.outcome: Reply | OSError | None = None
+        self.disliked = False
 
     def answered(self, result: Any, error: int | None) -> None:
         """Called from within c-ares, which is not to be called again from here."""
-        channel = self._channel
+        channel = self.channel
         channel.held -= 1
         channel.outcomes.append((self, result, error))
 
-    def call_off(self) -> None:
-        """Nobody waits for the answer any more."""
-        self._channel.call_off(self)
+    def dislike(self) -> None:
+        """The server may not understand EDNS. The reply is waited for all the same."""
+        if self.query.edns and not self.disliked:
+            self.disliked = True
+            self.tell()
 
-    def take(self, result: Any, error: int | None) -> Answer | LookupFailed | None:
-        """The outcome, or None when the last name of the chain is to be asked for."""
-        if error is not None:
-            if error in _ABSENT:
-                return Answer(self.chain, (), min(self._ttl, _NEGATIVE_TTL), _ABSENT[error])
-            return _FAILURES.get(error, _SILENCE)
-        return self._follow(result)
+    def tell(self) -> None:
+        """Call the listener."""
+        if self.listener is not None:
+            self.listener(self)
 
-    def plain(self, records: list[Any]) -> Answer | None:
-        """What comes of records that all answer the question, as most do; None if there are others or none."""
-        chain, rtype, ttl = self.chain, self.rtype, self._ttl
-        name = chain[-1].lower()
-        values = []
-        for record in records:
-            if record.type != rtype or record.name.lower() != name:
-                return None
-            values.append(record.data.dname if rtype == PTR else record.data.addr)
-            if record.ttl < ttl:
-                ttl = record.ttl
-        return Answer(chain, tuple(dict.fromkeys(values)), ttl) if values else None
-
-    def _follow(self, result: Any) -> Answer | LookupFailed | None:
-        records = [
-            Record(record.name, record.type, record.ttl, getattr(record.data, _VALUES[record.type]))
-            for record in result.answer
-            if record.type in _VALUES
-        ]
-        soa = [min(record.ttl, record.data.minimum) for record in result.authority if record.type == SOA]
-        before = len(self.chain)
-        try:
-            answer = follow(records, self.chain, self.rtype, self._ttl, True, soa[0] if soa else 0.0)
-        except LookupFailed as failed:
-            return failed
-        if answer.failure is None or soa or len(answer.chain) == before:
-            return answer
-        self.chain, self._ttl = answer.chain, min(record.ttl for record in records)
-        return LookupFailed(Failure.NO_RECOVERY) if len(self.chain) > MAX_CHAIN else None
+    def end(self) -> None:
+        """Nobody waits for the reply any more. Harmless when it has come."""
+        self.listener = None
+        self.channel.drop(self)
 
 
-class Channel:
-    """Puts a few questions to the servers, from one random port. Belongs to one loop.
+class Channels:
+    """The channels that there are. Takes the place of :class:`hubbub_dns._ports.Ports`. Belongs to one hub."""
+
+    takes_streams = True
+
+    def __init__(self) -> None:
+        self._busy: set[_Channel] = set()
+        self._idle: dict[tuple[Server, bool, bool, float], list[_Channel]] = {}
+        self._filling: dict[tuple[Server, bool, bool, float], _Channel] = {}
+        self._clock: Any = None
+
+    def begin(
+        self,
+        server: Server,
+        name: bytes,
+        rtype: int,
+        *,
+        edns: bool,
+        timeout: float,
+        listener: Callable[[Any], None] | None = None,
+        stream: bool = False,
+    ) -> Any:
+        """Put a question.
+
+        :raises OSError: the server cannot be reached, or there is no socket.
+        """
+        kind = (server, edns, stream, timeout)
+        channel = self._filling.get(kind)
+        if channel is None or channel.is_full:
+            idle = self._idle.get(kind)
+            channel = idle.pop() if idle else _Channel(kind, self._emptied)
+            self._filling[kind] = channel
+            self._busy.add(channel)
+        exchange = _Exchange(channel, (_text(name), rtype), timeout, listener)
+        channel.ask(exchange)
+        if self._clock is None:
+            self._clock = get_hub().loop.timer(_TICK, _TICK, ref=False)
+            self._clock.start(self._tick)
+        return exchange
+
+    def under_way(self) -> Iterator[Any]:
+        """All exchanges without an outcome; more may begin and end meanwhile."""
+        for channel in list(self._busy):
+            yield from list(channel.under_way)
+
+    def _tick(self) -> None:
+        for channel in list(self._busy):
+            channel.tick()
+
+    def _emptied(self, channel: _Channel) -> None:
+        self._busy.discard(channel)
+        if self._filling.get(channel.kind) is channel:
+            del self._filling[channel.kind]
+        idle = self._idle.setdefault(channel.kind, [])
+        if len(idle) < _MAX_IDLE and channel.is_sound:
+            idle.append(channel)
+        else:
+            channel.close()
+        if not self._busy:
+            self._stop_clock()
+
+    def _stop_clock(self) -> None:
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.close()
+
+    def forget(self) -> None:
+        """The servers are others than before."""
+        for idle in self._idle.values():
+            for channel in idle:
+                channel.close()
+        self._idle.clear()
+        self._filling.clear()
+
+    def close(self) -> None:
+        """Close all of them; those who wait get an OSError."""
+        self.forget()
+        for channel in list(self._busy):
+            channel.fail(OSError(errno.EBADF, "the resolver was closed"))
+        self._stop_clock()
+
+    def abandon(self) -> None:
+        """In the child after ``fork``: the channels are the parent's."""
+        self._clock = None
+        for channel in (*self._busy, *(channel for idle in self._idle.values() for channel in idle)):
+            channel.abandon()
+        self._busy.clear()
+        self._idle.clear()
+        self._filling.clear()
+
+
+class _Channel:
+    """Puts a few questions to one server, from one random port. Belongs to one loop.
 
     c-ares closes a channel's sockets when nothing is under way on it. So a channel that takes no more than so many
     questions until all have ended goes on with a fresh port.
 
+    :param kind: the server, whether with EDNS, whether over TCP, and the seconds that the server has.
     :param emptied: called with the channel when nothing is under way any more.
     """
 
-    def __init__(self, settings: Settings, servers: Sequence[Server], emptied: Callable[[Channel], None]) -> None:
-        self.settings = settings
-        self.servers = servers
-        self.limit = settings.timeout * settings.attempts * len(servers)
-        """Seconds that a question may take."""
+    def __init__(self, kind: tuple[Server, bool, bool, float], emptied: Callable[[_Channel], None]) -> None:
+        self.kind = kind
+        self.server, self.edns, stream, timeout = kind
         self._emptied = emptied
         self._loop: BaseLoop = get_hub().loop
         self._watchers: dict[int, Any] = {}
         self._streams: set[int] = set()
-        self._unguarded: set[int] = set()
-        self.taken = 0
-        """How many questions it was given since none was under way: at most :data:`PER_PORT`."""
-        self._under_way: set[Question] = set()
+        self._taken = 0
+        """How many questions it was given since none was under way: at most :data:`_PER_PORT`."""
+        self._measured = 0
+        """How many replies c-ares has measured the server's speed by."""
+        self.under_way: set[_Exchange] = set()
         self.held = 0
         """Questions that c-ares has not done with, those that were called off included."""
-        self.outcomes: deque[tuple[Question, Any, int | None]] = deque()
+        self.outcomes: deque[tuple[_Exchange, Any, int | None]] = deque()
         """What c-ares has said and nobody was told yet."""
+        self._lame: set[tuple[str, int]] = set()
+        """Questions to which somebody, perhaps the server, has answered that others are to be asked."""
         self._asked: set[tuple[str, int]] = set()
-        # The time doubles from one sending to the next.
-        first = settings.timeout * settings.attempts / (2**_SENDINGS - 1)
+        self.is_sound = True
+        edns = pycares.ARES_FLAG_EDNS if self.edns else 0
         self._ares = pycares.Channel(
-            flags=pycares.ARES_FLAG_EDNS | (pycares.ARES_FLAG_USEVC if settings.use_vc else 0),
-            timeout=max(first, _LEAST_RESEND),
-            tries=_SENDINGS,
-            servers=[_csv(server) for server in servers],
-            rotate=settings.rotate,
+            flags=edns | (pycares.ARES_FLAG_USEVC if stream else 0),
+            timeout=max(timeout, _PATIENCE),
+            tries=1 + max(0, math.ceil(math.log2(timeout / _PATIENCE))),
+            servers=[_csv(self.server)],
             lookups="b",
             resolvconf_path=os.devnull,
             sock_state_cb=self._socket_state,
@@ -153,63 +241,86 @@ class Channel:
 
     # Asking ---------------------------------------------------------------------------------------------------------
 
-    def ask(self, flight: Flight[Answer]) -> None:
-        """Begin to ask."""
-        question = flight.task = Question(self, flight)
-        self.taken += 1
-        self._under_way.add(question)
-        self._send(question)
+    @property
+    def is_full(self) -> bool:
+        """Whether it is to take no more questions for now."""
+        return self._taken >= _PER_PORT or self._measured > _MAX_MEASURED
+
+    def ask(self, exchange: _Exchange) -> None:
+        """Begin to ask.
+
+        :raises OSError: the server cannot be reached, or there is no socket.
+        """
+        if exchange.key in self._asked or len(self._asked) >= _MAX_ASKED or self._measured > _MAX_MEASURED:
+            self._forget_answers()
+        self._taken += 1
+        self.under_way.add(exchange)
+        self._asked.add(exchange.key)
+        self.held += 1
+        try:
+            self._ares.query(*exchange.key, callback=exchange.answered)
+        except pycares.AresError as error:
+            exchange.answered(None, error.args[0])
         if self.outcomes:  # c-ares knew at once; whoever asks is not ready to hear it
             self._loop.run_callback(self._deliver)
 
-    def _send(self, question: Question) -> None:
-        key = (question.chain[-1].lower(), question.rtype)
-        if key in self._asked or len(self._asked) >= _MAX_ASKED:
-            self._forget_answers()
-        self._asked.add(key)
-        self.held += 1
-        try:
-            self._ares.query(key[0], question.rtype, callback=question.answered)
-        except pycares.AresError as error:
-            question.answered(None, error.args[0])
-
     def _forget_answers(self) -> None:
-        """c-ares has a cache of its own, without a switch; a change of servers empties it."""
-        servers = [_csv(server) for server in self.servers]
-        self._ares.servers = [*servers, "127.0.0.1:9"]
+        """c-ares has a cache and measurements of its own, without a switch; a change of servers clears them.
+
+        It is made when nothing is under way: the questions would have to be put again.
+        """
+        if self.held:
+            return
+        servers = [_csv(self.server)]
+        self._ares.servers = ["127.0.0.1:9"]
         self._ares.servers = servers
         self._asked.clear()
+        self._measured = 0
 
     def _deliver(self) -> None:
-        """After c-ares has done something: pass outcomes on, or ask for more."""
+        """After c-ares has done something: pass outcomes on."""
         outcomes = self.outcomes
         while outcomes:
-            question, result, error = outcomes.popleft()
-            if question not in self._under_way:
+            exchange, result, error = outcomes.popleft()
+            if exchange not in self.under_way:
                 continue
-            outcome = (question.plain(result.answer) if error is None else None) or question.take(result, error)
-            if outcome is None:
-                self._send(question)
-            else:
-                self.call_off(question)
-                question.flight.land(outcome)
+            if error != status.ARES_ETIMEOUT:
+                self._measured += 1
+            exchange.outcome = self._outcome(exchange.key, result, error)
+            self.drop(exchange)
+            exchange.tell()
+        self._lame.clear()
 
-    def call_off(self, question: Question) -> None:
-        """Nobody waits for the answer any more. c-ares goes on with the others, if there are any."""
-        self._under_way.discard(question)
-        if not self._under_way:
+    def _outcome(self, key: tuple[str, int], result: Any, error: int | None) -> Reply | OSError:
+        if error is None:
+            return _reply(result)
+        if error not in _RCODES:
+            return OSError(_UNREACHABLE.get(error, errno.EIO), f"c-ares: {status.errorcode.get(error, error)}")
+        lame = error == status.ARES_ENODATA and key in self._lame
+        return Reply(_RCODES[error], False, negative_ttl=_NEGATIVE_TTL, lame=lame)
+
+    def drop(self, exchange: _Exchange) -> None:
+        """Nobody waits for the reply any more. c-ares goes on with the others, if there are any."""
+        if exchange not in self.under_way:
+            return
+        self.under_way.discard(exchange)
+        if not self.under_way:
             if self.held:
                 self._ares.cancel()
             self.outcomes.clear()
-            self.taken = 0
+            self._taken = 0
             self._emptied(self)
 
+    def fail(self, error: OSError) -> None:
+        """Nothing more comes from here."""
+        self.is_sound = False
+        for exchange in list(self.under_way):
+            exchange.outcome = OSError(*error.args)
+            self.drop(exchange)
+            exchange.tell()
+
     def tick(self) -> None:
-        """Let c-ares send again what was lost, and end questions whose time is over. To be called now and then."""
-        now = monotonic()
-        for question in [question for question in self._under_way if question.deadline <= now]:
-            self.call_off(question)
-            question.flight.land(_SILENCE)
+        """Let c-ares look at its time limits. To be called now and then."""
         self._ares.process_fd(_NO_SOCKET, _NO_SOCKET)
         self._deliver()
 
@@ -223,7 +334,6 @@ class Channel:
             watcher.close()
         if not (readable or writable):
             self._streams.discard(fd)
-            self._unguarded.discard(fd)
             closing(fd)
             return
         watcher = self._watchers[fd] = self._loop.io(fd, (READ if readable else 0) | (WRITE if writable else 0))
@@ -233,24 +343,57 @@ class Channel:
         with _borrowed(fd) as sock:
             if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM:
                 self._streams.add(fd)
-            elif not refuse_queries(sock):
-                self._unguarded.add(fd)
+            else:
+                refuse_queries(sock)
 
     def _ready(self, events: int, fd: int) -> None:
-        if fd in self._unguarded and events & READ:
-            with _borrowed(fd) as sock:
-                drop_queries(sock)
+        if events & READ and fd not in self._streams:
+            try:
+                with _borrowed(fd) as sock:
+                    self._peek(sock)
+            except BlockingIOError:
+                pass
+            except OSError as error:  # the server cannot be reached
+                self.fail(error)
+                return
         self._ares.process_fd(fd if events & READ else _NO_SOCKET, fd if events & WRITE else _NO_SOCKET)
         if fd in self._streams and _has_hung_up(fd):
             # c-ares keeps a connection that ended in the middle of a reply; it would be readable for ever.
             self._watchers[fd].stop()
         self._deliver()
 
+    def _peek(self, sock: _socket.socket) -> None:
+        """Look at the datagram at the head of the queue, and throw it away if c-ares should not see it.
+
+        c-ares believes records of another class, ends a question by a query that is sent back, and keeps to itself
+        what it says of a name that has nothing.
+
+        :raises BlockingIOError: there is none.
+        :raises OSError: the server cannot be reached.
+        """
+        for _ in range(_MAX_PEEKED):
+            wire = sock.recv(_MAX_DATAGRAM, socket.MSG_PEEK)
+            key, disliked = peek(wire)
+            if key is not None and len(wire) < _MAX_DATAGRAM:
+                try:
+                    # Nothing of it is believed: whether its id is right, c-ares alone knows.
+                    if read_reply(wire).lame:
+                        self._lame.add(key)
+                    return
+                except Malformed:
+                    pass  # as if it had not come
+            elif key is not None:
+                return
+            if disliked:
+                for exchange in list(self.under_way):
+                    exchange.dislike()
+            sock.recv(1)
+
     # The end --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Give everything back. Sockets are closed here, on the loop's thread; c-ares frees the rest on its own."""
-        self._under_way.clear()
+        self.under_way.clear()
         self._ares.cancel()
         self.outcomes.clear()
         self._ares.close()
@@ -261,7 +404,35 @@ class Channel:
         for fd in self._watchers:
             os.close(fd)
         self._watchers = {}
-        self._under_way.clear()
+        self.under_way.clear()
+
+
+def _reply(result: Any) -> Reply:
+    """What c-ares has read, where nobody has looked before it did."""
+    own = [record for record in result.answer if record.record_class == 1]
+    records = [
+        Record(
+            record.name,
+            record.type,
+            0 if record.ttl >> 31 else record.ttl,
+            getattr(record.data, _VALUES[record.type]),
+        )
+        for record in own
+        if record.type in _VALUES
+    ]
+    if result.answer and not own:
+        return Reply(_REFUSED, False)
+    soa = [min(record.ttl, record.data.minimum) for record in result.authority if record.type == SOA]
+    return Reply(0, False, tuple(records), float(soa[0]) if soa else None)
+
+
+def _text(name: bytes) -> str:
+    """A host name from the wire."""
+    labels, offset = [], 0
+    while length := name[offset]:
+        labels.append(name[offset + 1 : offset + 1 + length])
+        offset += 1 + length
+    return b".".join(labels).decode("ascii").lower()
 
 
 @contextmanager

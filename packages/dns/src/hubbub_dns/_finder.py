@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, TypeVar
 from hubbub import sleep
 
 from hubbub_dns import _hosts, _nsswitch, _policy, _sorting
-from hubbub_dns._answer import AAAA, PTR, A, Answer
+from hubbub_dns._answer import AAAA, HOST_NAME, PTR, A, Answer
 from hubbub_dns._errors import Failure, LookupFailed
 from hubbub_dns._files import Watched
 from hubbub_dns._nsswitch import Status
-from hubbub_dns._questions import HOST_NAME, Questions, worst
+from hubbub_dns._questions import Questions, worst
 from hubbub_dns._system import HostEntry
 
 __all__ = ["Finder", "Found", "ipv4_within"]

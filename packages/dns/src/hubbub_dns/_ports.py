@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from time import monotonic
 
 from hubbub.abc import READ
-from hubbub.lowlevel import Waiter, closing, get_hub
+from hubbub.lowlevel import closing, get_hub
 
 from hubbub_dns._servers import Server, sockaddr
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply
@@ -26,7 +26,6 @@ _PER_PORT = 32
 _PER_TURN = 64
 """Datagrams to read before others get a turn."""
 _MAX_DATAGRAM = 65_535
-_RESEND_GROWTH = 1.5
 
 _buffer = memoryview(bytearray(_MAX_DATAGRAM))
 """What is read is copied at once."""
@@ -35,72 +34,44 @@ _buffer = memoryview(bytearray(_MAX_DATAGRAM))
 class Exchange:
     """A query that was sent to a server, and what came back.
 
-    :param resend: seconds after which the query is to be sent again the first time; each further time takes longer.
-    :param listener: called once, on the hub, when there is an outcome; it must not wait.
+    :param timeout: seconds to wait for the reply.
+    :param listener: called on the hub when there is an outcome, or reason to look; it must not wait.
     """
 
-    __slots__ = ("_port", "_waiter", "listener", "outcome", "query", "resend", "server", "started")
+    __slots__ = ("_port", "deadline", "disliked", "listener", "outcome", "query", "server")
 
     def __init__(
-        self, port: _Port, query: Query, resend: float, listener: Callable[[Exchange], None] | None = None
+        self, port: _Port, query: Query, timeout: float, listener: Callable[[Exchange], None] | None = None
     ) -> None:
         self._port = port
-        self._waiter: Waiter | None = None
         self.listener = listener
         self.outcome: Reply | OSError | None = None
+        self.disliked = False
+        """Somebody says, without proof, that the server does not understand EDNS."""
         self.query = query
-        self.resend = resend
         self.server = port.server
-        self.started = monotonic()
+        self.deadline = monotonic() + timeout
 
     def settle(self, outcome: Reply | OSError) -> None:
         """A reply to the query has come, or the server cannot be reached."""
         self.outcome = outcome
-        if self.listener is not None:
+        self.tell()
+
+    def dislike(self) -> None:
+        """The server may not understand EDNS. The reply is waited for all the same."""
+        if not self.disliked:
+            self.disliked = True
             self.tell()
-        elif self._waiter is not None:
-            self._waiter.wake()
 
     def tell(self) -> None:
-        """Call the listener, which is not called again."""
-        listener, self.listener = self.listener, None
-        if listener is not None:
-            listener(self)
+        """Call the listener."""
+        if self.listener is not None:
+            self.listener(self)
 
     def end(self) -> None:
         """Nobody waits for the reply any more. Harmless when it has come."""
         self.listener = None
         self._port.drop(self)
-
-    def wait(self, timeout: float) -> Reply:
-        """Wait for the reply; send the query again now and then.
-
-        :param timeout: seconds since the query was first sent.
-        :raises TimeoutError: no reply came.
-        :raises OSError: the server cannot be reached.
-        """
-        self.listener = None
-        deadline = self.started + timeout
-        again = self.started + self.resend
-        try:
-            while self.outcome is None:
-                now = monotonic()
-                if now >= deadline:
-                    raise TimeoutError("timed out")
-                if now >= again:
-                    self._port.send(self.query)
-                    self.resend *= _RESEND_GROWTH
-                    again = now + self.resend
-                self._waiter = Waiter()
-                try:
-                    self._waiter.wait(min(again, deadline) - now)
-                finally:
-                    self._waiter = None
-        finally:
-            self.end()
-        if isinstance(self.outcome, OSError):
-            raise self.outcome
-        return self.outcome
 
 
 class Ports:
@@ -117,7 +88,7 @@ class Ports:
         rtype: int,
         *,
         edns: bool,
-        resend: float,
+        timeout: float,
         listener: Callable[[Exchange], None] | None = None,
     ) -> Exchange:
         """Send a question.
@@ -131,7 +102,7 @@ class Ports:
         query = Query.make(name, rtype, edns)
         while query.id in port.pending:
             query = Query.make(name, rtype, edns)
-        exchange = Exchange(port, query, resend, listener)
+        exchange = Exchange(port, query, timeout, listener)
         port.begin(exchange)
         return exchange
 
@@ -139,6 +110,9 @@ class Ports:
         """All exchanges without an outcome; more may begin and end meanwhile."""
         for port in list(self._open):
             yield from list(port.pending.values())
+
+    def forget(self) -> None:
+        """The servers are others than before."""
 
     def _gone(self, port: _Port) -> None:
         self._open.discard(port)
@@ -216,7 +190,11 @@ class _Port:
                 self.fail(error)
                 return
             exchange = pending.get(int.from_bytes(wire[:2]))
-            if exchange is None or not exchange.query.matches(wire):
+            if exchange is None:
+                continue
+            if not exchange.query.matches(wire):
+                if exchange.query.is_disliked(wire):
+                    exchange.dislike()
                 continue
             try:
                 reply = read_reply(wire)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _socket
 import os
-import re
 from abc import abstractmethod
 from collections.abc import Generator, Hashable, Sequence
 from dataclasses import replace
@@ -15,7 +14,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from hubbub_dns import _resolvconf
-from hubbub_dns._answer import AAAA, Answer
+from hubbub_dns._answer import AAAA, HOST_NAME, Answer
 from hubbub_dns._errors import Failure, LookupFailed
 from hubbub_dns._files import Watched
 from hubbub_dns._flights import Flight, Flights
@@ -23,10 +22,8 @@ from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
 from hubbub_dns.cache import Cache, shared_cache
 
-__all__ = ["HOST_NAME", "Questions", "worst"]
+__all__ = ["Questions", "worst"]
 
-HOST_NAME = re.compile(r"(?=[^-].{0,252}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
-"""Host names as glibc has them: with the underscore that many use, and with hyphens but at the very beginning."""
 _Key = tuple[Hashable, str, int]
 """Who is asked, a name in small letters, and a type of records."""
 

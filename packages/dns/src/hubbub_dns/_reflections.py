@@ -1,7 +1,7 @@
 """Keeping queries away from c-ares, which takes its own query, sent back, for a reply without records.
 
-On Linux the kernel drops them before they are in the queue of the socket. Elsewhere they are thrown away before c-ares
-reads, which catches those at the head of the queue.
+On Linux the kernel drops them before they are in the queue of the socket. Elsewhere :mod:`hubbub_dns._channels` throws
+away those at the head of the queue.
 """
 
 from __future__ import annotations
@@ -12,13 +12,7 @@ import struct
 import sys
 from array import array
 
-try:
-    import fcntl as _fcntl
-    import termios as _termios
-except ImportError:  # Windows
-    _fcntl = None  # type: ignore[assignment]  # asked for before use
-
-__all__ = ["drop_queries", "refuse_queries"]
+__all__ = ["refuse_queries"]
 
 _HEADER = 3
 """Bytes of a message up to the one whose highest bit tells a reply from a query."""
@@ -49,20 +43,3 @@ def refuse_queries(sock: _socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-def drop_queries(sock: _socket.socket) -> None:
-    """Throw away datagrams at the head of the queue that are queries."""
-    try:
-        # Looking at a queue that is empty would take the error that c-ares is to find there.
-        while _waiting_bytes(sock.fileno()) >= _HEADER and not sock.recv(_HEADER, socket.MSG_PEEK)[-1] & 0x80:
-            sock.recv(_HEADER)
-    except OSError:
-        return
-
-
-def _waiting_bytes(fd: int) -> int:
-    """The length of the next datagram; 0 where the system does not tell."""
-    if _fcntl is None:
-        return 0
-    return int.from_bytes(_fcntl.ioctl(fd, _termios.FIONREAD, b"\0" * 4), sys.byteorder)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from hubbub_dns._answer import MAX_CHAIN, Answer, follow
+from hubbub.lowlevel import Waiter
+
+from hubbub_dns._answer import HOST_NAME, MAX_CHAIN, Answer, follow
 from hubbub_dns._errors import Failure, LookupFailed
 from hubbub_dns._fork import loading
 from hubbub_dns._ports import Exchange, Ports
@@ -17,16 +20,17 @@ from hubbub_dns._servers import OpenSockets, Server, over_tcp
 from hubbub_dns._wire import Malformed, Query, Reply, encode_name
 
 if TYPE_CHECKING:
+    from hubbub_dns._channels import Channels
     from hubbub_dns._secure import SecureServers
 
-__all__ = ["OURS", "Upstream", "answer_of"]
+__all__ = ["OURS", "Exchange", "Upstream", "answer_of"]
 
 _NOERROR, _FORMERR, _SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED = range(6)
 _DONE = (_NOERROR, _NXDOMAIN)
+_DISLIKES = (_FORMERR, _NOTIMP)
+"""What servers say that do not know EDNS."""
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """Errors that no other server will mend."""
-_FIRST_RESEND, _LEAST_RESEND = 0.4, 0.25
-"""Seconds; before a server's round trip is known, and in any case."""
 
 
 def answer_of(reply: Reply, chain: tuple[str, ...], rtype: int, ttl: float) -> tuple[Answer, bool]:
@@ -46,10 +50,11 @@ class Upstream:
     """Asks name servers over UDP, TCP, TLS and HTTPS. Belongs to one hub.
 
     :param ssl_context: for servers behind TLS; None: the system's authorities are trusted.
+    :param ports: what sends questions over UDP.
     """
 
-    def __init__(self, ssl_context: Any) -> None:
-        self.ports = Ports()
+    def __init__(self, ssl_context: Any, ports: Ports | Channels) -> None:
+        self.ports: Any = ports
         self._sockets = OpenSockets()
         self._secure: SecureServers | None = None
         self._ssl_context = ssl_context
@@ -58,7 +63,7 @@ class Upstream:
     def forget(self) -> None:
         """The servers are others than before."""
         self._without_edns: set[Server] = set()
-        self._round_trip: dict[Server, float] = {}
+        self.ports.forget()
         self._turn = itertools.count()
 
     def close(self) -> None:
@@ -76,6 +81,10 @@ class Upstream:
         if self._secure is not None:
             self._secure.close()
 
+    def takes(self, server: Server, settings: Settings) -> bool:
+        """Whether a question to this server can be begun without a greenlet."""
+        return not server.scheme and not settings.use_vc
+
     # One question ---------------------------------------------------------------------------------------------------
 
     def in_turn(self, settings: Settings, servers: Sequence[Server]) -> Sequence[Server]:
@@ -86,34 +95,28 @@ class Upstream:
         return [*servers[first:], *servers[:first]]
 
     def begin(
-        self, server: Server, name: bytes, rtype: int, listener: Callable[[Exchange], None] | None = None
+        self,
+        server: Server,
+        name: bytes,
+        rtype: int,
+        timeout: float,
+        listener: Callable[[Exchange], None] | None = None,
+        edns: bool = True,
     ) -> Exchange:
         """Send a question over UDP: with EDNS unless the server is known not to like that.
 
+        :param timeout: seconds that the server has for its reply.
         :raises OSError: the server cannot be reached, or there is no socket.
         """
-        known = self._round_trip.get(server)
-        return self.ports.begin(
-            server,
-            name,
-            rtype,
-            edns=server not in self._without_edns,
-            resend=_FIRST_RESEND if known is None else max(_LEAST_RESEND, 4 * known),
-            listener=listener,
-        )
+        edns = edns and server not in self._without_edns
+        begun: Exchange = self.ports.begin(server, name, rtype, edns=edns, timeout=timeout, listener=listener)
+        return begun
 
-    def finish(self, exchange: Exchange) -> Reply | None:
-        """The reply to a question that was sent once, if it is an answer."""
+    @staticmethod
+    def finish(exchange: Exchange) -> Reply | None:
+        """The reply to a question, if it is an answer."""
         reply = exchange.outcome
-        if not isinstance(reply, Reply):
-            return None
-        self._measure(exchange)
-        return reply if reply.rcode in _DONE and not reply.truncated else None
-
-    def _measure(self, exchange: Exchange) -> None:
-        taken = monotonic() - exchange.started
-        known = self._round_trip.get(exchange.server)
-        self._round_trip[exchange.server] = taken if known is None else known + (taken - known) / 8  # as in RFC 6298
+        return reply if isinstance(reply, Reply) and _answers(reply) and not reply.truncated else None
 
     def look_up(
         self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, begun: Exchange | None = None
@@ -126,6 +129,8 @@ class Upstream:
         chain: tuple[str, ...] = (name,)
         ttl = float("inf")
         while True:
+            if not HOST_NAME.match(chain[-1]):
+                raise LookupFailed(Failure.NO_RECOVERY)
             reply = self.ask(settings, servers, encode_name(chain[-1]), rtype, begun)
             answer, complete = answer_of(reply, chain, rtype, ttl)
             if complete:
@@ -142,57 +147,71 @@ class Upstream:
         :param begun: as for :meth:`look_up`.
         :raises LookupFailed: none does.
         """
+        race = _Race(begun)
         failed = LookupFailed(Failure.TRY_AGAIN, answered=False)
-        for _ in range(settings.attempts):
-            silent = False
-            for server in servers:
-                try:
-                    reply = self._ask_one(settings, server, name, rtype, begun)
-                except OSError as error:
-                    if error.errno in OURS:
-                        raise
-                    silent = True
-                    failed.__cause__ = error.with_traceback(None)
-                    continue
-                except Malformed as error:
-                    failed = LookupFailed(Failure.NO_RECOVERY)
-                    failed.__cause__ = error.with_traceback(None)
-                    continue
-                finally:
-                    begun = None
-                if reply.rcode in _DONE:
-                    return reply
-                if reply.rcode in (_SERVFAIL, _NOTIMP, _REFUSED):
-                    failed = LookupFailed(Failure.TRY_AGAIN, servfail=reply.rcode == _SERVFAIL)
-                else:
-                    failed = LookupFailed(Failure.NO_RECOVERY)
-            if not silent:
-                break  # they will not think better of it at once
+        try:
+            for _ in range(settings.attempts):
+                silent = False
+                for server in servers:
+                    try:
+                        reply = self._ask_one(settings, server, name, rtype, race)
+                    except OSError as error:
+                        if error.errno in OURS:
+                            raise
+                        silent = True
+                        failed.__cause__ = error.with_traceback(None)
+                        continue
+                    except Malformed as error:
+                        failed = LookupFailed(Failure.NO_RECOVERY)
+                        failed.__cause__ = error.with_traceback(None)
+                        continue
+                    if _answers(reply):
+                        return reply
+                    failed = _failure_of(reply)
+                if not silent:
+                    break  # they will not think better of it at once
+        finally:
+            race.end()
         raise failed
 
-    def _ask_one(self, settings: Settings, server: Server, name: bytes, rtype: int, begun: Exchange | None) -> Reply:
-        """Ask one server: over TCP if the reply is too long, and without EDNS if it does not like that."""
-        reply, query = self._exchange(settings, server, name, rtype, begun)
-        if reply.rcode in (_FORMERR, _NOTIMP) and query.edns:
-            self._without_edns.add(server)
-            reply, _ = self._exchange(settings, server, name, rtype, None)
-        return reply
+    def _ask_one(self, settings: Settings, server: Server, name: bytes, rtype: int, race: _Race) -> Reply:
+        """Ask one server: over TCP if the reply is too long, and without EDNS if it does not like that.
 
-    def _exchange(
-        self, settings: Settings, server: Server, name: bytes, rtype: int, begun: Exchange | None
-    ) -> tuple[Reply, Query]:
+        The answers of those who were asked before count, however late they come.
+
+        :raises TimeoutError: no reply came.
+        """
         timeout = settings.timeout
-        if server.scheme or settings.use_vc:
-            query = Query.make(name, rtype, edns=server not in self._without_edns)
-            if server.scheme:
-                return self._ask_secure(server, query, timeout), query
-            return over_tcp(self._sockets, server, query, timeout), query
-        exchange = begun or self.begin(server, name, rtype)
-        sent_once = exchange.resend
-        reply, query = exchange.wait(timeout), exchange.query
-        if begun is None and exchange.resend == sent_once:  # it is known which sending was answered
-            self._measure(exchange)
-        return over_tcp(self._sockets, server, query, timeout) if reply.truncated else reply, query
+        if not self.takes(server, settings):
+            reply, query = self._ask_stream(server, name, rtype, timeout, edns=True)
+            if reply.rcode in _DISLIKES and query.edns:
+                self._without_edns.add(server)
+                reply, _ = self._ask_stream(server, name, rtype, timeout, edns=False)
+            return reply
+        if not race.begun(server):
+            race.add(self.begin(server, name, rtype, timeout))
+        while True:
+            exchange = race.wait()
+            outcome = exchange.outcome
+            if outcome is None:  # somebody says so; it proves nothing
+                race.add(self.begin(exchange.server, name, rtype, timeout, edns=False))
+            elif isinstance(outcome, OSError):
+                if exchange is race.last:
+                    raise outcome
+            elif outcome.rcode in _DISLIKES and exchange.query.edns:
+                self._without_edns.add(exchange.server)
+                race.add(self.begin(exchange.server, name, rtype, timeout))
+            elif _answers(outcome) or exchange is race.last:
+                return self._whole(exchange, outcome, timeout)
+
+    def _whole(self, exchange: Exchange, reply: Reply, timeout: float) -> Reply:
+        return over_tcp(self._sockets, exchange.server, exchange.query, timeout) if reply.truncated else reply
+
+    def _ask_stream(self, server: Server, name: bytes, rtype: int, timeout: float, edns: bool) -> tuple[Reply, Query]:
+        query = Query.make(name, rtype, edns=edns and server not in self._without_edns)
+        if server.scheme:
+            return self._ask_secure(server, query, timeout), query
+        return over_tcp(self._sockets, server, query, timeout), query
 
     def _ask_secure(self, server: Server, query: Query, timeout: float) -> Reply:
         if self._secure is None:
@@ -201,3 +220,69 @@ class Upstream:
 
             self._secure = SecureServers(self._ssl_context)
         return self._secure.ask(server, query, timeout)
+
+
+class _Race:
+    """The questions that are under way to several servers, of which the first answer wins."""
+
+    def __init__(self, begun: Exchange | None) -> None:
+        """:param begun: the question to the first server, where it was sent already."""
+        self._exchanges: list[Exchange] = []
+        self._settled: deque[Exchange] = deque()
+        self._waiter: Waiter | None = None
+        self._fresh = begun is not None
+        self.last: Exchange | None = None
+        """The question that was put last."""
+        if begun is not None:
+            self.add(begun)
+            if begun.outcome is not None or begun.disliked:
+                self._settled.append(begun)
+
+    def begun(self, server: Server) -> bool:
+        """Whether this server has been asked just now, before the others."""
+        fresh, self._fresh = self._fresh, False
+        return fresh and self.last is not None and self.last.server == server
+
+    def add(self, exchange: Exchange) -> None:
+        """Wait for this one too."""
+        exchange.listener = self._tell
+        self._exchanges.append(exchange)
+        self.last = exchange
+
+    def _tell(self, exchange: Exchange) -> None:
+        if exchange.outcome is None and not exchange.disliked:
+            return  # its time is over; a late reply counts all the same
+        self._settled.append(exchange)
+        if self._waiter is not None and not self._waiter.done:
+            self._waiter.wake()
+
+    def wait(self) -> Exchange:
+        """The next one that has an outcome, or was disliked.
+
+        :raises TimeoutError: the time of the last one is over.
+        """
+        while not self._settled:
+            left = self.last.deadline - monotonic() if self.last is not None else 0.0
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._waiter = Waiter()
+            try:
+                self._waiter.wait(left)
+            finally:
+                self._waiter = None
+        return self._settled.popleft()
+
+    def end(self) -> None:
+        """Wait for none of them any more."""
+        for exchange in self._exchanges:
+            exchange.end()
+
+
+def _answers(reply: Reply) -> bool:
+    return reply.rcode in _DONE and not reply.lame
+
+
+def _failure_of(reply: Reply) -> LookupFailed:
+    if reply.lame or reply.rcode in (_SERVFAIL, _NOTIMP, _REFUSED):
+        return LookupFailed(Failure.TRY_AGAIN, servfail=reply.rcode == _SERVFAIL)
+    return LookupFailed(Failure.NO_RECOVERY)

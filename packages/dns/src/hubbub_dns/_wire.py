@@ -15,22 +15,25 @@ from typing import NamedTuple
 
 from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
 
-__all__ = ["MAX_UDP", "Malformed", "Query", "Reply", "encode_name", "read_reply"]
+__all__ = ["MAX_UDP", "Malformed", "Query", "Reply", "encode_name", "peek", "read_reply"]
 
 MAX_UDP = 1232
 """Bytes of the largest datagram asked for (EDNS): what passes any network whole."""
 _IN = 1
 _RECURSION_DESIRED = 0x0100
-_REPLY, _OPCODE, _TRUNCATED, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
+_REPLY, _OPCODE, _AUTHORITATIVE, _TRUNCATED, _RECURSIVE, _RCODE = 0x8000, 0x7800, 0x0400, 0x0200, 0x0080, 0x000F
 _HEADER = struct.Struct("!HHHHHH")
 _FIXED = struct.Struct("!HHIH")
 _LENGTHS = [bytes((length,)) for length in range(64)]
 _TAIL = struct.Struct("!HH")
 _OPT = b"\0" + _FIXED.pack(41, MAX_UDP, 0, 0)  # RFC 6891
 _MAX_HOPS = 127
-_FORMERR, _SERVFAIL, _NOTIMP, _REFUSED = 1, 2, 4, 5
-# Replies that say no more than that the query was refused may leave the question out.
-_QUESTIONLESS = frozenset({_FORMERR, _SERVFAIL, _NOTIMP, _REFUSED})
+_NS = 2
+_DISLIKES = frozenset({1, 4})
+"""FORMERR and NOTIMP: what servers say that do not know EDNS."""
+
+
+_READ = frozenset({A, AAAA, CNAME, PTR})
 
 
 class Malformed(Exception):
@@ -91,13 +94,44 @@ class Query:
         """
         if len(wire) < _HEADER.size:
             return False
-        ident, flags, questions, answers, _, _ = _HEADER.unpack_from(wire)
+        ident, flags, questions, _, _, _ = _HEADER.unpack_from(wire)
         if ident != self.id or not flags & _REPLY or flags & _OPCODE:
             return False
-        if questions == 1:
-            # The name is not compressed: there is nothing before it to point to.
-            return wire[_HEADER.size : _HEADER.size + len(self.question)].lower() == self.question.lower()
-        return questions == answers == 0 and flags & _RCODE in _QUESTIONLESS
+        # The name is not compressed: there is nothing before it to point to.
+        question = wire[_HEADER.size : _HEADER.size + len(self.question)]
+        return bool(questions == 1) and question.lower() == self.question.lower()
+
+    def is_disliked(self, wire: bytes) -> bool:
+        """Whether this, without any question, says that the server did not understand the query's EDNS.
+
+        It proves nothing; the query can be put without EDNS besides.
+        """
+        if not self.edns or len(wire) < _HEADER.size:
+            return False
+        ident, flags, questions, answers, _, _ = _HEADER.unpack_from(wire)
+        refuses = flags & _REPLY and not flags & _OPCODE and flags & _RCODE in _DISLIKES
+        return bool(ident == self.id and refuses and questions == answers == 0)
+
+
+def peek(wire: bytes) -> tuple[tuple[str, int] | None, bool]:
+    """What a datagram is, of which it is not known to which query it belongs.
+
+    :returns: the name in small letters and the type that it answers, or None if it is no reply; and whether it says,
+        without a question, that a query was not understood.
+    """
+    if len(wire) < _HEADER.size:
+        return None, False
+    _, flags, questions, answers, _, _ = _HEADER.unpack_from(wire)
+    if not flags & _REPLY or flags & _OPCODE:
+        return None, False
+    if not questions:
+        return None, not answers and flags & _RCODE in _DISLIKES
+    try:
+        name, offset = _Names(wire).read(_HEADER.size)
+        rtype, rclass = _TAIL.unpack_from(wire, offset)
+    except (struct.error, IndexError, Malformed):
+        return None, False
+    return ((name.lower(), rtype) if questions == 1 and rclass == _IN else None), False
 
 
 class Reply(NamedTuple):
@@ -111,6 +145,8 @@ class Reply(NamedTuple):
     """Seconds that "there is nothing" may be kept (RFC 2308, section 5); None without a SOA record."""
     wire: bytes = b""
     """The message."""
+    lame: bool = False
+    """The server knows nothing of the name and will not ask others: it refers to them."""
 
 
 def read_reply(wire: bytes) -> Reply:
@@ -123,32 +159,42 @@ def read_reply(wire: bytes) -> Reply:
     if flags & _TRUNCATED:
         return Reply(rcode, True, wire=wire)
     try:
-        return _read_sections(wire, rcode, questions, answers, authorities)
+        return _read_sections(wire, flags, questions, answers, authorities)
     except (struct.error, IndexError):
         raise Malformed("the message ends too early") from None
 
 
-def _read_sections(wire: bytes, rcode: int, questions: int, answers: int, authorities: int) -> Reply:
+def _read_sections(wire: bytes, flags: int, questions: int, answers: int, authorities: int) -> Reply:
     names = _Names(wire)
     offset = _HEADER.size
     for _ in range(questions):
         _, offset = names.read(offset)
         offset += 4
     records = []
+    strange = False
     for _ in range(answers):
         record, offset = _read_record(wire, names, offset)
-        if record is not None and record.rtype != SOA:
+        if record is None:
+            strange = True
+        elif record.rtype in _READ:
             records.append(record)
+    if strange and not records:
+        raise Malformed("all records are of another class")
     negative_ttl = None
+    refers = False
     for _ in range(authorities):
         record, offset = _read_record(wire, names, offset)
         if record is not None and record.rtype == SOA:
             negative_ttl = float(min(record.ttl, int(record.value)))
-    return Reply(rcode, False, tuple(records), negative_ttl, wire)
+        elif record is not None and record.rtype == _NS:
+            refers = True
+    says_nothing = flags & (_RCODE | _AUTHORITATIVE) == 0 and not answers and negative_ttl is None
+    lame = says_nothing and (refers or not flags & _RECURSIVE)
+    return Reply(flags & _RCODE, False, tuple(records), negative_ttl, wire, lame)
 
 
 def _read_record(wire: bytes, names: _Names, offset: int) -> tuple[Record | None, int]:
-    """One record (None if it is of no interest) and where the next one begins."""
+    """One record (None if it is of another class) and where the next one begins."""
     owner, offset = names.read(offset)
     rtype, rclass, ttl, length = _FIXED.unpack_from(wire, offset)
     offset += _FIXED.size
@@ -174,7 +220,7 @@ def _read_record(wire: bytes, names: _Names, offset: int) -> tuple[Record | None
         if after + 20 != end:
             raise Malformed("a SOA record has the wrong length")
         return Record(owner, rtype, ttl, str(struct.unpack_from("!I", wire, after + 16)[0])), end
-    return None, end
+    return Record(owner, rtype, ttl, ""), end
 
 
 def _address(family: int, packed: bytes) -> str:

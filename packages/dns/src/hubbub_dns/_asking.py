@@ -1,0 +1,132 @@
+"""Questions put to name servers: a datagram there and one back, if all goes well; else a greenlet goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+import hubbub
+from hubbub.lowlevel import get_hub
+
+from hubbub_dns._answer import Answer
+from hubbub_dns._errors import LookupFailed
+from hubbub_dns._flights import Flight
+from hubbub_dns._servers import Server
+from hubbub_dns._upstream import OURS, Exchange, Upstream, answer_of
+from hubbub_dns._wire import encode_name
+from hubbub_dns.stub import StubResolver
+
+__all__ = ["AskingResolver"]
+
+_TICK = 0.05
+"""Seconds between two looks at whose time is over, while something is under way."""
+
+
+class AskingResolver(StubResolver):
+    """A stub resolver over an :class:`Upstream`, which subclasses make."""
+
+    def __init__(self, *args: Any, upstream: Upstream, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._upstream = upstream
+        self._clock: Any = None
+
+    def close(self) -> None:
+        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
+        super().close()
+        self._stop_clock()
+        self._upstream.close()
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        super().reinit()
+        self._clock = None
+        self._upstream.abandon()
+
+    def _servers_changed(self) -> None:
+        self._upstream.forget()
+
+    def _begin(self, flight: Flight[Answer]) -> None:
+        servers = self._upstream.in_turn(flight.context, self.servers)
+        task = flight.task = _Task(self._upstream, flight, servers)
+        task.begin()
+        if self._clock is None:
+            self._clock = get_hub().loop.timer(_TICK, _TICK, ref=False)
+            self._clock.start(self._tick)
+
+    def _stop(self, flight: Flight[Answer]) -> None:
+        flight.task.stop()
+
+    def _tick(self) -> None:
+        """Questions whose time is over go on in a greenlet."""
+        now, idle = monotonic(), True
+        for exchange in self._upstream.ports.under_way():
+            idle = False
+            if now >= exchange.deadline:
+                exchange.tell()
+        if idle:
+            self._stop_clock()
+
+    def _stop_clock(self) -> None:
+        clock, self._clock = self._clock, None
+        if clock is not None:
+            clock.close()
+
+
+class _Task:
+    """The asking of one question."""
+
+    __slots__ = ("_upstream", "exchange", "flight", "servers", "worker")
+
+    def __init__(self, upstream: Upstream, flight: Flight[Answer], servers: Sequence[Server]) -> None:
+        self._upstream = upstream
+        self.flight = flight
+        self.servers = servers
+        self.exchange: Exchange | None = None
+        self.worker: hubbub.Greenlet | None = None
+
+    def begin(self) -> None:
+        """Send the question to the first server."""
+        first, settings = self.servers[0], self.flight.context
+        if self._upstream.takes(first, settings):
+            _, name, rtype = self.flight.key
+            try:
+                wire = encode_name(name)
+                self.exchange = self._upstream.begin(first, wire, rtype, settings.timeout, self._settled)
+                return
+            except OSError as error:
+                if error.errno in OURS:
+                    raise
+        self.worker = hubbub.spawn(self._work)
+
+    def _settled(self, exchange: Exchange) -> None:
+        """There is a reply, or none in time, or a strange one."""
+        flight = self.flight
+        exchange.listener = None
+        reply = self._upstream.finish(exchange)
+        if reply is not None:
+            _, name, rtype = flight.key
+            try:
+                answer, complete = answer_of(reply, (name,), rtype, float("inf"))
+            except LookupFailed as failed:
+                flight.land(failed)
+                return
+            if complete:
+                flight.land(answer)
+                return
+        self.worker = hubbub.spawn(self._work)
+
+    def _work(self) -> None:
+        flight = self.flight
+        _, name, rtype = flight.key
+        try:
+            flight.land(self._upstream.look_up(flight.context, self.servers, name, rtype, self.exchange))
+        except Exception as error:
+            flight.land(error)  # raised by those who wait
+
+    def stop(self) -> None:
+        """Nobody waits for the answer any more."""
+        if self.worker is not None:
+            self.worker.kill(block=False)
+        if self.exchange is not None:
+            self.exchange.end()
