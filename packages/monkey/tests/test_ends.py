@@ -383,6 +383,35 @@ print({future.result(20) for future in futures}, len(ticks) > 5)
     assert run(source, first) == ["{None} True"]
 
 
+def test_queues_that_native_threads_wait_for(run: Callable[..., list[str]]) -> None:
+    """A native thread that has waited for a queue, condition or event since before patching is woken from greenlets."""
+    first = """
+import queue, threading, time, os, sys, warnings
+fifo, simple, condition, event = queue.Queue(2), queue.SimpleQueue(), threading.Condition(), threading.Event()
+def in_condition():
+    with condition: condition.wait(); return "condition"
+waits = [fifo.get, simple.get, in_condition, lambda: event.wait() and "event"]
+got = []
+threads = [threading.Thread(target=lambda wait=wait: got.append(wait())) for wait in waits]
+for thread in threads: thread.start()
+while not (fifo.not_empty._waiters and condition._waiters and event._cond._waiters): time.sleep(0.001)
+warnings.simplefilter("ignore")
+import hubbub_monkey
+hubbub_monkey.patch_all()
+"""
+    source = """
+import hubbub
+def wake():
+    fifo.put("queue"); simple.put("simple"); event.set()
+    with condition: condition.notify()
+hubbub.spawn(wake).join()
+for thread in threads: thread.join(20)
+print(sorted(got), threading.active_count())
+fifo.put(1); print(fifo.get(), fifo.qsize())
+"""
+    assert run(source, first) == ["['condition', 'event', 'queue', 'simple'] 1", "1 0"]
+
+
 def test_queues_go_back(python: Python) -> None:
     """unpatch_all puts back the native queues, with the items that are in them."""
     source = """

@@ -35,7 +35,18 @@ NativeQueue: Any = SimpleQueue
 _NATIVE = (NativeLock, NativeRLock, NativeQueue)
 _Condition = threading.Condition
 _KEEPERS = (threading.Condition, threading.Event)
-_SPARED_MODULES = ("hubbub", "_frozen_importlib", "importlib._bootstrap", "_thread", "greenlet")
+_SPARED_MODULES = (
+    "hubbub",
+    "_frozen_importlib",
+    "importlib._bootstrap",
+    "_thread",
+    "greenlet",
+    # Debuggers stop the native thread, with all greenlets, and see to it from another one.
+    "_pydev",
+    "_pydevd",
+    "debugpy",
+    "pydevd",
+)
 
 
 def _spared(module: object) -> bool:
@@ -79,6 +90,7 @@ class Exchange:
             if _spared(vars(item).get("__name__") if type(item) is ModuleType else type(item).__module__):
                 _keep(item, self._kept)
         conditions = [item for item in everything if type(item) is _Condition and id(item) not in self._kept]
+        self._fix_those_in_use(conditions)
         methods = {id(value) for item in conditions for value in vars(item).values() if not _in_use(item)}
         holders = [item for item in everything if id(item) not in self._kept and self._concerns(item)]
         for item in holders:
@@ -92,6 +104,13 @@ class Exchange:
             self._in(item)
         for item in conditions:
             self._in_condition(item)
+
+    def _fix_those_in_use(self, conditions: list[Any]) -> None:
+        """The lock of a condition that a native thread waits for stays, also for other conditions around it."""
+        for item in conditions:
+            lock = vars(item).get("_lock")
+            if _in_use(item) and type(lock) in _NATIVE:
+                self._fixed[id(lock)] = lock
 
     def left(self) -> str:
         """Which locks and queues stay native though somebody has them, in a sentence; nothing if there are none."""

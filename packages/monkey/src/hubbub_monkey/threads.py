@@ -29,6 +29,7 @@ from hubbub.thread import RLock as _RLock
 from hubbub.thread import get_ident, run_thread, start_new_thread
 
 from hubbub_monkey._ends import End
+from hubbub_monkey._tracing import traced
 
 __all__ = [
     "Handle",
@@ -157,7 +158,7 @@ def _invoke_excepthook(hook: Callable[[threading.Thread], None], thread: threadi
 
 def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     try:
-        run_thread(function, args, kwargs)
+        traced(run_thread, function, args, kwargs)
     finally:
         _release_sentinel()
 
@@ -263,7 +264,7 @@ _awaited: set[Handle] = set()
 
 def _joinable_body(handle: Handle, function: Callable[[], Any]) -> None:
     try:
-        _run_joinable(handle, function)
+        traced(_run_joinable, handle, function)
     finally:
         _finish(handle)
 
