@@ -1,9 +1,9 @@
 """Trace and profile functions of threads that are greenlets.
 
 The interpreter keeps one of each per native thread; ``threading.settrace`` and ``setprofile`` promise one per thread.
-What they set would trace all greenlets, and replace what a debugger has set for the main one. So while such threads run,
-each switch between one of them and another greenlet exchanges the functions. All other greenlets share those of their
-native thread. Where nobody traces nothing is done.
+What they set would trace all greenlets, and replace what a debugger has set for the main one. So, while such threads
+run, each switch between one of them and another greenlet exchanges the functions. All other greenlets share those of
+their native thread. Where nobody traces nothing is done.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class _Switches:
         _set(self._shared)
         if self._own:
             return False
-        if gettrace() is self:
+        installed: Any = gettrace()
+        if installed is self:
             settrace(self._before)
         return True
 
