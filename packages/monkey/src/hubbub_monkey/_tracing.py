@@ -42,7 +42,7 @@ class _Switches:
         self._before = gettrace()
         settrace(self)
 
-    def __call__(self, event: str, switched: Any) -> None:
+    def __call__(self, event: Any, switched: Any) -> None:
         """As greenlet's trace function: it runs in the greenlet that was switched to."""
         origin, target = switched
         if origin in self._own or target in self._own:
