@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hubbub
 import pytest
+from greenlet import GreenletExit
 from hubbub import Event, sleep, spawn
 from hubbub.pool import Group, Pool, PoolFull
 
@@ -55,6 +56,27 @@ def test_a_failing_iterable_ends_the_iteration(hub):
         next(results)
     with pytest.raises(StopIteration):
         next(results)
+
+
+@pytest.mark.parametrize("method", ["map", "imap", "imap_unordered"])
+def test_a_task_that_cannot_be_started(hub, method):
+    """What spawning raises ends the iteration, after the results of the tasks that were started."""
+    with pytest.raises(TypeError, match="callable"):
+        list(getattr(Pool(2), method)(5, [1, 2, 3]))
+
+
+@pytest.mark.parametrize("method", ["imap", "imap_unordered"])
+def test_a_killed_iterator(hub, method):
+    """An iterator that is killed while it waits for a place gives the results of what was started, and then ends so."""
+    pool = Pool(1)
+    results = getattr(pool, method)(double, [1, 2, 3])
+    sleep(0)
+    results.kill()
+    assert next(results) == 2
+    with pytest.raises(GreenletExit):
+        next(results)
+    assert list(results) == []
+    assert pool.free_count() == 1
 
 
 def test_a_pool_is_never_larger_than_its_size(hub):

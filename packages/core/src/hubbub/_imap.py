@@ -49,9 +49,9 @@ class IMapUnordered(Greenlet):
         for item in self._iterable:
             if self._room is not None:
                 self._room.acquire()
+            task = self._spawn(self._function, item)  # which may raise, or be killed while it waits for a place
             index = self._count
             self._count += 1
-            task = self._spawn(self._function, item)
             task.rawlink(_Arrival(self, index))
 
     def _failed(self, error: BaseException) -> None:
