@@ -72,9 +72,13 @@ def test_a_killed_iterator(hub, method):
     results = getattr(pool, method)(double, [1, 2, 3])
     sleep(0)
     results.kill()
-    assert next(results) == 2
-    with pytest.raises(GreenletExit):
-        next(results)
+    found = []
+    while len(found) < 2:
+        try:
+            found.append(next(results))
+        except GreenletExit:
+            found.append(None)
+    assert sorted(found, key=str) == [2, None]
     assert list(results) == []
     assert pool.free_count() == 1
 
