@@ -16,7 +16,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from hubbub import abc
+from hubbub import abc, sleep
 from hubbub.abc import Address, AddressInfo
 
 from hubbub_dns import _system
@@ -30,6 +30,8 @@ from hubbub_dns.cache import Cache
 __all__ = ["StubResolver"]
 
 _IPV4 = (int(socket.AF_INET),)
+_SLICE = 300
+"""Addresses between two pauses: about two milliseconds."""
 
 
 class StubResolver(Finder, abc.Resolver):
@@ -126,10 +128,14 @@ class StubResolver(Finder, abc.Resolver):
             raise gai_error(failed.failure) from failed.__cause__
         mapped = family == socket.AF_INET6
         addresses = fitting(found, mapped, everything=bool(number & AI_ALL))
-        made = entries(self._in_order(addresses), forms, mapped)
+        ordered = self._in_order(addresses)
+        made = _system.expand(entries(ordered[:_SLICE], forms, mapped))
+        for start in range(_SLICE, len(ordered), _SLICE):
+            sleep(0)
+            made += _system.expand(entries(ordered[start : start + _SLICE], forms, mapped))
         if number & AI_CANONNAME:
             made[0] = (*made[0][:3], found.canonical, made[0][4])
-        return _system.expand(made)
+        return made
 
     def gethostbyname(self, hostname: Any) -> str:
         """:func:`socket.gethostbyname`."""
