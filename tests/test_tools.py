@@ -251,6 +251,19 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert order == ["c", "a", "b"]
 
 
+def test_interrupted(tmp_path: Path) -> None:
+    """After Ctrl-C nothing more begins."""
+
+    def interrupt(outcome: testing.Outcome) -> None:
+        raise KeyboardInterrupt
+
+    touch = "import pathlib, sys, time; time.sleep(0.1); pathlib.Path(sys.argv[1]).touch()"
+    commands = {name: [sys.executable, "-c", touch, str(tmp_path / name)] for name in "abcdef"}
+    with pytest.raises(KeyboardInterrupt):
+        testing.side_by_side(commands, 1, interrupt)
+    assert {path.name for path in tmp_path.iterdir()} <= {"a", "b"}
+
+
 def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable decides; what is no number of packages is refused; without it there are two at most."""
     monkeypatch.setenv("HUBBUB_TESTS_AT_ONCE", "3")

@@ -50,10 +50,14 @@ def side_by_side(commands: Mapping[str, Sequence[str]], limit: int, tell: Callab
     with ThreadPoolExecutor(limit) as executor:
         running = {executor.submit(_run, name, command): name for name, command in commands.items()}
         found = {}
-        for future in as_completed(running):
-            outcome = future.result()
-            found[outcome.name] = outcome
-            tell(outcome)
+        try:
+            for future in as_completed(running):
+                outcome = future.result()
+                found[outcome.name] = outcome
+                tell(outcome)
+        except BaseException:  # Ctrl-C, above all: what has not begun does not
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
     return [found[name] for name in commands]
 
 
