@@ -245,18 +245,17 @@ class Exchange:
         if body is not None:
             self._check_body(body)
         self._started = True
-        code = head.code
-        if code == 101:
-            self._persists = False
-            self._without_body = True
-            return head.render("", "")
         framing = head.framing
         if framing:
             length = head.length
         elif length is not None:
             framing = f"Content-Length: {length}\r\n"
-        if code == 204 or code == 304 or request.method == "HEAD":
+        if head.bodiless or request.method == "HEAD":
             self._without_body = True
+            code = head.code
+            if code == 101:
+                self._persists = False
+                return head.render("", "")
             if code == 204 or (code == 304 and not head.framing):
                 framing = ""
         elif length is not None:

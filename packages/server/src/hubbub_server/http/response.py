@@ -87,10 +87,12 @@ class ResponseHead:
         Features").
     """
 
-    __slots__ = ("_adds", "_made", "_text", "code", "framing", "length", "persists", "secret")
+    __slots__ = ("_adds", "_made", "_text", "bodiless", "code", "framing", "length", "persists", "secret")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
         self.code = _code(status)
+        self.bodiless = self.code in (101, 204, 304)
+        """Whether no body follows, whatever the request."""
         self.length: int | None = None
         """What ``Content-Length`` said."""
         self.framing = ""
