@@ -68,7 +68,7 @@ def parameters(function: Any) -> str:
     """``a b= c/ *d e!= **f``: required, with a default, by place only, by name only; ``?`` if nothing tells."""
     try:
         found = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):  # the first: a default that names what patching has replaced
         return "?"
     marks = {"POSITIONAL_ONLY": "/", "KEYWORD_ONLY": "!"}
     stars = {"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}
