@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, fields
+from types import NoneType
 from typing import Any
 
 from hubbub import plugins
+from hubbub._arguments import whole_number
 from hubbub.abc import Loop, Resolver
 from hubbub.exceptions import PluginUnavailable
 
@@ -41,11 +43,23 @@ def configure(**settings: Any) -> None:
     for name in settings:
         if name not in known:
             raise TypeError(f"no setting is called {name!r}; there are: {', '.join(sorted(known))}")
+    _check(settings)
     for name, group in (("loop", plugins.LOOPS), ("resolver", plugins.RESOLVERS)):
         if isinstance(settings.get(name), str):
             plugins.load(group, settings[name])
     for name, value in settings.items():
         setattr(_settings, name, value)
+
+
+def _check(settings: dict[str, Any]) -> None:
+    for name in ("loop", "resolver"):
+        choice = settings.get(name)
+        if not (choice is None or isinstance(choice, (str, type))):
+            raise TypeError(f"{name} must be a name or a class, not {choice!r}")
+    if not isinstance(settings.get("accelerators"), (bool, NoneType)):
+        raise TypeError(f"accelerators must be True, False or None, not {settings['accelerators']!r}")
+    if settings.get("threadpool_size") is not None:
+        whole_number(settings["threadpool_size"], "threadpool_size", 1)
 
 
 def setting(name: str, default: str) -> str:

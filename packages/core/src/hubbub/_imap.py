@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from hubbub._arguments import check_function
 from hubbub._identity import refuse_copies
 from hubbub.greenlet import Greenlet
 from hubbub.lock import Semaphore
@@ -34,6 +35,7 @@ class IMapUnordered(Greenlet):
         super().__init__()
         if maxsize is not None and maxsize < 1:
             raise ValueError(f"maxsize must be at least 1, or None for no limit, not {maxsize!r}")
+        check_function(function, "the function to map")
         self._function = function
         self._iterable = iterable
         self._spawn = spawn
@@ -238,6 +240,9 @@ class Mapping:
     def _items(self, iterables: tuple[Iterable[Any], ...]) -> tuple[Iterable[Any], Callable[..., Any]]:
         if not iterables:
             raise TypeError("at least one iterable is needed")
+        for items in iterables:
+            if not (isinstance(items, Iterable) or hasattr(items, "__getitem__")):
+                raise TypeError(f"an iterable of arguments is needed, not {items!r}")
         return zip(*iterables, strict=False), self._spawn_unpacked
 
     def _spawn_unpacked(self, function: Callable[..., Any], items: tuple[Any, ...]) -> Any:

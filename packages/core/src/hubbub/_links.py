@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hubbub._arguments import check_function
 from hubbub._identity import refuse_copies
 from hubbub._originals import RLock, get_ident
 from hubbub.hub import Hub, get_hub
@@ -46,7 +47,7 @@ class Links:
         :raises TypeError: ``callback`` is not callable.
         """
         if not callable(callback):
-            raise TypeError(f"the callback must be callable, not {callback!r}")
+            check_function(callback, "the callback")
         self._entries.append(_Link(get_hub(), callback))
 
     def remove(self, callback: Callable[[Any], Any]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._arguments import as_seconds
 from hubbub._identity import refuse_copies
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
@@ -73,7 +74,7 @@ class Waiter:
 
     def _wait_until(self, timeout: float) -> bool:
         loop = self._loop
-        key = loop.call_later(max(timeout, 0.0), self)
+        key = loop.call_later(as_seconds(timeout), self)
         self._waiting = True
         try:
             while not self.done and loop.timer_runs(key, self):

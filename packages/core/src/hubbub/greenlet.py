@@ -6,11 +6,20 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
-from types import MappingProxyType, TracebackType
+from types import FunctionType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from hubbub._arguments import (
+    ASYNCHRONOUS,
+    as_seconds,
+    check_exception,
+    check_function,
+    check_waitable,
+    listed,
+    whole_number,
+)
 from hubbub._identity import refuse_copies
 from hubbub._reports import tell
 from hubbub.exceptions import BlockingSwitchOutError
@@ -25,6 +34,7 @@ __all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_la
 
 _NEW, _SCHEDULED, _RUNNING, _DONE = range(4)
 _names = iter(range(1, sys.maxsize))
+_OWN_BODY: Any = object()  # no function was given: the class has a body of its own
 _NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most have none: one for all of them
 
 
@@ -60,14 +70,14 @@ class Greenlet(greenlet):
     )
 
     def __init__(
-        self, run: Callable[..., Any] | None = None, *args: Any, context: Context | None = None, **kwargs: Any
+        self, run: Callable[..., Any] | None = _OWN_BODY, *args: Any, context: Context | None = None, **kwargs: Any
     ) -> None:
         greenlet.__init__(self, None, get_hub())
         self.gr_context = context if context is not None else copy_context()
-        if run is not None:
-            if not callable(run):
-                raise TypeError(f"the function to run must be callable, not {run!r}")
-            self._run = run
+        if type(run) is FunctionType and not run.__code__.co_flags & ASYNCHRONOUS:  # as nearly always
+            self._run: Callable[..., Any] = run
+        else:
+            self._choose_body(run)
         self.args = args
         self.kwargs: Mapping[str, Any] = kwargs or _NO_KWARGS
         self.value: Any = None
@@ -82,6 +92,18 @@ class Greenlet(greenlet):
         hook = Greenlet.spawn_hook
         if hook is not None:
             hook(self)
+
+    def _choose_body(self, run: Any) -> None:
+        kind: Any = type(self)
+        omitted = run is _OWN_BODY
+        if (omitted or run is None) and kind._run is not _NO_BODY:
+            return  # a subclass with a body
+        if omitted and kind.run is not Greenlet.run:
+            return
+        if omitted:
+            raise TypeError("the function to run is missing")
+        check_function(run)
+        self._run = run
 
     spawn_hook: ClassVar[Callable[[Any], None] | None] = None
     """Called with each new greenlet; see :func:`hubbub.inspect.track_spawns`."""
@@ -111,6 +133,7 @@ class Greenlet(greenlet):
     @classmethod
     def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Self:
         """Create one and start it after ``seconds``."""
+        as_seconds(seconds)
         new = cls(*args, **kwargs)
         new.start_later(seconds)
         return new
@@ -124,9 +147,10 @@ class Greenlet(greenlet):
     def start_later(self, seconds: float) -> None:
         """Run after ``seconds``. Does nothing once started."""
         if self._state == _NEW:
+            after = as_seconds(seconds)
             self._state = _SCHEDULED
             self._start = self.switch
-            self._key = self.hub.loop.call_later(max(seconds, 0.0), self._start)
+            self._key = self.hub.loop.call_later(after, self._start)
 
     def _cancel_start(self) -> None:
         if self._state == _SCHEDULED:
@@ -296,6 +320,9 @@ class Greenlet(greenlet):
 
         :param block: wait until it has ended, at most ``timeout`` seconds.
         """
+        check_exception(exception)
+        if not (timeout is None or isinstance(timeout, Timeout)):
+            as_seconds(timeout)
         if self.dead:
             return
         if self._state != _RUNNING:
@@ -332,6 +359,7 @@ class Greenlet(greenlet):
             error = exc_info[0] if exc_info else GreenletExit
             if len(exc_info) > 1 and exc_info[1] is not None:
                 error = exc_info[1]
+            check_exception(error)
             self._end_unstarted(error)
             return None
         return greenlet.throw(self, *exc_info)
@@ -356,7 +384,7 @@ class Greenlet(greenlet):
         :raises TypeError: ``callback`` is not callable.
         """
         if not callable(callback):
-            raise TypeError(f"the callback must be callable, not {callback!r}")
+            check_function(callback, "the callback")
         if self._links is None:
             self._links = [callback]
         else:
@@ -407,14 +435,16 @@ class Greenlet(greenlet):
                 tell(self.hub, (link, self), error)
 
 
+_NO_BODY = Greenlet.__dict__["_run"]  # the slot: a subclass with a body has something else
+
+
 class _Link:
     """A link that runs in a greenlet of its own: always, or only after success (True) or failure (False)."""
 
     __slots__ = ("callback", "when")
 
     def __init__(self, callback: Callable[[Any], Any], when: bool | None) -> None:
-        if not callable(callback):
-            raise TypeError(f"the callback must be callable, not {callback!r}")
+        check_function(callback, "the callback")
         self.callback = callback
         self.when = when
 
@@ -431,7 +461,11 @@ def kill(target: greenlet, exception: Any = GreenletExit) -> None:
     """Raise ``exception`` in ``target`` soon, without waiting."""
     if isinstance(target, Greenlet):
         target.kill(exception, block=False)
-    elif not target.dead:
+        return
+    if not isinstance(target, greenlet):
+        raise TypeError(f"a greenlet is needed, not {target!r}")
+    check_exception(exception)
+    if not target.dead:
         get_hub().loop.run_callback(_throw_raw, target, exception)
 
 
@@ -446,11 +480,17 @@ class _Ready:
     def __init__(self, objects: Iterable[Any]) -> None:
         from hubbub.queue import SimpleQueue
 
-        self.objects = list(objects)
+        self.objects = listed(objects, "greenlets, events or the like")
         self.arrived: SimpleQueue[Any] = SimpleQueue()
         self._put = self.arrived.put_nowait
-        for item in self.objects:
-            item.rawlink(self._put)
+        try:
+            for item in self.objects:
+                item.rawlink(self._put)
+        except AttributeError:
+            self.unlink()
+            for item in self.objects:
+                check_waitable(item)
+            raise
 
     def unlink(self) -> None:
         for item in self.objects:
@@ -463,6 +503,10 @@ class _IWait:
     """The iterator of :func:`iwait`; as a context manager it takes its links back at the end of the block."""
 
     def __init__(self, objects: Iterable[Any], timeout: float | None, count: int | None) -> None:
+        if count is not None:
+            whole_number(count, "count")
+        if not (timeout is None or isinstance(timeout, Timeout)):
+            as_seconds(timeout)
         self._ready = _Ready(objects)
         total = len(self._ready.objects)
         self._left = total if count is None else min(count, total)
@@ -541,9 +585,15 @@ def killall(
 
     :raises Timeout: ``block`` is true and not all have ended in ``timeout`` seconds.
     """
-    victims = [victim for victim in greenlets if not victim.dead]
+    victims = listed(greenlets, "greenlets")
+    for victim in victims:
+        if not isinstance(victim, greenlet):
+            raise TypeError(f"a greenlet is needed, not {victim!r}")
+    victims = [victim for victim in victims if not victim.dead]
     for victim in victims:
         kill(victim, exception)
+    if not (timeout is None or isinstance(timeout, Timeout)):
+        as_seconds(timeout)
     if block and victims:
         limit = Timeout.start_new(timeout)
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub import _config, plugins
+from hubbub._arguments import as_seconds, check_function
 from hubbub._identity import refuse_copies
 from hubbub._originals import get_ident, local
 from hubbub._originals import sleep as _native_sleep
@@ -212,7 +213,7 @@ class Hub(greenlet):
             def expire() -> None:
                 current.switch(expired)
 
-            key = loop.call_later(max(timeout, 0.0), expire, ref=False)
+            key = loop.call_later(as_seconds(timeout), expire, ref=False)
         self._joining = True
         try:
             while True:
@@ -594,7 +595,12 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
     if current is hub:
         raise BlockingSwitchOutError("cannot sleep in a loop callback; spawn a greenlet")
     switch = current.switch
-    if seconds <= 0:
+    try:
+        yields = seconds <= 0
+    except TypeError:
+        as_seconds(seconds)  # says what is wrong
+        raise
+    if yields:
         loop.ready.append(switch)
         try:
             hub.switch()
@@ -628,8 +634,7 @@ def spawn_raw(function: Callable[..., Any], *args: Any, **kwargs: Any) -> greenl
 
     :raises TypeError: ``function`` is not callable.
     """
-    if not callable(function):
-        raise TypeError(f"function must be callable, not {function!r}")
+    check_function(function)
     hub = get_hub()
     if kwargs:
         inner, given = function, kwargs

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub import _originals
+from hubbub._arguments import as_seconds, whole_number
 from hubbub._identity import refuse_copies
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._leaving import leave, put_back
@@ -41,8 +42,7 @@ class Semaphore(Linkable):
     __slots__ = ("_links", "_oldest", "_permits", "_reserve", "_waiters")  # beside the __dict__ of Linkable
 
     def __init__(self, value: int = 1) -> None:
-        if value < 0:
-            raise ValueError(f"a semaphore starts with 0 or more permits, not {value!r}")
+        whole_number(value, "the number of permits")
         self._set_permits(value)
         self._waiters: deque[Waiter] = deque()
         # A loop over this takes a waiter out and knows it in one step: no handler can come between.
@@ -102,7 +102,7 @@ class Semaphore(Linkable):
                     pass  # another thread was quicker
             if self._reserve is not None and self._take():
                 return True
-        if not blocking or (timeout is not None and timeout <= 0):
+        if not blocking or (timeout is not None and not as_seconds(timeout)):
             return self._acquire_at_once()
         waiter = Waiter()
         self._waiters.append(waiter)

@@ -8,6 +8,7 @@ from typing import Any
 
 from greenlet import GreenletExit, getcurrent
 
+from hubbub._arguments import whole_number
 from hubbub._imap import IMap, IMapUnordered, Mapping
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet, joinall
@@ -52,6 +53,8 @@ class Group(Mapping):
 
     def add(self, greenlet: Greenlet) -> None:
         """Take ``greenlet`` in; one that has ended is left out, a member stays one."""
+        if not hasattr(greenlet, "rawlink"):
+            raise TypeError(f"a member must be a greenlet of hubbub's, not {greenlet!r}")
         if greenlet.dead or greenlet in self.greenlets:
             return
         greenlet.rawlink(self._ended)
@@ -163,8 +166,10 @@ class Pool(Group):
     """
 
     def __init__(self, size: int | None = None, greenlet_class: type[Greenlet] | None = None) -> None:
-        if size is not None and size < 0:
-            raise ValueError(f"size must not be negative: {size!r}")
+        if size is not None:
+            whole_number(size, "size")
+        if not (greenlet_class is None or (isinstance(greenlet_class, type) and issubclass(greenlet_class, Greenlet))):
+            raise TypeError(f"greenlet_class must be a subclass of hubbub.Greenlet, not {greenlet_class!r}")
         super().__init__()
         self.size = size
         if greenlet_class is not None:

@@ -23,6 +23,7 @@ from operator import length_hint
 from queue import Empty, Full
 from typing import Any, Generic, Self, TypeVar
 
+from hubbub._arguments import as_seconds, whole_number
 from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
@@ -79,8 +80,8 @@ class SimpleQueue(Linkable, Generic[T]):
     )
 
     def __init__(self, maxsize: int | None = None, items: Iterable[T] = ()) -> None:
-        if maxsize is not None and maxsize < 0:
-            raise ValueError(f"maxsize must be 0 or more, or None for no limit, not {maxsize!r}")
+        if maxsize is not None:
+            whole_number(maxsize, "maxsize")
         self._maxsize = maxsize or None
         self._mutex = RLock()
         self._getters: deque[Waiter] = deque()
@@ -335,7 +336,7 @@ class SimpleQueue(Linkable, Generic[T]):
     def _check_wait(block: bool, timeout: float | None, error: type[Exception]) -> None:
         if not block:
             raise error
-        if timeout is not None and timeout < 0:
+        if timeout is not None and not as_seconds(timeout) and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
 
     # With the mutex held: none of these raises what belongs to somebody else ------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from hubbub._arguments import as_seconds
 from hubbub._identity import refuse_copies
 from hubbub.hub import get_hub
 
@@ -39,8 +40,8 @@ class CancelScope:
     __reduce_ex__ = refuse_copies
 
     def __init__(self, deadline: float | None = None, shield: bool = False) -> None:
-        if deadline is not None and deadline != deadline:
-            raise ValueError("a time in seconds cannot be NaN")
+        if deadline is not None:
+            as_seconds(deadline)
         self.deadline = deadline
         self.shield = shield
         self.cancel_called = False

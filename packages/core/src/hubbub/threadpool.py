@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
+from hubbub._arguments import check_function, whole_number
 from hubbub._identity import refuse_copies
 from hubbub._imap import Mapping
 from hubbub._originals import get_ident
@@ -136,11 +137,7 @@ class ThreadPool(Mapping):
         self._workers.maxsize = self._checked(value)
 
     def _checked(self, maxsize: int) -> int:
-        if not isinstance(maxsize, int):
-            raise TypeError(f"maxsize is a number of threads, not {maxsize!r}")
-        if maxsize < 1:
-            raise ValueError(f"a pool needs at least 1 thread, not {maxsize!r}")
-        return maxsize
+        return whole_number(maxsize, "maxsize, the number of threads,", 1)
 
     @property
     def size(self) -> int:
@@ -164,8 +161,7 @@ class ThreadPool(Mapping):
         :raises InvalidThreadUseError: called from another thread than the hub's.
         :raises RuntimeError: no thread can be started.
         """
-        if not callable(function):
-            raise TypeError(f"function must be callable, not {function!r}")
+        check_function(function)
         if self._runs_inline():
             raise InvalidThreadUseError("a thread pool can only be used from the thread of its hub")
         task = _Task(self, function, args, kwargs)
@@ -277,6 +273,7 @@ if hasattr(os, "register_at_fork"):
 
 def to_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
     """``function(*args, **kwargs)`` in a thread of the hub's pool, with the caller's context variables."""
+    check_function(function)
     result: T = get_hub().threadpool.apply(copy_context().run, (function, *args), kwargs)
     return result
 
@@ -373,7 +370,7 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is None:
             max_workers = min(32, (os.cpu_count() or 1) + 4)
-        if max_workers <= 0:
+        if whole_number(max_workers, "max_workers") == 0:
             raise ValueError("max_workers must be greater than 0")
         self._workers = Workers(max_workers, 5.0)
         self._futures: set[Future[Any]] = set()
@@ -384,6 +381,7 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
 
         :raises RuntimeError: :meth:`shutdown` was called.
         """
+        check_function(fn)
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         future: Future[T] = Future()

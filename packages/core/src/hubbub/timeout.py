@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent
 
+from hubbub._arguments import as_seconds, check_function
 from hubbub.hub import get_hub
 
 __all__ = ["Timeout", "with_timeout"]
@@ -34,8 +35,8 @@ class Timeout(BaseException):
     def __init__(
         self, seconds: float | None = None, exception: Any = None, ref: bool = True, priority: int = -1
     ) -> None:
-        if seconds is not None and seconds != seconds:
-            raise ValueError("a time in seconds cannot be NaN")
+        if seconds is not None:
+            as_seconds(seconds)
         self.seconds = seconds
         self.exception = exception
         self._ref = ref
@@ -139,6 +140,7 @@ def with_timeout(
 
     :param timeout_value: what to return when the time runs out; without it the Timeout is raised.
     """
+    check_function(function)
     timeout = Timeout.start_new(seconds)
     try:
         return function(*args, **kwargs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from hubbub._arguments import listed
 from hubbub.abc import READ
 from hubbub.hub import get_hub
 from hubbub.lowlevel import Waiter
@@ -22,7 +23,7 @@ def wait_any(objects: Iterable[Any], timeout: float | None = None) -> Any:
     :raises TypeError: one of them cannot be waited for.
     :raises ValueError: there are none.
     """
-    candidates = list(objects)
+    candidates = listed(objects, "objects to wait for")
     if not candidates:
         raise ValueError("wait_any needs at least one object to wait for")
     for item in candidates:
