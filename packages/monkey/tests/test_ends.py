@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hubbub_monkey._ends import EndLock
 
 Python = Callable[..., Any]
 FIRST = "import hubbub_monkey\nhubbub_monkey.patch_all()\nimport threading, time, os, sys\n"
@@ -135,6 +136,17 @@ threading.Thread(target=lambda: (time.sleep(0.02), print("late"))).start()
 sys.exit(3)
 """
     assert python(FIRST + source, status=3).stdout == "late\n"
+
+
+def test_lock_of_an_end() -> None:
+    """The lock that stands for a thread's end begins when it is first taken; once released it is an ordinary lock."""
+    end = EndLock()
+    assert (end.acquire(), end.locked(), end.acquire(False), end.acquire(timeout=0.001)) == (True, True, False, False)
+    end.release()
+    assert (end.locked(), end.acquire(), end.acquire(False), end.locked()) == (False, True, False, False)
+    end.release()
+    end.release()
+    assert end.acquire(False)
 
 
 # Fork -----------------------------------------------------------------------------------------------------------------

@@ -530,3 +530,55 @@ with InterpreterPoolExecutor(2) as executor:
 print(len(ticks) > 10)
 """
     assert run(source) == ["[1, 1, 2, 6]", "True"]
+
+
+def test_handler_takes_locks_and_logs(run: Callable[..., list[str]]) -> None:
+    """A signal handler that takes an RLock and logs, 1,400 times a second, never meets a lock that is half taken."""
+    source = """
+import io, logging, signal
+lock, count = threading.RLock(), [0, 0]
+logging.basicConfig(stream=io.StringIO(), level=logging.INFO)
+def handler(*_):
+    count[0] += 1
+    with lock:
+        logging.info("handler")
+        logging.getLogger(f"handler.{count[0] % 50}").debug("takes the lock of the module")
+def work(number):
+    for turn in range(400):
+        with lock:
+            logging.info("%s %s", number, turn)
+            logging.getLogger(f"work.{turn % 50}").debug("too")
+        if turn % 20 == number: time.sleep(0.0005)
+    count[1] += 1
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+for thread in threads: thread.start()
+work(3)
+for thread in threads: thread.join()
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(count[0] > 20, count[1], lock.acquire(False), logging._lock.acquire(False))
+"""
+    assert run(source) == ["True 4 True True"]
+
+
+@pytest.mark.parametrize("place", ["busy thread", "waiting thread", "busy greenlet"])
+def test_exit_from_a_signal_handler(python: Python, loop_name: str, place: str) -> None:
+    """sys.exit in a signal handler ends the process with its status, whoever runs when the signal comes."""
+    source = f"""
+import hubbub, os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+def busy():
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(1000): pass
+    time.sleep(0)
+def wait():
+    threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    time.sleep(1000)
+place = {place!r}
+if place == "busy greenlet": hubbub.spawn(busy)
+else: threading.Thread(target=busy if "busy" in place else wait, daemon=True).start()
+time.sleep(20)
+print("not reached")
+"""
+    assert python(FIRST + source, status=3, HUBBUB_LOOP=loop_name).stdout == ""

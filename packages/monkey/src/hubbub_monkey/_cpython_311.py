@@ -12,7 +12,7 @@ from hubbub.thread import LockType, allocate_lock, get_ident
 
 from hubbub_monkey._adapter import Adapter
 from hubbub_monkey._dummies import Active, track_dummy
-from hubbub_monkey._ends import End, NativeEnd
+from hubbub_monkey._ends import EndLock, NativeEnd
 from hubbub_monkey.threads import RLock, set_sentinel, start
 
 __all__ = ["ADAPTER", "LEANS_ON", "adopt_threads", "replacements"]
@@ -94,9 +94,9 @@ def adopt_threads() -> Callable[[], None]:
 _NativeLock: Any = type(_thread.allocate_lock())
 
 
-def _main_end(native: Any) -> End:
+def _main_end(native: Any) -> EndLock:
     """The end of the main thread, for native threads too that wait for it already."""
-    end = End(also=lambda: native.release() if native.locked() else None)
+    end = EndLock(also=lambda: native.release() if native.locked() else None)
     end.begin()
     return end
 

@@ -12,73 +12,103 @@ from typing import Any, NoReturn
 
 from hubbub.event import Event
 from hubbub.hub import get_hub, get_hub_if_exists, sleep
-from hubbub.thread import TIMEOUT_MAX
+from hubbub.thread import TIMEOUT_MAX, LockType
 
-__all__ = ["End", "NativeEnd", "look_again"]
+__all__ = ["End", "EndLock", "NativeEnd", "look_again"]
 
 _LONGEST_PAUSE = 0.01
 """Seconds between two looks at a native thread."""
 
 
 class End:
-    """The end of one thread. With the interface of the lock by which :mod:`threading` waits for it up to CPython 3.12.
-
-    The first ``acquire`` says that the thread runs; later ones wait for ``release``, take nothing, and have nothing to
-    give back.
+    """The end of one thread.
 
     :param also: called at the end, once.
     """
 
     def __init__(self, also: Callable[[], Any] | None = None) -> None:
         self._also = also
-        self._at_fork_reinit()
+        self.begun = False
+        self.over = Event()
 
     def __repr__(self) -> str:
-        state = "over" if self._over.is_set() else "to come" if self.begun else "of nothing yet"
+        state = "over" if self.over.is_set() else "to come" if self.begun else "of nothing yet"
         return f"<{type(self).__name__} {state}>"
 
-    def _at_fork_reinit(self) -> None:
-        """In the child after a fork: nobody waits, and no thread runs."""
-        self.begun = False
-        self._over = Event()
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
 
-    def locked(self) -> bool:
+    def runs(self) -> bool:
         """Whether the thread runs."""
-        return self.begun and not self._over.is_set()
+        return self.begun and not self.over.is_set()
 
     def begin(self) -> bool:
         """The thread runs from now on. False if it did before."""
         begun, self.begun = self.begun, True
         return not begun
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Begin, or wait for the end.
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end.
 
-        :param timeout: at most so many seconds; negative for no limit.
+        :param timeout: at most so many seconds; None or negative for no limit.
         :returns: whether it has come.
         """
-        if self.begin() or self._over.is_set():
+        if self.over.is_set():
             return True
-        if not blocking:
-            return False
         loop = get_hub().loop
         loop.refs += 1  # the thread may be a native one, which this loop knows nothing of
         try:
-            return self._over.wait(timeout if 0 <= timeout <= TIMEOUT_MAX else None)
+            return self.over.wait(timeout if timeout is not None and 0 <= timeout <= TIMEOUT_MAX else None)
         finally:
             loop.refs -= 1
 
-    def release(self) -> None:
+    def come(self) -> None:
         """The end has come. A second time nothing happens."""
         also, self._also = self._also, None
-        self._over.set()
+        self.over.set()
         if also is not None:
             also()
 
-    acquire_lock, release_lock, locked_lock = acquire, release, locked
 
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(f"cannot pickle {type(self).__name__!r} object")
+class EndLock(End):
+    """An end as the lock by which :mod:`threading` waits for it up to CPython 3.12.
+
+    The first ``acquire`` says that the thread runs, and the first ``release`` that it has ended. After that it is an
+    ordinary lock, except that it never says that it is locked: whoever waited finds the thread ended.
+    """
+
+    def __init__(self, also: Callable[[], Any] | None = None) -> None:
+        super().__init__(also)
+        self._lock = LockType()
+
+    def _at_fork_reinit(self) -> None:
+        """In the child after a fork: nobody waits, and no thread runs."""
+        EndLock.__init__(self, self._also)
+
+    def locked(self) -> bool:
+        """Whether the thread runs."""
+        return self.runs()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        """Begin, or wait for the end and for the lock.
+
+        :param timeout: at most so many seconds for each; negative for no limit.
+        :returns: whether the lock was taken.
+        """
+        if self.begin():
+            return True
+        if self.runs() and not (blocking and self.wait(timeout)):
+            return False
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        """The end has come; after that, give the lock back, if somebody has it."""
+        if self.runs():
+            self.come()
+        elif self._lock.locked():
+            self._lock.release()
+
+    acquire_lock, release_lock, locked_lock = acquire, release, locked
 
     def __enter__(self) -> bool:
         return self.acquire()

@@ -28,7 +28,7 @@ from hubbub.hub import get_hub_if_exists
 from hubbub.thread import RLock as _RLock
 from hubbub.thread import get_ident, run_thread, start_new_thread
 
-from hubbub_monkey._ends import End
+from hubbub_monkey._ends import End, EndLock
 from hubbub_monkey._tracing import traced
 
 __all__ = [
@@ -98,7 +98,7 @@ def _waits_in_c(thread: Any) -> bool:
 
 # Starting -----------------------------------------------------------------------------------------------------------
 
-_sentinels: dict[int, End] = {}
+_sentinels: dict[int, EndLock] = {}
 _natives: set[int] = set()
 """Native threads that were started here."""
 
@@ -136,9 +136,9 @@ def _native_body(job: list[Any]) -> None:
         ended()
 
 
-def set_sentinel() -> End:
+def set_sentinel() -> EndLock:
     """``_thread._set_sentinel``: a lock that is released when the current thread ends."""
-    end = _sentinels[get_ident()] = End()
+    end = _sentinels[get_ident()] = EndLock()
     return end
 
 
@@ -166,7 +166,7 @@ def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
 def _release_sentinel() -> None:
     end = _sentinels.pop(get_ident(), None)
     if end is not None:
-        end.release()
+        end.come()
 
 
 def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
@@ -229,12 +229,12 @@ class Handle:
 
     def is_done(self) -> bool:
         """Whether the thread has ended."""
-        return self._end.begun and not self._end.locked()
+        return self._end.over.is_set()
 
     def _set_done(self) -> None:
         if not self._end.begun:
             raise RuntimeError("thread not started")
-        self._end.release()
+        self._end.come()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end, at most ``timeout`` seconds.
@@ -245,7 +245,7 @@ class Handle:
             raise RuntimeError("thread not started")
         if self.ident == get_ident() and not self.is_done():
             raise RuntimeError("Cannot join current thread")
-        self._end.acquire(timeout=-1 if timeout is None else timeout)
+        self._end.wait(timeout)
 
     def begin(self) -> None:
         """Called when the thread starts.
