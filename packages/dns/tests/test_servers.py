@@ -155,6 +155,29 @@ def test_no_data(make: Any, nameserver: Any, dns: Any) -> None:
         assert error_of(resolver.gethostbyname, "www.test") == socket.EAI_NODATA
 
 
+@pytest.mark.parametrize("rcode", range(16))
+@pytest.mark.parametrize("full", [False, True])
+def test_every_rcode(make: Any, nameserver: Any, rcode: int, full: bool) -> None:
+    """Each rcode has its error, with records in the reply or without."""
+    again, nobody = {2, 4, 5}, {3}
+    nameserver.script = lambda request: request.a(*[REAL] * full, flags=RECURSIVE | rcode)
+    look_up = make(nameserver, timeout=0.3, attempts=1).gethostbyname
+    if not rcode:
+        assert look_up("www.test") == REAL if full else error_of(look_up, "www.test") == socket.EAI_NODATA
+        return
+    expected = socket.EAI_AGAIN if rcode in again else socket.EAI_NONAME if rcode in nobody else socket.EAI_FAIL
+    found = error_of(look_up, "www.test")
+    assert found == expected or (found == socket.EAI_AGAIN and rcode > 11)  # c-ares reads no unassigned ones
+
+
+def test_alias_that_is_no_host_name(make: Any, nameserver: Any, dns: Any) -> None:
+    """A CNAME record may lead to what is no host name; its addresses are found, and the name is not shown."""
+    nameserver.script = lambda request: request.reply(
+        dns.rr(request.name, "CNAME", "b\nx.test"), dns.rr("b\nx.test", "A", REAL)
+    )
+    assert make(nameserver).gethostbyname_ex("www.test") == ("www.test", [], [REAL])
+
+
 # EDNS --
 
 

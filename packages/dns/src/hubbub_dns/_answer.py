@@ -66,7 +66,7 @@ def follow(
     if not found and any(record.rtype == CNAME for record in records):
         chain, ttl = _follow_aliases(records, chain, rtype, ttl)
         found = _owned(records, chain[-1], rtype)
-    if not found:
+    if not found or not exists:
         return Answer(chain, (), min(ttl, negative_ttl), Failure.NO_DATA if exists else Failure.NOT_FOUND)
     values = tuple(dict.fromkeys([record.value for record in found]))
     return Answer(chain, values, min(ttl, *[record.ttl for record in found]))
@@ -86,8 +86,6 @@ def _follow_aliases(
     aliases = {record.owner.lower(): record for record in reversed(records) if record.rtype == CNAME}
     while (owner := chain[-1].lower()) not in goals and owner in aliases:
         if len(chain) > MAX_CHAIN:
-            raise LookupFailed(Failure.NO_RECOVERY)
-        if not HOST_NAME.match(aliases[owner].value):  # what is none must not get into logs and access lists
             raise LookupFailed(Failure.NO_RECOVERY)
         chain = (*chain, aliases[owner].value)
         ttl = min(ttl, aliases[owner].ttl)

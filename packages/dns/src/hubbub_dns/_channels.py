@@ -224,8 +224,8 @@ class _Channel:
         """Questions that c-ares has not done with, those that were called off included."""
         self.outcomes: deque[tuple[_Exchange, Any, int | None]] = deque()
         """What c-ares has said and nobody was told yet."""
-        self._lame: set[tuple[str, int]] = set()
-        """Questions to which somebody, perhaps the server, has answered that others are to be asked."""
+        self._unusual: dict[tuple[str, int], Reply] = {}
+        """What somebody, perhaps the server, has answered, where c-ares sees no more than that there is nothing."""
         self._asked: set[tuple[str, int]] = set()
         self.is_sound = True
         edns = pycares.ARES_FLAG_EDNS if self.edns else 0
@@ -289,15 +289,17 @@ class _Channel:
             exchange.outcome = self._outcome(exchange.key, result, error)
             self.drop(exchange)
             exchange.tell()
-        self._lame.clear()
+        self._unusual.clear()
 
     def _outcome(self, key: tuple[str, int], result: Any, error: int | None) -> Reply | OSError:
+        unusual = self._unusual.get(key)
+        if unusual is not None and (error is None or error == status.ARES_ENODATA or error not in _RCODES):
+            return Reply(unusual.rcode, False, lame=unusual.lame)
         if error is None:
             return _reply(result)
         if error not in _RCODES:
             return OSError(_UNREACHABLE.get(error, errno.EIO), f"c-ares: {status.errorcode.get(error, error)}")
-        lame = error == status.ARES_ENODATA and key in self._lame
-        return Reply(_RCODES[error], False, negative_ttl=_NEGATIVE_TTL, lame=lame)
+        return Reply(_RCODES[error], False, negative_ttl=_NEGATIVE_TTL)
 
     def drop(self, exchange: _Exchange) -> None:
         """Nobody waits for the reply any more. c-ares goes on with the others, if there are any."""
@@ -377,8 +379,9 @@ class _Channel:
             if key is not None and len(wire) < _MAX_DATAGRAM:
                 try:
                     # Nothing of it is believed: whether its id is right, c-ares alone knows.
-                    if read_reply(wire).lame:
-                        self._lame.add(key)
+                    reply = read_reply(wire)
+                    if reply.lame or reply.rcode > _REFUSED:
+                        self._unusual[key] = reply
                     return
                 except Malformed:
                     pass  # as if it had not come

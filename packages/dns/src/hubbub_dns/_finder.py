@@ -121,7 +121,8 @@ class Finder(Questions):
 
     def _in_servers(self, name: str, families: tuple[int, ...]) -> Found:
         full, answers = self._search(name, _TYPES[families])
-        chain = (full, *answers[0].chain[1:])
+        # What is no host name must not get into logs and access lists.
+        chain = (full, *filter(HOST_NAME.match, answers[0].chain[1:]))
         addresses: dict[int, list[str]] = {}
         for answer in answers:
             values = answer.values

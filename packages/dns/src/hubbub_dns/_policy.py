@@ -118,6 +118,8 @@ def properties(address: str, policy: Policy) -> Properties:
 
 def _scope(ip: ipaddress.IPv6Address) -> int:
     """RFC 6724, section 3.1. An IPv4 address that is written as an IPv6 one counts as global, as for glibc."""
+    if ip.ipv4_mapped is not None:
+        return _GLOBAL
     if ip.is_multicast:
         return ip.packed[1] & 0xF
     if ip.is_link_local or ip.is_loopback:
