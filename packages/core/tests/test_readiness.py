@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import hubbub
 import pytest
 from hubbub.abc import READ
 from hubbub.loop.readiness import Readiness
@@ -49,3 +50,44 @@ def test_reports_that_nobody_heeds(reading):
         reading.fire()
     assert reading.loop.armed == [READ, 0]
     assert not reading.armed
+
+
+class NoMemory(Exception):
+    """Raised where memory might run out."""
+
+
+@pytest.mark.parametrize("method", ["call_later", "arm_direction"])
+@pytest.mark.parametrize("behind", [False, True], ids=["first", "behind another"])
+def test_a_wait_that_cannot_begin_leaves_no_trace(hub, method, behind):
+    """A wait that fails before it has begun leaves the queue: nobody is woken by it later, and no event is lost."""
+    if method == "arm_direction" and behind:
+        pytest.skip("it is armed already")
+    left, right = socket.socketpair()
+    with left, right:
+        left.setblocking(False)
+        handle = hub.loop.handle(left.fileno())
+        handle.adopt()
+        handle.always_level = True
+        first = hubbub.spawn(handle.read.wait) if behind else None
+        hubbub.sleep(0.001)
+        before = getattr(hub.loop, method)
+
+        def fail(*_, **__):
+            raise NoMemory
+
+        setattr(hub.loop, method, fail)
+        try:
+            with pytest.raises(NoMemory):
+                handle.read.wait(5)
+        finally:
+            setattr(hub.loop, method, before)
+        assert bool(handle.read.waiter) is behind
+        assert not handle.read.others
+        with pytest.raises(ValueError, match="NaN"):
+            handle.read.wait(float("nan"))
+        assert bool(handle.read.waiter) is behind
+        right.send(b"x")
+        reader = first or hubbub.spawn(handle.read.wait, 5)
+        assert reader.get(timeout=5)
+        assert handle.read.waiter is None
+        hub.loop.descriptor_closing(left.fileno())

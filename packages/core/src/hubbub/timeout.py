@@ -73,7 +73,7 @@ class Timeout(BaseException):
     def _expired(self) -> None:
         self._fire = None
         victim, self._greenlet = self._greenlet, None
-        if not victim.dead:
+        if victim is not None and not victim.dead:
             self._on_expiration(victim, self._to_raise())
 
     def _on_expiration(self, victim: Any, error: Any) -> None:

@@ -137,8 +137,11 @@ PyObject *direction_fire(PyObject *self, PyObject *unused)
     }
     if (waiter == Py_None || SLOT(self, D.others) != Py_None || !PyObject_TypeCheck(loop, L.type))
         return fall_back(python_direction_fire, self, NULL, 0, NULL);
-    SLOT(self, D.waiter) = Py_NewRef(Py_None);
+    /* Out of the direction when it is in the run queue, and not before: without memory for that it waits on. */
+    Py_INCREF(waiter);
     failed = queue_append(SLOT(loop, L.ready), waiter);
+    if (!failed && SLOT(self, D.waiter) == waiter)
+        put(self, D.waiter, Py_None);
     Py_DECREF(waiter);
     if (failed)
         return NULL;

@@ -254,6 +254,26 @@ static int time_to_wait(PyObject *self, double *timeout)
     return 1;
 }
 
+/* Reads the clock; a turn that did not wait tells how long the last one took. */
+static int read_clock(PyObject *self, double timeout)
+{
+    PyObject *now = PyFloat_FromDouble(monotonic());
+    double last = PyFloat_AsDouble(SLOT(self, L.time)), longest = PyFloat_AsDouble(SLOT(self, L.longest_turn)), took;
+    if (!now || PyErr_Occurred()) {
+        Py_XDECREF(now);
+        return -1;
+    }
+    took = PyFloat_AS_DOUBLE(now) - last;
+    Py_SETREF(SLOT(self, L.time), now);
+    if (timeout == 0.0 && took > longest) {
+        PyObject *record = PyFloat_FromDouble(took);
+        if (!record)
+            return -1;
+        Py_SETREF(SLOT(self, L.longest_turn), record);
+    }
+    return 0;
+}
+
 /* Phase 3 and 4 of a loop of the C table. */
 static int poll_table(PyObject *self, PyObject *native, double timeout)
 {
@@ -274,6 +294,7 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
         Py_XDECREF(number);
         return failed;
     }
+    failed = read_clock(self, timeout);
     for (i = 0; i < count && !failed; i++) {
         PyObject *fd;
         ring = fired(loop); /* firing may arm a descriptor, and the ring move */
@@ -310,35 +331,16 @@ static int poll_any(PyObject *self, double timeout)
     if (!events)
         return -1;
     put(self, L.in_poll, Py_False);
-    if (!is_empty(events))
+    failed = read_clock(self, timeout);
+    if (!failed && !is_empty(events))
         failed = do_method(self, N.dispatch, events);
     Py_DECREF(events);
     return failed;
 }
 
-/* Reads the clock; a turn that did not wait tells how long the last one took. */
-static int read_clock(PyObject *self, double timeout)
-{
-    PyObject *now = PyFloat_FromDouble(monotonic());
-    double last = PyFloat_AsDouble(SLOT(self, L.time)), longest = PyFloat_AsDouble(SLOT(self, L.longest_turn)), took;
-    if (!now || PyErr_Occurred())
-        return -1;
-    took = PyFloat_AS_DOUBLE(now) - last;
-    Py_SETREF(SLOT(self, L.time), now);
-    if (timeout == 0.0 && took > longest) {
-        PyObject *record = PyFloat_FromDouble(took);
-        if (!record)
-            return -1;
-        Py_SETREF(SLOT(self, L.longest_turn), record);
-    }
-    return 0;
-}
-
 static int poll_and_dispatch(PyObject *self, double timeout)
 {
     int failed = is_native(self) ? poll_native(self, timeout) : poll_any(self, timeout);
-    if (!failed && read_clock(self, timeout) < 0)
-        failed = -1;
     if (!failed)
         return PyErr_CheckSignals() < 0 ? report(self, Py_None) : 0;
     /* One of Python's signal handlers raised; no event may be lost to it. */
