@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from textwrap import dedent
 
@@ -466,3 +467,29 @@ def test_child_ends_with_the_greenlet_that_forked(loop_name, end, status, error)
         f"child\nparent {status}\nmain\n",
         error=error,
     )
+
+
+def test_what_the_parent_held_is_not_let_go_in_the_child(hub):
+    """Greenlets of the parent that are collected in a child take nothing from what keeps the child's loop going."""
+    import gc
+
+    from hubbub._native import in_own_thread
+
+    waiting = [hubbub.spawn(in_own_thread, time.sleep, 0.2) for _ in range(3)]
+    hubbub.sleep(0.01)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            for one in waiting:
+                one.throw(hubbub.GreenletExit)
+            waiting.clear()
+            gc.collect()
+            status = 0 if hub.loop.refs == 0 else 2
+            hub.loop.timer(0.001).start(int)
+            hubbub.sleep(0.005)
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    hubbub.joinall(waiting, timeout=10)
+    assert hub.loop.refs == 0

@@ -76,11 +76,11 @@ def test_end(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupt(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    """Ctrl-C that finds a thread reaches the main greenlet."""
+    """Ctrl-C that finds a thread reaches the main greenlet, and is not printed if that one catches it."""
     thread.start_new_thread(thread.interrupt_main, ())
     with pytest.raises(KeyboardInterrupt):
         hubbub.sleep(5)
-    assert "KeyboardInterrupt" in capsys.readouterr().err
+    assert capsys.readouterr().err == ""
 
 
 def test_lock(hub: Hub) -> None:

@@ -105,11 +105,11 @@ class _Patient(Latch):
             if self._holder.setdefault(0, who) is who:
                 return True
         loop = get_hub().loop
-        loop.refs += 1
+        held = loop.hold()
         try:
             return super()._wait_turn(who, None)
         finally:
-            loop.refs -= 1
+            loop.let_go(held)
 
     def _named(self, more: str = "") -> str:
         state = "locked" if self.locked() else "unlocked"

@@ -294,11 +294,11 @@ class Future(concurrent.futures.Future[T]):
         if self.done():
             return
         loop = get_hub().loop
-        loop.refs += 1  # what ends the wait is in another thread, out of the loop's sight
+        held = loop.hold()  # what ends the wait is in another thread, out of the loop's sight
         try:
             self._done.wait(timeout)
         finally:
-            loop.refs -= 1
+            loop.let_go(held)
         if not self.done():
             raise TimeoutError
 
