@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import weakref
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -37,10 +38,11 @@ __all__ = ["as_future", "await_", "entered", "in_greenlet", "iterate", "thread_l
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_HOME: contextvars.ContextVar[asyncio.AbstractEventLoop | None] = contextvars.ContextVar(
-    "hubbub_asyncio_home", default=None
+_HOME: contextvars.ContextVar[Callable[[], asyncio.AbstractEventLoop | None]] = contextvars.ContextVar(
+    "hubbub_asyncio_home"
 )
-"""The event loop of the coroutine that has started this greenlet by :func:`in_greenlet`."""
+"""A weak reference to the event loop of the coroutine that has started this greenlet by :func:`in_greenlet`. Timers
+that were cancelled keep their contexts for a while, and must not keep event loops by them."""
 _OWN = "_hubbub_asyncio_loop"
 """The attribute of a hub that holds the event loop of :func:`thread_loop`."""
 
@@ -61,8 +63,7 @@ def thread_loop() -> HubEventLoop:
     loop: HubEventLoop | None = own.get(_OWN)
     if loop is None or loop.is_closed():
         loop = own[_OWN] = _ThreadLoop()
-    if not loop.is_running():
-        loop.begin()
+    loop.begin()
     return loop
 
 
@@ -115,7 +116,7 @@ def _loop_of(awaitable: Any) -> asyncio.AbstractEventLoop | None:
 
 
 def _home_loop() -> asyncio.AbstractEventLoop:
-    home = _HOME.get()
+    home = _HOME.get(lambda: None)()
     return home if home is not None and home.is_running() and _is_here(home) else thread_loop()
 
 
@@ -328,7 +329,7 @@ async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
 def _home_context() -> contextvars.Context:
     """The context of the running task, in which :func:`await_` finds its event loop."""
     context = contextvars.copy_context()
-    context.run(_HOME.set, asyncio.get_running_loop())
+    context.run(_HOME.set, weakref.ref(asyncio.get_running_loop()))
     return context
 
 

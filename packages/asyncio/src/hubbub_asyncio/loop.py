@@ -29,7 +29,7 @@ from contextvars import Context
 from typing import Any
 
 from greenlet import getcurrent, greenlet
-from hubbub import get_hub, sleep, spawn
+from hubbub import Greenlet, get_hub, sleep, spawn
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError
 from hubbub.lowlevel import spawn_raw
@@ -68,6 +68,7 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         self._origin: greenlet | None = None
         self._origin_waits: asyncio.Future[Any] | None = None
         self._runner: greenlet | None = None
+        self._own_greenlet: Greenlet | None = None
         self._stand_ins = 0
         self._stops_later = False
         self._ready: deque[Any]
@@ -94,10 +95,10 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
             self._wake()  # a stand-in that is left ends
 
     def begin(self) -> None:
-        """Run in a greenlet of its own, until it is stopped."""
+        """Run in a greenlet of its own, until it is stopped. Does nothing if it runs already, or is about to."""
         self._check_hub()
-        self._begun = spawn(self.run_forever)
-        sleep(0)
+        if not self.is_running() and (self._own_greenlet is None or self._own_greenlet.dead):
+            self._own_greenlet = spawn(self.run_forever, context=Context())
 
     @property
     def is_here(self) -> bool:
