@@ -533,6 +533,7 @@ def make_way() -> bool:
 
 
 def _make_hub() -> Hub:
+    plugins.check_interpreter("a hub")
     _state.making = True
     try:
         return _made_hub()

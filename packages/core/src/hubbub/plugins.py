@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
+import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from hubbub.exceptions import PluginError
 
-__all__ = ["ACCELERATORS", "LOOPS", "PATCHES", "RESOLVERS", "forget", "load", "names", "provider"]
+__all__ = ["ACCELERATORS", "LOOPS", "PATCHES", "RESOLVERS", "check_interpreter", "forget", "load", "names", "provider"]
 
 LOOPS = "hubbub.loops"
 RESOLVERS = "hubbub.resolvers"
@@ -32,8 +34,19 @@ _DISTRIBUTIONS = {
 }
 
 
+def check_interpreter(what: str) -> None:
+    """Refuse ``what`` while the interpreter ends: some modules are gone then, and one cannot tell which.
+
+    :raises RuntimeError: it is ending; from CPython 3.13 on PythonFinalizationError.
+    """
+    if sys.is_finalizing():
+        error: type[RuntimeError] = getattr(builtins, "PythonFinalizationError", RuntimeError)
+        raise error(f"the interpreter is ending: {what} cannot be had any more")
+
+
 @cache
 def _group(group: str) -> dict[str, EntryPoint]:
+    check_interpreter("plug-ins")
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
         other = found.setdefault(entry.name, entry)
@@ -72,6 +85,7 @@ def load(group: str, name: str) -> Any:
 
     :raises PluginError: nothing installed has that name; the message lists what is there and what to install.
     """
+    check_interpreter("plug-ins")
     entry = _group(group).get(name)
     if entry is None:
         kind = group.rpartition(".")[2]

@@ -1,0 +1,70 @@
+"""The first use of anything while the interpreter ends: it works, or is refused by an error that says why."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import atexit, builtins, sys
+import hubbub, hubbub.subprocess, hubbub.threadpool
+from hubbub.lowlevel import get_hub
+
+USES = {
+    "sleep": lambda: hubbub.sleep(0.001),
+    "spawn": lambda: hubbub.spawn(abs, -1).get(),
+    "thread": lambda: hubbub.to_thread(abs, -1),
+    "executor": lambda: hubbub.threadpool.ThreadPoolExecutor(1).submit(abs, -1).result(),
+    "resolver": lambda: get_hub().resolver.getaddrinfo("localhost", 80),
+    "process": lambda: hubbub.subprocess.run(["true"], check=True),
+    "event": lambda: hubbub.Event().wait(0.001),
+}
+how, use = sys.argv[1], USES[sys.argv[2]]
+
+class Late:
+    def __init__(self):
+        self.use = use
+    def __del__(self):
+        self.use()
+
+late = Late()
+if how == "exit function":
+    late.use = lambda: None
+    atexit.register(use)
+elif how == "module of the interpreter":
+    sys.late = late
+elif how == "builtins":
+    builtins.late = late
+    late.me = late
+elif how == "cycle":
+    late.me = late
+    del late
+"""
+WAYS = ("exit function", "global", "module of the interpreter", "builtins", "cycle")
+USES = ("sleep", "spawn", "thread", "executor", "resolver", "process", "event")
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("how", WAYS)
+def test_first_use_at_the_end(how, use):
+    """An exit function may use everything. A destructor that comes later gets one plain error, or is let do it."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how, use],
+        env=os.environ | {"HUBBUB_LOOP": "stdlib"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 0
+    if how == "exit function":
+        assert done.stderr == ""
+    assert "entry_points" not in done.stderr
+    assert "importlib" not in done.stderr
+    if done.stderr:
+        assert re.search("Error: (the interpreter is ending: a hub|greenlet is being finalized)", done.stderr)
+        assert done.stderr.count("Error: ") == 1
