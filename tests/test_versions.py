@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -64,3 +65,12 @@ def test_texts_agree(root: Path, versions: list[str]) -> None:
 def test_oldest_in_texts(root: Path, name: str, versions: list[str]) -> None:
     """A text that tells what is needed at least names the oldest version."""
     assert set(OR_LATER.findall((root / name).read_text())) <= {versions[0]}
+
+
+def test_nothing_of_cpython_alone_is_demanded(package: Package) -> None:
+    """No module needs the C half of the standard queues, which other implementations have not, to be imported."""
+    for path in package.modules().values():
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            assert "_queue" not in names, path

@@ -14,7 +14,6 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from _queue import SimpleQueue
 from _thread import RLock as _thread_rlock
 from _thread import allocate_lock
 from collections.abc import Callable, Iterator
@@ -26,6 +25,11 @@ from hubbub.thread import LockType, RLock
 
 from hubbub_monkey import _forks
 from hubbub_monkey._whereabouts import owners
+
+try:
+    from _queue import SimpleQueue
+except ImportError:  # PyPy's is written in Python
+    from queue import SimpleQueue
 
 __all__ = ["Exchange", "NativeLock", "NativeQueue", "NativeRLock"]
 

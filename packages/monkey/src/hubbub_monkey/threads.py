@@ -16,7 +16,6 @@ import _thread
 import sys
 import threading
 import weakref
-from _queue import SimpleQueue as _NativeQueue
 from _thread import allocate_lock as _native_lock
 from _thread import get_ident as native_ident
 from _thread import start_new_thread as _start_native
@@ -30,6 +29,11 @@ from hubbub.thread import get_ident, run_thread, start_new_thread
 
 from hubbub_monkey._ends import End, EndLock
 from hubbub_monkey._tracing import traced
+
+try:
+    from _queue import SimpleQueue as _NativeQueue
+except ImportError:  # PyPy's is written in Python
+    from queue import SimpleQueue as _NativeQueue
 
 __all__ = [
     "Handle",
