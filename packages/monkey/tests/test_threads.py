@@ -582,3 +582,17 @@ time.sleep(20)
 print("not reached")
 """
     assert python(FIRST + source, status=3, HUBBUB_LOOP=loop_name).stdout == ""
+
+
+def test_no_time(python: Python) -> None:
+    """A time limit that is no number is refused by locks and all that is built on them, as by CPython's."""
+    source = """
+import sys
+nan, lock = float("nan"), threading.Lock()
+lock.acquire()
+event = threading.Event().wait if sys.version_info >= (3, 14) else lock.acquire  # it looks at it since then
+for wait in (lock.acquire, threading.RLock().acquire, event):
+    try: wait(timeout=nan)
+    except ValueError as error: print("ValueError")
+"""
+    assert python(FIRST + source).stdout.split() == ["ValueError"] * 3

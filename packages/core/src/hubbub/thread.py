@@ -62,8 +62,8 @@ def _seconds(blocking: bool, timeout: float) -> float | None:
         return 0.0
     if timeout == -1:
         return None
-    if timeout < 0:
-        raise ValueError("timeout value must be a non-negative number")
+    if not timeout >= 0:  # NaN among them
+        raise ValueError(f"timeout value must be a non-negative number, not {timeout}")
     if timeout > TIMEOUT_MAX:
         raise OverflowError("timeout value is too large")
     return timeout
