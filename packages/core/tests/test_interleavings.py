@@ -183,6 +183,8 @@ current = Current()
 class SteppedWaiter:
     """Stands for a Waiter: its thread waits by letting the others go on."""
 
+    _loop = SimpleNamespace(born=0.0)
+
     def __init__(self) -> None:
         self.done = False
         self.value: Any = None
@@ -283,6 +285,8 @@ class Scenario:
 def _stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (queue, lock, event, _latch):
         monkeypatch.setattr(module, "Waiter", SteppedWaiter)
+    monkeypatch.setattr(queue, "get_hub_if_exists", lambda: None)
+    monkeypatch.setattr(queue, "get_hub", lambda: None)
     loop = SimpleNamespace(refs=0)
     monkeypatch.setattr(thread, "get_hub", lambda: SimpleNamespace(loop=loop))
 

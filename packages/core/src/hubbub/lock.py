@@ -131,8 +131,15 @@ class Semaphore(Linkable):
 
         :returns: how many permits are free then.
         """
-        self._give()
-        return self.counter
+        permits = self._permits
+        try:
+            permits.append(None)
+            if self._waiters or self._links is not None:
+                self._settle()
+        except BaseException:  # of a signal handler, before it was seen that somebody waits
+            self._settle()
+            raise
+        return len(permits) if self._reserve is None else self.counter
 
     def _give(self) -> None:
         self._permits.append(None)

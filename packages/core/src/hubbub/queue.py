@@ -28,6 +28,7 @@ from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
 from hubbub._waiter import Waiter
+from hubbub.hub import get_hub, get_hub_if_exists
 
 __all__ = [
     "Channel",
@@ -220,7 +221,13 @@ class SimpleQueue(Linkable, Generic[T]):
                     self._links.fire()
                 return
             self._check_wait(block, timeout, Full)
-        self._wait_for_room(item, timeout)
+            waiter = self._join_putters(item) if get_hub_if_exists() is not None else None
+        if waiter is None:
+            get_hub()  # not with the mutex: making it may import, or wait for another thread that does
+            with self._mutex:
+                self._check_open()
+                waiter = self._join_putters(item)
+        self._wait_for_taker(waiter, timeout)
 
     def put_nowait(self, item: T) -> None:
         """:meth:`put` without waiting."""
@@ -429,12 +436,12 @@ class SimpleQueue(Linkable, Generic[T]):
     def _serve_putter(self) -> bool:
         """Put the item of the first one who waits to put. False if there is no room."""
         try:
-            if self.full():
+            if self._maxsize is not None and self._qsize() >= self._maxsize:
                 return False
         except Exception as error:
             return _hand(self._putters, _Failure(error))
         waiter = self._putters.popleft()
-        if waiter.stale:
+        if waiter.since < waiter._loop.born:  # stale; a property would take twice as long
             return True
         failure: _Failure | None = None
         try:
@@ -449,17 +456,17 @@ class SimpleQueue(Linkable, Generic[T]):
 
     # Waiting --------------------------------------------------------------------------------------------------------
 
-    def _wait_for_room(self, item: T, timeout: float | None) -> None:
-        """The end of a ``put`` that has to wait."""
+    def _join_putters(self, item: T) -> Waiter:
+        """Begin to wait for room. The mutex is held; room may have been made without it since it was looked for."""
         waiter = Waiter()
         waiter.value = item
-        with self._mutex:
-            self._check_open()
-            self._putters.append(waiter)
+        self._putters.append(waiter)
+        if self._maxsize is None or self._qsize() < self._maxsize:
             self._settle()
-        self._wait_for_taker(waiter, timeout)
+        return waiter
 
     def _wait_for_taker(self, waiter: Waiter, timeout: float | None) -> None:
+        """The end of a ``put`` that has to wait."""
         try:
             came = waiter.wait(timeout)
         except BaseException:
@@ -738,6 +745,9 @@ class Channel(SimpleQueue[T]):
             if putter.wake():
                 return item
         return _NOTHING
+
+    def _settle(self) -> None:
+        """Nothing comes together here: put and get meet of themselves."""
 
     def _pass_on(self, item: T) -> None:
         """The getter is gone: the next one gets the item; if there is none it waits in front."""
