@@ -8,6 +8,8 @@ from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, isasyncgenfunction, iscoro
 from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
 from typing import Any
 
+from hubbub._reports import name_of
+
 __all__ = [
     "ASYNCHRONOUS",
     "as_seconds",
@@ -28,28 +30,32 @@ def check_function(function: Any, what: str = "the function to run") -> None:
     if kind is BuiltinFunctionType or (kind is FunctionType and not function.__code__.co_flags & ASYNCHRONOUS):
         return
     if not callable(function):
-        raise TypeError(f"{what} must be callable, not {function!r}{_hint(function)}")
+        raise TypeError(f"{what} must be callable, not {name_of(function)}{_hint(function)}")
     if _is_asynchronous(function):
         raise TypeError(
-            f"{what} is a coroutine function, {function!r}: calling it only makes a coroutine, and nobody would await "
-            "that. It needs asyncio: give asyncio.run and the coroutine, or use the asyncio bridge (hubbub-asyncio)"
+            f"{what} is a coroutine function, {name_of(function)}: calling it only makes a coroutine, and nobody would "
+            "await that. It needs asyncio: give asyncio.run and the coroutine, or use the asyncio bridge (hubbub-asyncio)"
         )
 
 
 def _hint(given: Any) -> str:
     if given is None:
         return ": did you call it? Give the function and its arguments, f, x and not f(x)"
-    if isinstance(given, CoroutineType):
+    if type(given) is CoroutineType:
         return ": a coroutine needs asyncio, for instance by the asyncio bridge (hubbub-asyncio)"
     return ""
 
 
 def _is_asynchronous(function: Any) -> bool:
-    while isinstance(function, (partial, MethodType)):
-        function = function.func if isinstance(function, partial) else function.__func__
-    if isinstance(function, type):
+    # Nothing is asked of the object itself: it may be a proxy, or worse.
+    while issubclass(type(function), (partial, MethodType)):
+        function = function.func if issubclass(type(function), partial) else function.__func__
+    if issubclass(type(function), type):
         return False  # to call a class makes an object
-    return any(iscoroutinefunction(one) or isasyncgenfunction(one) for one in (function, type(function).__call__))
+    candidates = (function, type(function).__call__)
+    return any(
+        type(one) is FunctionType and (iscoroutinefunction(one) or isasyncgenfunction(one)) for one in candidates
+    )
 
 
 def as_seconds(value: float) -> float:
