@@ -34,7 +34,7 @@ def check_function(function: Any, what: str = "the function to run") -> None:
     if _is_asynchronous(function):
         raise TypeError(
             f"{what} is a coroutine function, {name_of(function)}: calling it only makes a coroutine, and nobody would "
-            "await that. It needs asyncio: give asyncio.run and the coroutine, or use the asyncio bridge (hubbub-asyncio)"
+            "await that. It needs asyncio: run asyncio.run with it, or use the asyncio bridge (hubbub-asyncio)"
         )
 
 
