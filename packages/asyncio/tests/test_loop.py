@@ -523,6 +523,55 @@ def test_an_interrupted_run(hub, error):
     assert cancelled == [True]
 
 
+@pytest.mark.parametrize("error", [hubbub.Timeout, hubbub.GreenletExit])
+def test_interrupted_again_at_the_end_of_run(hub, error):
+    """A greenlet that is interrupted while the tasks of its ``run`` end waits for them, then it is interrupted."""
+    ended = []
+
+    async def slow_to_end():
+        try:
+            await asyncio.sleep(30)
+        finally:
+            ending.set()
+            await asyncio.sleep(0.01)
+            ended.append(True)
+
+    async def main():
+        tasks.append(asyncio.create_task(slow_to_end()))
+        await asyncio.sleep(0)
+
+    def runner():
+        with pytest.raises(error):
+            run(main())
+        assert ended == [True]
+
+    tasks = []
+    ending = hubbub.Event()
+    greenlet = spawn(runner)
+    ending.wait()
+    hubbub.get_hub().loop.run_callback(greenlet.throw, error())
+    greenlet.get()
+
+
+def test_a_failure_at_the_end_of_run(hub, caplog):
+    """An error with which a task ends that is cancelled at the end of ``run`` is reported."""
+
+    async def fails_in_the_end():
+        try:
+            await asyncio.sleep(30)
+        finally:
+            raise KeyError("in the end")
+
+    async def main():
+        tasks.append(asyncio.create_task(fails_in_the_end()))
+        await asyncio.sleep(0)
+
+    tasks = []
+    run(main())
+    assert "unhandled exception" in caplog.text
+    assert "in the end" in caplog.text
+
+
 def test_system_exit(hub):
     """SystemExit of a callback ends the event loop and comes out of ``run``."""
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from hubbub import GreenletExit, Timeout, shield
+
 from hubbub_asyncio.loop import HubEventLoop
 
 __all__ = ["new_event_loop", "run"]
@@ -32,4 +34,37 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
             "run() cannot be called from a running event loop: await the coroutine, or call await_ on it"
         )
     with asyncio.Runner(debug=debug, loop_factory=new_event_loop) as runner:
-        return runner.run(main)
+        try:
+            return runner.run(main)
+        finally:
+            _end_tasks(runner.get_loop())
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel the tasks that are left, and wait until they have ended.
+
+    A greenlet that is killed or out of time meanwhile goes on waiting, and is interrupted when they have ended: no task
+    may be left on an event loop that never runs again.
+    """
+    interruption: BaseException | None = None
+    cancelled: set[asyncio.Task[Any]] = set()
+    with shield():
+        while tasks := asyncio.all_tasks(loop):
+            for task in tasks - cancelled:
+                task.cancel()
+            cancelled |= tasks
+            try:
+                loop.run_until_complete(asyncio.wait(tasks))
+            except (Timeout, GreenletExit) as error:
+                interruption = interruption or error
+    for task in cancelled:
+        _report(loop, task)
+    if interruption is not None:
+        raise interruption
+
+
+def _report(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    """Nobody else will ask for the error of a task that was cancelled at the end."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        message = "unhandled exception in a task that was cancelled at the end of run()"
+        loop.call_exception_handler({"message": message, "exception": error, "task": task})
