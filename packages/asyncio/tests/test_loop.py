@@ -233,14 +233,10 @@ def test_an_executor(hub):
     assert run(main()) != threading.get_ident()
 
 
-def test_nobody_will_wake_it(hub):
+def test_nobody_will_wake_it(hub, loop):
     """An event loop that waits for what can never come is told, as every greenlet is."""
-
-    async def main():
-        await asyncio.get_running_loop().create_future()
-
     with pytest.raises(hubbub.LoopExit, match="block forever"):
-        run(main())
+        loop.run_until_complete(loop.create_future())
 
 
 # Descriptors --------------------------------------------------------------------------------------------------------
