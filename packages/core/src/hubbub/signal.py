@@ -23,7 +23,17 @@ from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.loop._signals import Bystander, SignalTable, Wrapped
 
-__all__ = ["Bystander", "SignalHandler", "getsignal", "prompt", "set_wakeup_fd", "signal"]
+__all__ = [
+    "Bystander",
+    "ForMain",
+    "SignalHandler",
+    "adopt_handlers",
+    "getsignal",
+    "getsignal_prompt",
+    "prompt",
+    "set_wakeup_fd",
+    "signal",
+]
 
 # The originals: patching replaces some of them in their module.
 _set_signal = _signal.signal
