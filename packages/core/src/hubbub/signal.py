@@ -99,6 +99,7 @@ class ForMain(Wrapped):
     __slots__ = ()
 
     def __call__(self, signalnum: int, frame: FrameType | None) -> None:
+        """As the handler, but what it raises is raised in the main greenlet."""
         try:
             self.handler(signalnum, frame)
         except BaseException as error:
