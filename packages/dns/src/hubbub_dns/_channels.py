@@ -43,6 +43,8 @@ _MAX_IDLE = 16
 _MAX_PEEKED = 32
 _MAX_DATAGRAM = 4096
 _NO_SOCKET = pycares.ARES_SOCKET_BAD
+_PLAIN = b"\x81\x80\0\1"
+"""Flags and count of a reply without error, of a server that asks others, to one question."""
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _NXDOMAIN, _REFUSED = 3, 5
 _RCODES = {
@@ -375,6 +377,10 @@ class _Channel:
         """
         for _ in range(_MAX_PEEKED):
             wire = sock.recv(_MAX_DATAGRAM, socket.MSG_PEEK)
+            # The usual case by itself: a reply without error whose first record, of class IN, has the name asked for.
+            end = wire.find(0, 12) + 5
+            if wire[2:6] == _PLAIN and wire[end : end + 1] == b"\xc0" and wire[end + 4 : end + 6] == b"\0\1":
+                return
             key, disliked = peek(wire)
             if key is not None and len(wire) < _MAX_DATAGRAM:
                 try:
