@@ -43,8 +43,8 @@ _MAX_IDLE = 16
 _MAX_PEEKED = 32
 _MAX_DATAGRAM = 4096
 _NO_SOCKET = pycares.ARES_SOCKET_BAD
-_PLAIN = b"\x81\x80\0\1"
-"""Flags and count of a reply without error, of a server that asks others, to one question."""
+_PLAIN = b"\x81\x80\0\1\0\1\0\0\0\0"
+"""Flags and counts of a reply without error, of a server that asks others: one question, one record."""
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _NXDOMAIN, _REFUSED = 3, 5
 _RCODES = {
@@ -377,9 +377,7 @@ class _Channel:
         """
         for _ in range(_MAX_PEEKED):
             wire = sock.recv(_MAX_DATAGRAM, socket.MSG_PEEK)
-            # The usual case by itself: a reply without error whose first record, of class IN, has the name asked for.
-            end = wire.find(0, 12) + 5
-            if wire[2:6] == _PLAIN and wire[end : end + 1] == b"\xc0" and wire[end + 4 : end + 6] == b"\0\1":
+            if _is_plain(wire):
                 return
             key, disliked = peek(wire)
             if key is not None and len(wire) < _MAX_DATAGRAM:
@@ -433,6 +431,14 @@ def _reply(result: Any) -> Reply:
         return Reply(_REFUSED, False)
     soa = [min(record.ttl, record.data.minimum) for record in result.authority if record.type == SOA]
     return Reply(0, False, tuple(records), float(soa[0]) if soa else None)
+
+
+def _is_plain(wire: bytes) -> bool:
+    """The usual case by itself, as it is looked at for each datagram: one whole record, of class IN, and no more."""
+    end = wire.find(0, 12) + 5
+    if wire[2:12] != _PLAIN or wire[end : end + 1] != b"\xc0" or wire[end + 4 : end + 6] != b"\0\1":
+        return False
+    return len(wire) == end + 12 + int.from_bytes(wire[end + 10 : end + 12])
 
 
 def _text(name: bytes) -> str:
