@@ -12,8 +12,8 @@ import pytest
 CORE = Path(__file__).parent.parent / "packages" / "core" / "tests"
 # The tests of what has methods in C.
 ROOMS = (
-    "condition event hub inspect io io_closing io_streams lock loop_random loop_stdlib models queue readiness "
-    "stray_switches timeout waitany"
+    "condition event hub identity inspect interruption io io_closing io_streams lock loop_random loop_stdlib models "
+    "queue queue_failures readiness stray_switches timeout waitany"
 )
 
 

@@ -339,6 +339,8 @@ def test_storm_of_exceptions(hub, kind):
                 calm = True
                 struck += 1
             if lock.locked():
-                assert exits_in_python(lock)
+                # From CPython 3.14 on a handler may also strike after __enter__ and before the block, which loses
+                # CPython's own locks as well.
+                assert exits_in_python(lock) or sys.version_info >= (3, 14)
                 lock = kind()
     assert struck > 5
