@@ -181,7 +181,7 @@ def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
 
     loop.call_soon_threadsafe(begin, context=context)
     hub_loop = get_hub().loop
-    hub_loop.refs += 1  # what ends the wait is out of this hub's sight
+    held = hub_loop.hold()  # what ends the wait is out of this hub's sight
     try:
         try:
             waiter.wait()
@@ -195,7 +195,7 @@ def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
                 raise interruption from error
             raise
     finally:
-        hub_loop.refs -= 1
+        hub_loop.let_go(held)
     return tasks[0].result()
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "report",
     "report_as_json",
     "report_on_signal",
+    "stack_of",
     "track_spawns",
     "tree",
 ]

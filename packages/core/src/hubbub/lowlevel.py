@@ -17,6 +17,7 @@ from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
 from hubbub._waiter import Waiter
+from hubbub._weak import instances
 from hubbub.hub import Hub, accelerate, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
 from hubbub.loop.base import BaseLoop, ScheduledCall
@@ -37,6 +38,7 @@ __all__ = [
     "get_hub_if_exists",
     "getcurrent",
     "hubs",
+    "instances",
     "loop_class",
     "native_local",
     "run_callback",

@@ -336,8 +336,7 @@ class Future(concurrent.futures.Future[T]):
         hub = get_hub()
         link = (hub, callback)
         self._links.append(link)
-        hub.loop.refs += 1
-        self.add_done_callback(partial(_call_link, link))
+        self.add_done_callback(partial(_call_link, link, hub.loop.hold()))
 
     def unlink(self, callback: Callable[[Any], Any]) -> None:
         """Undo one :meth:`rawlink`, if it has not been called."""
@@ -345,16 +344,16 @@ class Future(concurrent.futures.Future[T]):
         if link in self._links:
             self._links.remove(link)
 
-    def _linked(self, link: tuple[Hub, Callable[[Any], Any]]) -> None:
-        link[0].loop.refs -= 1
+    def _linked(self, link: tuple[Hub, Callable[[Any], Any]], held: int) -> None:
+        link[0].loop.let_go(held)
         if link in self._links:
             self._links.remove(link)
             link[1](self)
 
 
-def _call_link(link: tuple[Hub, Callable[[Any], Any]], future: Any) -> None:
+def _call_link(link: tuple[Hub, Callable[[Any], Any]], held: int, future: Any) -> None:
     try:
-        link[0].loop.run_callback_threadsafe(future._linked, link)
+        link[0].loop.run_callback_threadsafe(future._linked, link, held)
     except LoopDestroyed:
         pass  # nobody is left to be told
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 
 from greenlet import getcurrent, greenlet
 from hubbub import inspect as _inspect
+from hubbub.lowlevel import instances
 
 from hubbub_gevent.greenlet import Greenlet
 from hubbub_gevent.hub import get_hub
@@ -177,8 +177,7 @@ class GreenletTree:
     @classmethod
     def forest(cls) -> list[Any]:
         """The trees of all greenlets that are reachable."""
-        everything = (item for item in gc.get_objects() if isinstance(item, greenlet))
-        found = [item for item in everything if not getattr(item, "greenlet_tree_is_ignored", False)]
+        found = [item for item in instances(greenlet) if not getattr(item, "greenlet_tree_is_ignored", False)]
         here = getcurrent()
         trees = {id(item): cls(item) for item in [*found, here]}
         for item in [*found, here]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import traceback
 from dataclasses import dataclass
 from types import FrameType
 
 from greenlet import getcurrent, greenlet
-from hubbub.lowlevel import Hub, get_hub_if_exists
+from hubbub.lowlevel import Hub, get_hub_if_exists, instances
 
 __all__ = ["Census", "dump", "open_descriptors", "running", "stack"]
 
@@ -22,9 +21,8 @@ def running(hub: Hub | None = None) -> list[greenlet]:
     current = getcurrent()
     return [
         found
-        for found in gc.get_objects()
-        if isinstance(found, greenlet)
-        and not isinstance(found, Hub)
+        for found in instances(greenlet)
+        if not isinstance(found, Hub)
         and found
         and found is not current
         and found.parent is not None
