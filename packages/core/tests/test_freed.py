@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import weakref
 from contextlib import contextmanager
 
 import hubbub
@@ -539,3 +540,22 @@ def test_a_failure_keeps_no_arguments(hub):
     frame = failed.exception.__traceback__.tb_frame
     assert frame.f_code is hubbub.Greenlet.run.__code__
     assert frame.f_locals["args"] is frame.f_locals["run"] is None
+
+
+class _Thing:
+    """What is handed over."""
+
+
+@pytest.mark.parametrize(
+    "hand_over",
+    [
+        lambda items: (hubbub.spawn(lambda: items.put(_Thing())), items.get())[1],
+        lambda items: (hubbub.spawn(lambda: items.put(_Thing())), items.get(timeout=10))[1],
+        lambda items: (hubbub.spawn(lambda: [items.put(_Thing()), items.get()]), items.peek())[1],
+    ],
+    ids=["get", "get with a limit", "peek"],
+)
+def test_what_was_handed_over_is_not_kept(hub, hand_over):
+    """Who gets something from a queue after a wait is the only one to hold it, also before the next wait."""
+    gone = weakref.ref(hand_over(queue.Queue()))
+    assert gone() is None

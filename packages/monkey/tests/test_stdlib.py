@@ -38,7 +38,8 @@ if sys.argv[1:]:
     hubbub_monkey.patch_all()
 for top in ("hubbub", "hubbub_net"):
     for found in pkgutil.walk_packages(importlib.import_module(top).__path__, f"{top}."):
-        importlib.import_module(found.name)
+        if "._pyinstaller" not in found.name:  # for PyInstaller only
+            importlib.import_module(found.name)
 for name, module in sorted(sys.modules.items()):
     if name.partition(".")[0] in ("hubbub", "hubbub_net"):
         for key, value in sorted(vars(module).items()):

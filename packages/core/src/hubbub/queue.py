@@ -490,6 +490,7 @@ class SimpleQueue(Linkable, Generic[T]):
         if isinstance(waiter.value, _Failure):
             raise waiter.value.error
         item: T = waiter.value
+        waiter.value = None  # the hub has the waiter in its hands until this greenlet waits again
         return item
 
     def _give_back(self, item: Any) -> None:

@@ -58,7 +58,8 @@ class _Race:
                 item.unlink(self._won)
             for watcher in self._watchers:
                 watcher.close()
-        return self._waiter.value
+        winner, self._waiter.value = self._waiter.value, None  # the hub still has the waiter in its hands
+        return winner
 
     def _won(self, item: Any) -> None:
         if not self._waiter.done:

@@ -63,7 +63,9 @@ class _Note:
         else:
             watchers: list[Any] = handle.watchers
             watchers.append(self)
-        if self._updated:
+        if handle.foreign and handle.registered:
+            handle.renew()  # nobody tells when such a descriptor is closed: the number may be another file's since
+        elif self._updated:
             handle.update()
 
     def _is_armed(self, handle: Readiness) -> bool:
