@@ -165,8 +165,15 @@ class Member:
         self.jobs.put(job)
 
     def _work(self) -> None:
-        while True:
-            self.jobs.get()()
+        while (job := self.jobs.get()) is not None:
+            job()
+
+    def end(self) -> None:
+        """A hub waits for native threads that live, instead of raising LoopExit."""
+        if hasattr(self, "thread"):
+            self.jobs.put(None)
+            self.thread.join(30)
+            del self.thread
 
 
 TEAM = [Member(), Member(), Member()]
@@ -281,13 +288,20 @@ class Scenario:
         return tried
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _team() -> Iterator[None]:
+    yield
+    for member in TEAM:
+        member.end()
+
+
 @pytest.fixture(autouse=True)
 def _stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (queue, lock, event, _latch):
         monkeypatch.setattr(module, "Waiter", SteppedWaiter)
     monkeypatch.setattr(queue, "get_hub_if_exists", lambda: None)
     monkeypatch.setattr(queue, "get_hub", lambda: None)
-    loop = SimpleNamespace(refs=0)
+    loop = SimpleNamespace(hold=lambda: 0, let_go=lambda held: None)
     monkeypatch.setattr(thread, "get_hub", lambda: SimpleNamespace(loop=loop))
 
 
