@@ -27,6 +27,10 @@ ASYNCHRONOUS = CO_COROUTINE | CO_ASYNC_GENERATOR
 def check_function(function: Any, what: str = "the function to run") -> None:
     """:raises TypeError: ``function`` cannot be called, or is a coroutine function, whose result nobody would await."""
     kind = type(function)
+    if kind is MethodType:
+        inner = function.__func__
+        if type(inner) is FunctionType and not inner.__code__.co_flags & ASYNCHRONOUS:
+            return
     if kind is BuiltinFunctionType or (kind is FunctionType and not function.__code__.co_flags & ASYNCHRONOUS):
         return
     if not callable(function):

@@ -14,7 +14,6 @@ from hubbub_dns._errors import LookupFailed
 from hubbub_dns._flights import Flight
 from hubbub_dns._servers import Server
 from hubbub_dns._upstream import OURS, Exchange, Upstream, answer_of
-from hubbub_dns._wire import encode_name
 from hubbub_dns.stub import StubResolver
 
 __all__ = ["AskingResolver"]
@@ -91,8 +90,7 @@ class _Task:
         if self._upstream.takes(first, settings):
             _, name, rtype = self.flight.key
             try:
-                wire = encode_name(name)
-                self.exchange = self._upstream.begin(first, wire, rtype, settings.timeout, self._settled)
+                self.exchange = self._upstream.begin(first, name, rtype, settings.timeout, self._settled)
                 return
             except OSError as error:
                 if error.errno in OURS:

@@ -13,7 +13,6 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -42,6 +41,7 @@ _MAX_ASKED = 256
 _MAX_IDLE = 16
 _MAX_PEEKED = 32
 _MAX_DATAGRAM = 4096
+_IN = 1
 _NO_SOCKET = pycares.ARES_SOCKET_BAD
 _PLAIN = b"\x81\x80\0\1\0\1\0\0\0\0"
 """Flags and counts of a reply without error, of a server that asks others: one question, one record."""
@@ -80,7 +80,7 @@ class _Exchange:
         self.channel = channel
         self.key = key
         self.server = channel.server
-        self.query = _Query(channel.edns)
+        self.query = channel.query
         self.deadline = monotonic() + timeout
         self.listener: Callable[[Any], None] | None = listener
         self.outcome: Reply | OSError | None = None
@@ -112,8 +112,6 @@ class _Exchange:
 class Channels:
     """The channels that there are. Takes the place of :class:`hubbub_dns._ports.Ports`. Belongs to one hub."""
 
-    takes_streams = True
-
     def __init__(self) -> None:
         self._busy: set[_Channel] = set()
         self._idle: dict[tuple[Server, bool, bool, float], list[_Channel]] = {}
@@ -123,7 +121,7 @@ class Channels:
     def begin(
         self,
         server: Server,
-        name: bytes,
+        name: str,
         rtype: int,
         *,
         edns: bool,
@@ -133,16 +131,17 @@ class Channels:
     ) -> Any:
         """Put a question.
 
+        :param name: a host name, without the dot at its end.
         :raises OSError: the server cannot be reached, or there is no socket.
         """
         kind = (server, edns, stream, timeout)
         channel = self._filling.get(kind)
-        if channel is None or channel.is_full:
+        if channel is None or channel.room <= 0:
             idle = self._idle.get(kind)
             channel = idle.pop() if idle else _Channel(kind, self._emptied)
             self._filling[kind] = channel
             self._busy.add(channel)
-        exchange = _Exchange(channel, (_text(name), rtype), timeout, listener)
+        exchange = _Exchange(channel, (name.lower(), rtype), timeout, listener)
         channel.ask(exchange)
         if self._clock is None:
             self._clock = get_hub().loop.timer(_TICK, _TICK, ref=False)
@@ -155,6 +154,8 @@ class Channels:
             yield from list(channel.under_way)
 
     def _tick(self) -> None:
+        if not self._busy:
+            self._stop_clock()
         for channel in list(self._busy):
             channel.tick()
 
@@ -167,8 +168,6 @@ class Channels:
             idle.append(channel)
         else:
             channel.close()
-        if not self._busy:
-            self._stop_clock()
 
     def _stop_clock(self) -> None:
         clock, self._clock = self._clock, None
@@ -212,13 +211,15 @@ class _Channel:
 
     def __init__(self, kind: tuple[Server, bool, bool, float], emptied: Callable[[_Channel], None]) -> None:
         self.kind = kind
-        self.server, self.edns, stream, timeout = kind
+        self.server, edns, stream, timeout = kind
+        self.query = _Query(edns)
         self._emptied = emptied
         self._loop: BaseLoop = get_hub().loop
         self._watchers: dict[int, Any] = {}
+        self._sockets: dict[int, _Lent] = {}
         self._streams: set[int] = set()
-        self._taken = 0
-        """How many questions it was given since none was under way: at most :data:`_PER_PORT`."""
+        self.room = _PER_PORT
+        """How many questions it takes for now, until none is under way. There is none below 1."""
         self._measured = 0
         """How many replies c-ares has measured the server's speed by."""
         self.under_way: set[_Exchange] = set()
@@ -230,9 +231,8 @@ class _Channel:
         """What somebody, perhaps the server, has answered, where c-ares sees no more than that there is nothing."""
         self._asked: set[tuple[str, int]] = set()
         self.is_sound = True
-        edns = pycares.ARES_FLAG_EDNS if self.edns else 0
         self._ares = pycares.Channel(
-            flags=edns | (pycares.ARES_FLAG_USEVC if stream else 0),
+            flags=(pycares.ARES_FLAG_EDNS if edns else 0) | (pycares.ARES_FLAG_USEVC if stream else 0),
             timeout=max(timeout, _PATIENCE),
             tries=1 + max(0, math.ceil(math.log2(timeout / _PATIENCE))),
             servers=[_csv(self.server)],
@@ -243,11 +243,6 @@ class _Channel:
 
     # Asking ---------------------------------------------------------------------------------------------------------
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it is to take no more questions for now."""
-        return self._taken >= _PER_PORT or self._measured > _MAX_MEASURED
-
     def ask(self, exchange: _Exchange) -> None:
         """Begin to ask.
 
@@ -255,7 +250,7 @@ class _Channel:
         """
         if exchange.key in self._asked or len(self._asked) >= _MAX_ASKED or self._measured > _MAX_MEASURED:
             self._forget_answers()
-        self._taken += 1
+        self.room -= 1
         self.under_way.add(exchange)
         self._asked.add(exchange.key)
         self.held += 1
@@ -288,7 +283,12 @@ class _Channel:
                 continue
             if error != status.ARES_ETIMEOUT:
                 self._measured += 1
-            exchange.outcome = self._outcome(exchange.key, result, error)
+                if self._measured > _MAX_MEASURED:
+                    self.room = 0
+            if error is None and not self._unusual:
+                exchange.outcome = _reply(result)
+            else:
+                exchange.outcome = self._outcome(exchange.key, result, error)
             self.drop(exchange)
             exchange.tell()
         self._unusual.clear()
@@ -312,7 +312,7 @@ class _Channel:
             if self.held:
                 self._ares.cancel()
             self.outcomes.clear()
-            self._taken = 0
+            self.room = _PER_PORT
             self._emptied(self)
 
     def fail(self, error: OSError) -> None:
@@ -338,30 +338,30 @@ class _Channel:
             watcher.close()
         if not (readable or writable):
             self._streams.discard(fd)
+            del self._sockets[fd]
             closing(fd)
             return
         watcher = self._watchers[fd] = self._loop.io(fd, (READ if readable else 0) | (WRITE if writable else 0))
         watcher.start(self._ready, fd, pass_events=True)
 
     def _opened(self, fd: int) -> None:
-        with _borrowed(fd) as sock:
-            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM:
-                self._streams.add(fd)
-            else:
-                refuse_queries(sock)
+        sock = self._sockets[fd] = _lent(fd)
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM:
+            self._streams.add(fd)
+        else:
+            refuse_queries(sock)
 
     def _ready(self, events: int, fd: int) -> None:
         if events & READ and fd not in self._streams:
             try:
-                with _borrowed(fd) as sock:
-                    self._peek(sock)
+                self._peek(self._sockets[fd])
             except BlockingIOError:
                 pass
             except OSError as error:  # the server cannot be reached
                 self.fail(error)
                 return
         self._ares.process_fd(fd if events & READ else _NO_SOCKET, fd if events & WRITE else _NO_SOCKET)
-        if fd in self._streams and _has_hung_up(fd):
+        if fd in self._streams and _has_hung_up(self._sockets[fd]):
             # c-ares keeps a connection that ended in the middle of a reply; it would be readable for ever.
             self._watchers[fd].stop()
         self._deliver()
@@ -408,6 +408,7 @@ class _Channel:
     def abandon(self) -> None:
         """In the child after ``fork``."""
         _abandoned.append(self._ares)
+        self._sockets.clear()
         for fd in self._watchers:
             os.close(fd)
         self._watchers = {}
@@ -416,21 +417,21 @@ class _Channel:
 
 def _reply(result: Any) -> Reply:
     """What c-ares has read, where nobody has looked before it did."""
-    own = [record for record in result.answer if record.record_class == 1]
-    records = [
-        Record(
-            record.name,
-            record.type,
-            0 if record.ttl >> 31 else record.ttl,
-            getattr(record.data, _VALUES[record.type]),
-        )
-        for record in own
-        if record.type in _VALUES
-    ]
-    if result.answer and not own:
+    records = []
+    strange = 0
+    for record in result.answer:
+        if record.record_class != _IN:
+            strange += 1
+        elif (value := _VALUES.get(record.type)) is not None:
+            ttl = 0 if record.ttl >> 31 else record.ttl
+            records.append(Record(record.name, record.type, ttl, getattr(record.data, value)))
+    if strange and strange == len(result.answer):
         return Reply(_REFUSED, False)
-    soa = [min(record.ttl, record.data.minimum) for record in result.authority if record.type == SOA]
-    return Reply(0, False, tuple(records), float(soa[0]) if soa else None)
+    negative_ttl = None
+    for record in reversed(result.authority):
+        if record.type == SOA:
+            negative_ttl = float(min(record.ttl, record.data.minimum))
+    return Reply(0, False, tuple(records), negative_ttl)
 
 
 def _is_plain(wire: bytes) -> bool:
@@ -441,31 +442,25 @@ def _is_plain(wire: bytes) -> bool:
     return len(wire) == end + 12 + int.from_bytes(wire[end + 10 : end + 12])
 
 
-def _text(name: bytes) -> str:
-    """A host name from the wire."""
-    labels, offset = [], 0
-    while length := name[offset]:
-        labels.append(name[offset + 1 : offset + 1 + length])
-        offset += 1 + length
-    return b".".join(labels).decode("ascii").lower()
+class _Lent(_socket.socket):
+    """A socket whose descriptor is c-ares's. It is never closed from here, least of all when nobody needs this."""
+
+    __slots__ = ()
+
+    def __del__(self) -> None:
+        self.detach()
 
 
-@contextmanager
-def _borrowed(fd: int) -> Iterator[_socket.socket]:
+def _lent(fd: int) -> _Lent:
     """A descriptor of c-ares as a socket; its family and type do not matter."""
-    sock = _socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
+    return _Lent(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
+
+
+def _has_hung_up(sock: _Lent) -> bool:
     try:
-        yield sock
-    finally:
-        sock.detach()
-
-
-def _has_hung_up(fd: int) -> bool:
-    with _borrowed(fd) as sock:
-        try:
-            return not sock.recv(1, socket.MSG_PEEK)
-        except OSError:
-            return False
+        return not sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return False
 
 
 def _csv(server: Server) -> str:

@@ -84,7 +84,7 @@ class Ports:
     def begin(
         self,
         server: Server,
-        name: bytes,
+        name: str | bytes,
         rtype: int,
         *,
         edns: bool,
@@ -93,6 +93,7 @@ class Ports:
     ) -> Exchange:
         """Send a question.
 
+        :param name: a host name, or any name as it goes over the wire.
         :raises OSError: the server cannot be reached, or there is no socket.
         """
         port = self._filling.get(server)

@@ -17,7 +17,7 @@ from hubbub_dns._fork import loading
 from hubbub_dns._ports import Exchange, Ports
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import OpenSockets, Server, over_tcp
-from hubbub_dns._wire import Malformed, Query, Reply, encode_name
+from hubbub_dns._wire import Malformed, Query, Reply
 
 if TYPE_CHECKING:
     from hubbub_dns._channels import Channels
@@ -97,7 +97,7 @@ class Upstream:
     def begin(
         self,
         server: Server,
-        name: bytes,
+        name: str | bytes,
         rtype: int,
         timeout: float,
         listener: Callable[[Exchange], None] | None = None,
@@ -105,10 +105,12 @@ class Upstream:
     ) -> Exchange:
         """Send a question over UDP: with EDNS unless the server is known not to like that.
 
+        :param name: a host name, or any name as it goes over the wire.
         :param timeout: seconds that the server has for its reply.
         :raises OSError: the server cannot be reached, or there is no socket.
         """
-        edns = edns and server not in self._without_edns
+        if self._without_edns and server in self._without_edns:
+            edns = False
         begun: Exchange = self.ports.begin(server, name, rtype, edns=edns, timeout=timeout, listener=listener)
         return begun
 
@@ -131,7 +133,7 @@ class Upstream:
         while True:
             if not HOST_NAME.match(chain[-1]):
                 raise LookupFailed(Failure.NO_RECOVERY)
-            reply = self.ask(settings, servers, encode_name(chain[-1]), rtype, begun)
+            reply = self.ask(settings, servers, chain[-1], rtype, begun)
             answer, complete = answer_of(reply, chain, rtype, ttl)
             if complete:
                 return answer
@@ -140,10 +142,11 @@ class Upstream:
                 raise LookupFailed(Failure.NO_RECOVERY)
 
     def ask(
-        self, settings: Settings, servers: Sequence[Server], name: bytes, rtype: int, begun: Exchange | None = None
+        self, settings: Settings, servers: Sequence[Server], name: str | bytes, rtype: int, begun: Exchange | None = None
     ) -> Reply:
         """Ask the servers in turn until one gives an answer.
 
+        :param name: as for :meth:`begin`.
         :param begun: as for :meth:`look_up`.
         :raises LookupFailed: none does.
         """
@@ -174,7 +177,7 @@ class Upstream:
             race.end()
         raise failed
 
-    def _ask_one(self, settings: Settings, server: Server, name: bytes, rtype: int, race: _Race) -> Reply:
+    def _ask_one(self, settings: Settings, server: Server, name: str | bytes, rtype: int, race: _Race) -> Reply:
         """Ask one server: over TCP if the reply is too long, and without EDNS if it does not like that.
 
         The answers of those who were asked before count, however late they come.
@@ -207,7 +210,9 @@ class Upstream:
     def _whole(self, exchange: Exchange, reply: Reply, timeout: float) -> Reply:
         return over_tcp(self._sockets, exchange.server, exchange.query, timeout) if reply.truncated else reply
 
-    def _ask_stream(self, server: Server, name: bytes, rtype: int, timeout: float, edns: bool) -> tuple[Reply, Query]:
+    def _ask_stream(
+        self, server: Server, name: str | bytes, rtype: int, timeout: float, edns: bool
+    ) -> tuple[Reply, Query]:
         query = Query.make(name, rtype, edns=edns and server not in self._without_edns)
         if server.scheme:
             return self._ask_secure(server, query, timeout), query

@@ -73,13 +73,14 @@ class Query:
         self.edns = edns
 
     @classmethod
-    def make(cls, name: bytes, rtype: int, edns: bool) -> Query:
+    def make(cls, name: str | bytes, rtype: int, edns: bool) -> Query:
         """Ask for the records of one type.
 
-        :param name: as it goes over the wire.
+        :param name: a host name, or any name as it goes over the wire.
         :param edns: whether to allow more than 512 bytes over UDP.
         """
-        return cls(_random_id(), name + _TAIL.pack(rtype, _IN), edns)
+        wire = encode_name(name) if isinstance(name, str) else name
+        return cls(_random_id(), wire + _TAIL.pack(rtype, _IN), edns)
 
     def to_wire(self) -> bytes:
         """The message."""
