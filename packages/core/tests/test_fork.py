@@ -7,10 +7,13 @@ import subprocess
 import sys
 import threading
 import traceback
+from importlib.metadata import EntryPoint
 from textwrap import dedent
+from time import monotonic
 
 import hubbub
 import pytest
+from hubbub import plugins
 from hubbub.abc import READ
 from hubbub.event import AsyncResult, Event
 from hubbub.io import Socket
@@ -487,3 +490,74 @@ def test_what_the_parent_held_is_not_let_go_in_the_child(hub):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     loop.let_go(held)
     assert loop.refs == 0
+
+
+@pytest.fixture
+def slow_plugin(tmp_path, monkeypatch):
+    """Installs a plug-in, whose module calls what a test puts into this list when it is half imported."""
+    calls = []
+    (tmp_path / "slow_plugin.py").write_text("import hubbub.plugins\nhubbub.plugins.when_half(__name__)\nPlugin = 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "when_half", lambda name: calls and calls.pop()(), raising=False)
+    entry = EntryPoint("slow", "slow_plugin:Plugin", plugins.RESOLVERS)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.RESOLVERS else [])
+    plugins.forget()
+    yield calls
+    monkeypatch.undo()
+    plugins.forget()
+    sys.modules.pop("slow_plugin", None)
+
+
+def load_slow_plugin():
+    assert plugins.load(plugins.RESOLVERS, "slow") == 7
+
+
+def test_a_fork_waits_for_plug_ins_being_imported(slow_plugin):
+    """A plug-in that is half imported in another thread at the time of a fork can be imported in the child."""
+    half, goes_on = threading.Event(), threading.Event()
+    slow_plugin.append(lambda: half.set() or goes_on.wait(20))
+    importer = threading.Thread(target=load_slow_plugin)
+    importer.start()
+    assert half.wait(20)
+    whole = threading.Timer(0.1, goes_on.set)
+    whole.start()
+    in_child(load_slow_plugin)
+    assert goes_on.is_set()
+    importer.join(20)
+    whole.join(20)
+
+
+def test_a_plug_in_may_fork_while_it_is_imported(slow_plugin):
+    """A fork does not wait for the imports of its own thread."""
+    started = monotonic()
+    slow_plugin.append(lambda: in_child(enter_and_leave))
+    load_slow_plugin()
+    assert monotonic() - started < plugins.importing.patience
+
+
+def test_imports_do_not_wait_for_each_other(slow_plugin):
+    """While one thread is in the middle of an import, another one begins and ends its own."""
+    other = threading.Thread(target=enter_and_leave)
+    slow_plugin.append(lambda: other.start() or other.join(20))
+    load_slow_plugin()
+    assert not other.is_alive()
+
+
+def enter_and_leave():
+    with plugins.importing:
+        pass
+
+
+def test_a_fork_does_not_wait_for_ever(slow_plugin, monkeypatch):
+    """A fork in an import that another thread waits for comes about all the same, and others import again after it."""
+    monkeypatch.setattr(plugins.importing, "patience", 0.05)
+    half, goes_on = threading.Event(), threading.Event()
+    slow_plugin.append(lambda: half.set() or goes_on.wait(20))
+    importer = threading.Thread(target=load_slow_plugin)
+    importer.start()
+    assert half.wait(20)
+    in_child(enter_and_leave)
+    assert not goes_on.is_set()
+    goes_on.set()
+    importer.join(20)
+    in_child(load_slow_plugin)

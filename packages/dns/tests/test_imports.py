@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
-from hubbub_dns._fork import loading
 
 PROGRAM = Path(__file__).with_name("imports_program.py")
 
@@ -46,32 +44,35 @@ def test_nothing_is_taken_from_patched_modules() -> None:
     assert done.stdout == "True\n", done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_fork_waits_for_imports() -> None:
-    """While a look-up in another thread imports something nobody forks; the child can import it then."""
-    entered, leave = threading.Event(), threading.Event()
+FORKS = """
+import os, signal, sys, threading
+import hubbub
+entered, leave = threading.Event(), threading.Event()
 
-    def load() -> None:
-        with loading:
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "dns.exception" and threading.current_thread() is importer:
             entered.set()
-            leave.wait(10)
+            leave.wait(20)
 
-    thread = threading.Thread(target=load)
-    thread.start()
-    entered.wait(10)
-    forked: list[int] = []
+sys.meta_path.insert(0, Slow())
+os.environ.update(HUBBUB_RESOLVER="dnspython")
+importer = threading.Thread(target=lambda: hubbub.get_hub().resolver.close())
+importer.start()
+entered.wait(20)
+threading.Timer(0.2, leave.set).start()
+pid = os.fork()
+if not pid:
+    signal.alarm(10)
+    found = hubbub.get_hub().resolver.gethostbyname("localhost")
+    os._exit(0 if found == "127.0.0.1" and "dns.exception" in sys.modules else 1)
+print(leave.is_set(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+importer.join()
+"""
 
-    def fork() -> None:
-        pid = os.fork()
-        if not pid:
-            os._exit(0 if loading.acquire(blocking=False) else 1)
-        forked.append(pid)
 
-    forking = threading.Thread(target=fork)
-    forking.start()
-    forking.join(0.05)
-    assert not forked
-    leave.set()
-    thread.join(10)
-    forking.join(10)
-    assert os.waitstatus_to_exitcode(os.waitpid(forked[0], 0)[1]) == 0
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_while_a_resolver_is_imported() -> None:
+    """A process that forks while another thread imports a resolver has children that can import it, and look up."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "True 0\n", done.stdout + done.stderr

@@ -283,7 +283,8 @@ class Hub(greenlet):
 
     def blocked(self) -> str:
         """What every greenlet waits for, a line each; see :mod:`hubbub.inspect`."""
-        from hubbub.inspect import blocked
+        with plugins.importing:
+            from hubbub.inspect import blocked
 
         return blocked()
 

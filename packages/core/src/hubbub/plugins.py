@@ -1,4 +1,7 @@
-"""Discovery of loops, resolvers, patches and accelerators by entry point. Nothing is loaded before it is asked for."""
+"""Discovery of loops, resolvers, patches and accelerators by entry point. Nothing is loaded before it is asked for.
+
+That may be in any thread and at any time, so a fork waits for it: see :data:`importing`.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,21 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from hubbub._importing import importing
 from hubbub.exceptions import PluginError
 
-__all__ = ["ACCELERATORS", "LOOPS", "PATCHES", "RESOLVERS", "check_interpreter", "forget", "load", "names", "provider"]
+__all__ = [
+    "ACCELERATORS",
+    "LOOPS",
+    "PATCHES",
+    "RESOLVERS",
+    "check_interpreter",
+    "forget",
+    "importing",
+    "load",
+    "names",
+    "provider",
+]
 
 LOOPS = "hubbub.loops"
 RESOLVERS = "hubbub.resolvers"
@@ -48,7 +63,9 @@ def check_interpreter(what: str) -> None:
 def _group(group: str) -> dict[str, EntryPoint]:
     check_interpreter("plug-ins")
     found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group):
+    with importing:  # the parsers of what packages say of themselves
+        entries = entry_points(group=group)
+    for entry in entries:
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise PluginError(
@@ -93,4 +110,5 @@ def load(group: str, name: str) -> Any:
         package = provider(group, name)
         advice = f"; install it with: pip install '{package}'" if package else ""
         raise PluginError(f"no {name!r} among the installed {kind} ({have}){advice}")
-    return entry.load()
+    with importing:
+        return entry.load()

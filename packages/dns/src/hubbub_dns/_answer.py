@@ -62,10 +62,6 @@ def follow(
     :param negative_ttl: how long to keep the answer if there are no such records.
     :raises LookupFailed: the CNAME records are too many, or form a loop.
     """
-    if exists and len(records) == 1:  # the usual case by itself
-        owner, only, seconds, value = records[0]
-        if only == rtype and owner.lower() == chain[-1].lower():
-            return Answer(chain, (value,), min(ttl, seconds))
     found = _owned(records, chain[-1], rtype)
     if not found and any(record.rtype == CNAME for record in records):
         chain, ttl = _follow_aliases(records, chain, rtype, ttl)

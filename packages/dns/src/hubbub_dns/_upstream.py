@@ -10,10 +10,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from hubbub.lowlevel import Waiter
+from hubbub.plugins import importing
 
 from hubbub_dns._answer import HOST_NAME, MAX_CHAIN, Answer, follow
 from hubbub_dns._errors import Failure, LookupFailed
-from hubbub_dns._fork import loading
 from hubbub_dns._ports import Exchange, Ports
 from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import OpenSockets, Server, over_tcp
@@ -41,7 +41,12 @@ def answer_of(reply: Reply, chain: tuple[str, ...], rtype: int, ttl: float) -> t
     :param ttl: the least of the CNAME records that led to the name.
     :raises LookupFailed: the CNAME records are too many, or form a loop.
     """
-    answer = follow(reply.records, chain, rtype, ttl, reply.rcode != _NXDOMAIN, reply.negative_ttl or 0.0)
+    records = reply.records
+    if len(records) == 1 and reply.rcode == _NOERROR:  # the usual case by itself
+        owner, only, seconds, value = records[0]
+        if only == rtype and owner.lower() == chain[-1].lower():
+            return Answer(chain, (value,), min(ttl, seconds)), True
+    answer = follow(records, chain, rtype, ttl, reply.rcode != _NXDOMAIN, reply.negative_ttl or 0.0)
     left_out = answer.failure is Failure.NO_DATA and reply.negative_ttl is None and len(answer.chain) > len(chain)
     return answer, not left_out
 
@@ -118,7 +123,7 @@ class Upstream:
     def finish(exchange: Exchange) -> Reply | None:
         """The reply to a question, if it is an answer."""
         reply = exchange.outcome
-        return reply if isinstance(reply, Reply) and _answers(reply) and not reply.truncated else None
+        return reply if type(reply) is Reply and _answers(reply) and not reply.truncated else None
 
     def look_up(
         self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, begun: Exchange | None = None
@@ -142,7 +147,12 @@ class Upstream:
                 raise LookupFailed(Failure.NO_RECOVERY)
 
     def ask(
-        self, settings: Settings, servers: Sequence[Server], name: str | bytes, rtype: int, begun: Exchange | None = None
+        self,
+        settings: Settings,
+        servers: Sequence[Server],
+        name: str | bytes,
+        rtype: int,
+        begun: Exchange | None = None,
     ) -> Reply:
         """Ask the servers in turn until one gives an answer.
 
@@ -220,7 +230,7 @@ class Upstream:
 
     def _ask_secure(self, server: Server, query: Query, timeout: float) -> Reply:
         if self._secure is None:
-            with loading:
+            with importing:
                 from hubbub_dns._secure import SecureServers
 
             self._secure = SecureServers(self._ssl_context)

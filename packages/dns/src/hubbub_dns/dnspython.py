@@ -9,9 +9,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from hubbub.plugins import importing
+
 from hubbub_dns._asking import AskingResolver
 from hubbub_dns._errors import Failure, LookupFailed, gai_error
-from hubbub_dns._fork import loading
 from hubbub_dns._ports import Ports
 from hubbub_dns._upstream import Upstream
 from hubbub_dns._wire import Reply
@@ -92,7 +93,7 @@ class Resolver(AskingResolver):
         if reply.rcode == _NXDOMAIN:
             return Failure.NOT_FOUND, negative_until
         try:
-            with loading:  # dnspython imports the types of records when it meets them
+            with importing:  # dnspython imports the types of records when it meets them
                 message: Any = dns.message.from_wire(reply.wire, ignore_trailing=True)
             found = message.resolve_chaining()
         except Exception:  # whatever bytes of a stranger's do to dnspython, the reply makes no sense

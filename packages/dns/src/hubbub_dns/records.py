@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from hubbub.lowlevel import Hub, get_hub
-
-from hubbub_dns._fork import loading
+from hubbub.plugins import importing
 
 if TYPE_CHECKING:
     import dns.name
@@ -34,7 +33,7 @@ def query(name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset
 
 
 def _resolver() -> Resolver:
-    with loading:
+    with importing:
         from hubbub_dns.dnspython import Resolver
 
     hub = get_hub()

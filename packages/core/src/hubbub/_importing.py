@@ -1,0 +1,75 @@
+"""Imports in the middle of other work, for which forks wait.
+
+A module that one thread is importing at the time of another one's fork can never be imported in the child: its lock
+stays held by a thread that is not there. So what is imported at its first use is imported under :data:`importing`.
+"""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from types import TracebackType
+
+from hubbub._originals import RLock, get_ident, sleep
+
+__all__ = ["Importing", "importing"]
+
+_PAUSE = 0.001
+
+
+class Importing:
+    """Entered by those who import, any number at a time and again within each other; a fork waits for the others.
+
+    Those who import never wait for each other here: they may do so in the import system already, in another order.
+    """
+
+    def __init__(self) -> None:
+        self.patience = 5.0
+        """Seconds that a fork waits at most: it may itself be in the middle of an import that others wait for."""
+        self._changing = RLock()
+        """Held while threads are counted, and all through a fork. Signal handlers may come in between."""
+        self._threads: list[int] = []
+        """Who is inside, once for each time."""
+
+    def __enter__(self) -> None:
+        with self._changing:
+            self._threads.append(get_ident())
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        with self._changing:
+            self._threads.remove(get_ident())
+
+    def before_fork(self) -> None:
+        """Wait until no other thread imports, and let none begin."""
+        self._changing.acquire()
+        end = monotonic() + self.patience
+        while self._others() and monotonic() < end:
+            self._changing.release()
+            try:
+                sleep(_PAUSE)
+            finally:
+                self._changing.acquire()
+
+    def _others(self) -> bool:
+        own = get_ident()
+        return any(thread != own for thread in self._threads)
+
+    def after_fork_in_parent(self) -> None:
+        """Let others import again."""
+        self._changing.release()
+
+    def after_fork_in_child(self) -> None:
+        """The other threads are not here."""
+        own = get_ident()
+        self._threads = [thread for thread in self._threads if thread == own]
+        self._changing.release()
+
+
+importing = Importing()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=importing.before_fork,
+        after_in_parent=importing.after_fork_in_parent,
+        after_in_child=importing.after_fork_in_child,
+    )
