@@ -114,8 +114,7 @@ class Channels:
 
     def __init__(self) -> None:
         self._busy: set[_Channel] = set()
-        self._idle: dict[tuple[Server, bool, bool, float], list[_Channel]] = {}
-        self._filling: dict[tuple[Server, bool, bool, float], _Channel] = {}
+        self._pools: dict[tuple[Server, bool, float], _Pool] = {}
         self._clock: Any = None
 
     def begin(
@@ -127,20 +126,20 @@ class Channels:
         edns: bool,
         timeout: float,
         listener: Callable[[Any], None] | None = None,
-        stream: bool = False,
     ) -> Any:
         """Put a question.
 
         :param name: a host name, without the dot at its end.
         :raises OSError: the server cannot be reached, or there is no socket.
         """
-        kind = (server, edns, stream, timeout)
-        channel = self._filling.get(kind)
+        kind = (server, edns, timeout)
+        pool = self._pools.get(kind)
+        if pool is None:
+            pool = self._pools[kind] = _Pool(*kind)
+        channel = pool.filling
         if channel is None or channel.room <= 0:
-            idle = self._idle.get(kind)
-            channel = idle.pop() if idle else _Channel(kind, self._emptied)
-            self._filling[kind] = channel
-            self._busy.add(channel)
+            channel = pool.filling = pool.idle.pop() if pool.idle else _Channel(pool, self._emptied)
+        self._busy.add(channel)
         exchange = _Exchange(channel, (name.lower(), rtype), timeout, listener)
         channel.ask(exchange)
         if self._clock is None:
@@ -161,13 +160,7 @@ class Channels:
 
     def _emptied(self, channel: _Channel) -> None:
         self._busy.discard(channel)
-        if self._filling.get(channel.kind) is channel:
-            del self._filling[channel.kind]
-        idle = self._idle.setdefault(channel.kind, [])
-        if len(idle) < _MAX_IDLE and channel.is_sound:
-            idle.append(channel)
-        else:
-            channel.close()
+        channel.pool.take_back(channel)
 
     def _stop_clock(self) -> None:
         clock, self._clock = self._clock, None
@@ -176,11 +169,11 @@ class Channels:
 
     def forget(self) -> None:
         """The servers are others than before."""
-        for idle in self._idle.values():
-            for channel in idle:
+        for pool in self._pools.values():
+            pool.outdated = True
+            for channel in pool.channels() - self._busy:
                 channel.close()
-        self._idle.clear()
-        self._filling.clear()
+        self._pools.clear()
 
     def close(self) -> None:
         """Close all of them; those who wait get an OSError."""
@@ -192,11 +185,43 @@ class Channels:
     def abandon(self) -> None:
         """In the child after ``fork``: the channels are the parent's."""
         self._clock = None
-        for channel in (*self._busy, *(channel for idle in self._idle.values() for channel in idle)):
+        for channel in self._busy.union(*[pool.channels() for pool in self._pools.values()]):
             channel.abandon()
         self._busy.clear()
-        self._idle.clear()
-        self._filling.clear()
+        self._pools.clear()
+
+
+class _Pool:
+    """The channels of one kind: to one server, with EDNS or without, and so many seconds for each reply."""
+
+    __slots__ = ("edns", "filling", "idle", "outdated", "server", "timeout")
+
+    def __init__(self, server: Server, edns: bool, timeout: float) -> None:
+        self.server = server
+        self.edns = edns
+        self.timeout = timeout
+        self.filling: _Channel | None = None
+        """The one that is given questions, as long as there is room."""
+        self.idle: list[_Channel] = []
+        """Others, on which nothing is under way."""
+        self.outdated = False
+        """Whether nobody will ask here any more."""
+
+    def channels(self) -> set[_Channel]:
+        """All but those that are busy and have no room."""
+        return {*self.idle, *([] if self.filling is None else [self.filling])}
+
+    def take_back(self, channel: _Channel) -> None:
+        """Nothing is under way on this one any more."""
+        usable = channel.is_sound and not self.outdated
+        if usable and channel is self.filling:
+            return
+        if usable and len(self.idle) < _MAX_IDLE:
+            self.idle.append(channel)
+            return
+        if channel is self.filling:
+            self.filling = None
+        channel.close()
 
 
 class _Channel:
@@ -205,14 +230,13 @@ class _Channel:
     c-ares closes a channel's sockets when nothing is under way on it. So a channel that takes no more than so many
     questions until all have ended goes on with a fresh port.
 
-    :param kind: the server, whether with EDNS, whether over TCP, and the seconds that the server has.
     :param emptied: called with the channel when nothing is under way any more.
     """
 
-    def __init__(self, kind: tuple[Server, bool, bool, float], emptied: Callable[[_Channel], None]) -> None:
-        self.kind = kind
-        self.server, edns, stream, timeout = kind
-        self.query = _Query(edns)
+    def __init__(self, pool: _Pool, emptied: Callable[[_Channel], None]) -> None:
+        self.pool = pool
+        self.server = pool.server
+        self.query = _Query(pool.edns)
         self._emptied = emptied
         self._loop: BaseLoop = get_hub().loop
         self._watchers: dict[int, Any] = {}
@@ -232,9 +256,9 @@ class _Channel:
         self._asked: set[tuple[str, int]] = set()
         self.is_sound = True
         self._ares = pycares.Channel(
-            flags=(pycares.ARES_FLAG_EDNS if edns else 0) | (pycares.ARES_FLAG_USEVC if stream else 0),
-            timeout=max(timeout, _PATIENCE),
-            tries=1 + max(0, math.ceil(math.log2(timeout / _PATIENCE))),
+            flags=pycares.ARES_FLAG_EDNS if pool.edns else 0,
+            timeout=max(pool.timeout, _PATIENCE),
+            tries=1 + max(0, math.ceil(math.log2(pool.timeout / _PATIENCE))),
             servers=[_csv(self.server)],
             lookups="b",
             resolvconf_path=os.devnull,
