@@ -13,7 +13,7 @@ from hubbub_dns._answer import Answer
 from hubbub_dns._errors import LookupFailed
 from hubbub_dns._flights import Flight
 from hubbub_dns._servers import Server
-from hubbub_dns._upstream import OURS, Exchange, Upstream, answer_of
+from hubbub_dns._upstream import OURS, Exchange, Upstream
 from hubbub_dns.stub import StubResolver
 
 __all__ = ["AskingResolver"]
@@ -46,9 +46,8 @@ class AskingResolver(StubResolver):
         self._upstream.forget()
 
     def _begin(self, flight: Flight[Answer]) -> None:
-        servers = self._upstream.in_turn(flight.context, self.servers)
-        task = flight.task = _Task(self._upstream, flight, servers)
-        task.begin()
+        servers = self._upstream.in_turn(flight.context, self.servers) if flight.context.rotate else self.servers
+        flight.task = _Task(self._upstream, flight, servers)
         if self._clock is None:
             self._clock = get_hub().loop.timer(_TICK, _TICK, ref=False)
             self._clock.start(self._tick)
@@ -73,7 +72,10 @@ class AskingResolver(StubResolver):
 
 
 class _Task:
-    """The asking of one question."""
+    """The asking of one question. It begins at once, with a datagram to the first server.
+
+    :raises OSError: there is no socket.
+    """
 
     __slots__ = ("_upstream", "exchange", "flight", "servers", "worker")
 
@@ -83,14 +85,11 @@ class _Task:
         self.servers = servers
         self.exchange: Exchange | None = None
         self.worker: hubbub.Greenlet | None = None
-
-    def begin(self) -> None:
-        """Send the question to the first server."""
-        first, settings = self.servers[0], self.flight.context
-        if self._upstream.takes(first, settings):
-            _, name, rtype = self.flight.key
+        first, settings = servers[0], flight.context
+        if upstream.takes(first, settings):
+            _, name, rtype = flight.key
             try:
-                self.exchange = self._upstream.begin(first, name, rtype, settings.timeout, self._settled)
+                self.exchange = upstream.begin(first, name, rtype, settings.timeout, self._settled)
                 return
             except OSError as error:
                 if error.errno in OURS:
@@ -101,17 +100,15 @@ class _Task:
         """There is a reply, or none in time, or a strange one."""
         flight = self.flight
         exchange.listener = None
-        reply = self._upstream.finish(exchange)
-        if reply is not None:
-            _, name, rtype = flight.key
-            try:
-                answer, complete = answer_of(reply, (name,), rtype, float("inf"))
-            except LookupFailed as failed:
-                flight.land(failed)
-                return
-            if complete:
-                flight.land(answer)
-                return
+        _, name, rtype = flight.key
+        try:
+            answer = self._upstream.finish(exchange, name, rtype)
+        except LookupFailed as failed:
+            flight.land(failed)
+            return
+        if answer is not None:
+            flight.land(answer)
+            return
         self.worker = hubbub.spawn(self._work)
 
     def _work(self) -> None:

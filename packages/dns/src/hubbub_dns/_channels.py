@@ -42,6 +42,7 @@ _MAX_IDLE = 16
 _MAX_PEEKED = 32
 _MAX_DATAGRAM = 4096
 _IN = 1
+_NOBODY = ["127.0.0.1:9"]
 _NO_SOCKET = pycares.ARES_SOCKET_BAD
 _PLAIN = b"\x81\x80\0\1\0\1\0\0\0\0"
 """Flags and counts of a reply without error, of a server that asks others: one question, one record."""
@@ -135,10 +136,10 @@ class Channels:
         kind = (server, edns, timeout)
         pool = self._pools.get(kind)
         if pool is None:
-            pool = self._pools[kind] = _Pool(*kind)
+            pool = self._pools[kind] = _Pool(self._busy, *kind)
         channel = pool.filling
         if channel is None or channel.room <= 0:
-            channel = pool.filling = pool.idle.pop() if pool.idle else _Channel(pool, self._emptied)
+            channel = pool.filling = pool.idle.pop() if pool.idle else _Channel(pool)
         self._busy.add(channel)
         exchange = _Exchange(channel, (name.lower(), rtype), timeout, listener)
         channel.ask(exchange)
@@ -157,10 +158,6 @@ class Channels:
             self._stop_clock()
         for channel in list(self._busy):
             channel.tick()
-
-    def _emptied(self, channel: _Channel) -> None:
-        self._busy.discard(channel)
-        channel.pool.take_back(channel)
 
     def _stop_clock(self) -> None:
         clock, self._clock = self._clock, None
@@ -192,11 +189,15 @@ class Channels:
 
 
 class _Pool:
-    """The channels of one kind: to one server, with EDNS or without, and so many seconds for each reply."""
+    """The channels of one kind: to one server, with EDNS or without, and so many seconds for each reply.
 
-    __slots__ = ("edns", "filling", "idle", "outdated", "server", "timeout")
+    :param busy: the channels, of all kinds, on which something is under way.
+    """
 
-    def __init__(self, server: Server, edns: bool, timeout: float) -> None:
+    __slots__ = ("_busy", "edns", "filling", "idle", "outdated", "server", "timeout")
+
+    def __init__(self, busy: set[_Channel], server: Server, edns: bool, timeout: float) -> None:
+        self._busy = busy
         self.server = server
         self.edns = edns
         self.timeout = timeout
@@ -213,6 +214,7 @@ class _Pool:
 
     def take_back(self, channel: _Channel) -> None:
         """Nothing is under way on this one any more."""
+        self._busy.discard(channel)
         usable = channel.is_sound and not self.outdated
         if usable and channel is self.filling:
             return
@@ -230,14 +232,14 @@ class _Channel:
     c-ares closes a channel's sockets when nothing is under way on it. So a channel that takes no more than so many
     questions until all have ended goes on with a fresh port.
 
-    :param emptied: called with the channel when nothing is under way any more.
+    :param pool: gets it back whenever nothing is under way any more.
     """
 
-    def __init__(self, pool: _Pool, emptied: Callable[[_Channel], None]) -> None:
-        self.pool = pool
+    def __init__(self, pool: _Pool) -> None:
+        self._pool = pool
         self.server = pool.server
+        self._servers = [_csv(pool.server)]
         self.query = _Query(pool.edns)
-        self._emptied = emptied
         self._loop: BaseLoop = get_hub().loop
         self._watchers: dict[int, Any] = {}
         self._sockets: dict[int, _Lent] = {}
@@ -259,7 +261,7 @@ class _Channel:
             flags=pycares.ARES_FLAG_EDNS if pool.edns else 0,
             timeout=max(pool.timeout, _PATIENCE),
             tries=1 + max(0, math.ceil(math.log2(pool.timeout / _PATIENCE))),
-            servers=[_csv(self.server)],
+            servers=self._servers,
             lookups="b",
             resolvconf_path=os.devnull,
             sock_state_cb=self._socket_state,
@@ -292,9 +294,8 @@ class _Channel:
         """
         if self.held:
             return
-        servers = [_csv(self.server)]
-        self._ares.servers = ["127.0.0.1:9"]
-        self._ares.servers = servers
+        self._ares.servers = _NOBODY
+        self._ares.servers = self._servers
         self._asked.clear()
         self._measured = 0
 
@@ -314,7 +315,8 @@ class _Channel:
             else:
                 exchange.outcome = self._outcome(exchange.key, result, error)
             self.drop(exchange)
-            exchange.tell()
+            if exchange.listener is not None:
+                exchange.listener(exchange)
         self._unusual.clear()
 
     def _outcome(self, key: tuple[str, int], result: Any, error: int | None) -> Reply | OSError:
@@ -337,7 +339,7 @@ class _Channel:
                 self._ares.cancel()
             self.outcomes.clear()
             self.room = _PER_PORT
-            self._emptied(self)
+            self._pool.take_back(self)
 
     def fail(self, error: OSError) -> None:
         """Nothing more comes from here."""
@@ -369,7 +371,7 @@ class _Channel:
         watcher.start(self._ready, fd, pass_events=True)
 
     def _opened(self, fd: int) -> None:
-        sock = self._sockets[fd] = _lent(fd)
+        sock = self._sockets[fd] = _Lent(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
         if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM:
             self._streams.add(fd)
         else:
@@ -378,7 +380,10 @@ class _Channel:
     def _ready(self, events: int, fd: int) -> None:
         if events & READ and fd not in self._streams:
             try:
-                self._peek(self._sockets[fd])
+                sock = self._sockets[fd]
+                wire = sock.recv(_MAX_DATAGRAM, socket.MSG_PEEK)
+                if not _is_plain(wire):
+                    self._look_at(sock, wire)
             except BlockingIOError:
                 pass
             except OSError as error:  # the server cannot be reached
@@ -390,19 +395,17 @@ class _Channel:
             self._watchers[fd].stop()
         self._deliver()
 
-    def _peek(self, sock: _socket.socket) -> None:
-        """Look at the datagram at the head of the queue, and throw it away if c-ares should not see it.
+    def _look_at(self, sock: _socket.socket, wire: bytes) -> None:
+        """Look at the datagram at the head of the queue, and throw it away if c-ares should not see it; and the next.
 
         c-ares believes records of another class, ends a question by a query that is sent back, and keeps to itself
         what it says of a name that has nothing.
 
-        :raises BlockingIOError: there is none.
+        :param wire: this datagram, which is not plain.
+        :raises BlockingIOError: there is no other.
         :raises OSError: the server cannot be reached.
         """
         for _ in range(_MAX_PEEKED):
-            wire = sock.recv(_MAX_DATAGRAM, socket.MSG_PEEK)
-            if _is_plain(wire):
-                return
             key, disliked = peek(wire)
             if key is not None and len(wire) < _MAX_DATAGRAM:
                 try:
@@ -419,6 +422,9 @@ class _Channel:
                 for exchange in list(self.under_way):
                     exchange.dislike()
             sock.recv(1)
+            wire = sock.recv(_MAX_DATAGRAM, socket.MSG_PEEK)
+            if _is_plain(wire):
+                return
 
     # The end --------------------------------------------------------------------------------------------------------
 
@@ -451,33 +457,27 @@ def _reply(result: Any) -> Reply:
             records.append(Record(record.name, record.type, ttl, getattr(record.data, value)))
     if strange and strange == len(result.answer):
         return Reply(_REFUSED, False)
-    negative_ttl = None
-    for record in reversed(result.authority):
-        if record.type == SOA:
-            negative_ttl = float(min(record.ttl, record.data.minimum))
-    return Reply(0, False, tuple(records), negative_ttl)
+    if not result.authority:
+        return Reply(0, False, tuple(records))
+    soa = [min(record.ttl, record.data.minimum) for record in result.authority if record.type == SOA]
+    return Reply(0, False, tuple(records), float(soa[0]) if soa else None)
 
 
 def _is_plain(wire: bytes) -> bool:
     """The usual case by itself, as it is looked at for each datagram: one whole record, of class IN, and no more."""
     end = wire.find(0, 12) + 5
-    if wire[2:12] != _PLAIN or wire[end : end + 1] != b"\xc0" or wire[end + 4 : end + 6] != b"\0\1":
+    if not wire.startswith(_PLAIN, 2) or wire[end : end + 1] != b"\xc0" or wire[end + 4 : end + 6] != b"\0\1":
         return False
     return len(wire) == end + 12 + int.from_bytes(wire[end + 10 : end + 12])
 
 
 class _Lent(_socket.socket):
-    """A socket whose descriptor is c-ares's. It is never closed from here, least of all when nobody needs this."""
+    """A socket whose descriptor is c-ares's, which alone closes it. Its family and type do not matter."""
 
     __slots__ = ()
 
     def __del__(self) -> None:
         self.detach()
-
-
-def _lent(fd: int) -> _Lent:
-    """A descriptor of c-ares as a socket; its family and type do not matter."""
-    return _Lent(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
 
 
 def _has_hung_up(sock: _Lent) -> bool:

@@ -122,7 +122,8 @@ class Finder(Questions):
     def _in_servers(self, name: str, families: tuple[int, ...]) -> Found:
         full, answers = self._search(name, _TYPES[families])
         # What is no host name must not get into logs and access lists.
-        chain = (full, *filter(HOST_NAME.match, answers[0].chain[1:]))
+        aliases = answers[0].chain
+        chain = (full, *filter(HOST_NAME.match, aliases[1:])) if len(aliases) > 1 else (full,)
         addresses: dict[int, list[str]] = {}
         for answer in answers:
             values = answer.values

@@ -6,6 +6,7 @@ import errno
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hubbub_dns._channels import Channels
     from hubbub_dns._secure import SecureServers
 
-__all__ = ["OURS", "Exchange", "Upstream", "answer_of"]
+__all__ = ["OURS", "Exchange", "Upstream"]
 
 _NOERROR, _FORMERR, _SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED = range(6)
 _DONE = (_NOERROR, _NXDOMAIN)
@@ -41,12 +42,7 @@ def answer_of(reply: Reply, chain: tuple[str, ...], rtype: int, ttl: float) -> t
     :param ttl: the least of the CNAME records that led to the name.
     :raises LookupFailed: the CNAME records are too many, or form a loop.
     """
-    records = reply.records
-    if len(records) == 1 and reply.rcode == _NOERROR:  # the usual case by itself
-        owner, only, seconds, value = records[0]
-        if only == rtype and owner.lower() == chain[-1].lower():
-            return Answer(chain, (value,), min(ttl, seconds)), True
-    answer = follow(records, chain, rtype, ttl, reply.rcode != _NXDOMAIN, reply.negative_ttl or 0.0)
+    answer = follow(reply.records, chain, rtype, ttl, reply.rcode != _NXDOMAIN, reply.negative_ttl or 0.0)
     left_out = answer.failure is Failure.NO_DATA and reply.negative_ttl is None and len(answer.chain) > len(chain)
     return answer, not left_out
 
@@ -120,10 +116,21 @@ class Upstream:
         return begun
 
     @staticmethod
-    def finish(exchange: Exchange) -> Reply | None:
-        """The reply to a question, if it is an answer."""
+    def finish(exchange: Exchange, name: str, rtype: int) -> Answer | None:
+        """The answer to a question that one server was asked; None if there is more to do about it.
+
+        :raises LookupFailed: its CNAME records are too many, or form a loop.
+        """
         reply = exchange.outcome
-        return reply if type(reply) is Reply and _answers(reply) and not reply.truncated else None
+        if type(reply) is not Reply or reply.truncated or reply.lame or reply.rcode not in _DONE:
+            return None
+        records = reply.records
+        if len(records) == 1 and reply.rcode == _NOERROR:  # the usual case by itself
+            owner, found, ttl, value = records[0]
+            if found == rtype and owner.lower() == name.lower():
+                return Answer((name,), (value,), ttl)
+        answer, complete = answer_of(reply, (name,), rtype, inf)
+        return answer if complete else None
 
     def look_up(
         self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, begun: Exchange | None = None
@@ -134,7 +141,7 @@ class Upstream:
         :raises LookupFailed: no server answers.
         """
         chain: tuple[str, ...] = (name,)
-        ttl = float("inf")
+        ttl = inf
         while True:
             if not HOST_NAME.match(chain[-1]):
                 raise LookupFailed(Failure.NO_RECOVERY)
