@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -109,7 +110,7 @@ def test_no_python(tree: Path, tools: Path, versions: list[str]) -> None:
     assert done.stdout == ""
 
 
-def stand_in(folder: Path, name: str, code: str = f'exec {sys.executable} "$@"') -> None:
+def stand_in(folder: Path, name: str, code: str = f'exec {quote(sys.executable)} "$@"') -> None:
     """Puts a program of this name into the folder: this interpreter, unless told otherwise."""
     program = folder / name
     program.write_text(f"#!/bin/sh\n{code}\n")
