@@ -23,4 +23,5 @@ def test_nothing_grows(program: Path, loop_name: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.rstrip().endswith(("flat", "nothing was lost"))
+    # In so short a time the server's workers cannot be counted often enough to tell what grows.
+    assert done.stdout.rstrip().endswith("nothing was lost" if program.stem == "server" else "flat")
