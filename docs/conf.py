@@ -20,6 +20,7 @@ html_theme = "alabaster"
 html_theme_options = {"description": "Greenlet-based networking for Python", "fixed_sidebar": True}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
