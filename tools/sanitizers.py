@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from tools import twins
 from tools.packages import Package, packages
 
 __all__ = ["FLAGS", "races", "reports", "settings", "tests"]
@@ -25,11 +26,6 @@ _OPTIONS = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:log_path={folder}/report",
 }
 _NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend")
-# The tests of core for what hubbub-speed replaces, but those that measure time or memory.
-_SPED_UP = (
-    "condition event inspect io io_closing io_streams lock loop_random loop_stdlib models queue readiness "
-    "stray_switches timeout waitany"
-)
 
 
 def settings(folder: Path, compiler: str, built: Path) -> dict[str, str]:
@@ -52,10 +48,13 @@ def _path(compiler: str, name: str) -> str:
 
 
 def tests(native: Iterable[Package]) -> list[Path]:
-    """The tests of these packages, and for hubbub-speed those of core that run its methods."""
+    """The tests of these packages, and for hubbub-speed those of core that run its methods.
+
+    Those that measure time or memory, which sanitizers spend, are marked ``measures``.
+    """
     found = [package.folder / "tests" for package in native]
     if any(package.short == "speed" for package in native):
-        found += [packages()["core"].folder / "tests" / f"test_{room}.py" for room in _SPED_UP.split()]
+        found += twins.rooms(packages()["core"].folder)
     return found
 
 

@@ -87,7 +87,7 @@ def test_parts_of_another_shape_are_refused() -> None:
     """A core whose classes lack a slot is refused with its name, before anything is touched."""
     code = (
         "from hubbub import acceleration; from hubbub_speed import _methods\n"
-        "parts = dict(acceleration.PARTS, Waiter=int)\n"
+        "parts = dict(acceleration.PARTS) | {'hubbub._waiter.Waiter': int}\n"
         "try: _methods.bind(parts)\n"
         "except AttributeError as error: print(error)\n"
     )

@@ -15,6 +15,7 @@ from greenlet import getcurrent
 from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
 from hubbub._spinning import give_way
+from hubbub._twins import known_to_c, mirrored
 from hubbub._waiter import Waiter
 
 __all__ = ["Latch", "ReentrantLatch"]
@@ -23,6 +24,7 @@ _HELD = 0
 """The one key."""
 
 
+@known_to_c
 class Latch(Linkable):
     """Held or free. Whoever takes it is known by an object that no other attempt to take it has."""
 
@@ -47,6 +49,7 @@ class Latch(Linkable):
 
     # Taking it ------------------------------------------------------------------------------------------------------
 
+    @mirrored("latch.c")
     def _take(self, who: object, timeout: float | None) -> bool:
         """Take it for ``who``, which does not hold it: in turn, and whole or not at all whatever is raised meanwhile.
 
@@ -80,6 +83,7 @@ class Latch(Linkable):
 
     # Giving it back -------------------------------------------------------------------------------------------------
 
+    @mirrored("latch.c")
     def _leave(self) -> bool:
         """The holder gives it back; whoever has waited longest gets it. False if nobody held it."""
         try:
@@ -94,6 +98,7 @@ class Latch(Linkable):
             self._links.fire()
         return True
 
+    @mirrored("latch.c")
     def _hand_over(self) -> None:
         """If it is free and somebody waits, it is his turn. May be called at any time, again too."""
         waiter: Waiter | None = None
@@ -109,6 +114,7 @@ class Latch(Linkable):
                 self._offer(waiter)
             raise
 
+    @mirrored("latch.c")
     def _offer(self, waiter: Waiter) -> None:
         who = waiter.value
         if self._holder.setdefault(_HELD, who) is not who:
@@ -147,6 +153,7 @@ class ReentrantLatch(Latch):
         """The greenlet that takes it."""
         return getcurrent()
 
+    @mirrored("latch.c")
     def _take_again(self, timeout: float | None) -> bool:
         """Take it once more, or for the first time; see :meth:`_take`."""
         me = self._me()
@@ -158,10 +165,12 @@ class ReentrantLatch(Latch):
                 self._depth = depth
             raise
 
+    @mirrored("latch.c")
     def _deepen(self, depth: int) -> bool:
         self._depth = depth + 1
         return True
 
+    @mirrored("latch.c")
     def release(self) -> None:
         """Give it back once.
 
@@ -174,6 +183,7 @@ class ReentrantLatch(Latch):
         else:
             self._leave()
 
+    @mirrored("latch.c")
     def __exit__(self, *_: object) -> None:
         depth = self._depth
         try:

@@ -8,6 +8,7 @@ from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds
 from hubbub._identity import refuse_copies
+from hubbub._twins import mirrored, twin
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
 
@@ -29,6 +30,7 @@ class Waiter:
 
     __slots__ = ("_loop", "_waiting", "done", "greenlet", "since", "user", "value")
 
+    @twin("waiter.c")
     def __init__(self) -> None:
         current = getcurrent()
         hub = current.parent
@@ -50,11 +52,13 @@ class Waiter:
         state = "done" if self.done else "waiting" if self._waiting else "idle"
         return f"<{type(self).__name__} {state} of {self.greenlet!r}>"
 
+    @mirrored("waiter.c")
     def __call__(self) -> None:
         """From the run queue: go on with the greenlet, if it still waits."""
         if self._waiting:
             self.greenlet.switch()
 
+    @twin("waiter.c")
     def wait(self, timeout: float | None = None) -> bool:
         """Wait to be woken.
 
@@ -72,6 +76,7 @@ class Waiter:
             self._waiting = False
         return True
 
+    @mirrored("waiter.c")
     def _wait_until(self, timeout: float) -> bool:
         loop = self._loop
         key = loop.call_later(as_seconds(timeout), self)
@@ -89,6 +94,7 @@ class Waiter:
         """Whether it never can go on: it waits in the parent process, of which this is a child, or its hub is gone."""
         return self.since < self._loop.born
 
+    @twin("waiter.c")
     def wake(self, value: Any = None) -> bool:
         """End the wait. From any thread, once.
 

@@ -1,67 +1,82 @@
 """The door for native accelerators: which of core's methods have a twin in C, and how the twins are set in their place.
 
-The classes and slots that the twins work on are private to core; they change together with :data:`LAYOUT`. An
-accelerator made for another layout is refused, and core goes on in Python.
+The methods are marked where they are written (``@twin``); the tables here are made of the marks. The classes and slots
+that the twins work on are private to core; they change together with :data:`LAYOUT`. An accelerator made for another
+layout is refused, and core goes on in Python.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hubbub._latch import Latch
-from hubbub._waiter import Waiter
-from hubbub.hub import Hub, get_hub
-from hubbub.io import Socket
-from hubbub.lock import RLock, Semaphore
-from hubbub.loop.base import BaseLoop
-from hubbub.loop.readiness import Direction, Readiness, closed_error
-from hubbub.loop.ring import RingLoop
-from hubbub.loop.timers import Timers
-from hubbub.queue import SimpleQueue
-from hubbub.thread import LockType
-from hubbub.thread import RLock as ThreadRLock
-from hubbub.timeout import Timeout
+# Whatever has marks is imported here: a test holds this list against them.
+from hubbub import _latch, _twins, _waiter, hub, io, lock, queue, thread, timeout
+from hubbub.loop import base, readiness, ring, timers
 
-__all__ = ["LAYOUT", "PARTS", "replace_methods"]
+__all__ = ["CONSTANTS", "LAYOUT", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 5
+LAYOUT = 6
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
-PARTS: Mapping[str, Any] = {
-    "BaseLoop": BaseLoop,
-    "Direction": Direction,
-    "Hub": Hub,
-    "Latch": Latch,
-    "LockType": LockType,
-    "RLock": RLock,
-    "Readiness": Readiness,
-    "Socket": Socket,
-    "Semaphore": Semaphore,
-    "SimpleQueue": SimpleQueue,
-    "ThreadRLock": ThreadRLock,
-    "Timeout": Timeout,
-    "Timers": Timers,
-    "Waiter": Waiter,
-    "closed_error": closed_error,
-    "get_hub": get_hub,
-    "ring_poll": RingLoop.poll,
+MARKED = (_latch, _waiter, hub, io, lock, queue, thread, timeout, base, readiness, ring, timers)
+"""The modules that have marks."""
+
+
+def _full_name(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def _class_of(method: Any) -> type:
+    found: type = getattr(sys.modules[method.__module__], method.__qualname__.partition(".")[0])
+    return found
+
+
+def _by_place(marks: Mapping[Callable[..., Any], str]) -> dict[tuple[type, str], str]:
+    return {(_class_of(method), method.__name__): source for method, source in marks.items()}
+
+
+TWINS: Mapping[tuple[type, str], str] = _by_place(_twins.replaced)
+"""The methods that an accelerator replaces: (class, name), and the C file of hubbub-speed that has the twin."""
+
+MIRRORED: Mapping[tuple[type, str], str] = _by_place(_twins.copied)
+"""The methods whose work is done in C without a call of them, and the C file that does it."""
+
+CONSTANTS: Mapping[str, float] = {
+    "slice": base.SLICE,
+    "slices": base.SLICES,
+    "look_again": base.LOOK_AGAIN,
+    "sweep_above": timers.SWEEP_ABOVE,
 }
-"""What an accelerator has to know, by name."""
+"""Numbers by which the methods of both kinds go."""
+
+_USED = [*(cls for cls, _ in TWINS), *_twins.known, ring.RingLoop.poll]
+
+PARTS: Mapping[str, Any] = {_full_name(thing): thing for thing in _USED} | {"constants": CONSTANTS}
+"""What an accelerator has to know, by its full name."""
 
 
 def replace_methods(methods: Mapping[tuple[type, str], Any]) -> Callable[[], None]:
     """Set each method on its class. At any time, in any thread: a method and its twin work on the same objects.
 
+    Other names of a method in its class (``close = cancel``) are set too.
+
     :returns: a function that sets the methods back that were there before.
     :raises AttributeError: a class has no method of that name; then nothing is changed.
     """
-    before = {(cls, name): cls.__dict__[name] for cls, name in methods if name in cls.__dict__}
     for cls, name in methods:
-        if (cls, name) not in before:
+        if name not in cls.__dict__:
             raise AttributeError(f"{cls.__name__} has no method {name!r} to replace")
-    _set(methods)
+    fresh = {(cls, alias): method for (cls, name), method in methods.items() for alias in _names_of(cls, name)}
+    before = {(cls, name): cls.__dict__[name] for cls, name in fresh}
+    _set(fresh)
     return lambda: _set(before)
+
+
+def _names_of(cls: type, name: str) -> list[str]:
+    method = cls.__dict__[name]
+    return [alias for alias, value in cls.__dict__.items() if value is method]
 
 
 def _set(methods: Mapping[tuple[type, str], Any]) -> None:

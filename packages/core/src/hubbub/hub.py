@@ -22,6 +22,7 @@ from hubbub._identity import refuse_copies
 from hubbub._originals import get_ident, local
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import last_words, tell
+from hubbub._twins import known_to_c
 from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
@@ -93,6 +94,7 @@ class HubStatistics:
     """How many threads the user's pool has."""
 
 
+@known_to_c
 class Hub(greenlet):
     """Runs the event loop of its thread. One per thread, made on first use by :func:`get_hub`.
 
@@ -485,6 +487,7 @@ def set_hub_class(cls: Any) -> None:
     _hub_class[0] = cls
 
 
+@known_to_c
 def get_hub() -> Hub:
     """The hub of this thread; made if there is none yet."""
     try:

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub._originals import get_ident
+from hubbub._twins import twin
 from hubbub.abc import WRITE, Address
 from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
 from hubbub.loop.base import BaseLoop
@@ -211,6 +212,7 @@ class Socket(socket.socket):
     # Receiving ------------------------------------------------------------------------------------------------------
     # recv, recv_into and recvfrom begin alike, each in its own words: a call of a helper would cost every read a frame.
 
+    @twin("socket.c")
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """:meth:`socket.socket.recv`."""
         read = self._read
@@ -313,6 +315,7 @@ class Socket(socket.socket):
         self._await_write(self._limit)
         return self._writing(_send, data, flags)
 
+    @twin("socket.c")
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """:meth:`socket.socket.sendall`; the time limit is for the whole."""
         view = memoryview(data).cast("B") if not isinstance(data, bytes) else data

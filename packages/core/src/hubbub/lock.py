@@ -21,6 +21,7 @@ from hubbub._latch import Latch, ReentrantLatch
 from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
 from hubbub._spinning import give_way
+from hubbub._twins import mirrored, twin
 from hubbub._waiter import Waiter
 from hubbub.hub import get_hub
 from hubbub.scope import shield
@@ -86,6 +87,7 @@ class Semaphore(Linkable):
             return False
         return True
 
+    @twin("semaphore.c")
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit, waiting for one if need be.
 
@@ -126,6 +128,7 @@ class Semaphore(Linkable):
         give_way()
         return False
 
+    @twin("semaphore.c")
     def release(self) -> int:
         """Give a permit, to the one who has waited longest if somebody waits. From any thread.
 
@@ -145,6 +148,7 @@ class Semaphore(Linkable):
         self._permits.append(None)
         self._settle()
 
+    @mirrored("semaphore.c")
     def _settle(self) -> None:
         """A permit has become free."""
         try:
@@ -174,6 +178,7 @@ class Semaphore(Linkable):
                 self._waiters.appendleft(waiter)
             raise
 
+    @mirrored("semaphore.c")
     def _offer(self, waiter: Waiter) -> None:
         if not self._take():
             put_back(self._waiters, waiter)  # somebody was quicker
@@ -192,9 +197,11 @@ class Semaphore(Linkable):
             self.release()
         return self.counter
 
+    @twin("semaphore.c")
     def __enter__(self) -> None:
         self.acquire()
 
+    @twin("semaphore.c")
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
@@ -270,6 +277,7 @@ class RLock(ReentrantLatch):
         owner = self._holder.get(0)
         return f"<{type(self).__name__} owner={owner!r} count={self._depth + 1 if owner is not None else 0}>"
 
+    @twin("latch.c")
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take the lock once more, waiting until it is free or mine.
 
@@ -280,6 +288,7 @@ class RLock(ReentrantLatch):
             timeout = None
         return self._take_again(timeout if blocking else 0.0)
 
+    @twin("latch.c")
     def release(self) -> None:
         """Give it back once.
 
@@ -287,9 +296,11 @@ class RLock(ReentrantLatch):
         """
         super().release()
 
+    @twin("latch.c")
     def __enter__(self) -> bool:
         return self.acquire()
 
+    @twin("latch.c")
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
 

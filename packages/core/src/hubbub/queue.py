@@ -27,6 +27,7 @@ from hubbub._arguments import as_seconds, whole_number
 from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
+from hubbub._twins import twin
 from hubbub._waiter import Waiter
 from hubbub.hub import get_hub, get_hub_if_exists
 
@@ -190,6 +191,7 @@ class SimpleQueue(Linkable, Generic[T]):
 
     # Putting and getting --------------------------------------------------------------------------------------------
 
+    @twin("queue.c")
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Add an item, waiting for room if need be.
 
@@ -233,6 +235,7 @@ class SimpleQueue(Linkable, Generic[T]):
         """:meth:`put` without waiting."""
         self.put(item, block=False)
 
+    @twin("queue.c")
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Remove and return the next item, waiting for one if need be.
 

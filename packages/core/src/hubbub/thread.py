@@ -16,6 +16,7 @@ from greenlet import getcurrent
 
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._originals import get_ident as _native_ident
+from hubbub._twins import twin
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub, hubs, make_way
 from hubbub.local import local
@@ -125,6 +126,7 @@ class LockType(_Patient):
     def __repr__(self) -> str:
         return self._named()
 
+    @twin("latch.c")
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock.
 
@@ -134,6 +136,7 @@ class LockType(_Patient):
         """
         return self._take(object(), None if blocking and timeout == -1 else _seconds(blocking, timeout))
 
+    @twin("latch.c")
     def release(self) -> None:
         """Give the lock back.
 
@@ -162,9 +165,11 @@ class LockType(_Patient):
     release_lock = release
     locked_lock = Latch.locked
 
+    @twin("latch.c")
     def __enter__(self) -> bool:
         return self.acquire()
 
+    @twin("latch.c")
     def __exit__(self, *error: object) -> None:
         holder = self._holder.get(0)
         try:
@@ -196,10 +201,12 @@ class RLock(ReentrantLatch, _Patient):
         owner = self._holder.get(0)
         return self._named(f" owner={_ident_of(owner)} count={self._depth + 1 if owner is not None else 0}")
 
+    @twin("latch.c")
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
         """Take the lock once more, waiting until it is free or mine; parameters as for :meth:`LockType.acquire`."""
         return self._take_again(None if blocking and timeout == -1 else _seconds(blocking, timeout))
 
+    @twin("latch.c")
     def release(self) -> None:
         """Give it back once.
 
@@ -207,9 +214,11 @@ class RLock(ReentrantLatch, _Patient):
         """
         super().release()
 
+    @twin("latch.c")
     def __enter__(self) -> bool:
         return self.acquire()
 
+    @twin("latch.c")
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds, check_function
+from hubbub._twins import twin
 from hubbub.hub import get_hub
 
 __all__ = ["Timeout", "with_timeout"]
@@ -32,6 +33,7 @@ class Timeout(BaseException):
     # Without slots, making one takes three times as long.
     __slots__ = ("_fire", "_greenlet", "_key", "_loop", "_ref", "exception", "seconds")
 
+    @twin("timeout.c")
     def __init__(
         self, seconds: float | None = None, exception: Any = None, ref: bool = True, priority: int = -1
     ) -> None:
@@ -56,6 +58,7 @@ class Timeout(BaseException):
         new.start()
         return new
 
+    @twin("timeout.c")
     def start(self) -> None:
         """Let the time run, from now.
 
@@ -90,6 +93,7 @@ class Timeout(BaseException):
         """True while the time is running."""
         return self._fire is not None
 
+    @twin("timeout.c")
     def cancel(self) -> None:
         """Stop. It can be started again."""
         fire, self._fire = self._fire, None

@@ -18,6 +18,7 @@ from greenlet import getcurrent, greenlet
 from hubbub._identity import refuse_copies
 from hubbub._originals import get_ident
 from hubbub._reports import tell
+from hubbub._twins import mirrored, twin
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers
@@ -27,10 +28,14 @@ from hubbub.loop.timers import Timers
 
 __all__ = ["BaseLoop", "ScheduledCall"]
 
-_LOOK_AGAIN = 0.5
+LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""
-_SLICE = range(16)
-_SLICES = range(64)
+SLICE = 16
+"""How many callables of the run queue are called between two looks at the clock."""
+SLICES = 64
+"""How many such slices a turn has at most."""
+_SLICE = range(SLICE)
+_SLICES = range(SLICES)
 
 
 class _ShuffledQueue(deque[Callable[[], Any]]):
@@ -248,6 +253,7 @@ class BaseLoop(Timers):
         finally:
             self._running -= 1
 
+    @twin("turn.c")
     def turn(self, nowait: bool) -> bool:
         """One turn. False: it was the last, because nothing is left or :meth:`break_` was called.
 
@@ -270,7 +276,7 @@ class BaseLoop(Timers):
             if (witness is None or witness.waiter is None) and not self._alive():
                 if self.outside is None or not self.outside():
                     return bool(ready)  # queued by another thread just now
-                rest = _LOOK_AGAIN
+                rest = LOOK_AGAIN
             self.in_poll = True
             timeout = 0.0 if ready else self._time_left() if heap else rest
         told = False
@@ -297,6 +303,7 @@ class BaseLoop(Timers):
             self._call_idles()
         return True
 
+    @mirrored("turn.c")
     def _polled(self, timeout: float) -> None:
         last, self.time = self.time, monotonic()
         if timeout == 0.0 and self.time - last > self.longest_turn:
@@ -306,6 +313,7 @@ class BaseLoop(Timers):
         highest = self.idles[0].priority
         self._call_phase([idle for idle in self.idles if idle.priority == highest])
 
+    @twin("turn.c")
     def run_ready(self) -> None:
         """Call what is in the run queue, until it is empty, the turn's budget is spent or :meth:`break_` was called.
 
@@ -323,7 +331,7 @@ class BaseLoop(Timers):
                     callback = pop()
                     callback()
                 else:
-                    done = len(_SLICE)
+                    done = SLICE
             except BaseException:
                 self.handle_error(callback, *sys.exc_info())
             self.calls += done
@@ -335,6 +343,7 @@ class BaseLoop(Timers):
             elif clock > limit:
                 return
 
+    @twin("turn.c")
     def dispatch(self, events: Iterable[tuple[int, int]]) -> None:
         """Queue whoever waits for one of ``events``, (descriptor, event bits) pairs of a poll. Nothing is called."""
         ready, handles = self.ready, self.handles

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from greenlet import getcurrent
 
+from hubbub._twins import known_to_c, mirrored, twin
 from hubbub.abc import LEVEL, READ, WRITE
 from hubbub.exceptions import BlockingSwitchOutError
 
@@ -55,6 +56,7 @@ class Direction:
         self.waiter: Callable[..., Any] | None = None
         self.others: list[Callable[..., Any]] | None = None
 
+    @twin("direction.c")
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the next event. Whether an attempt is worth while without waiting, ``ready`` tells.
 
@@ -114,6 +116,7 @@ class Direction:
         else:
             self.others.append(switch)
 
+    @mirrored("direction.c")
     def _wait_until(self, switch: Callable[..., Any], timeout: float) -> bool:
         loop = self.loop
         expire = partial(switch, _EXPIRED)
@@ -158,6 +161,7 @@ class Direction:
             self.loop.unschedule(switch)
             self.ready = True
 
+    @twin("direction.c")
     def fire(self) -> None:
         """An event: wake the one who has waited longest, or remember it.
 
@@ -190,6 +194,7 @@ class Direction:
         return self.waiter is not None
 
 
+@known_to_c
 class Readiness:
     """One descriptor on one loop."""
 
@@ -314,6 +319,7 @@ class Readiness:
             direction.ready = True
 
 
+@known_to_c
 def closed_error() -> OSError:
     """What those who wait get when their descriptor is closed: EBADF."""
     return OSError(errno.EBADF, "File descriptor was closed in another greenlet")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, ClassVar
 
+from hubbub._twins import mirrored
 from hubbub.exceptions import InvalidThreadUseError
 from hubbub.loop.base import BaseLoop
 
@@ -76,6 +77,7 @@ class RingLoop(BaseLoop):
             raise InvalidThreadUseError(f"{self!r} belongs to another thread")
         raise OSError(-result, os.strerror(-result))
 
+    @mirrored("turn.c")
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
         """See :meth:`hubbub.abc.Loop.poll`."""
         count = self._hb_poll(self._loop, timeout)

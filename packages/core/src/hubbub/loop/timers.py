@@ -18,10 +18,13 @@ from operator import is_not, itemgetter
 from time import monotonic
 from typing import Any
 
+from hubbub._twins import mirrored, twin
 from hubbub.abc import Loop
 
 __all__ = ["Timers"]
 
+SWEEP_ABOVE = 64
+"""How many stopped timers may lie in the heap, if they are fewer than the others."""
 _callback_of = itemgetter(2)
 
 
@@ -38,6 +41,7 @@ class Timers(Loop):
     ready: deque[Callable[[], Any]]
     time: float
 
+    @twin("timers.c")
     def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
         """Queue ``callback`` in ``after`` seconds, then every ``repeat`` seconds unless 0.
 
@@ -56,6 +60,7 @@ class Timers(Loop):
         heappush(self._heap, entry)
         return entry
 
+    @twin("timers.c")
     def cancel_later(self, key: Any, callback: Callable[[], Any]) -> None:
         """Stop a timer; if it has fired already, take its callback (the same object) out of the run queue."""
         if key[3]:
@@ -68,7 +73,7 @@ class Timers(Loop):
                 self._heap.pop()
                 return
             self._stopped += 1
-            if self._stopped > 64 and self._stopped * 2 > len(self._heap):
+            if self._stopped > SWEEP_ABOVE and self._stopped * 2 > len(self._heap):
                 self._sweep()
         elif self.ready:
             self.unschedule(callback)
@@ -80,6 +85,7 @@ class Timers(Loop):
         except ValueError:
             pass
 
+    @mirrored("timers.c")
     def timer_runs(self, key: Any, callback: Callable[[], Any]) -> bool:
         """Whether the timer that was started with ``callback`` is still running."""
         return key[2] is callback
@@ -117,6 +123,7 @@ class Timers(Loop):
             return left if left > 0.0 else 0.0
         return -1.0
 
+    @twin("timers.c")
     def _expire(self) -> None:
         """Queue the callbacks of the timers that are due."""
         heap, ready = self._heap, self.ready

@@ -6,6 +6,7 @@
 PyTypeObject *deque_type;
 PyObject *deque_pop, *partial_type, *ring_poll, *expired, *zero;
 struct names N;
+struct constants C;
 
 PyTypeObject *hub_type;
 static PyObject *deque_append, *deque_popleft, *closed_error, *get_hub;
@@ -183,6 +184,25 @@ static int learn_names(void)
     return 0;
 }
 
+static int learn_constants(PyObject *parts)
+{
+    static const struct {
+        const char *name;
+        double *number;
+    } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"sweep_above", &C.sweep_above}, {"look_again", &C.look_again}};
+    PyObject *constants = wanted(parts, "constants"), *value;
+    size_t i;
+    for (i = 0; constants && i < Py_ARRAY_LENGTH(wishes); i++) {
+        value = wanted(constants, wishes[i].name);
+        *wishes[i].number = value ? PyFloat_AsDouble(value) : -1.0;
+        Py_XDECREF(value);
+        if (PyErr_Occurred())
+            Py_CLEAR(constants);
+    }
+    Py_XDECREF(constants);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 /* An attribute of a module, kept for ever. */
 static PyObject *imported(const char *module, const char *name)
 {
@@ -199,8 +219,12 @@ int learn_common(PyObject *parts)
     PyGreenlet_Import();
     if (PyErr_Occurred())
         return -1;
-    if (!(hub_type = (PyTypeObject *)wanted(parts, "Hub")) || !(closed_error = wanted(parts, "closed_error")) ||
-        !(get_hub = wanted(parts, "get_hub")) || !(ring_poll = wanted(parts, "ring_poll")))
+    if (!(hub_type = (PyTypeObject *)wanted(parts, "hubbub.hub.Hub")) ||
+        !(get_hub = wanted(parts, "hubbub.hub.get_hub")) ||
+        !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
+        !(ring_poll = wanted(parts, "hubbub.loop.ring.RingLoop.poll")))
+        return -1;
+    if (learn_constants(parts) < 0)
         return -1;
     if (!(partial_type = imported("functools", "partial")) ||
         !(deque_type = (PyTypeObject *)imported("collections", "deque")))

@@ -7,7 +7,7 @@ static const struct field readiness_fields[] = {{"closed", &R.closed}, {"level",
                                                 {"read", &R.read},     {"sticky", &R.sticky},
                                                 {"writer", &R.writer}, {"watchers", &R.watchers}, {0}};
 
-const struct noun readiness_noun = {"Readiness", &R.type, readiness_fields, NULL};
+const struct noun readiness_noun = {"hubbub.loop.readiness.Readiness", &R.type, readiness_fields, NULL};
 
 struct direction D;
 
@@ -154,4 +154,4 @@ static const struct method direction_methods[] = {
     {0},
 };
 
-const struct noun direction_noun = {"Direction", &D.type, direction_fields, direction_methods};
+const struct noun direction_noun = {"hubbub.loop.readiness.Direction", &D.type, direction_fields, direction_methods};

@@ -197,7 +197,7 @@ METHODS(thread_rlock, "-1")
 
 static PyTypeObject *latch_type;
 
-const struct noun latch_noun = {"Latch", &latch_type, latch_fields, NULL};
-const struct noun lock_noun = {"LockType", &lock_type, NULL, lock_methods};
-const struct noun rlock_noun = {"RLock", &rlock_type, NULL, rlock_methods};
-const struct noun thread_rlock_noun = {"ThreadRLock", &thread_rlock_type, NULL, thread_rlock_methods};
+const struct noun latch_noun = {"hubbub._latch.Latch", &latch_type, latch_fields, NULL};
+const struct noun lock_noun = {"hubbub.thread.LockType", &lock_type, NULL, lock_methods};
+const struct noun rlock_noun = {"hubbub.lock.RLock", &rlock_type, NULL, rlock_methods};
+const struct noun thread_rlock_noun = {"hubbub.thread.RLock", &thread_rlock_type, NULL, thread_rlock_methods};

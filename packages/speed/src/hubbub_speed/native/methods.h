@@ -107,6 +107,13 @@ extern PyObject *deque_pop, *partial_type, *ring_poll;
 extern PyObject *zero;    /* 0 */
 extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
 
+/* Numbers that stand in core, see hubbub.acceleration.CONSTANTS. */
+extern struct constants {
+    double slice, slices; /* how many callables are called unchecked, and how many slices make a turn */
+    double sweep_above;   /* stopped timers in the heap */
+    double look_again;    /* seconds */
+} C;
+
 /* Names of attributes and methods, interned. */
 extern struct names {
     PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,

@@ -47,4 +47,4 @@ static const struct method queue_methods[] = {
     {0},
 };
 
-const struct noun queue_noun = {"SimpleQueue", &Q.type, queue_fields, queue_methods};
+const struct noun queue_noun = {"hubbub.queue.SimpleQueue", &Q.type, queue_fields, queue_methods};

@@ -103,4 +103,4 @@ static const struct method semaphore_methods[] = {
     {0},
 };
 
-const struct noun semaphore_noun = {"Semaphore", &S.type, semaphore_fields, semaphore_methods};
+const struct noun semaphore_noun = {"hubbub.lock.Semaphore", &S.type, semaphore_fields, semaphore_methods};

@@ -250,4 +250,4 @@ static const struct method socket_methods[] = {
     {0},
 };
 
-const struct noun socket_noun = {"Socket", &K.type, socket_fields, socket_methods};
+const struct noun socket_noun = {"hubbub.io.Socket", &K.type, socket_fields, socket_methods};

@@ -94,8 +94,7 @@ static const struct method timeout_methods[] = {
       "__init__($self, seconds=None, exception=None, ref=True, priority=-1)\n--\n\n"}},
     {&python_timeout_start, {"start", timeout_start, METH_NOARGS, "start($self)\n--\n\n"}},
     {&python_timeout_cancel, {"cancel", timeout_cancel, METH_NOARGS, "cancel($self)\n--\n\n"}},
-    {NULL, {"close", timeout_cancel, METH_NOARGS, "close($self)\n--\n\n"}},
     {0},
 };
 
-const struct noun timeout_noun = {"Timeout", &T.type, timeout_fields, timeout_methods};
+const struct noun timeout_noun = {"hubbub.timeout.Timeout", &T.type, timeout_fields, timeout_methods};

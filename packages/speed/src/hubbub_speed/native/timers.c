@@ -6,7 +6,6 @@
 #include "methods.h"
 
 enum { DEADLINE, SEQUENCE, CALLBACK, REPEAT, REF, ENTRY };
-enum { SWEEP_ABOVE = 64 }; /* stopped timers, as in hubbub.loop.timers */
 
 static PyTypeObject *timers_type;
 static PyObject *python_loop_call_later, *python_loop_cancel_later;
@@ -174,7 +173,7 @@ static PyObject *loop_cancel_later(PyObject *self, PyObject *const *args, Py_ssi
     if (add(self, L.stopped, 1) < 0)
         return NULL;
     stopped = PyLong_AsLongLong(SLOT(self, L.stopped));
-    if (stopped > SWEEP_ABOVE && stopped * 2 > size) {
+    if ((double)stopped > C.sweep_above && stopped * 2 > size) {
         done = PyObject_CallMethodNoArgs(self, N._sweep);
         if (!done)
             return NULL;
@@ -262,4 +261,4 @@ static const struct method timers_methods[] = {
     {0},
 };
 
-const struct noun timers_noun = {"Timers", &timers_type, NULL, timers_methods};
+const struct noun timers_noun = {"hubbub.loop.timers.Timers", &timers_type, NULL, timers_methods};

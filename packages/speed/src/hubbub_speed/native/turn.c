@@ -5,10 +5,6 @@
  */
 #include "methods.h"
 
-/* As in hubbub.loop.base: what is called unchecked, and how many of those make a turn. */
-enum { SLICE = 16, SLICES = 64 };
-static const double LOOK_AGAIN = 0.5; /* seconds, as there */
-
 struct loop L;
 
 static const struct field loop_fields[] = {
@@ -132,11 +128,11 @@ static int report(PyObject *self, PyObject *callback)
     return 0;
 }
 
-/* Calls the first SLICE of the run queue; a failure ends the slice. Returns how many went well, or -1. */
+/* Calls the first slice of the run queue; a failure ends the slice. Returns how many went well, or -1. */
 static int run_slice(PyObject *self, PyObject *ready)
 {
-    int done;
-    for (done = 0; done < SLICE; done++) {
+    int done, most = (int)C.slice;
+    for (done = 0; done < most; done++) {
         PyObject *callback, *result;
         Py_ssize_t size = PyObject_Size(ready);
         if (size <= 0)
@@ -160,9 +156,9 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 {
     PyObject *ready = Py_NewRef(SLOT(self, L.ready));
     double limit = 0.0;
-    int slice, done = 0;
+    int slice, slices = (int)C.slices, done = 0;
     (void)unused;
-    for (slice = 0; slice < SLICES; slice++) {
+    for (slice = 0; slice < slices; slice++) {
         double now;
         done = run_slice(self, ready);
         if (done < 0 || add(self, L.calls, done) < 0) {
@@ -235,7 +231,7 @@ static int time_to_wait(PyObject *self, double *timeout)
                 *timeout = 0.0;
                 return truth < 0 ? -1 : filled(ready) ? 2 : 0; /* 2: queued by another thread just now */
             }
-            rest = LOOK_AGAIN;
+            rest = C.look_again;
         }
     }
     put(self, L.in_poll, Py_True);
@@ -382,4 +378,4 @@ static const struct method turn_methods[] = {
     {0},
 };
 
-const struct noun turn_noun = {"BaseLoop", &L.type, loop_fields, turn_methods};
+const struct noun turn_noun = {"hubbub.loop.base.BaseLoop", &L.type, loop_fields, turn_methods};

@@ -142,4 +142,4 @@ static const struct method waiter_methods[] = {
     {0},
 };
 
-const struct noun waiter_noun = {"Waiter", &W.type, waiter_fields, waiter_methods};
+const struct noun waiter_noun = {"hubbub._waiter.Waiter", &W.type, waiter_fields, waiter_methods};
