@@ -15,7 +15,7 @@ from typing import Any
 from hubbub import _latch, _twins, _waiter, hub, io, lock, queue, thread, timeout
 from hubbub.loop import base, readiness, ring, timers
 
-__all__ = ["CONSTANTS", "LAYOUT", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
+__all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
 LAYOUT = 6
 """The number of the present arrangement of slots and of what the methods promise one another."""

@@ -26,7 +26,7 @@ from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pai
 from hubbub.loop.readiness import Direction, Readiness
 from hubbub.loop.timers import Timers
 
-__all__ = ["BaseLoop", "ScheduledCall"]
+__all__ = ["LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall"]
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""

@@ -21,7 +21,7 @@ from typing import Any
 from hubbub._twins import mirrored, twin
 from hubbub.abc import Loop
 
-__all__ = ["Timers"]
+__all__ = ["SWEEP_ABOVE", "Timers"]
 
 SWEEP_ABOVE = 64
 """How many stopped timers may lie in the heap, if they are fewer than the others."""
