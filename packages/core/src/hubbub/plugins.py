@@ -44,6 +44,7 @@ _DISTRIBUTIONS = {
     (PATCHES, "ssl"): "hubbub-net",
     (PATCHES, "select"): "hubbub-net",
     (PATCHES, "selectors"): "hubbub-net",
+    ("hubbub.applications", "asgi"): "hubbub-asyncio",
     (ACCELERATORS, "methods"): "hubbub-speed",
     (ACCELERATORS, "stack_chunks"): "hubbub-speed",
 }

@@ -1,13 +1,19 @@
-"""Finding the application that a command line names."""
+"""Finding the application that a command line names, and beginning and ending it."""
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ApplicationError", "find_application"]
+from hubbub import plugins
+
+__all__ = ["ApplicationError", "adapt", "end", "find_application", "start"]
+
+_APPLICATIONS = "hubbub.applications"
+"""The group of entry points of adapters: name to a function that makes a WSGI application of one of another kind."""
 
 
 class ApplicationError(Exception):
@@ -46,6 +52,40 @@ def find_application(name: str, factory: bool = False) -> Any:
         if not callable(found):
             raise ApplicationError(f"{name!r}() is no application: it is {found!r}, which cannot be called")
     return found
+
+
+def adapt(application: Any, kind: str | None) -> Any:
+    """The WSGI application that serves ``application``, which is of a ``kind`` such as "asgi", or None for WSGI.
+
+    :raises hubbub.exceptions.PluginError: no package serves such applications.
+    :raises ApplicationError: it is of another kind.
+    """
+    if kind is not None:
+        return plugins.load(_APPLICATIONS, kind)(application)
+    called = application if inspect.isroutine(application) else type(application).__call__
+    if inspect.iscoroutinefunction(called):
+        raise ApplicationError(f"{application!r} is asynchronous, and no WSGI application; serve it by --asgi")
+    return application
+
+
+def start(application: Any) -> None:
+    """Call the ``startup()`` of an application that has one, before the first request.
+
+    :raises ApplicationError: it failed.
+    """
+    startup = getattr(application, "startup", None)
+    if startup is not None and getattr(application, "wants_request", False):
+        try:
+            startup()
+        except RuntimeError as error:
+            raise ApplicationError(f"the application did not start: {error}") from error
+
+
+def end(application: Any, seconds: float) -> None:
+    """Call the ``shutdown(seconds)`` of an application that has one, after the last request."""
+    shutdown = getattr(application, "shutdown", None)
+    if shutdown is not None and getattr(application, "wants_request", False):
+        shutdown(seconds)
 
 
 def _attribute(module: Any, module_name: str, attribute: str) -> Any:

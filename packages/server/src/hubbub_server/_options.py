@@ -36,10 +36,12 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of ``hubbub-serve``."""
     parser = argparse.ArgumentParser(
         prog="hubbub-serve",
-        description="Serve a WSGI application over HTTP. SIGTERM stops it, SIGHUP reloads, SIGUSR1 opens logs anew.",
+        description="Serve a WSGI or ASGI application over HTTP."
+        " SIGTERM stops it, SIGHUP reloads, SIGUSR1 opens logs anew.",
     )
     parser.add_argument("application", metavar="module:attribute", help="the application; module alone means :app")
     parser.add_argument("--factory", action="store_true", help="the attribute is a function that makes the application")
+    parser.add_argument("--asgi", action="store_true", help="the application is one of ASGI 3 (needs hubbub-asyncio)")
     parser.add_argument(
         "-b",
         "--bind",

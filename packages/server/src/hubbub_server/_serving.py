@@ -15,7 +15,7 @@ from hubbub.event import Event
 from hubbub.io import Socket
 from hubbub.lowlevel import wait_readable
 
-from hubbub_server._application import find_application
+from hubbub_server._application import adapt, end, find_application, start
 from hubbub_server._listener import parse_address
 from hubbub_server._options import limits_of
 from hubbub_server._outlet import Outlet, complain, standard_outlets
@@ -105,13 +105,15 @@ class Serving:
         self._notifier = Notifier() if options.control is None else None
         self.context = tls_context(options.certfile, options.keyfile) if options.certfile else None
         listeners = self._listeners()
-        application = find_application(options.application, options.factory)
+        self.application = adapt(
+            find_application(options.application, options.factory), "asgi" if options.asgi else None
+        )
         access, errors = self.logs.open(options.access_log), self.logs.open(options.error_log)
         several = options.control is not None and (options.workers or 1) > 1
         self.servers = [
             WSGIServer(
                 listener,
-                application,
+                self.application,
                 options.backlog,
                 "default" if options.max_connections is None else options.max_connections,
                 log=access,
@@ -148,6 +150,7 @@ class Serving:
     def run(self) -> int:
         """Serve; the exit status."""
         started: list[WSGIServer] = []
+        start(self.application)
         try:
             for server in self.servers:
                 server.start()
@@ -160,6 +163,7 @@ class Serving:
         finally:
             stoppers = [hubbub.spawn(server.stop, self.options.stop_seconds) for server in started]
             hubbub.joinall(stoppers)
+            end(self.application, self.options.stop_seconds)
             self.logs.finish()
         return self._status
 

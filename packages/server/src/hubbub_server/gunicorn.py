@@ -21,6 +21,7 @@ import hubbub
 from hubbub.event import Event
 from hubbub.pool import Pool
 
+from hubbub_server._application import end, start
 from hubbub_server._gunicorn import UNSUPPORTED, Hooks, Proxies, Request, for_log, mount
 from hubbub_server._tls import cooperative
 from hubbub_server.http.accesslog import Entry, escape, escape_breaks
@@ -54,6 +55,7 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
         self._warn()
         self._loop_signals()
         servers = list(self._servers())
+        start(self.wsgi)
         for server in servers:
             server.start()
         while self.alive:
@@ -93,6 +95,7 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
         while not all(stopper.ready() for stopper in stoppers):
             self.notify()
             hubbub.joinall(stoppers, timeout=self._pulse)
+        end(self.wsgi, limit)
 
     def _warn(self) -> None:
         """Say which settings do nothing."""
@@ -129,6 +132,7 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
             if self.log.access_log_enabled or self._hooks.after is not None:
                 # It has write(), which is all.
                 server.access_log = _AccessLog(self.log, self._hooks)  # type: ignore[assignment]
+            server.lends_request = getattr(self.wsgi, "wants_request", False)
             if self.cfg.workers > 1:
                 server.max_accept = 1
             yield server

@@ -87,6 +87,8 @@ class WSGIServer(StreamServer):
         self._next_look = 0.0
         self.ticks = 0.0
         """The server's clock: turns since it was started."""
+        self.lends_request = bool(getattr(application, "wants_request", False))
+        """Whether ``environ["hubbub.request"]`` is there, a :class:`~hubbub_server.http.lent.LentRequest`."""
         self._clock: Any = None
         self.base_env: dict[str, Any] = {}
         """What every request's environ starts with; complete once the server has started."""
@@ -179,6 +181,8 @@ class WSGIServer(StreamServer):
         for connection in self.connections:
             if connection.deadline <= now:
                 connection.expire()
+            if connection.write_deadline <= now:
+                connection.expire_writing()
         for log in (getattr(self.access_log, "stream", None), self.error_log):
             if log is not None and log.outlet is not None and log.outlet.waiting:
                 log.outlet.pump()

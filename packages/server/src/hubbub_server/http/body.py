@@ -220,6 +220,19 @@ class Body:
         self._source.take_turn((decoder.count - before) * _CHUNK_COST)
         return piece
 
+    @property
+    def drained(self) -> bool:
+        """Whether :meth:`next` has nothing more to give."""
+        return self.done and not self._early
+
+    def next_nowait(self) -> bytes:
+        """The next piece as far as it was received already; may be nothing. Raises as :meth:`next`."""
+        self.look_ahead()
+        if self.error is not None and not self._early:
+            raise self.error
+        piece, self._early = self._early, b""
+        return piece
+
     def look_ahead(self) -> None:
         """Decode what was received already, so that what is wrong with it shows before the response begins."""
         if self.done or self.error is not None:

@@ -40,8 +40,8 @@ _shutdown = Socket.__bases__[0].shutdown  # type: ignore[attr-defined]  # not TL
 _recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel, whatever TLS makes of it
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
-# What the connection waits for, which decides how its time limit ends it.
-_RUNNING, _IDLE, _READING, _WRITING, _LINGERING = range(5)
+# What the connection waits to receive.
+_RUNNING, _IDLE, _READING, _LINGERING = range(4)
 
 
 class Connection:
@@ -66,6 +66,7 @@ class Connection:
         "server",
         "since",
         "sock",
+        "write_deadline",
     )
 
     def __init__(self, server: WSGIServer, sock: Any, address: Any) -> None:
@@ -73,7 +74,9 @@ class Connection:
         self.sock = sock
         self.limits = server.limits
         self.deadline = _NEVER
-        """When the present wait has lasted too long, in turns of the server's clock."""
+        """When the present wait to receive has lasted too long, in turns of the server's clock."""
+        self.write_deadline = _NEVER
+        """The same for the wait to send: one greenlet may receive a body while another sends the response."""
         self.expired = False
         """Whether it has."""
         self.since = 0.0
@@ -127,14 +130,19 @@ class Connection:
                 hubbub.sleep(0)  # a client that sends many requests at once waits its turn
 
     def expire(self) -> None:
-        """The time is up: end the present wait. Called on the hub."""
+        """The time to receive is up: end the present wait. Called on the hub."""
         self.expired = True
         self.deadline = _NEVER
-        how = socket.SHUT_RD
-        if self._phase == _WRITING:
-            # The client does not read: nothing more can be said to it, and what is queued is dropped.
-            how = socket.SHUT_RDWR
-            self.reset_on_close()
+        self._shut(socket.SHUT_RD)
+
+    def expire_writing(self) -> None:
+        """The client does not read: nothing more can be said to it, and what is queued is dropped. On the hub."""
+        self.expired = True
+        self.write_deadline = _NEVER
+        self.reset_on_close()
+        self._shut(socket.SHUT_RDWR)
+
+    def _shut(self, how: int) -> None:
         try:
             _shutdown(self.sock, how)
         except OSError:
@@ -150,10 +158,7 @@ class Connection:
         if not self.idle or self._has_arrived():
             return False
         self._phase = _RUNNING  # once is enough
-        try:
-            _shutdown(self.sock, socket.SHUT_RD)
-        except OSError:
-            return True  # it is gone already
+        self._shut(socket.SHUT_RD)
         return True
 
     def _has_arrived(self) -> bool:
@@ -176,8 +181,9 @@ class Connection:
             data: bytes = self.sock.recv(size)
         except OSError:
             data = b""
-        self.deadline = _NEVER
-        self._phase = _RUNNING
+        finally:  # also if whoever reads is killed, and others go on with the connection
+            self.deadline = _NEVER
+            self._phase = _RUNNING
         return data
 
     def _next_head(self, count: int) -> bytes | None:
@@ -280,6 +286,18 @@ class Connection:
             raise RequestError("408 Request Timeout", "The body of the request took too long.")
         raise ClientDisconnected("the client closed the connection before the end of the request's body")
 
+    def wait_end(self) -> bool:
+        """Wait until the client has ended its side, by any greenlet while no body is read.
+
+        :returns: False if that cannot be seen, because the client sends request after request without a pause.
+        """
+        while len(self._buffer) < _RECEIVE:
+            data = self._receive(_RECEIVE)
+            if not data:
+                return True
+            self._buffer += data
+        return False
+
     def has_more(self) -> bool:
         """Whether something was received that is not served yet."""
         return bool(self._buffer)
@@ -299,9 +317,8 @@ class Connection:
 
         :raises ClientDisconnected: the client is gone, or does not read.
         """
-        self._phase = _WRITING
         began = self.server.ticks
-        self.deadline = began + self._write_patience
+        self.write_deadline = began + self._write_patience
         try:
             sent = self.sock.send(data)
             if self.server.ticks != began:
@@ -311,14 +328,13 @@ class Connection:
         except OSError as error:
             raise ClientDisconnected("the client closed the connection or does not read") from error
         finally:
-            self.deadline = _NEVER
-            self._phase = _RUNNING
+            self.write_deadline = _NEVER
 
     def _send_rest(self, view: memoryview) -> None:
         server = self.server
         while view:
             began = server.ticks
-            self.deadline = began + self._write_patience
+            self.write_deadline = began + self._write_patience
             sent = self.sock.send(view)
             view = view[sent:]
             self._note_wait(began, sent)
@@ -339,7 +355,6 @@ class Connection:
         """
         server = self.server
         out, offset, end = self.sock.fileno(), file.offset, file.offset + count
-        self._phase = _WRITING
         try:
             began = server.ticks
             while offset < end:
@@ -348,7 +363,7 @@ class Connection:
                 try:
                     sent = os.sendfile(out, file.descriptor, offset, min(end - offset, _TURN))
                 except BlockingIOError:
-                    self.deadline = server.ticks + self._write_patience
+                    self.write_deadline = server.ticks + self._write_patience
                     self.sock.wait_writable()
                     continue
                 if not sent:
@@ -364,8 +379,7 @@ class Connection:
                 raise
             raise ClientDisconnected("the client closed the connection or does not read") from error
         finally:
-            self.deadline = _NEVER
-            self._phase = _RUNNING
+            self.write_deadline = _NEVER
         return True
 
     def take_turn(self, size: int) -> None:

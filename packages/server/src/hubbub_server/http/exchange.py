@@ -13,7 +13,7 @@ from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import Body, Input
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.filewrapper import FileWrapper, PlainFile, plain_file
-from hubbub_server.http.lent import LentSocket
+from hubbub_server.http.lent import LentRequest, LentSocket
 from hubbub_server.http.request import Head, Meaning
 from hubbub_server.http.response import ResponseHead, error_response, response_head
 
@@ -78,6 +78,8 @@ class Exchange:
             return False
         self.environ = {**server.base_env, **fields}
         self._prepare(head, meaning)
+        if server.lends_request:
+            self.environ["hubbub.request"] = LentRequest(connection, self.environ, data, start + 2, self._body)
         if server.access_log is None:
             self._call_application()
         else:
@@ -279,7 +281,10 @@ class Exchange:
         """Before the response begins: is the body sound, and will the connection outlive it?"""
         if not body.done:
             body.look_ahead()
-            if body.expected or body.left > self._connection.limits.discard_bytes:
+            if body.expected:
+                body.expected = False  # no "100 Continue" in the midst of a response
+                self._persists = False
+            if body.left > self._connection.limits.discard_bytes:
                 self._persists = False
         if isinstance(body.error, RequestError):
             raise body.error

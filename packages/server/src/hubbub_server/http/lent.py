@@ -1,11 +1,71 @@
-"""A connection's socket in the hands of the application."""
+"""What an application gets of a connection besides the environ: its socket, and the request as it was sent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["LentSocket"]
+if TYPE_CHECKING:
+    from hubbub_server.http.body import Body
+    from hubbub_server.http.connection import Connection
+
+__all__ = ["LentRequest", "LentSocket"]
+
+
+class LentRequest:
+    """``environ["hubbub.request"]`` for an application that has an attribute ``wants_request``: what WSGI cannot say.
+
+    Its methods may be called by one greenlet while the application writes the response in that of the connection. They
+    must not be called once the application has returned.
+    """
+
+    __slots__ = ("_body", "_connection", "_environ", "_head", "_start")
+
+    def __init__(
+        self, connection: Connection, environ: dict[str, Any], head: bytes, start: int, body: Body | None
+    ) -> None:
+        self._connection = connection
+        self._environ = environ
+        self._head = head
+        self._start = start
+        self._body = body
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The header fields as they were sent: their order, those that are there more than once. Names are lowered.
+
+        What is not in the environ for the sake of safety (names with an underscore, an upgrade that cannot be served)
+        is not here either.
+        """
+        found = self._connection.parser.raw_fields(self._head, self._start)
+        environ = self._environ
+        if "HTTP_UPGRADE" not in environ:
+            found = [field for field in found if field[0] not in (b"upgrade", b"http2-settings")]
+        host = environ.get("HTTP_HOST", "").encode("latin-1")
+        return [(name, host) if name == b"host" and value != host else (name, value) for name, value in found]
+
+    @property
+    def body_done(self) -> bool:
+        """Whether all of the body was read, or there is none."""
+        return self._body is None or self._body.drained
+
+    def read_nowait(self) -> bytes:
+        """As much of the body as has been received already; nothing if that is nothing.
+
+        :raises ValueError: the body is not valid (:class:`~hubbub_server.http.errors.RequestError`).
+        :raises ConnectionError: it has ended early.
+        """
+        return b"" if self._body is None else self._body.next_nowait()
+
+    def read(self) -> bytes:
+        """The next piece of the body, for which it waits; nothing at the end. Raises as :meth:`read_nowait`."""
+        return b"" if self._body is None else self._body.next()
+
+    def wait_end(self) -> bool:
+        """Wait until the client has ended its side of the connection. Only when the body was read.
+
+        :returns: False if that cannot be seen, because the client sends further requests already.
+        """
+        return self._connection.wait_end()
 
 
 class LentSocket:

@@ -109,6 +109,7 @@ class HeadParser:
         self._keys: dict[bytes, str] = {}
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
+        self._raw: dict[bytes, tuple[bytes, bytes]] = {}
         self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {}, {}, {})
         self._once: set[int] = set()
 
@@ -166,6 +167,27 @@ class HeadParser:
                 if "HTTP_COOKIE" not in fields:
                     return {**fields, "HTTP_COOKIE": value}, meaning
         return self._block(head, start, minor, 0)
+
+    def raw_fields(self, head: bytes, start: int) -> list[tuple[bytes, bytes]]:
+        """The fields of a head that :meth:`fields` has accepted, as pairs of bytes: each by itself, its name lowered.
+
+        Those that are not to be seen are left out.
+        """
+        if start >= len(head) - 2:
+            return []
+        known = self._raw.get
+        pairs = [known(line) or self._raw_field(line) for line in head[start:-4].split(b"\r\n")]
+        return [pair for pair in pairs if pair[0]]
+
+    def _raw_field(self, line: bytes) -> tuple[bytes, bytes]:
+        name, _, value = line.partition(b":")
+        key = self._key(name)
+        pair = (name.lower() if key else b"", value.strip(b" \t"))
+        if len(line) <= _REMEMBERED_BYTES and key not in _SECRET:
+            if len(self._raw) >= _REMEMBERED_LINES:
+                self._raw.clear()
+            self._raw[line] = pair
+        return pair
 
     def _block(self, head: bytes, start: int, minor: int, more: int) -> Fields:
         """The fields of a head from which ``more`` lines were taken out."""
