@@ -112,13 +112,15 @@ def test_cached(nameserver: Any, dns: Any, tmp_path: Path) -> None:
 
 
 def test_beside_another_resolver(hub: hubbub.Hub) -> None:
-    """With another kind of resolver on the hub, query has a dnspython one of its own."""
+    """With another kind of resolver on the hub, query has a dnspython one of its own, which ends with the hub."""
     from hubbub_dns import records
 
     assert isinstance(hub.resolver, thread.Resolver)
     first = records._resolver()
     assert isinstance(first, dnspython.Resolver)
     assert records._resolver() is first
+    hub.destroy()
+    assert records._resolver() is not first
 
 
 @pytest.mark.parametrize(("module", "extra"), [("dns", "hubbub-dns[dnspython]"), ("pycares", "hubbub-dns[ares]")])

@@ -4,7 +4,8 @@ from greenlet import getcurrent
 
 import hubbub._originals  # first: before anybody patches
 import hubbub._python  # says what does not work on this Python
-import hubbub._resolver  # noqa: F401  # takes the originals of the socket module before anybody patches them
+import hubbub._resolver  # takes the originals of the socket module before anybody patches them
+import hubbub.inspect  # noqa: F401  # says what LoopExit says
 from hubbub._config import configure
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import GreenletExit, LoopExit

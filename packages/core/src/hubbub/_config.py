@@ -12,10 +12,13 @@ from hubbub._arguments import whole_number
 from hubbub.abc import Loop, Resolver
 from hubbub.exceptions import PluginUnavailable
 
-__all__ = ["configure", "loop_class", "resolver_class", "setting"]
+__all__ = ["accelerate", "configure", "loop_class", "resolver_class", "setting"]
 
 LOOP_ORDER = ("libev", "libuv", "stdlib")
 """The loop that is used when none was chosen: the first of these that is installed, and made for this Python."""
+
+RESOLVER_ORDER = ("thread", "pool")
+"""The resolver that is used when none was chosen: the first of these that is installed."""
 
 
 @dataclass
@@ -27,6 +30,7 @@ class _Settings:
 
 
 _settings = _Settings()
+_accelerated: list[str] = []
 
 
 def configure(**settings: Any) -> None:
@@ -81,17 +85,23 @@ def loop_class(choice: str | type[Loop] | None = None) -> type[Loop]:
     return choice
 
 
-def resolver_class() -> type[Resolver] | None:
-    """The resolver class to use; None when none was chosen and hubbub-dns is not installed."""
-    choice = _settings.resolver or os.environ.get("HUBBUB_RESOLVER")
-    if not choice:
-        if "thread" not in plugins.names(plugins.RESOLVERS):
-            return None
-        choice = "thread"
+def resolver_class() -> type[Resolver]:
+    """The resolver class to use: the one chosen, else ``thread`` of hubbub-dns, else ``pool``, which is core's own.
+
+    :raises PluginError: the name is not installed.
+    :raises ImportError: the package is installed and broken.
+    """
+    choice = _settings.resolver or os.environ.get("HUBBUB_RESOLVER") or _first_available_resolver()
     if isinstance(choice, str):
         loaded: type[Resolver] = plugins.load(plugins.RESOLVERS, choice)
         return loaded
     return choice
+
+
+def _first_available_resolver() -> str:
+    *better, last = RESOLVER_ORDER
+    installed = plugins.names(plugins.RESOLVERS)
+    return next((name for name in better if name in installed), last)
 
 
 def _first_available_loop() -> str | type[Loop]:
@@ -105,3 +115,15 @@ def _first_available_loop() -> str | type[Loop]:
                 continue  # there is none for this Python: importing hubbub has said so
             return loaded
     return last
+
+
+def accelerate() -> None:
+    """Install the accelerators that are to be used; the first hub of the process does it anyhow."""
+    if not _accelerated and setting("accelerators", "1") not in ("0", "False"):
+        for name in plugins.names(plugins.ACCELERATORS):
+            try:
+                install = plugins.load(plugins.ACCELERATORS, name)
+            except PluginUnavailable:
+                continue  # there is none for this Python: importing hubbub has said so
+            install()
+            _accelerated.append(name)

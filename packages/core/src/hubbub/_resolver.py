@@ -1,12 +1,15 @@
-"""The resolver of last resort: the system's own functions on a thread pool of their own. hubbub-dns does better."""
+"""The resolver that core brings: the system's own functions on a thread pool of their own. hubbub-dns does better."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any, TypeVar
 
+from hubbub._config import resolver_class
 from hubbub.abc import Address, AddressInfo, Resolver
+from hubbub.hub import Hub
 from hubbub.threadpool import ThreadPool
 
 __all__ = ["PoolResolver"]
@@ -69,3 +72,10 @@ class PoolResolver(Resolver):
     def reinit(self) -> None:
         """In the child after ``fork``."""
         self._pool = None
+
+
+def _chosen(hub: Hub) -> Resolver:
+    return resolver_class()()
+
+
+Hub.resolver.provide(_chosen, end=methodcaller("close"), renew=methodcaller("reinit"))

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import traceback
-import weakref
 from _thread import _count as _thread_count
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,24 +15,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from hubbub import _config, plugins
 from hubbub._arguments import as_seconds, check_function
+from hubbub._config import accelerate, loop_class
+from hubbub._current import (
+    all_hubs,
+    drop_foreign_hubs,
+    forget_hub,
+    get_hub,
+    get_hub_if_exists,
+    hub_class,
+    hubs,
+    make_way,
+    set_hub,
+)
+from hubbub._hublocal import HubLocal, end_locals, renew_locals
 from hubbub._identity import refuse_copies
-from hubbub._originals import get_ident, local
-from hubbub._originals import sleep as _native_sleep
+from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._twins import known_to_c
-from hubbub._weak import snapshot
 from hubbub._workers import idle_workers
 from hubbub.abc import Loop, Resolver
-from hubbub.exceptions import (
-    BlockingSwitchOutError,
-    HubDestroyed,
-    InvalidThreadUseError,
-    LoopDestroyed,
-    LoopExit,
-    PluginUnavailable,
-)
+from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, InvalidThreadUseError, LoopDestroyed, LoopExit
 from hubbub.loop._signals import handlers_may_wake
 from hubbub.loop.base import BaseLoop
 
@@ -57,16 +59,7 @@ __all__ = [
 ]
 
 
-class _ThreadState(local):
-    hub: Hub
-    guard: _ThreadGuard
-    making = False
-
-
 _main_thread = threading.main_thread
-_state = _ThreadState()
-_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
-_accelerated: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -112,6 +105,17 @@ class Hub(greenlet):
     """While other native threads live (idle ones of pools apart), the hub waits for them instead of raising LoopExit:
     one of them may set what the main greenlet waits for."""
 
+    describe_blocked: ClassVar[Callable[[], str]] = staticmethod(lambda: "")
+    """What :meth:`blocked` says. :mod:`hubbub.inspect` sets it."""
+
+    threadpool: HubLocal[ThreadPool] = HubLocal(
+        "The user's thread pool. Made on first use; may be assigned and deleted."
+    )
+    file_pool: HubLocal[ThreadPool] = HubLocal("The threads for regular files, apart from those of the user.")
+    resolver: HubLocal[Resolver] = HubLocal(
+        "Names to addresses. Made on first use, see :func:`hubbub.configure`; may be assigned and deleted."
+    )
+
     loop: BaseLoop
 
     def __init__(self, loop: str | type[Loop] | BaseLoop | None = None) -> None:
@@ -123,21 +127,20 @@ class Hub(greenlet):
         self.thread_ident = get_ident()
         self.name = ""
         self._destroyed = False
-        self._resolver: Resolver | None = None
-        self._threadpool: ThreadPool | None = None
-        self._file_pool: ThreadPool | None = None
+        self.locals: dict[Any, Any] = {}
+        """What hangs on this hub; see :class:`hubbub.lowlevel.HubLocal`."""
         self._pid = os.getpid()
         self._forker: greenlet | None = None
         if isinstance(loop, BaseLoop):
             self.loop = loop
         else:
-            self.loop = _config.loop_class(loop)()  # type: ignore[assignment]  # plug-ins derive from BaseLoop
+            self.loop = loop_class(loop)()  # type: ignore[assignment]  # plug-ins derive from BaseLoop
         self._joining = False
         self.loop.hub = self
         self.loop.error_handler = self
         self.loop.outside = self._others_may_wake
         self.loop.current_hub = get_hub
-        _hubs.add(self)
+        all_hubs.add(self)
 
     def __repr__(self) -> str:
         state = "destroyed" if self._destroyed else repr(self.loop)
@@ -258,41 +261,29 @@ class Hub(greenlet):
             return
         if destroy_loop is not False and not self.loop.destroyed:
             self.loop.take_over()
-        if getattr(_state, "hub", None) is self:
-            del _state.hub
-            _state.guard.forget()
+        forget_hub(self)
         self.end(destroy_loop)
 
     def end(self, destroy_loop: bool | None = None) -> None:
         """The part of :meth:`destroy` that leaves thread-local storage alone; when a thread ends that is going away."""
         self._destroyed = True
-        if self._resolver is not None:
-            self._resolver.close()
-            self._resolver = None
-        if self._threadpool is not None:
-            self._threadpool.kill()
-            self._threadpool = None
-        if self._file_pool is not None:
-            self._file_pool.kill()
-            self._file_pool = None
+        end_locals(self)
         if destroy_loop is not False:
             self.loop.destroy()
         if not self.dead and getcurrent() is self.main:
             self.throw(HubDestroyed())  # a suspended greenlet is never collected
-        _hubs.discard(self)
+        all_hubs.discard(self)
 
     # Diagnosis ------------------------------------------------------------------------------------------------------
 
     def blocked(self) -> str:
         """What every greenlet waits for, a line each; see :mod:`hubbub.inspect`."""
-        with plugins.importing:
-            from hubbub.inspect import blocked
-
-        return blocked()
+        return type(self).describe_blocked()
 
     def statistics(self) -> HubStatistics:
         """Counts since the hub was made."""
         loop = self.loop
+        pool = type(self).threadpool.if_made(self)
         return HubStatistics(
             polls=loop.iteration,
             switches=loop.calls,
@@ -302,7 +293,7 @@ class Hub(greenlet):
             descriptors=len(loop.handles),
             waiting=loop.waiting_count(),
             longest_turn=loop.longest_turn,
-            threads=self._threadpool.size if self._threadpool is not None else 0,
+            threads=pool.size if pool is not None else 0,
         )
 
     # In a child process ---------------------------------------------------------------------------------------------
@@ -316,8 +307,7 @@ class Hub(greenlet):
             links.clear()  # those who join it are in the parent
         self.loop.reinit()
         self.loop.hub = self
-        if self._resolver is not None:
-            self._resolver.reinit()
+        renew_locals(self)
 
     def _end_child(self, error: BaseException | None) -> NoReturn:
         """The greenlet that forked has ended in the child. The main program below it is the parent's: it must not run.
@@ -406,75 +396,8 @@ class Hub(greenlet):
         except Exception as failure:
             last_words(context, value, failure)
 
-    # What hangs on a hub --------------------------------------------------------------------------------------------
 
-    @property
-    def resolver(self) -> Resolver:
-        """Names to addresses. Made on first use, see :func:`hubbub.configure`; may be assigned and deleted."""
-        if self._resolver is None:
-            cls = _config.resolver_class()
-            if cls is None:
-                from hubbub._resolver import PoolResolver
-
-                cls = PoolResolver
-            self._resolver = cls()
-        return self._resolver
-
-    @resolver.setter
-    def resolver(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-
-    @resolver.deleter
-    def resolver(self) -> None:
-        self._resolver = None
-
-    @property
-    def threadpool(self) -> ThreadPool:
-        """The user's thread pool. Made on first use; may be assigned and deleted."""
-        if self._threadpool is None:
-            from hubbub.threadpool import ThreadPool
-
-            self._threadpool = ThreadPool(int(_config.setting("threadpool_size", "10")), hub=self)
-        return self._threadpool
-
-    @threadpool.setter
-    def threadpool(self, pool: ThreadPool) -> None:
-        self._threadpool = pool
-
-    @threadpool.deleter
-    def threadpool(self) -> None:
-        self._threadpool = None
-
-    @property
-    def file_pool(self) -> ThreadPool:
-        """The threads for regular files, apart from those of the user. Made on first use."""
-        if self._file_pool is None:
-            from hubbub.threadpool import ThreadPool
-
-            self._file_pool = ThreadPool(10, hub=self)
-            self._file_pool.reports = False
-        return self._file_pool
-
-
-class _ThreadGuard:
-    """Lives in the thread's local storage, which the interpreter empties when the thread ends: so ends the hub."""
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub: Hub | None = hub
-        self._pid = os.getpid()
-
-    def forget(self) -> None:
-        self._hub = None
-
-    def __del__(self) -> None:
-        hub, self._hub = self._hub, None
-        if hub is None or sys.is_finalizing():
-            return
-        if self._pid == os.getpid() and not hub.destroyed:
-            hub.end()
-
-
-_hub_class: list[type[Hub]] = [Hub]
+hub_class[:] = [Hub]
 
 
 def set_hub_class(cls: Any) -> None:
@@ -484,37 +407,7 @@ def set_hub_class(cls: Any) -> None:
     """
     if not (isinstance(cls, type) and issubclass(cls, Hub)):
         raise TypeError(f"a hub class derives from hubbub.hub.Hub; {cls!r} does not")
-    _hub_class[0] = cls
-
-
-@known_to_c
-def get_hub() -> Hub:
-    """The hub of this thread; made if there is none yet."""
-    try:
-        return _state.hub
-    except AttributeError:
-        return _make_hub()
-
-
-def get_hub_if_exists() -> Hub | None:
-    """The hub of this thread, or None."""
-    return getattr(_state, "hub", None)
-
-
-def set_hub(hub: Hub | None) -> None:
-    """Make ``hub`` the hub of this thread. With None the thread has none any more; that one is not destroyed."""
-    if hub is None:
-        if get_hub_if_exists() is not None:
-            _state.guard.forget()
-            del _state.hub
-        return
-    _state.hub = hub
-    _state.guard = _ThreadGuard(hub)
-
-
-def hubs() -> list[Hub]:
-    """The hubs of all threads."""
-    return snapshot(lambda: _hubs)
+    hub_class[:] = [cls]
 
 
 def _main_greenlet() -> greenlet:
@@ -522,46 +415,6 @@ def _main_greenlet() -> greenlet:
     while main is not None and main.parent is not None:
         main = main.parent
     return main or getcurrent()
-
-
-def make_way() -> bool:
-    """For locks: if this thread is only just making its hub, let native threads run for a moment.
-
-    An import on the way may meet the lock of another thread's import, and there is no greenlet to switch to yet.
-
-    :returns: whether it was so.
-    """
-    if _state.making:
-        _native_sleep(0.001)
-    return _state.making
-
-
-def _make_hub() -> Hub:
-    plugins.check_interpreter("a hub")
-    _state.making = True
-    try:
-        return _made_hub()
-    finally:
-        _state.making = False
-
-
-def accelerate() -> None:
-    """Install the accelerators that are to be used; the first hub of the process does it anyhow."""
-    if not _accelerated and _config.setting("accelerators", "1") not in ("0", "False"):
-        for name in plugins.names(plugins.ACCELERATORS):
-            try:
-                install = plugins.load(plugins.ACCELERATORS, name)
-            except PluginUnavailable:
-                continue  # there is none for this Python: importing hubbub has said so
-            install()
-            _accelerated.append(name)
-
-
-def _made_hub() -> Hub:
-    accelerate()
-    hub = _hub_class[0]()
-    set_hub(hub)
-    return hub
 
 
 def _is_ours(frame: FrameType | None) -> bool:
@@ -666,14 +519,7 @@ def reinit(hub: Hub | None = None) -> None:
 
 
 def _after_fork_in_child() -> None:
-    mine = get_hub_if_exists()
-    for other in hubs():
-        if other is not mine:
-            _hubs.discard(other)
-            other.loop.abandon()
-    if mine is not None:
-        _state.guard = _ThreadGuard(mine)
-        reinit(mine)
+    reinit(drop_foreign_hubs())
 
 
 if hasattr(os, "register_at_fork"):

@@ -324,6 +324,9 @@ def blocked(limit: int = 20) -> str:
     return "\n".join(lines)
 
 
+Hub.describe_blocked = staticmethod(blocked)
+
+
 def report_as_json() -> str:
     """:func:`greenlets` as a JSON array of objects with the fields of :class:`GreenletInfo`."""
     return json.dumps([asdict(info) for info in greenlets()])

@@ -12,13 +12,15 @@ from typing import Any
 
 from greenlet import getcurrent
 
-from hubbub._config import loop_class
+from hubbub._config import accelerate, loop_class
+from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
+from hubbub._hublocal import HubLocal
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
 from hubbub._waiter import Waiter
 from hubbub._weak import instances
-from hubbub.hub import Hub, accelerate, get_hub, get_hub_if_exists, hubs, set_hub, set_hub_class, spawn_raw
+from hubbub.hub import Hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
 from hubbub.loop.base import BaseLoop, ScheduledCall
 from hubbub.loop.readiness import Direction, Readiness
@@ -27,6 +29,7 @@ __all__ = [
     "BaseLoop",
     "Direction",
     "Hub",
+    "HubLocal",
     "NativeRLock",
     "Readiness",
     "ScheduledCall",

@@ -36,6 +36,7 @@ _DISTRIBUTIONS = {
     (LOOPS, "stdlib"): "hubbub",
     (LOOPS, "libev"): "hubbub-loop-libev",
     (LOOPS, "libuv"): "hubbub-loop-libuv",
+    (RESOLVERS, "pool"): "hubbub",
     (RESOLVERS, "thread"): "hubbub-dns",
     (RESOLVERS, "block"): "hubbub-dns",
     (RESOLVERS, "dnspython"): "hubbub-dns[dnspython]",

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
+from operator import methodcaller
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 from hubbub._arguments import check_function, whole_number
+from hubbub._config import setting
 from hubbub._identity import refuse_copies
 from hubbub._imap import Mapping
 from hubbub._originals import get_ident
@@ -269,6 +271,20 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _pool_for_users(hub: Hub) -> ThreadPool:
+    return ThreadPool(int(setting("threadpool_size", "10")), hub=hub)
+
+
+def _pool_for_files(hub: Hub) -> ThreadPool:
+    pool = ThreadPool(10, hub=hub)
+    pool.reports = False  # whoever gave up waiting for a file does not want to know
+    return pool
+
+
+Hub.threadpool.provide(_pool_for_users, end=methodcaller("kill"))
+Hub.file_pool.provide(_pool_for_files, end=methodcaller("kill"))
 
 
 def to_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from operator import methodcaller
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
-from hubbub.lowlevel import Hub, get_hub
+from hubbub.lowlevel import Hub, HubLocal, get_hub
 from hubbub.plugins import importing
 
 if TYPE_CHECKING:
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from hubbub_dns.dnspython import Resolver
 
 __all__ = ["query"]
-
-_resolvers: WeakKeyDictionary[Hub, Resolver] = WeakKeyDictionary()
-"""For hubs whose own resolver is of another kind."""
 
 
 def query(name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
@@ -36,10 +33,19 @@ def _resolver() -> Resolver:
     with importing:
         from hubbub_dns.dnspython import Resolver
 
-    hub = get_hub()
-    if isinstance(hub.resolver, Resolver):
-        return hub.resolver
-    resolver = _resolvers.get(hub)
-    if resolver is None:
-        resolver = _resolvers[hub] = Resolver()
-    return resolver
+    own = get_hub().resolver
+    return own if isinstance(own, Resolver) else _other.get()
+
+
+def _new_resolver(hub: Hub) -> Resolver:
+    with importing:
+        from hubbub_dns.dnspython import Resolver
+
+    return Resolver()
+
+
+_other: HubLocal[Resolver] = HubLocal(
+    "The dnspython resolver of a hub whose own resolver is of another kind.",
+    _new_resolver,
+    end=methodcaller("close"),  # in the child of a fork it renews itself
+)

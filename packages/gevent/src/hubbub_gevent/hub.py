@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Any
 
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -121,37 +122,22 @@ class Hub(_hub.Hub):
         """The class of thread pools."""
         return config.threadpool
 
-    @property
-    def resolver(self) -> Any:
-        """Who looks up names; made on first use, assignable and deletable."""
-        if self._resolver is None:
-            self._resolver = self.resolver_class(hub=self)
-        return self._resolver
+    def _new_resolver(self) -> Any:
+        return self.resolver_class(hub=self)
 
-    @resolver.setter
-    def resolver(self, resolver: Any) -> None:
-        self._resolver = resolver
+    def _new_threadpool(self) -> Any:
+        timeout = config.threadpool_idle_task_timeout
+        return self.threadpool_class(self.threadpool_size, hub=self, idle_task_timeout=timeout)
 
-    @resolver.deleter
-    def resolver(self) -> None:
-        self._resolver = None
-
-    @property
-    def threadpool(self) -> Any:
-        """The thread pool; made on first use, assignable and deletable."""
-        if self._threadpool is None:
-            self._threadpool = self.threadpool_class(
-                self.threadpool_size, hub=self, idle_task_timeout=config.threadpool_idle_task_timeout
-            )
-        return self._threadpool
-
-    @threadpool.setter
-    def threadpool(self, pool: Any) -> None:
-        self._threadpool = pool
-
-    @threadpool.deleter
-    def threadpool(self) -> None:
-        self._threadpool = None
+    resolver: Any = lowlevel.HubLocal(
+        "Who looks up names; made on first use, assignable and deletable.",
+        _new_resolver,
+        end=methodcaller("close"),
+        renew=methodcaller("reinit"),
+    )
+    threadpool: Any = lowlevel.HubLocal(
+        "The thread pool; made on first use, assignable and deletable.", _new_threadpool, end=methodcaller("kill")
+    )
 
     @property
     def format_context(self) -> Any:

@@ -220,7 +220,7 @@ int learn_common(PyObject *parts)
     if (PyErr_Occurred())
         return -1;
     if (!(hub_type = (PyTypeObject *)wanted(parts, "hubbub.hub.Hub")) ||
-        !(get_hub = wanted(parts, "hubbub.hub.get_hub")) ||
+        !(get_hub = wanted(parts, "hubbub._current.get_hub")) ||
         !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
         !(ring_poll = wanted(parts, "hubbub.loop.ring.RingLoop.poll")))
         return -1;
