@@ -309,10 +309,8 @@ def test_storm_of_signals(hub, kind):
     with storm(handler):
         end = time.monotonic() + 0.4
         while time.monotonic() < end:
-            for _ in range(100):
-                with lock:
-                    hubbub.sleep(0)  # the handler may run in the hub
-            _originals.sleep(0.0002)  # a busy hub may keep another native thread waiting for long
+            with lock:
+                hubbub.sleep(0)  # the handler may run in the hub
     assert count > 5
     assert is_free(lock)
 

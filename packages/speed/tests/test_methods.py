@@ -17,7 +17,7 @@ from typing import Any
 import hubbub
 import hubbub_speed
 import pytest
-from hubbub import acceleration
+from hubbub import acceleration, plugins
 from hubbub.event import Event
 from hubbub.io import Socket
 from hubbub.lock import Semaphore
@@ -301,6 +301,36 @@ def test_a_busy_thread_does_not_get_between_reads_and_writes(pair: tuple[Socket,
         stop = True
         sys.setswitchinterval(interval)
         thread.join()
+
+
+@pytest.mark.parametrize("loop", ["libev", "libuv"])
+def test_a_look_at_the_descriptors_keeps_the_gil(loop: str) -> None:
+    """A native loop that has something to run polls with the GIL: a thread that waits for that insists after its time.
+
+    Released for a moment the GIL would not be taken by anybody, and who waits would count from the start.
+    """
+    if loop not in plugins.names(plugins.LOOPS):
+        pytest.skip("not installed")
+    code = (
+        "import sys, threading, hubbub\n"
+        f"hubbub.configure(loop={loop!r})\n"
+        "hubbub.sleep(0.001)\n"
+        "count, stop = 0, False\n"
+        "def compute():\n"
+        "    global count\n"
+        "    while not stop: count += 1\n"
+        "thread = threading.Thread(target=compute)\n"
+        "thread.start()\n"
+        "sys.setswitchinterval(1)\n"  # nobody is made to give up the GIL for so long
+        "sum(range(10_000))\n"  # but for a request from before
+        "before, polls = count, hubbub.get_hub().statistics().polls\n"
+        "for _ in range(50_000): hubbub.sleep(0)\n"
+        "print(count == before, hubbub.get_hub().statistics().polls - polls > 20)\n"
+        "stop = True\n"
+        "thread.join()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout.split() == ["True", "True"]
 
 
 def test_a_descriptor_that_blocks_does_not_block_the_thread(pair: tuple[Socket, Socket]) -> None:

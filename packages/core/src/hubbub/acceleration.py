@@ -17,7 +17,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 6
+LAYOUT = 7
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 MARKED = (_current, _latch, _waiter, hub, io, lock, queue, thread, timeout, base, readiness, ring, timers)
@@ -47,6 +47,7 @@ CONSTANTS: Mapping[str, float] = {
     "slice": base.SLICE,
     "slices": base.SLICES,
     "look_again": base.LOOK_AGAIN,
+    "gil_kept": base.GIL_KEPT,
     "sweep_above": timers.SWEEP_ABOVE,
 }
 """Numbers by which the methods of both kinds go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from _thread import _count as _thread_count
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -17,8 +18,10 @@ from greenlet import getcurrent, greenlet
 
 from hubbub._identity import refuse_copies
 from hubbub._originals import get_ident
+from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
 from hubbub._twins import mirrored, twin
+from hubbub._workers import idle_workers
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers
@@ -26,7 +29,7 @@ from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pai
 from hubbub.loop.readiness import Direction, Readiness
 from hubbub.loop.timers import Timers
 
-__all__ = ["LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall"]
+__all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall"]
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""
@@ -34,8 +37,14 @@ SLICE = 16
 """How many callables of the run queue are called between two looks at the clock."""
 SLICES = 64
 """How many such slices a turn has at most."""
+GIL_KEPT = 0.005
+"""Seconds after which a busy loop lets other native threads have the interpreter: CPython's own switch interval."""
 _SLICE = range(SLICE)
 _SLICES = range(SLICES)
+_AT_ONCE = 20e-6
+"""Seconds: a poll that was shorter did not wait."""
+_PAUSE = 50e-6
+"""Seconds: long enough for a native thread to wake up and take the GIL."""
 
 
 class _ShuffledQueue(deque[Callable[[], Any]]):
@@ -110,6 +119,7 @@ class BaseLoop(Timers):
         "calls",
         "checks",
         "destroyed",
+        "gil_left",
         "handles",
         "hub",
         "idles",
@@ -177,6 +187,8 @@ class BaseLoop(Timers):
         self._unref = 0
         self.time = monotonic()
         """When the last poll ended, in seconds of :func:`time.monotonic`."""
+        self.gil_left = self.time
+        """When other native threads could last have the interpreter for long enough to take it."""
         self.in_poll = False
         """Whether the loop waits for events, or is about to: then a callback from outside needs :meth:`wake`."""
         self._witness: Direction | None = None
@@ -279,11 +291,14 @@ class BaseLoop(Timers):
                 rest = LOOK_AGAIN
             self.in_poll = True
             timeout = 0.0 if ready else self._time_left() if heap else rest
+        began = monotonic() if self.time - self.gil_left > GIL_KEPT else 0.0
         told = False
         try:
             events = self.poll(timeout)
             self.in_poll = False
             self._polled(timeout)
+            if began:
+                self._share_gil(began)
             # 4: dispatch.
             if events:
                 self.dispatch(events)
@@ -308,6 +323,17 @@ class BaseLoop(Timers):
         last, self.time = self.time, monotonic()
         if timeout == 0.0 and self.time - last > self.longest_turn:
             self.longest_turn = self.time - last
+
+    def _share_gil(self, began: float) -> None:
+        """Let native threads run that wait for the interpreter, if the poll that ``began`` then did not.
+
+        CPython has a thread that waits for the GIL count five milliseconds before it insists, and begin anew whenever
+        the GIL was released meanwhile. A poll that finds something at once releases it for a microsecond, in which
+        nobody wakes up: beside a busy hub another thread would run by chance alone.
+        """
+        if self.time - began < _AT_ONCE and _thread_count() > idle_workers():
+            _native_sleep(_PAUSE)
+        self.gil_left = self.time = monotonic()
 
     def _call_idles(self) -> None:
         highest = self.idles[0].priority

@@ -55,6 +55,7 @@ static const struct {
     {&N.main, "main"},
     {&N.release, "release"},
     {&N.timer_runs, "timer_runs"},
+    {&N._share_gil, "_share_gil"},
     {0},
 };
 
@@ -189,7 +190,8 @@ static int learn_constants(PyObject *parts)
     static const struct {
         const char *name;
         double *number;
-    } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"sweep_above", &C.sweep_above}, {"look_again", &C.look_again}};
+    } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"sweep_above", &C.sweep_above}, {"look_again", &C.look_again},
+                 {"gil_kept", &C.gil_kept}};
     PyObject *constants = wanted(parts, "constants"), *value;
     size_t i;
     for (i = 0; constants && i < Py_ARRAY_LENGTH(wishes); i++) {

@@ -72,7 +72,7 @@ extern struct readiness {
 extern struct loop {
     PyTypeObject *type;
     Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
-        destroyed, idles, iteration, longest_turn, native, outside, prepares;
+        destroyed, gil_left, idles, iteration, longest_turn, native, outside, prepares;
 } L;
 
 extern struct semaphore {
@@ -112,6 +112,7 @@ extern struct constants {
     double slice, slices; /* how many callables are called unchecked, and how many slices make a turn */
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */
+    double gil_kept;      /* seconds: how long a busy loop may keep other native threads from running */
 } C;
 
 /* Names of attributes and methods, interned. */
@@ -120,7 +121,7 @@ extern struct names {
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
-        *main, *release, *timer_runs;
+        *main, *release, *timer_runs, *_share_gil;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */

@@ -13,7 +13,7 @@ static const struct field loop_fields[] = {
     {"_heap", &L.heap},      {"_sequence", &L.sequence}, {"_stopped", &L.stopped}, {"_unref", &L.unref},
     {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
     {"iteration", &L.iteration}, {"native", &L.native}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
-    {"prepares", &L.prepares}, {0}};
+    {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {0}};
 
 static long bits_of(PyObject *loop, PyObject *name)
 {
@@ -270,6 +270,39 @@ static int read_clock(PyObject *self, double timeout)
     return 0;
 }
 
+/* Whether other native threads could not have the interpreter for a while; see BaseLoop._share_gil. */
+static int has_kept_gil(PyObject *self)
+{
+    return PyFloat_AsDouble(SLOT(self, L.time)) - PyFloat_AsDouble(SLOT(self, L.gil_left)) > C.gil_kept;
+}
+
+/*
+ * A look that does not wait keeps the GIL.  Released for a microsecond nobody could take it, and whoever waits for it
+ * would count its five milliseconds from the start; kept, it is asked for after these, and given.  A loop that has
+ * always found events at once looks in the same way first.
+ */
+static int poll_once(PyObject *self, poll_function poll, void *loop, double timeout)
+{
+    int count, kept = timeout == 0.0 || has_kept_gil(self);
+    if (kept) {
+        count = poll(loop, 0.0);
+        /* It may have used up the wake-up of another thread, which then has unset in_poll. */
+        if (count || timeout == 0.0 || SLOT(self, L.in_poll) != Py_True)
+            return count;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    count = poll(loop, timeout);
+    Py_END_ALLOW_THREADS
+    if (kept) {
+        PyObject *now = PyFloat_FromDouble(monotonic());
+        if (now)
+            Py_SETREF(SLOT(self, L.gil_left), now);
+        else
+            PyErr_Clear(); /* no memory: it looks again next time */
+    }
+    return count;
+}
+
 /* Phase 3 and 4 of a loop of the C table. */
 static int poll_table(PyObject *self, PyObject *native, double timeout)
 {
@@ -280,9 +313,7 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
     int count, i, *ring, failed = 0;
     if (PyErr_Occurred() || bits_of_loop(self, &bits) < 0)
         return -1;
-    Py_BEGIN_ALLOW_THREADS
-    count = poll(loop, timeout);
-    Py_END_ALLOW_THREADS
+    count = poll_once(self, poll, loop, timeout);
     put(self, L.in_poll, Py_False);
     if (count < 0) {
         PyObject *number = PyLong_FromLong(count);
@@ -318,7 +349,8 @@ static int is_empty(PyObject *events)
 
 static int poll_any(PyObject *self, double timeout)
 {
-    PyObject *seconds = PyFloat_FromDouble(timeout), *events;
+    PyObject *seconds = PyFloat_FromDouble(timeout), *events, *began;
+    double before = has_kept_gil(self) ? monotonic() : 0.0;
     int failed = 0;
     if (!seconds)
         return -1;
@@ -328,6 +360,11 @@ static int poll_any(PyObject *self, double timeout)
         return -1;
     put(self, L.in_poll, Py_False);
     failed = read_clock(self, timeout);
+    if (!failed && before) {
+        began = PyFloat_FromDouble(before);
+        failed = began ? do_method(self, N._share_gil, began) : -1;
+        Py_XDECREF(began);
+    }
     if (!failed && !is_empty(events))
         failed = do_method(self, N.dispatch, events);
     Py_DECREF(events);
