@@ -50,7 +50,7 @@ def _path(compiler: str, name: str) -> str:
 def tests(native: Iterable[Package]) -> list[Path]:
     """The tests of these packages, and for hubbub-speed those of core that run its methods.
 
-    Those that measure time or memory, which sanitizers spend, are marked ``measures``.
+    Those that sanitizers get in the way of are marked ``unsanitized``.
     """
     found = [package.folder / "tests" for package in native]
     if any(package.short == "speed" for package in native):

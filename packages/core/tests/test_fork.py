@@ -303,6 +303,7 @@ def test_executor_in_the_child(hub, forked):
         forked(lambda: executor.submit(abs, -2).result())
 
 
+@pytest.mark.unsanitized
 def test_hook_that_uses_the_pool(hub, loop_name):
     """A hook of register_at_fork that yields or uses the pool works: the hub is ready before it runs."""
     run_script(

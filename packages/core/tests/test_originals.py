@@ -154,6 +154,7 @@ assert not wrong, wrong
 """
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("prepare", ["", "import hubbub_monkey; hubbub_monkey.patch_all()"], ids=["plain", "patched"])
 def test_mutexes_are_native(prepare):
     """Whatever core makes for itself after patching has native mutexes."""

@@ -167,6 +167,7 @@ def test_waitpid_with_wnohang(hub, held):
     assert os.waitpid(pid, 0) == (pid, 0)
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("which", [-1, 0])
 def test_waitpid_for_any(hub, held, which):
     """Waiting for any child, or any of the process group, is cooperative and gives each status once."""
@@ -182,6 +183,7 @@ def test_waitpid_for_any(hub, held, which):
         os.waitpid(which, 0)
 
 
+@pytest.mark.unsanitized
 def test_wait(hub, held):
     """wait is waitpid for any child."""
     pid = child(7, held)
@@ -229,6 +231,7 @@ def test_waitpid_in_another_thread(hub, held):
     assert got == [(pid, 3 << 8)]
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("which", ["pid", "any"])
 def test_waitpid_without_kernel_help(hub, held, monkeypatch, which):
     """Where there are neither process descriptors nor waitid, waitpid goes by SIGCHLD."""

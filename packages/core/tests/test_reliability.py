@@ -468,6 +468,7 @@ def test_floating_point_is_left_alone(hub):
 # Memory
 
 
+@pytest.mark.unsanitized
 @needs_proc
 @pytest.mark.parametrize("what", ["spawn", "local", "timeout", "event", "queue", "later", "kill"])
 def test_memory_stays_flat(hub, what):
@@ -609,6 +610,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.unsanitized
 @pytest.mark.parametrize("what", ENDINGS)
 def test_the_interpreter_ends_cleanly(loop_name, what):
     """A program that leaves work behind ends soon, silently, with its own exit status."""

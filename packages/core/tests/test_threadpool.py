@@ -566,6 +566,7 @@ def test_executor_of_no_size(hub):
     assert isinstance(ThreadPoolExecutor().submit(abs, -1), Future)
 
 
+@pytest.mark.unsanitized
 def test_interpreter_exit(loop_name):
     """A process with busy and idle threads, pending tasks, waiting greenlets and talkative destructors ends quietly."""
     text = """

@@ -236,6 +236,7 @@ def test_timers_come_in_order() -> None:
     assert [deadlines[number] for _, number in came] == sorted(deadlines[number] for _, number in came)
 
 
+@pytest.mark.unsanitized
 def test_off_by_the_environment() -> None:
     """HUBBUB_ACCELERATORS=0 leaves the Python methods where they are."""
     code = (

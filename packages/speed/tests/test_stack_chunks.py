@@ -229,6 +229,7 @@ def test_ended_threads() -> None:
     assert statistics().hits >= before.hits + 5
 
 
+@pytest.mark.unsanitized
 def test_fork() -> None:
     """A forked child has the cache, with what was in it, and neither disturbs the other."""
     code = """if True:
