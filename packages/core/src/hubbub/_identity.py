@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, SupportsIndex
 
-__all__ = ["refuse_copies"]
+__all__ = ["Reduce", "refuse_copies"]
+
+Reduce = Callable[[Any, SupportsIndex], NoReturn]
+"""What ``__reduce_ex__`` is in such a class."""
 
 
 def refuse_copies(self: object, protocol: object = None, /) -> NoReturn:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from hubbub._arguments import check_function
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub.greenlet import Greenlet
 from hubbub.lock import Semaphore
 from hubbub.queue import SimpleQueue
@@ -154,7 +154,7 @@ class _OnValue:
 class Mapping:
     """``apply``, ``map`` and their kin, over ``spawn``; named as in :class:`multiprocessing.pool.Pool`."""
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Start ``function(*args, **kwargs)``; returns something with ``get`` and ``rawlink``."""

@@ -24,7 +24,7 @@ class Importing:
     """
 
     def __init__(self) -> None:
-        self.patience = 5.0
+        self.patience: float = 5.0
         """Seconds that a fork waits at most: it may itself be in the middle of an import that others wait for."""
         self._changing = RLock()
         """Held while threads are counted, and all through a fork. Signal handlers may come in between."""
@@ -65,7 +65,7 @@ class Importing:
         self._changing.release()
 
 
-importing = Importing()
+importing: Importing = Importing()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from hubbub._arguments import check_function
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import RLock, get_ident
 from hubbub.hub import Hub, get_hub
 
@@ -90,7 +90,7 @@ class Linkable:
     Sets ``_links`` to None in its constructor: finding that on the class takes three times as long.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     _links: Links | None = None
 

@@ -102,13 +102,13 @@ class Unseen:
     __slots__ = ("context", "error", "hub")
 
     def __init__(self, hub: Any, context: object, error: BaseException) -> None:
-        self.hub = hub
-        self.context = context
+        self.hub: Any = hub
+        self.context: object = context
         self.error: BaseException | None = error
 
     def seen(self) -> None:
         """Somebody has asked."""
-        self.error = self.context = None
+        self.error, self.context = None, None
 
     def __del__(self) -> None:
         error, self.error = self.error, None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._twins import mirrored, twin
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
@@ -26,7 +26,7 @@ class Waiter:
     nothing. So no wake-up, however late, from whatever thread, ends a wait that it was not for.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     __slots__ = ("_loop", "_waiting", "done", "greenlet", "since", "user", "value")
 
@@ -42,8 +42,8 @@ class Waiter:
         self._waiting = False
         self.greenlet: Any = current
         """Who waits."""
-        self.since = loop.time
-        self.done = False
+        self.since: float = loop.time
+        self.done: bool = False
         self.user: Any = None
         """Whose wait it is, where it leaves no frame to tell (a semaphore in C), for diagnosis."""
         self.value: Any = None

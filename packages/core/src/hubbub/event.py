@@ -84,7 +84,11 @@ class Event(_Awaitable):
         """Whether the flag is set."""
         return self._flag
 
-    isSet = ready = is_set
+    isSet = is_set
+
+    def ready(self) -> bool:
+        """Whether the flag is set."""
+        return self._flag
 
     def set(self) -> None:
         """Set the flag and wake all that wait."""

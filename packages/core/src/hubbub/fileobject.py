@@ -331,13 +331,14 @@ class BufferedReader(_Turns, io.BufferedReader):
         self._turn = _Turn()
         super().__init__(raw, buffer_size)
 
-    read = _in_turn(io.BufferedReader.read)
-    read1 = _in_turn(io.BufferedReader.read1)
-    readinto = _in_turn(io.BufferedReader.readinto)
-    readinto1 = _in_turn(io.BufferedReader.readinto1)
-    readline = _in_turn(io.BufferedReader.readline)
-    peek = _in_turn(io.BufferedReader.peek)
-    seek = _in_turn(io.BufferedReader.seek)
+    if not TYPE_CHECKING:  # for checkers they are those of the base class
+        read = _in_turn(io.BufferedReader.read)
+        read1 = _in_turn(io.BufferedReader.read1)
+        readinto = _in_turn(io.BufferedReader.readinto)
+        readinto1 = _in_turn(io.BufferedReader.readinto1)
+        readline = _in_turn(io.BufferedReader.readline)
+        peek = _in_turn(io.BufferedReader.peek)
+        seek = _in_turn(io.BufferedReader.seek)
 
     def __next__(self) -> bytes:
         line: bytes = self.readline()
@@ -357,10 +358,11 @@ class BufferedWriter(_Turns, io.BufferedWriter):
         self._turn = _Turn()
         super().__init__(raw, buffer_size)
 
-    write = _in_turn(io.BufferedWriter.write)
-    flush = _in_turn(io.BufferedWriter.flush)
-    seek = _in_turn(io.BufferedWriter.seek)
-    truncate = _in_turn(io.BufferedWriter.truncate)
+    if not TYPE_CHECKING:  # for checkers they are those of the base class
+        write = _in_turn(io.BufferedWriter.write)
+        flush = _in_turn(io.BufferedWriter.flush)
+        seek = _in_turn(io.BufferedWriter.seek)
+        truncate = _in_turn(io.BufferedWriter.truncate)
 
     def close(self) -> None:
         """Close; greenlets that wait in it get EBADF."""
@@ -374,16 +376,17 @@ class BufferedRandom(_Turns, io.BufferedRandom):
         self._turn = _Turn()
         super().__init__(raw, buffer_size)
 
-    read = _in_turn(io.BufferedRandom.read)
-    read1 = _in_turn(io.BufferedRandom.read1)
-    readinto = _in_turn(io.BufferedRandom.readinto)
-    readinto1 = _in_turn(io.BufferedRandom.readinto1)
-    readline = _in_turn(io.BufferedRandom.readline)
-    peek = _in_turn(io.BufferedRandom.peek)
-    seek = _in_turn(io.BufferedRandom.seek)
-    write = _in_turn(io.BufferedRandom.write)
-    flush = _in_turn(io.BufferedRandom.flush)
-    truncate = _in_turn(io.BufferedRandom.truncate)
+    if not TYPE_CHECKING:  # for checkers they are those of the base class
+        read = _in_turn(io.BufferedRandom.read)
+        read1 = _in_turn(io.BufferedRandom.read1)
+        readinto = _in_turn(io.BufferedRandom.readinto)
+        readinto1 = _in_turn(io.BufferedRandom.readinto1)
+        readline = _in_turn(io.BufferedRandom.readline)
+        peek = _in_turn(io.BufferedRandom.peek)
+        seek = _in_turn(io.BufferedRandom.seek)
+        write = _in_turn(io.BufferedRandom.write)
+        flush = _in_turn(io.BufferedRandom.flush)
+        truncate = _in_turn(io.BufferedRandom.truncate)
 
     def __next__(self) -> bytes:
         line: bytes = self.readline()
@@ -574,7 +577,7 @@ class FileObject:
             if hasattr(self._source, "flush"):
                 self._source.flush()
         self._close_source = closefd and self._source is not None
-        self.io = open(fobj, mode or "rb", buffering, encoding, errors, newline, closefd and self._source is None)
+        self.io: Any = open(fobj, mode or "rb", buffering, encoding, errors, newline, closefd and self._source is None)
 
     def __getattr__(self, name: str) -> Any:
         if name == "io":  # the constructor failed

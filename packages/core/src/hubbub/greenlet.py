@@ -20,7 +20,7 @@ from hubbub._arguments import (
     listed,
     whole_number,
 )
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._reports import tell
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
@@ -52,7 +52,7 @@ class Greenlet(greenlet):
     :param context: the context variables to run in; by default a copy of the creator's.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     __slots__ = (
         "_error",
@@ -78,7 +78,7 @@ class Greenlet(greenlet):
             self._run: Callable[..., Any] = run
         else:
             self._choose_body(run)
-        self.args = args
+        self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = kwargs or _NO_KWARGS
         self.value: Any = None
         self._error: BaseException | None = None

@@ -29,7 +29,7 @@ from hubbub._current import (
     set_hub,
 )
 from hubbub._hublocal import HubLocal, end_locals, renew_locals
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._twins import known_to_c
@@ -95,7 +95,7 @@ class Hub(greenlet):
     the second are raised in the main greenlet.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
@@ -121,10 +121,10 @@ class Hub(greenlet):
     def __init__(self, loop: str | type[Loop] | BaseLoop | None = None) -> None:
         """:param loop: a loop, its class, or its entry-point name; see :func:`hubbub.configure`."""
         super().__init__()
-        self.main = _main_greenlet()
+        self.main: greenlet = _main_greenlet()
         """The main greenlet of the thread."""
         self.parent = self.main
-        self.thread_ident = get_ident()
+        self.thread_ident: int = get_ident()
         self.name = ""
         self._destroyed = False
         self.locals: dict[Any, Any] = {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from greenlet import getcurrent, greenlet
 
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 
 __all__ = ["local"]
 
@@ -15,7 +15,7 @@ __all__ = ["local"]
 class local:
     """Each greenlet sees its own attributes; a subclass's ``__init__`` runs anew in each, with the same arguments."""
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     __slots__ = ("__weakref__", "_local__arguments", "_local__dicts")
 

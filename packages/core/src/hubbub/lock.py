@@ -12,11 +12,11 @@ from collections.abc import Callable
 from itertools import repeat
 from operator import length_hint
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from hubbub import _originals
 from hubbub._arguments import as_seconds, whole_number
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
@@ -330,14 +330,14 @@ class Condition:
     :param lock: a lock with ``acquire`` and ``release``; by default an :class:`RLock` of its own.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self, lock: Any = None) -> None:
         self._lock = lock if lock is not None else RLock()
         self._waiters: deque[Waiter] = deque()
         self._oldest = iter(self._waiters.popleft, None)  # see Semaphore
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
+        self.acquire: Callable[..., Any] = self._lock.acquire
+        self.release: Callable[[], Any] = self._lock.release
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} lock={self._lock!r} waiters={len(self._waiters)}>"

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import allocate_lock
 from hubbub._reports import complain, name_of
 from hubbub.hub import Hub, get_hub
@@ -39,7 +39,7 @@ class BlockingDetector:
         report is written to the hub's ``exception_stream``.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class BlockingDetector:
         if not max_blocking_time > 0:
             raise ValueError(f"max_blocking_time must be more than 0 seconds, not {max_blocking_time!r}")
         self.max_blocking_time = max_blocking_time
-        self.hub = hub if hub is not None else get_hub()
+        self.hub: Hub = hub if hub is not None else get_hub()
         self._report = report if report is not None else self._write
         self._running = allocate_lock()  # held until stop(), which the watchdog waits for
         self._running.acquire()

@@ -83,8 +83,8 @@ def close(fd: int) -> None:
 if hasattr(os, "posix_spawn"):  # PyPy has none
     __all__ += ["posix_spawn", "posix_spawnp"]
 
-    posix_spawn = os.posix_spawn
-    posix_spawnp = os.posix_spawnp
+    from os import posix_spawn as posix_spawn
+    from os import posix_spawnp as posix_spawnp
 
 if hasattr(os, "fork"):
     __all__ += ["fork", "forkpty", "wait", "waitpid"]

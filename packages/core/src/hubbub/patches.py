@@ -33,7 +33,7 @@ def _time() -> dict[str, dict[str, Any]]:
     return {"time": {"sleep": sleep}}
 
 
-time = ModulePatch("time", _time)
+time: ModulePatch = ModulePatch("time", _time)
 
 
 def _os() -> dict[str, dict[str, Any]]:
@@ -42,7 +42,7 @@ def _os() -> dict[str, dict[str, Any]]:
     return {"os": {name: getattr(os, name) for name in ("close", "wait", "waitpid") if hasattr(os, name)}}
 
 
-os = ModulePatch("os", _os)
+os: ModulePatch = ModulePatch("os", _os)
 """Fork needs no patch: its hooks are in place once hubbub is imported."""
 
 
@@ -52,7 +52,7 @@ def _queue() -> dict[str, dict[str, Any]]:
     return {"queue": {"SimpleQueue": SimpleQueue}}
 
 
-queue = ModulePatch("queue", _queue, requires=("threading",))
+queue: ModulePatch = ModulePatch("queue", _queue, requires=("threading",))
 """The other classes of the module are built on :mod:`threading`, and cooperate when that is patched."""
 
 
@@ -85,7 +85,7 @@ class _SignalPatch(ModulePatch):
         return adopt_handlers()
 
 
-signal = _SignalPatch("signal", _signal)
+signal: ModulePatch = _SignalPatch("signal", _signal)
 """Handlers are prompt on every loop without a patch; with it, what they raise is raised in the main greenlet."""
 
 
@@ -95,5 +95,5 @@ def _subprocess() -> dict[str, dict[str, Any]]:
     return {"subprocess": {"Popen": Popen}}
 
 
-subprocess = ModulePatch("subprocess", _subprocess)
+subprocess: ModulePatch = ModulePatch("subprocess", _subprocess)
 """The functions of the module use its Popen."""

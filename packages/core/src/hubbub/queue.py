@@ -608,7 +608,7 @@ class PriorityQueue(Queue[T]):
     """The smallest item first, as :class:`queue.PriorityQueue`."""
 
     def _init(self, maxsize: int | None) -> None:
-        self.queue = []
+        self.queue: Any = []
 
     def __init__(
         self, maxsize: int | None = None, items: Iterable[T] = (), unfinished_tasks: int | None = None
@@ -653,7 +653,7 @@ class LifoQueue(Queue[T]):
     """The newest item first, as :class:`queue.LifoQueue`."""
 
     def _init(self, maxsize: int | None) -> None:
-        self.queue = []
+        self.queue: Any = []
 
     def _plain_pop(self) -> Callable[[], T] | None:
         if type(self)._get is LifoQueue._get and type(self)._qsize is LifoQueue._qsize:

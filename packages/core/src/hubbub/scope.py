@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub._arguments import as_seconds
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub.hub import get_hub
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ class CancelScope:
     :param shield: inside, cancellation of the scopes around it (and :meth:`Greenlet.kill`) waits for its end.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self, deadline: float | None = None, shield: bool = False) -> None:
         if deadline is not None:
             as_seconds(deadline)
         self.deadline = deadline
         self.shield = shield
-        self.cancel_called = False
+        self.cancel_called: bool = False
         """Whether :meth:`cancel` was called, or the deadline has passed."""
-        self.cancelled_caught = False
+        self.cancelled_caught: bool = False
         """Whether the block ended by its own cancellation."""
         self._greenlet: greenlet | None = None
         self._timer: tuple[Any, Callable[[], None]] | None = None

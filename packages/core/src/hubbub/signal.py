@@ -16,9 +16,9 @@ from __future__ import annotations
 import signal as _signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, ClassVar
 
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.loop._signals import Bystander, SignalTable, Wrapped
@@ -52,7 +52,7 @@ class SignalHandler:
     :raises TypeError: ``handler`` is not callable.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self, signalnum: int, handler: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         if not callable(handler):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import GreenletExit
 
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub.greenlet import Greenlet, without_frames
 from hubbub.lowlevel import Waiter
 from hubbub.scope import Cancelled, CancelScope, shield
@@ -51,10 +51,10 @@ class TaskGroup:
     raised at the end of the block. The group belongs to one thread.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self) -> None:
-        self.scope = CancelScope()
+        self.scope: CancelScope = CancelScope()
         self._tasks: set[_Task] = set()
         self._errors: list[BaseException] = []
         self._waiter: Waiter | None = None

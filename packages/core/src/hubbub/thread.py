@@ -163,7 +163,10 @@ class LockType(_Patient):
 
     acquire_lock = acquire
     release_lock = release
-    locked_lock = Latch.locked
+
+    def locked_lock(self) -> bool:
+        """:meth:`locked`, by its old name."""
+        return self.locked()
 
     @twin("latch.c")
     def __enter__(self) -> bool:

@@ -25,13 +25,13 @@ from threading import (
     setprofile,
     settrace,
 )
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, ref
 
 from greenlet import getcurrent, greenlet
 
 from hubbub import lock as _lock
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
 from hubbub._originals import get_ident as _native_ident
 from hubbub._weak import snapshot
@@ -133,7 +133,7 @@ class Barrier:
     :param timeout: the default limit of :meth:`wait`, in seconds.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self, parties: int, action: Callable[[], Any] | None = None, timeout: float | None = None) -> None:
         if parties < 1:
@@ -242,7 +242,7 @@ class Thread:
     The process does not end before those that are no daemons, if they were started in the main thread.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(
         self,
@@ -259,7 +259,7 @@ class Thread:
         self._target = target
         self._args = args
         self._kwargs = kwargs or {}
-        self.name = str(name) if name else _new_name(target)
+        self.name: str = str(name) if name else _new_name(target)
         self._daemon = daemon if daemon is not None else current_thread().daemon
         self._ident: int | None = None
         self._native_id: int | None = None
@@ -391,9 +391,9 @@ class Timer(Thread):
         super().__init__()
         self.interval = interval
         self.function = function
-        self.args = args if args is not None else []
-        self.kwargs = kwargs if kwargs is not None else {}
-        self.finished = Event()
+        self.args: Iterable[Any] = args if args is not None else []
+        self.kwargs: dict[str, Any] = kwargs if kwargs is not None else {}
+        self.finished: Event = Event()
 
     def cancel(self) -> None:
         """Do not call the function, if it was not called yet."""

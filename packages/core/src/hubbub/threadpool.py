@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from operator import methodcaller
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakSet
 
 from hubbub._arguments import check_function, whole_number
 from hubbub._config import setting
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._imap import Mapping
 from hubbub._originals import get_ident
 from hubbub._reports import Unseen
@@ -62,10 +62,10 @@ class _Task(_Job):
         self, pool: ThreadPool, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.pool = pool
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
+        self.pool: ThreadPool = pool
+        self.function: Callable[..., Any] = function
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
         self.result: AsyncResult[Any] = AsyncResult()
 
     def __call__(self) -> None:
@@ -109,7 +109,7 @@ class ThreadPool(Mapping):
     """Whether the failure of a task is reported by the hub's ``handle_error`` if nobody ever asks for its result."""
 
     def __init__(self, maxsize: int = 10, hub: Hub | None = None, idle_seconds: float | None = 5.0) -> None:
-        self.hub = hub if hub is not None else get_hub()
+        self.hub: Hub = hub if hub is not None else get_hub()
         self._workers = Workers(self._checked(maxsize), idle_seconds)
         self._start_afresh()
         _pools.add(self)
@@ -380,7 +380,7 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
     :param max_workers: how many threads there may be; by default as many as the standard library allows.
     """
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self, max_workers: int | None = None) -> None:
         if max_workers is None:

@@ -39,8 +39,8 @@ class Timeout(BaseException):
     ) -> None:
         if seconds is not None:
             as_seconds(seconds)
-        self.seconds = seconds
-        self.exception = exception
+        self.seconds: float | None = seconds
+        self.exception: Any = exception
         self._ref = ref
         self._key: Any = None
         self._loop: Any = None

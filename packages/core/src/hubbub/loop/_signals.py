@@ -87,8 +87,8 @@ class WakeupDescriptor:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self.installed = False
-        self.other = -1
+        self.installed: bool = False
+        self.other: int = -1
         """Whom else to tell; -1: nobody."""
 
     def install(self) -> None:
@@ -134,7 +134,7 @@ class Wrapped:
     __slots__ = ("handler",)
 
     def __init__(self, handler: Any) -> None:
-        self.handler = handler
+        self.handler: Any = handler
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.handler!r}>"

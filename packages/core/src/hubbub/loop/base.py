@@ -12,11 +12,11 @@ from math import inf
 from random import Random
 from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from greenlet import getcurrent, greenlet
 
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
@@ -109,7 +109,7 @@ class ScheduledCall:
 class BaseLoop(Timers):
     """The policy half of a loop. Backends subclass it and fill in the rest of :class:`hubbub.abc.Loop`."""
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     # Beside the __dict__ of Loop: what is used all the time.
     __slots__ = (
@@ -131,14 +131,15 @@ class BaseLoop(Timers):
         "prepares",
     )
 
-    MINPRI = -2
-    MAXPRI = 2
-    turn_seconds = 0.005
+    time: float
+    MINPRI: int = -2
+    MAXPRI: int = 2
+    turn_seconds: float = 0.005
     """How long one turn's run queue may keep the loop from polling."""
 
     def __init__(self, default: bool = False) -> None:
         self.default = default
-        self.destroyed = False
+        self.destroyed: bool = False
         self.native: tuple[int, int, int, object] | None = None
         """Of a loop of the C table: the loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and
         what keeps the loop's memory, while a call may be under way."""
@@ -148,48 +149,49 @@ class BaseLoop(Timers):
         """Asked when nothing is left to wait for: may something outside the loop still wake somebody?"""
         self.current_hub: Callable[[], Any] = getcurrent
         """Answers with the hub of the thread that asks; set by the hub."""
-        self.iteration = 0
+        self.iteration: int = 0
         """How many turns there were."""
-        self.longest_turn = 0.0
+        self.longest_turn: float = 0.0
         """The longest time between two polls while there was work, in seconds."""
-        self.calls = 0
+        self.calls: int = 0
         """How many callables of the run queue were called; most of them are switches to a greenlet."""
-        self.greenlets = 0
+        self.greenlets: int = 0
         """How many greenlets have begun and not ended."""
         self._running = 0
         self._break = False
-        self.born = 0.0  # before any time that the clock shows, and after -inf, which says that a wait was given up
+        # Before any time that the clock shows, and after -inf, which says that a wait was given up.
+        self.born: float = 0.0
         """When the process was forked, if that was after the loop was made. Who waits since before is not here.
 
         Infinite for a loop that was destroyed: nobody waits there.
         """
-        self.ready = _run_queue()
+        self.ready: deque[Callable[[], Any]] = _run_queue()
         self.handles: dict[int, Readiness] = {}
         self.prepares: list[watchers.Prepare] = []
         self.checks: list[watchers.Check] = []
         self.idles: list[watchers.Idle] = []
         self.forks: list[watchers.Fork] = []
         self._heap = []
-        self.generation = 0
+        self.generation: int = 0
         """How many forks away from its making."""
         self._reset()
         self._open_all()
 
     def _reset(self) -> None:
-        self.thread = get_ident()
-        self.refs = 0
+        self.thread: int = get_ident()
+        self.refs: int = 0
         """How many keep the loop from ending: active watchers, timers apart, and those who called :meth:`hold`."""
         self.holders: set[Any] = set()
         """What else does, for instance tasks in threads. To be changed from the loop's own thread."""
-        self.signals = SignalTable()
+        self.signals: SignalTable = SignalTable()
         self._sequence = 0
         self._stopped = 0
         self._unref = 0
         self.time = monotonic()
         """When the last poll ended, in seconds of :func:`time.monotonic`."""
-        self.gil_left = self.time
+        self.gil_left: float = self.time
         """When other native threads could last have the interpreter for long enough to take it."""
-        self.in_poll = False
+        self.in_poll: bool = False
         """Whether the loop waits for events, or is about to: then a callback from outside needs :meth:`wake`."""
         self._witness: Direction | None = None
 
@@ -213,7 +215,7 @@ class BaseLoop(Timers):
     def _open_signals(self, reader: int, writer: int) -> None:
         watcher = watchers.IO(self, reader, READ, ref=False)
         watcher.start(self._drain_signals)
-        self.wakeup = WakeupDescriptor(writer)
+        self.wakeup: WakeupDescriptor = WakeupDescriptor(writer)
         self.wakeup.install()
 
     def _drain_signals(self) -> None:
@@ -295,7 +297,7 @@ class BaseLoop(Timers):
         told = False
         try:
             events = self.poll(timeout)
-            self.in_poll = False
+            self.in_poll: bool = False
             self._polled(timeout)
             if began:
                 self._share_gil(began)
@@ -305,7 +307,7 @@ class BaseLoop(Timers):
                 told = True
         except BaseException:
             # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
-            self.in_poll = False
+            self.in_poll: bool = False
             if not told:
                 self._wake_all()
             self.handle_error(None, *sys.exc_info())
@@ -423,7 +425,7 @@ class BaseLoop(Timers):
     def wake(self) -> None:
         """End a waiting poll. From any thread."""
         if self.in_poll:
-            self.in_poll = False
+            self.in_poll: bool = False
             writer = self._signal_writer
             if writer is not None:  # the loop is not gone
                 try:
@@ -668,7 +670,7 @@ class BaseLoop(Timers):
             handle.forget_waiters()
             handle.closed = True
         self.ready.clear()
-        self.in_poll = False
+        self.in_poll: bool = False
         self._leave()
         self._signal_reader.close()
         self._signal_writer = None

@@ -42,14 +42,14 @@ class Direction:
     __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "unheeded", "user", "waiter")
 
     def __init__(self, handle: Readiness, bit: int) -> None:
-        self.handle = handle
+        self.handle: Readiness = handle
         self.loop: BaseLoop = handle.loop
-        self.bit = bit
-        self.armed = False
-        self.ready = True
-        self.unheeded = 0
+        self.bit: int = bit
+        self.armed: bool = False
+        self.ready: bool = True
+        self.unheeded: int = 0
         """How many reports found nobody waiting, since they were last switched off."""
-        self.since = 0.0
+        self.since: float = 0.0
         """When the last wait began: the loop's time, for diagnosis."""
         self.user: Any = None
         """Whose wait it is, where it leaves no frame to tell (a socket read in C), for diagnosis."""
@@ -214,22 +214,22 @@ class Readiness:
     )
 
     def __init__(self, loop: BaseLoop, fd: int) -> None:
-        self.loop = loop
-        self.fd = fd
-        self.closed = False
-        self.foreign = True
+        self.loop: BaseLoop = loop
+        self.fd: int = fd
+        self.closed: bool = False
+        self.foreign: bool = True
         """Nobody has promised to tell when the descriptor is closed: see :meth:`adopt`."""
-        self.level = not loop.edge_triggered
+        self.level: bool = not loop.edge_triggered
         """Events are reported for as long as they last."""
-        self.always_level = self.level
+        self.always_level: bool = self.level
         """Somebody asked for that on an edge-triggered loop; set before the first wait."""
-        self.sticky = False
+        self.sticky: bool = False
         """Hang-up, error or urgent data was seen: a short read does not mean that the buffer is empty."""
-        self.registered = 0
-        self.shared = False
+        self.registered: int = 0
+        self.shared: bool = False
         """The descriptor is watched by the loop of another thread too."""
         self.watchers: list[IO] | None = None
-        self.read = Direction(self, READ)
+        self.read: Direction = Direction(self, READ)
         self.writer: Direction | None = None
 
     @property

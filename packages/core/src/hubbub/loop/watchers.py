@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable
 from reprlib import recursive_repr
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from hubbub._identity import refuse_copies
+from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import close as _os_close
 from hubbub._originals import waitpid as _waitpid
 from hubbub.abc import READ, WRITE
@@ -29,7 +29,7 @@ __all__ = ["IO", "Async", "BaseWatcher", "Check", "Child", "Fork", "Idle", "Prep
 class BaseWatcher:
     """What all watchers share: the callback, the flags and the way to the run queue."""
 
-    __reduce_ex__ = refuse_copies
+    __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def __init__(self, loop: BaseLoop, ref: bool = True, priority: int = 0) -> None:
         loop.check_alive()
@@ -165,6 +165,8 @@ class BaseWatcher:
 class IO(BaseWatcher):
     """Readiness of a file descriptor, level-triggered."""
 
+    args: tuple[Any, ...] | None
+
     def __init__(self, loop: BaseLoop, fd: int, events: int, ref: bool = True, priority: int = 0) -> None:
         super().__init__(loop, ref, priority)
         if fd < 0:
@@ -274,6 +276,9 @@ class IO(BaseWatcher):
 class Timer(BaseWatcher):
     """A point in time, once or again and again. A one-shot timer stops itself when it fires."""
 
+    callback: Callable[..., Any] | None
+    args: tuple[Any, ...] | None
+
     def __init__(
         self, loop: BaseLoop, after: float = 0.0, repeat: float = 0.0, ref: bool = True, priority: int = 0
     ) -> None:
@@ -282,9 +287,9 @@ class Timer(BaseWatcher):
         if repeat < 0:
             raise ValueError(f"repeat must be 0 or more seconds, not {repeat!r}")
         super().__init__(loop, ref, priority)
-        self.after = after
+        self.after: float = after
         self.repeat = repeat
-        self.at = 0.0
+        self.at: float = 0.0
         """When it fires next: seconds on the loop's clock."""
         self._key: Any = None
         self._fire: Callable[[], None] = self._fired
@@ -448,8 +453,8 @@ class Child(BaseWatcher):
         if pid <= 0:
             raise ValueError(f"a process id is 1 or more, not {pid!r}")
         self.pid = pid
-        self.rpid = 0
-        self.rstatus = 0
+        self.rpid: int = 0
+        self.rstatus: int = 0
         self._watcher: BaseWatcher | None = None
         self._pidfd = -1
 
@@ -505,8 +510,8 @@ class Stat(BaseWatcher):
         self, loop: BaseLoop, path: str | bytes, interval: float = 0.0, ref: bool = True, priority: int = 0
     ) -> None:
         super().__init__(loop, ref, priority)
-        self.path = os.fspath(path)
-        self.interval = interval if interval > 0 else 5.0
+        self.path: str | bytes = os.fspath(path)
+        self.interval: float = interval if interval > 0 else 5.0
         self.attr: os.stat_result | None = None
         self.prev: os.stat_result | None = None
         self._timer: Timer | None = None
