@@ -297,7 +297,7 @@ class BaseLoop(Timers):
         told = False
         try:
             events = self.poll(timeout)
-            self.in_poll: bool = False
+            self.in_poll = False
             self._polled(timeout)
             if began:
                 self._share_gil(began)
@@ -307,7 +307,7 @@ class BaseLoop(Timers):
                 told = True
         except BaseException:
             # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
-            self.in_poll: bool = False
+            self.in_poll = False
             if not told:
                 self._wake_all()
             self.handle_error(None, *sys.exc_info())
@@ -425,7 +425,7 @@ class BaseLoop(Timers):
     def wake(self) -> None:
         """End a waiting poll. From any thread."""
         if self.in_poll:
-            self.in_poll: bool = False
+            self.in_poll = False
             writer = self._signal_writer
             if writer is not None:  # the loop is not gone
                 try:
@@ -670,7 +670,7 @@ class BaseLoop(Timers):
             handle.forget_waiters()
             handle.closed = True
         self.ready.clear()
-        self.in_poll: bool = False
+        self.in_poll = False
         self._leave()
         self._signal_reader.close()
         self._signal_writer = None
