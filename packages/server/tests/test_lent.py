@@ -149,6 +149,40 @@ def test_wait_end_of_a_flood(serve: Any, connect: Any) -> None:
     assert client.response().body == b"False"
 
 
+def test_head_at_once(serve: Any, connect: Any) -> None:
+    """The head of a response can be sent before there is any of its body, once."""
+
+    class Early(Application):
+        def __call__(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            request = environ["hubbub.request"]
+            start_response("200 OK", [])
+            request.send_head()
+            seen.append(client.until(b"\r\n\r\n"))
+            request.send_head()
+            return [b"late"]
+
+    seen: list[bytes] = []
+    client = connect(serve(Early(None)))
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert client.rest() == b"4\r\nlate\r\n0\r\n\r\n"
+    assert seen[0].startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_head_of_no_body(serve: Any, connect: Any) -> None:
+    """To HEAD that is the whole response."""
+
+    def handle(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Length", "4")])
+        environ.pop("hubbub.request").send_head()
+        return [b"gone"]
+
+    handle.wants_request = True  # type: ignore[attr-defined]  # functions have none, but may
+    client = connect(serve(handle))
+    for _ in range(2):
+        client.send(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.response("HEAD").headers["content-length"] == "4"
+
+
 def test_limits_of_both_directions(serve: Any, connect: Any) -> None:
     """A body that stalls is given up although the response makes progress meanwhile."""
     limits = Limits(body_seconds=0.2, body_rate=1_000_000)

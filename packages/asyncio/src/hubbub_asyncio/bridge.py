@@ -315,7 +315,7 @@ async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     the task is cancelled the greenlet is killed, and the cancellation goes on when that has ended.
     """
     work = partial(function, **kwargs) if kwargs else function  # which may have a parameter named context
-    worker = _Worker(work, *args, context=_home_context())
+    worker = Worker(work, *args, context=_home_context())
     worker.start()
     future = as_future(worker)
     try:
@@ -333,7 +333,7 @@ def _home_context() -> contextvars.Context:
     return context
 
 
-class _Worker(Greenlet):
+class Worker(Greenlet):
     """Its failure is reported to the coroutine that waits for it."""
 
     def _failed(self, error: BaseException) -> None:

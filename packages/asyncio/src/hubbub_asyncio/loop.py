@@ -95,9 +95,14 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
             self._wake()  # a stand-in that is left ends
 
     def begin(self) -> None:
-        """Run in a greenlet of its own, until it is stopped. Does nothing if it runs already, or is about to."""
+        """Run in a greenlet of its own, until it is stopped. Does nothing if it runs already, or is about to.
+
+        A stop that has not taken effect yet is taken back.
+        """
         self._check_hub()
-        if not self.is_running() and (self._own_greenlet is None or self._own_greenlet.dead):
+        if self._own_greenlet is not None and not self._own_greenlet.dead:
+            self._stopping = False
+        elif not self.is_running():
             self._own_greenlet = spawn(self.run_forever, context=Context())
 
     @property
@@ -225,6 +230,9 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         If the event loop is stopped meanwhile, and the greenlet that called ``run_forever`` is the one that waits,
         ``future`` is cancelled: that greenlet could not return otherwise.
         """
+        if getcurrent() is not self._runner:  # the first step of a task of begin_task: the callbacks go on anyway
+            yield
+            return
         is_origin = self._runner is self._origin
         if is_origin:
             self._origin_waits = future
@@ -235,6 +243,34 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         finally:
             if is_origin:
                 self._origin_waits = None
+
+    def begin_task(self, coroutine: Any, *, context: Context) -> asyncio.Task[Any]:
+        """A task whose first step runs now, in the calling greenlet, which runs no event loop itself.
+
+        The event loop must be running, in another greenlet of this thread; it does the steps that follow. If the first
+        one waits in the middle of a synchronous call, others go on meanwhile.
+        """
+        ready = self._ready
+        put = _native_put()
+        hooks = sys.get_asyncgen_hooks()
+        put(self)
+        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        try:
+            if _EAGER and self._task_factory is None:
+                task = asyncio.Task(coroutine, loop=self, context=context, **_EAGER)
+            else:
+                parked, self._parked = self._parked, None  # there is nothing to be woken for
+                before = len(ready)
+                try:
+                    task = self.create_task(coroutine, context=context)
+                finally:
+                    self._parked = parked
+                if len(ready) > before:
+                    _call(ready.pop())
+            return task
+        finally:
+            put(None)
+            sys.set_asyncgen_hooks(*hooks)
 
     def _still_runs(self) -> bool:
         """Whether this greenlet goes on to run the callbacks. The one that called ``run_forever`` always does."""
@@ -450,6 +486,16 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         watcher.close()
         if not self.is_closed():
             self.call_soon(transport._process_exited, os.waitstatus_to_exitcode(watcher.rstatus))
+
+
+_EAGER: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
+
+def _native_put() -> Callable[[Any], None]:
+    """CPython's own function that sets the running loop. It does not count, see :mod:`hubbub.running_loop`."""
+    put: Any = events._set_running_loop
+    native: Callable[[Any], None] = getattr(put, "native", put)
+    return native
 
 
 def _call(handle: events.Handle) -> None:

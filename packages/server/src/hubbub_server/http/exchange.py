@@ -79,7 +79,7 @@ class Exchange:
         self.environ = {**server.base_env, **fields}
         self._prepare(head, meaning)
         if server.lends_request:
-            self.environ["hubbub.request"] = LentRequest(connection, self.environ, data, start + 2, self._body)
+            self.environ["hubbub.request"] = LentRequest(self, connection, data, start + 2, self._body)
         if server.access_log is None:
             self._call_application()
         else:
@@ -215,6 +215,16 @@ class Exchange:
             raise AssertionError("write() was called after the end of the response")
         if data:
             self._send_piece(data)
+
+    def send_head(self) -> None:
+        """Send the head of the response now. Without this it waits for the first piece of the body.
+
+        :raises AssertionError: before start_response().
+        :raises ClientDisconnected: nobody is there to read it.
+        """
+        if not self._started:
+            self._connection.send(self._begin(None))
+            self._complete = self._without_body
 
     def _send_result(self, result: Iterable[bytes]) -> None:
         if type(result) is FileWrapper and not self._started:

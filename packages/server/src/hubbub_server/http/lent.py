@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hubbub_server.http.body import Body
     from hubbub_server.http.connection import Connection
+    from hubbub_server.http.exchange import Exchange
 
 __all__ = ["LentRequest", "LentSocket"]
 
@@ -19,13 +20,13 @@ class LentRequest:
     must not be called once the application has returned.
     """
 
-    __slots__ = ("_body", "_connection", "_environ", "_head", "_start")
+    __slots__ = ("_body", "_connection", "_environ", "_head", "_start", "send_head")
 
-    def __init__(
-        self, connection: Connection, environ: dict[str, Any], head: bytes, start: int, body: Body | None
-    ) -> None:
+    def __init__(self, exchange: Exchange, connection: Connection, head: bytes, start: int, body: Body | None) -> None:
+        self.send_head = exchange.send_head
+        """Send the head of the response, of which none of the body is there yet. In the greenlet that writes it."""
         self._connection = connection
-        self._environ = environ
+        self._environ = exchange.environ
         self._head = head
         self._start = start
         self._body = body

@@ -1,0 +1,364 @@
+"""One HTTP request to an ASGI application: its messages, between the application's task and the server's greenlet.
+
+The greenlet of the connection makes the task and runs its first step. From then on it writes what the task sends; the
+steps that follow are those of the event loop. What has to be waited for from the client's side, a body or the end, is
+waited for by one greenlet more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from greenlet import getcurrent
+from hubbub import shield
+from hubbub.lowlevel import Waiter
+
+from hubbub_asyncio.bridge import Worker, as_future
+from hubbub_asyncio.loop import HubEventLoop
+
+__all__ = ["Call"]
+
+Message = MutableMapping[str, Any]
+
+_MOST_HELD = 65536
+"""Bytes that may be sent before the task waits for the client to read."""
+_HEAD_SECONDS = 0.05
+"""A response whose body is not there after so long begins without it."""
+_PIECE = 65536
+_STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+_OF_THE_SERVER = frozenset({b"transfer-encoding", b"connection", b"keep-alive"})
+"""Fields that applications send and that are the server's business: they are left out."""
+
+
+class Call:
+    """One request.
+
+    :param loop: runs already, in another greenlet of this thread.
+    :param request: ``environ["hubbub.request"]``, or None with a server that has no such thing.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_body_read",
+        "_environ",
+        "_fields",
+        "_greenlet",
+        "_held",
+        "_last",
+        "_loop",
+        "_over",
+        "_pending",
+        "_pieces",
+        "_request",
+        "_room",
+        "_start_response",
+        "_status",
+        "_waiter",
+        "_worker",
+        "_write",
+    )
+
+    def __init__(
+        self, loop: HubEventLoop, environ: dict[str, Any], request: Any, start_response: Callable[..., Any]
+    ) -> None:
+        self._loop = loop
+        self._environ = environ
+        self._request = _PlainRequest(environ["wsgi.input"]) if request is None else request
+        self._start_response = start_response
+        self._greenlet: Any = getcurrent()
+        self._waiter: Waiter | None = None
+        self._status = ""
+        self._fields: list[tuple[str, str]] = []
+        self._begun = False
+        """Whether the server has accepted the head."""
+        self._write: Callable[[bytes], Any] | None = None
+        """Set once something was written, of the head or of the body."""
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._room: list[asyncio.Future[None]] = []
+        """Sends that wait until what is held was written."""
+        self._last = False
+        """Whether the end of the body was sent."""
+        self._over = False
+        """Whether nothing can be sent any more: all was written, or the client is gone."""
+        self._body_read = False
+        self._pending: asyncio.Future[Any] | None = None
+        """What somebody who receives waits for."""
+        self._worker: Worker | None = None
+
+    def serve(
+        self, application: Callable[..., Any], scope: dict[str, Any], keep: Callable[[asyncio.Task[None]], None]
+    ) -> None:
+        """Have the application answer. Returns when the response was written.
+
+        :param keep: gets the task if it goes on after that.
+        :raises RuntimeError: it has ended without a response.
+        :raises ConnectionError: the client is gone.
+
+        Whatever the application raises is raised.
+        """
+        task = self._loop.begin_task(self._run(application, scope), context=contextvars.copy_context())
+        try:
+            if not task.done():
+                self._attend(task)
+        finally:
+            self._over = True
+            if self._pending is not None:
+                self._end_receiving()
+            if not task.done():
+                keep(task)
+        if task.done():
+            self._check(task)
+
+    async def _run(self, application: Callable[..., Any], scope: dict[str, Any]) -> None:
+        await application(scope, self.receive, self.send)
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        error = task.exception()
+        if error is not None:
+            if self._last and self._begun and self._write is None and isinstance(error, Exception):
+                # Its response is empty, and not sent before the server is told that this is all. It shall be sent.
+                self._loop.call_exception_handler(
+                    {"message": "an ASGI application failed after its response", "exception": error, "task": task}
+                )
+                return
+            raise error
+        if not self._last:
+            state = "in the midst of its response" if self._status else "without a response"
+            raise RuntimeError(f"the ASGI application ended {state}")
+
+    # Sending ---------------------------------------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        """The ``send`` of ASGI.
+
+        :raises OSError: the client is gone.
+        :raises RuntimeError: the message has no place here.
+        """
+        kind = message["type"]
+        if kind == "http.response.body":
+            await self._send_body(message)
+        elif kind == "http.response.start":
+            if self._status:
+                raise RuntimeError("http.response.start was sent twice")
+            self._status, self._fields = _head(message)
+            self._wake()  # so that the head does not wait for ever
+        else:
+            raise RuntimeError(f"http.response.start and http.response.body can be sent, not {kind!r}")
+
+    async def _send_body(self, message: Message) -> None:
+        if not self._status:
+            raise RuntimeError("http.response.body was sent before http.response.start")
+        if self._last:
+            raise RuntimeError("http.response.body was sent after the end of the body")
+        if self._over:
+            raise ConnectionResetError("the client is gone")
+        body = message.get("body", b"")
+        if type(body) is not bytes:
+            body = bytes(memoryview(body))
+        self._last = not message.get("more_body", False)
+        self._pieces.append(body)
+        begins = getcurrent() is self._greenlet  # the first step of the task
+        if begins and self._last and self._write is None and len(body) <= _MOST_HELD:
+            try:
+                self._write_held()
+            except OSError:
+                self._over = True
+                raise
+            return
+        self._held += len(body)
+        self._wake()
+        if begins or self._held > _MOST_HELD:
+            room = self._loop.create_future()
+            self._room.append(room)
+            await room
+
+    def _write_held(self) -> None:
+        """Write what was sent. In the greenlet of the connection."""
+        pieces, self._pieces = self._pieces, []
+        self._held = 0
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        write = self._write or self._begin(len(data) if self._last else None)
+        if data:
+            self._write = write
+            write(data)
+
+    def _begin(self, length: int | None) -> Callable[[bytes], Any]:
+        """Tell the server what the head is to be; of ``length`` bytes of body if that is all."""
+        fields = self._fields
+        if (
+            length is not None
+            and self._environ["REQUEST_METHOD"] != "HEAD"
+            and self._status[:3] not in ("204", "304")
+            and not any(name.lower() == "content-length" for name, _ in fields)
+        ):
+            fields.append(("Content-Length", str(length)))
+        write: Callable[[bytes], Any] = self._start_response(self._status, fields)
+        self._begun = True
+        return write
+
+    def _attend(self, task: asyncio.Task[None]) -> None:
+        """Write what the task sends, until all was sent or it has ended. In the greenlet of the connection."""
+        task.add_done_callback(self._wake)
+        try:
+            while True:
+                while self._pieces:
+                    self._write_held()
+                    self._give_room()
+                if self._last or task.done():
+                    return
+                self._await_something()
+        except OSError:  # the client is gone: the task is told so when it sends or receives
+            self._over = True
+            self._give_room()
+            raise
+        except BaseException:
+            # What was sent is no response, or this greenlet is to end: so is the task.
+            self._over = True
+            self._give_room()
+            task.cancel()
+            with shield():
+                while not task.done():
+                    self._await_something()
+            raise
+        finally:
+            task.remove_done_callback(self._wake)
+
+    def _await_something(self) -> None:
+        """Wait until something was sent, or the task has ended."""
+        headless = bool(self._status) and self._write is None and not self._over
+        self._waiter = waiter = Waiter()
+        try:
+            woken = waiter.wait(_HEAD_SECONDS if headless else None)
+        finally:
+            self._waiter = None
+        if not woken:
+            self._write = self._begin(None)
+            self._request.send_head()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done:
+            self._waiter.wake()
+
+    def _give_room(self) -> None:
+        """Let those go on who have sent much; with an error if it was in vain."""
+        waiting, self._room = self._room, []
+        for room in waiting:
+            if room.done():
+                continue
+            if self._over and not self._last:
+                room.set_exception(ConnectionResetError("the client is gone"))
+            else:
+                room.set_result(None)
+
+    # Receiving -------------------------------------------------------------------------------------------------------
+
+    async def receive(self) -> Message:
+        """The ``receive`` of ASGI. A body that is not valid, or ends early, is a client that is gone."""
+        while not self._over and not self._last:
+            if self._pending is None:
+                if not self._body_read and (message := self._body_at_hand()) is not None:
+                    return message
+                self._pending = self._begin_receiving()
+            pending = self._pending
+            if not pending.done():
+                await asyncio.wait([pending])  # whoever is cancelled here leaves it to the next
+            if self._pending is pending and not self._over:
+                self._pending = None
+                if (message := self._outcome(pending)) is not None:
+                    return message
+        return {"type": "http.disconnect"}
+
+    def _body_at_hand(self) -> Message | None:
+        """As much of the body as is here; None if that is nothing."""
+        request = self._request
+        try:
+            piece = b"" if request.body_done else request.read_nowait()
+        except (OSError, ValueError):
+            return {"type": "http.disconnect"}
+        self._body_read = done = request.body_done
+        if piece or done:
+            return {"type": "http.request", "body": piece, "more_body": not done}
+        return None
+
+    def _begin_receiving(self) -> asyncio.Future[Any]:
+        """Let a greenlet wait for the client."""
+        function = self._request.wait_end if self._body_read else self._request.read
+        self._worker = worker = Worker(function)
+        worker.start()
+        return as_future(worker)
+
+    def _outcome(self, pending: asyncio.Future[Any]) -> Message | None:
+        """What a greenlet has waited for, as a message; None if there is something else to wait for."""
+        error = pending.exception()
+        if self._body_read:
+            if error is None and not pending.result():
+                self._pending = self._loop.create_future()  # its end cannot be seen: only the response's is left
+                return None
+            return {"type": "http.disconnect"}
+        if error is not None:
+            if not isinstance(error, (OSError, ValueError)):
+                raise error
+            return {"type": "http.disconnect"}
+        self._body_read = done = self._request.body_done
+        return {"type": "http.request", "body": pending.result(), "more_body": not done}
+
+    def _end_receiving(self) -> None:
+        """The connection goes on to the next request: nobody waits for this one any more."""
+        pending, self._pending = self._pending, None
+        if self._worker is not None:
+            with shield():
+                self._worker.kill()
+        if pending is not None and not pending.done():
+            pending.cancel()
+
+
+class _PlainRequest:
+    """What a WSGI server has that gives the environ alone."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self.body_done = False
+
+    def read_nowait(self) -> bytes:
+        """Nothing: one cannot know."""
+        return b""
+
+    def read(self) -> bytes:
+        """The next piece."""
+        data: bytes = self._source.read(_PIECE)
+        self.body_done = len(data) < _PIECE
+        return data
+
+    def wait_end(self) -> bool:
+        """It cannot be seen."""
+        return False
+
+    def send_head(self) -> None:
+        """It cannot be sent by itself."""
+
+
+def _head(message: Message) -> tuple[str, list[tuple[str, str]]]:
+    """The status line and the header fields of a response, as WSGI has them.
+
+    :raises TypeError: something is not of the type that ASGI says.
+    """
+    code = message["status"]
+    status = _STATUSES.get(code)
+    if status is None:
+        if not isinstance(code, int):
+            raise TypeError(f"the status of a response is an int, not {code!r}")
+        status = f"{int(code)} "
+    try:
+        fields = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in message.get("headers", ())
+            if name not in _OF_THE_SERVER
+        ]
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TypeError(f"the headers of a response are pairs of bytes: {error}") from error
+    return status, fields

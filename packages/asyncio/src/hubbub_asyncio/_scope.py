@@ -1,0 +1,64 @@
+"""What an ASGI application is told of a request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["http_scope"]
+
+_ASGI = {"version": "3.0", "spec_version": "2.4"}
+
+
+def http_scope(environ: dict[str, Any], request: Any, root_path: str | None) -> dict[str, Any]:
+    """The connection scope of an HTTP request (specification of ASGI, "HTTP Connection Scope").
+
+    :param request: ``environ["hubbub.request"]``, or None with servers that have no such thing.
+    :param root_path: None: ``SCRIPT_NAME``.
+    """
+    script = environ["SCRIPT_NAME"]
+    path = _decoded(script + environ["PATH_INFO"])
+    target = environ.get("REQUEST_URI")
+    server = environ["SERVER_NAME"]
+    client = environ.get("REMOTE_ADDR")
+    return {
+        "type": "http",
+        "asgi": _ASGI.copy(),
+        "http_version": environ["SERVER_PROTOCOL"].removeprefix("HTTP/"),
+        "method": environ["REQUEST_METHOD"],
+        "scheme": environ["wsgi.url_scheme"],
+        "path": path or "/",
+        "raw_path": None if target is None else _raw_path(target),
+        "query_string": environ["QUERY_STRING"].encode("latin-1"),
+        "root_path": _decoded(script) if root_path is None else root_path,
+        "headers": request.fields() if request is not None else _fields(environ),
+        "client": (client, int(environ.get("REMOTE_PORT", 0))) if client else None,
+        "server": (server, int(environ["SERVER_PORT"])),
+        "extensions": {},
+    }
+
+
+def _decoded(text: str) -> str:
+    """Bytes in the guise of latin-1, as PEP 3333 has them, as the text that they are in UTF-8."""
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
+
+
+def _raw_path(target: str) -> bytes:
+    """The path of a request target, as it was sent."""
+    path = target.partition("?")[0]
+    if path[:1] != "/" and "://" in path:  # an absolute target (RFC 9112, 3.2.2)
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path.encode("latin-1")
+
+
+def _fields(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
+    """The header fields, from what WSGI keeps of them."""
+    fields = []
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            name = key[5:]
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH") and value:
+            name = key
+        else:
+            continue
+        fields.append((name.replace("_", "-").lower().encode("latin-1"), value.encode("latin-1")))
+    return fields

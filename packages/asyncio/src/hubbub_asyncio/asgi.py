@@ -1,0 +1,120 @@
+"""ASGI 3 applications behind a server of greenlets.
+
+:class:`ASGI` makes of an ASGI application a WSGI one, for ``hubbub-serve --asgi``, for hubbub-server's worker of
+gunicorn, or for :class:`hubbub_server.WSGIServer`. All requests are tasks of the event loop of their thread
+(:func:`hubbub_asyncio.thread_loop`). The server's rules, limits and logs are those for WSGI.
+
+The connection's greenlet begins the task itself, and writes the response. An application that never has to wait has
+answered then without a switch of greenlets.
+
+See the specification of ASGI (https://asgi.readthedocs.io/en/latest/specs/), version 3.0, ``http`` 2.4 and ``lifespan``
+2.0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from hubbub_asyncio._call import Call
+from hubbub_asyncio._lifespan import Lifespan
+from hubbub_asyncio._scope import http_scope
+from hubbub_asyncio.bridge import await_, thread_loop
+from hubbub_asyncio.loop import HubEventLoop
+
+__all__ = ["ASGI", "Application"]
+
+Application = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+"""What ASGI 3 calls an application."""
+
+
+class ASGI:
+    """A WSGI application that serves an ASGI application.
+
+    :param application: called as ``application(scope, receive, send)``, and awaited, for each request.
+    :param root_path: what the application is mounted at (``scope["root_path"]``). None: the environ's ``SCRIPT_NAME``.
+    :raises TypeError: it cannot be called.
+    """
+
+    wants_request = True
+    """Tells hubbub-server to give ``environ["hubbub.request"]``. Other servers are served by the environ alone."""
+
+    def __init__(self, application: Application, *, root_path: str | None = None) -> None:
+        if not callable(application):
+            raise TypeError(
+                f"an ASGI application is called as application(scope, receive, send); {application!r} is not"
+            )
+        self.application = application
+        self.root_path = root_path
+        self.state: dict[str, Any] = {}
+        """What the application has put into ``scope["state"]`` during its start; each request gets a shallow copy."""
+        self._lifespan: Lifespan | None = None
+        self._left: set[asyncio.Task[None]] = set()
+
+    def startup(self) -> None:
+        """Run the application's start (``lifespan.startup``) and wait for its end. Nothing, if it has none.
+
+        :raises RuntimeError: the application says that it failed, or it has failed otherwise.
+        """
+        self._lifespan = Lifespan(self.application, self.state)
+        await_(self._lifespan.startup(), loop=thread_loop())
+
+    def shutdown(self, seconds: float | None = None) -> None:
+        """Let requests that go on after their responses end, then run the application's end (``lifespan.shutdown``).
+
+        :param seconds: how long each may take; then tasks are cancelled. None: no limit.
+        """
+        loop = thread_loop()
+        await_(self._end_left(seconds), loop=loop)
+        if self._lifespan is not None:
+            await_(self._lifespan.shutdown(seconds), loop=loop)
+            self._lifespan = None
+
+    async def _end_left(self, seconds: float | None) -> None:
+        if self._left:
+            _, late = await asyncio.wait(set(self._left), timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=seconds)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Serve one request (PEP 3333)."""
+        request = environ.pop("hubbub.request", None)
+        scope = http_scope(environ, request, self.root_path)
+        if self._lifespan is not None:
+            scope["state"] = self.state.copy()
+        Call(_running_loop(), environ, request, start_response).serve(self.application, scope, self._keep)
+        return ()
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        """A task goes on after its response, or without the client."""
+        self._left.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task that went on after its response has ended."""
+        self._left.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            task.get_loop().call_exception_handler(
+                {"message": "an ASGI application failed after its response", "exception": error, "task": task}
+            )
+
+
+def _running_loop() -> HubEventLoop:
+    loop = thread_loop()
+    if not loop.is_running():
+        await_(_nothing(), loop=loop)
+    return loop
+
+
+async def _nothing() -> None:
+    """Waited for to know that the event loop runs."""
