@@ -135,7 +135,7 @@ def channels(chance: Random) -> None:
 def events(chance: Random) -> None:
     """Events and results, with links and limits."""
     event, result = hubbub.Event(), hubbub.AsyncResult[int]()
-    waiting = [hubbub.spawn(event.wait, chance.choice((None, 0.001))) for _ in range(5)]
+    waiting: list[hubbub.Greenlet] = [hubbub.spawn(event.wait, chance.choice((None, 0.001))) for _ in range(5)]
     waiting += [hubbub.spawn(result.get) for _ in range(5)]
     waiting += [hubbub.spawn(hubbub.wait_any, [event, result], chance.choice((None, 0.001))) for _ in range(3)]
     event.rawlink(lambda _: None)

@@ -188,7 +188,7 @@ CASES = [
     ("ThreadPoolExecutor(0)", threadpool.ThreadPoolExecutor, 0, ValueError, "0"),
     ("iwait count", lambda value: list(hubbub.iwait([waiting()], count=value)), "1", TypeError, "count"),
     ("wait_any()", lambda _: hubbub.wait_any([]), None, ValueError, "one"),
-    ("configure(lop)", lambda _: hubbub.configure(lop="libev"), None, TypeError, "loop"),
+    ("configure(lop)", lambda _: hubbub.configure(lop="libev"), None, TypeError, "lop"),
     ("configure(loop)", lambda value: hubbub.configure(loop=value), 5, TypeError, "loop"),
     ("configure(resolver)", lambda value: hubbub.configure(resolver=value), 5, TypeError, "resolver"),
     ("configure(accelerators)", lambda value: hubbub.configure(accelerators=value), "no", TypeError, "accelerators"),

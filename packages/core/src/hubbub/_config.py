@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import NoneType
 from typing import Any
 
@@ -30,23 +30,34 @@ class _Settings:
 
 
 _settings = _Settings()
+_UNCHANGED: Any = object()
 _accelerated: list[str] = []
 
 
-def configure(**settings: Any) -> None:
-    """Choose for hubs that are created from now on. None goes back to the environment's choice.
+def configure(
+    *,
+    loop: str | type[Loop] | None = _UNCHANGED,
+    resolver: str | type[Resolver] | None = _UNCHANGED,
+    accelerators: bool | None = _UNCHANGED,
+    threadpool_size: int | None = _UNCHANGED,
+) -> None:
+    """Choose for hubs that are created from now on. What is left out stays; None goes back to the environment's choice.
 
     :param loop: a name in the entry-point group ``hubbub.loops`` (``HUBBUB_LOOP``), or a Loop class.
     :param resolver: a name in ``hubbub.resolvers`` (``HUBBUB_RESOLVER``), or a Resolver class.
     :param accelerators: whether installed accelerators are used (``HUBBUB_ACCELERATORS``, 0 or 1); default yes.
     :param threadpool_size: how many threads a hub's pool may have (``HUBBUB_THREADPOOL_SIZE``); default 10.
-    :raises TypeError: an unknown setting.
+    :raises TypeError: a value of the wrong type.
+    :raises ValueError: ``threadpool_size`` is less than 1.
     :raises PluginError: an unknown name.
     """
-    known = {field.name for field in fields(_Settings)}
-    for name in settings:
-        if name not in known:
-            raise TypeError(f"no setting is called {name!r}; there are: {', '.join(sorted(known))}")
+    given = {
+        "loop": loop,
+        "resolver": resolver,
+        "accelerators": accelerators,
+        "threadpool_size": threadpool_size,
+    }
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not _UNCHANGED}
     _check(settings)
     for name, group in (("loop", plugins.LOOPS), ("resolver", plugins.RESOLVERS)):
         if isinstance(settings.get(name), str):

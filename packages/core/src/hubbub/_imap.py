@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
@@ -13,10 +13,16 @@ from hubbub.queue import SimpleQueue
 
 __all__ = ["IMap", "IMapUnordered", "Mapping"]
 
+P = ParamSpec("P")
+T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+R = TypeVar("R")
+
 _END: Any = object()
 
 
-class IMapUnordered(Greenlet):
+class IMapUnordered(Greenlet[None], Generic[R]):
     """Spawns a task for each item, and iterates over the results as they come.
 
     A task's failure is raised where its result would stand; the iteration may then go on. A failure of the iterable
@@ -27,7 +33,7 @@ class IMapUnordered(Greenlet):
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., R],
         iterable: Iterable[Any],
         spawn: Callable[..., Any],
         maxsize: int | None = None,
@@ -80,11 +86,11 @@ class IMapUnordered(Greenlet):
             self._ended = True
             self._results.put_nowait((self._count, _END))
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[R]:
         return self
 
-    def __next__(self) -> Any:
-        result = self._next_result()
+    def __next__(self) -> R:
+        result: Any = self._next_result()
         if result is _END:
             self._results.put_nowait((self._count, _END))
             raise StopIteration
@@ -92,7 +98,8 @@ class IMapUnordered(Greenlet):
             self._room.release()
         if isinstance(result, _Failure):
             raise result.error
-        return result
+        value: R = result
+        return value
 
     next = __next__
 
@@ -100,11 +107,17 @@ class IMapUnordered(Greenlet):
         return self._results.get()[1]
 
 
-class IMap(IMapUnordered):
+class IMap(IMapUnordered[R]):
     """The same in the order of the items."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        function: Callable[..., R],
+        iterable: Iterable[Any],
+        spawn: Callable[..., Any],
+        maxsize: int | None = None,
+    ) -> None:
+        super().__init__(function, iterable, spawn, maxsize)
         self._early: dict[int, Any] = {}
         self._index = 0
 
@@ -130,7 +143,7 @@ class _Arrival:
 
     __slots__ = ("index", "target")
 
-    def __init__(self, target: IMapUnordered, index: int) -> None:
+    def __init__(self, target: IMapUnordered[Any], index: int) -> None:
         self.target = target
         self.index = index
 
@@ -156,7 +169,7 @@ class Mapping:
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Start ``function(*args, **kwargs)``; returns something with ``get`` and ``rawlink``."""
         raise NotImplementedError(f"{type(self).__name__} must say how it starts a task")
 
@@ -168,22 +181,21 @@ class Mapping:
         """Whether ``spawn`` would wait now."""
         return False
 
-    def apply(
-        self, func: Callable[..., Any], args: Iterable[Any] | None = None, kwds: dict[str, Any] | None = None
-    ) -> Any:
+    def apply(self, func: Callable[..., R], args: Iterable[Any] | None = None, kwds: dict[str, Any] | None = None) -> R:
         """``func(*args, **kwds)`` as a task; waits for what it returns or raises."""
         args, kwds = tuple(args or ()), kwds or {}
         if self._runs_inline():
             return func(*args, **kwds)
-        return self.spawn(func, *args, **kwds).get()
+        result: R = self.spawn(func, *args, **kwds).get()
+        return result
 
     def apply_cb(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., R],
         args: Iterable[Any] | None = None,
         kwds: dict[str, Any] | None = None,
-        callback: Callable[[Any], Any] | None = None,
-    ) -> Any:
+        callback: Callable[[R], Any] | None = None,
+    ) -> R:
         """:meth:`apply`, then ``callback(result)`` in a greenlet."""
         result = self.apply(func, args, kwds)
         if callback is not None:
@@ -192,10 +204,10 @@ class Mapping:
 
     def apply_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., R],
         args: Iterable[Any] | None = None,
         kwds: dict[str, Any] | None = None,
-        callback: Callable[[Any], Any] | None = None,
+        callback: Callable[[R], Any] | None = None,
     ) -> Any:
         """:meth:`apply` without waiting; returns something with ``get``."""
         if self._would_wait():
@@ -205,13 +217,13 @@ class Mapping:
             task.rawlink(_OnValue(callback))
         return task
 
-    def map(self, func: Callable[..., Any], iterable: Iterable[Any]) -> list[Any]:
+    def map(self, func: Callable[[T], R], iterable: Iterable[T]) -> list[R]:
         """``func`` of each item, at once; the results in order. Raises the first failure."""
         return list(self.imap(func, iterable))
 
     def map_cb(
-        self, func: Callable[..., Any], iterable: Iterable[Any], callback: Callable[[Any], Any] | None = None
-    ) -> list[Any]:
+        self, func: Callable[[T], R], iterable: Iterable[T], callback: Callable[[list[R]], Any] | None = None
+    ) -> list[R]:
         """:meth:`map`, then ``callback(results)``."""
         results = self.map(func, iterable)
         if callback is not None:
@@ -219,23 +231,69 @@ class Mapping:
         return results
 
     def map_async(
-        self, func: Callable[..., Any], iterable: Iterable[Any], callback: Callable[[Any], Any] | None = None
-    ) -> Greenlet:
+        self, func: Callable[[T], R], iterable: Iterable[T], callback: Callable[[list[R]], Any] | None = None
+    ) -> Greenlet[list[R]]:
         """:meth:`map` without waiting: a greenlet whose value is the list."""
         return Greenlet.spawn(self.map_cb, func, iterable, callback)
 
-    def imap(self, func: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None) -> IMap:
+    @overload
+    def imap(self, func: Callable[[T], R], items: Iterable[T], /, *, maxsize: int | None = None) -> IMap[R]: ...
+
+    @overload
+    def imap(
+        self, func: Callable[[T1, T2], R], items: Iterable[T1], others: Iterable[T2], /, *, maxsize: int | None = None
+    ) -> IMap[R]: ...
+
+    @overload
+    def imap(
+        self,
+        func: Callable[..., R],
+        items: Iterable[Any],
+        others: Iterable[Any],
+        third: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        maxsize: int | None = None,
+    ) -> IMap[R]: ...
+
+    def imap(self, func: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None) -> IMap[Any]:
         """Iterate over ``func`` of the items, in order, computed ahead as the pool allows.
 
         :param maxsize: how many results may wait to be read; None: any number.
         """
-        return IMap.spawn(func, *self._items(iterables), maxsize=maxsize)
+        results = IMap(func, *self._items(iterables), maxsize)
+        results.start()
+        return results
+
+    @overload
+    def imap_unordered(
+        self, func: Callable[[T], R], items: Iterable[T], /, *, maxsize: int | None = None
+    ) -> IMapUnordered[R]: ...
+
+    @overload
+    def imap_unordered(
+        self, func: Callable[[T1, T2], R], items: Iterable[T1], others: Iterable[T2], /, *, maxsize: int | None = None
+    ) -> IMapUnordered[R]: ...
+
+    @overload
+    def imap_unordered(
+        self,
+        func: Callable[..., R],
+        items: Iterable[Any],
+        others: Iterable[Any],
+        third: Iterable[Any],
+        /,
+        *iterables: Iterable[Any],
+        maxsize: int | None = None,
+    ) -> IMapUnordered[R]: ...
 
     def imap_unordered(
         self, func: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
-    ) -> IMapUnordered:
+    ) -> IMapUnordered[Any]:
         """The same in the order in which the results come."""
-        return IMapUnordered.spawn(func, *self._items(iterables), maxsize=maxsize)
+        results = IMapUnordered(func, *self._items(iterables), maxsize)
+        results.start()
+        return results
 
     def _items(self, iterables: tuple[Iterable[Any], ...]) -> tuple[Iterable[Any], Callable[..., Any]]:
         if not iterables:

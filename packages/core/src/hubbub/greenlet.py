@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from types import FunctionType, MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -30,7 +30,19 @@ from hubbub.timeout import Timeout
 if TYPE_CHECKING:
     from typing import Self
 
+    from typing_extensions import TypeVar as TypeVarWithDefault  # from CPython 3.13 on that of typing
+
+    T_co = TypeVarWithDefault("T_co", covariant=True, default=Any)
+else:
+    T_co = TypeVar("T_co", covariant=True)
+
 __all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_later", "wait", "without_frames"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+W = TypeVar("W")
+E = TypeVar("E", bound=BaseException)
+G = TypeVar("G", bound="Greenlet")
 
 _NEW, _SCHEDULED, _RUNNING, _DONE = range(4)
 _names = iter(range(1, sys.maxsize))
@@ -38,16 +50,18 @@ _OWN_BODY: Any = object()  # no function was given: the class has a body of its 
 _NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most have none: one for all of them
 
 
-def without_frames(error: BaseException) -> BaseException:
+def without_frames(error: E) -> E:
     """``error``, fit for being kept: what nobody is going to be shown must not keep the frames that it came through."""
     error.__context__ = None
     return error.with_traceback(None)
 
 
-class Greenlet(greenlet):
+class Greenlet(greenlet, Generic[T_co]):
     """A light unit of execution. Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, when the hub gets to it.
 
     It belongs to the thread that created it. Failures are reported once through :meth:`hubbub.hub.Hub.handle_error`.
+
+    For type checkers ``Greenlet[int]`` is one whose function returns an int, and so does its ``get``.
 
     :param context: the context variables to run in; by default a copy of the creator's.
     """
@@ -69,9 +83,16 @@ class Greenlet(greenlet):
         "value",
     )
 
-    def __init__(
-        self, run: Callable[..., Any] | None = _OWN_BODY, *args: Any, context: Context | None = None, **kwargs: Any
-    ) -> None:
+    @overload
+    def __init__(self, run: Callable[..., T_co], *args: Any, context: Context | None, **kwargs: Any) -> None: ...
+
+    @overload
+    def __init__(self, run: Callable[P, T_co], *args: P.args, **kwargs: P.kwargs) -> None: ...
+
+    @overload
+    def __init__(self, run: None = None, *args: Any, context: Context | None = None, **kwargs: Any) -> None: ...
+
+    def __init__(self, run: Any = _OWN_BODY, *args: Any, context: Any = None, **kwargs: Any) -> None:
         greenlet.__init__(self, None, get_hub())
         self.gr_context = context if context is not None else copy_context()
         if type(run) is FunctionType and not run.__code__.co_flags & ASYNCHRONOUS:  # as nearly always
@@ -80,7 +101,8 @@ class Greenlet(greenlet):
             self._choose_body(run)
         self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = kwargs or _NO_KWARGS
-        self.value: Any = None
+        self.value: T_co | GreenletExit | None = None
+        """What it returned; None before that, and the GreenletExit by which it was killed."""
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
         self._key: Any = None
@@ -123,15 +145,41 @@ class Greenlet(greenlet):
 
     # Making and starting --------------------------------------------------------------------------------------------
 
+    @overload
     @classmethod
-    def spawn(cls, *args: Any, **kwargs: Any) -> Self:
+    def spawn(cls: Callable[P, G], *args: P.args, **kwargs: P.kwargs) -> G: ...  # a class with its own constructor
+
+    @overload
+    @classmethod
+    def spawn(cls, run: Callable[..., T], *args: Any, context: Context | None, **kwargs: Any) -> Greenlet[T]: ...
+
+    @overload
+    @classmethod
+    def spawn(cls, run: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+
+    @classmethod
+    def spawn(cls: Any, *args: Any, **kwargs: Any) -> Any:
         """Create one and start it. The arguments are those of the class."""
         new = cls(*args, **kwargs)
         new.start()
         return new
 
+    @overload
     @classmethod
-    def spawn_later(cls, seconds: float, *args: Any, **kwargs: Any) -> Self:
+    def spawn_later(cls: Callable[P, G], seconds: float, *args: P.args, **kwargs: P.kwargs) -> G: ...
+
+    @overload
+    @classmethod
+    def spawn_later(
+        cls, seconds: float, run: Callable[..., T], *args: Any, context: Context | None, **kwargs: Any
+    ) -> Greenlet[T]: ...
+
+    @overload
+    @classmethod
+    def spawn_later(cls, seconds: float, run: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+
+    @classmethod
+    def spawn_later(cls: Any, seconds: float, *args: Any, **kwargs: Any) -> Any:
         """Create one and start it after ``seconds``."""
         as_seconds(seconds)
         new = cls(*args, **kwargs)
@@ -296,8 +344,8 @@ class Greenlet(greenlet):
         finally:
             limit.cancel()
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """What it returned; raises what it raised.
+    def get(self, block: bool = True, timeout: float | None = None) -> T_co:
+        """What it returned; raises what it raised. If it was killed, the GreenletExit.
 
         :raises Timeout: it has not ended in ``timeout`` seconds, or not yet and ``block`` is false.
         """
@@ -311,7 +359,7 @@ class Greenlet(greenlet):
                 limit.cancel()
         if self._error is not None:
             raise self._error.with_traceback(self._traceback)
-        return self.value
+        return self.value  # type: ignore[return-value]  # it has ended without an error, or was killed
 
     # Ending it ------------------------------------------------------------------------------------------------------
 
@@ -345,7 +393,7 @@ class Greenlet(greenlet):
 
     def _end_unstarted(self, exception: Any) -> None:
         self._cancel_start()
-        error = exception() if isinstance(exception, type) else exception
+        error: BaseException = exception() if isinstance(exception, type) else exception
         if isinstance(error, GreenletExit):
             self.value = without_frames(error)
         else:
@@ -453,8 +501,31 @@ class _Link:
             greenlet(self.callback, get_hub()).switch(source)
 
 
-spawn = Greenlet.spawn
-spawn_later = Greenlet.spawn_later
+if TYPE_CHECKING:
+
+    @overload
+    def spawn(function: Callable[..., T], /, *args: Any, context: Context | None, **kwargs: Any) -> Greenlet[T]: ...
+
+    @overload
+    def spawn(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+
+    def spawn(*args: Any, **kwargs: Any) -> Any:
+        """:meth:`Greenlet.spawn`."""
+
+    @overload
+    def spawn_later(
+        seconds: float, function: Callable[..., T], /, *args: Any, context: Context | None, **kwargs: Any
+    ) -> Greenlet[T]: ...
+
+    @overload
+    def spawn_later(seconds: float, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]: ...
+
+    def spawn_later(*args: Any, **kwargs: Any) -> Any:
+        """:meth:`Greenlet.spawn_later`."""
+
+else:
+    spawn = Greenlet.spawn
+    spawn_later = Greenlet.spawn_later
 
 
 def kill(target: greenlet, exception: Any = GreenletExit) -> None:
@@ -499,10 +570,10 @@ class _Ready:
                 unlink(self._put)
 
 
-class _IWait:
+class _IWait(Generic[W]):
     """The iterator of :func:`iwait`; as a context manager it takes its links back at the end of the block."""
 
-    def __init__(self, objects: Iterable[Any], timeout: float | None, count: int | None) -> None:
+    def __init__(self, objects: Iterable[W], timeout: float | None, count: int | None) -> None:
         if count is not None:
             whole_number(count, "count")
         if not (timeout is None or isinstance(timeout, Timeout)):
@@ -512,10 +583,10 @@ class _IWait:
         self._left = total if count is None else min(count, total)
         self._limit = Timeout.start_new(timeout) if timeout is not None and self._left else None
 
-    def __iter__(self) -> _IWait:
+    def __iter__(self) -> Self:
         return self
 
-    def __enter__(self) -> _IWait:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -527,12 +598,12 @@ class _IWait:
             self._limit.cancel()
         self._ready.unlink()
 
-    def __next__(self) -> Any:
+    def __next__(self) -> W:
         if self._left <= 0:
             self._close()
             raise StopIteration
         try:
-            item = self._ready.arrived.get()
+            item: W = self._ready.arrived.get()
         except BaseException as error:
             self._close()
             if error is self._limit:
@@ -542,13 +613,21 @@ class _IWait:
         return item
 
 
-def iwait(objects: Iterable[Any], timeout: float | None = None, count: int | None = None) -> _IWait:
+def iwait(objects: Iterable[W], timeout: float | None = None, count: int | None = None) -> _IWait[W]:
     """Yield ``objects`` (greenlets, events ...: anything with ``rawlink``) as they become ready.
 
     :param timeout: stop after so many seconds.
     :param count: stop after so many objects.
     """
     return _IWait(objects, timeout, count)
+
+
+@overload
+def wait(objects: None = None, timeout: float | None = None, count: int | None = None) -> bool: ...
+
+
+@overload
+def wait(objects: Iterable[W], timeout: float | None = None, count: int | None = None) -> list[W]: ...
 
 
 def wait(objects: Iterable[Any] | None = None, timeout: float | None = None, count: int | None = None) -> Any:
@@ -560,20 +639,20 @@ def wait(objects: Iterable[Any] | None = None, timeout: float | None = None, cou
 
 
 def joinall(
-    greenlets: Iterable[Any], timeout: float | None = None, raise_error: bool = False, count: int | None = None
-) -> list[Any]:
+    greenlets: Iterable[W], timeout: float | None = None, raise_error: bool = False, count: int | None = None
+) -> list[W]:
     """Wait for ``greenlets`` to end; the list of those that did, in that order.
 
     :param raise_error: raise the error of the first that fails.
     """
     if not raise_error:
-        finished: list[Any] = wait(greenlets, timeout, count)
-        return finished
+        return wait(greenlets, timeout, count)
     done = []
     with iwait(greenlets, timeout, count) as ready:
         for item in ready:
-            if not item.successful():
-                item.get()
+            task: Any = item
+            if not task.successful():
+                task.get()
             done.append(item)
     return done
 

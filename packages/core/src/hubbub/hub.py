@@ -10,8 +10,9 @@ from _thread import _count as _thread_count
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
@@ -57,6 +58,8 @@ __all__ = [
     "sleep",
     "spawn_raw",
 ]
+
+P = ParamSpec("P")
 
 
 _main_thread = threading.main_thread
@@ -487,20 +490,14 @@ def idle(priority: int = 0) -> None:
         watcher.close()
 
 
-def spawn_raw(function: Callable[..., Any], *args: Any, **kwargs: Any) -> greenlet:
+def spawn_raw(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> greenlet:
     """A bare greenlet, started soon. It cannot be joined; its failure is reported.
 
     :raises TypeError: ``function`` is not callable.
     """
     check_function(function)
     hub = get_hub()
-    if kwargs:
-        inner, given = function, kwargs
-
-        def function(*args: Any) -> Any:
-            return inner(*args, **given)
-
-    new = greenlet(function, hub)
+    new = greenlet(partial(function, **kwargs) if kwargs else function, hub)
     if args:
         hub.loop.run_callback(new.switch, *args)
     else:

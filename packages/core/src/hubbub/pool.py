@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from queue import Full
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from greenlet import GreenletExit, getcurrent
 
@@ -16,6 +16,10 @@ from hubbub.lock import DummySemaphore, Semaphore
 from hubbub.timeout import Timeout
 
 __all__ = ["Group", "IMap", "IMapUnordered", "Pool", "PoolFull"]
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class PoolFull(Full):
@@ -84,9 +88,9 @@ class Group(Mapping):
         self.add(greenlet)
         greenlet.start()
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def spawn(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]:
         """Start ``function(*args, **kwargs)`` in a new member."""
-        new = self.greenlet_class(function, *args, **kwargs)
+        new: Greenlet[T] = self.greenlet_class(function, *args, **kwargs)
         self.start(new)
         return new
 

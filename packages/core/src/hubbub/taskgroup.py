@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
 from greenlet import GreenletExit
 
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 __all__ = ["TaskGroup"]
 
 
-class _Task(Greenlet):
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Task(Greenlet[T]):
     """A member: its failure is the group's business, not the hub's."""
 
-    def __init__(self, group: TaskGroup, function: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, group: TaskGroup, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
         super().__init__(function, *args, **kwargs)
         self._group = group
         self.scope = CancelScope()
@@ -55,7 +59,7 @@ class TaskGroup:
 
     def __init__(self) -> None:
         self.scope: CancelScope = CancelScope()
-        self._tasks: set[_Task] = set()
+        self._tasks: set[_Task[Any]] = set()
         self._errors: list[BaseException] = []
         self._waiter: Waiter | None = None
         self._entered = False
@@ -71,7 +75,7 @@ class TaskGroup:
     def __bool__(self) -> bool:
         return True
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Greenlet:
+    def spawn(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]:
         """Start ``function(*args, **kwargs)`` in a greenlet of the group. Also its own greenlets may call this.
 
         :raises RuntimeError: the block has not begun, or has ended.

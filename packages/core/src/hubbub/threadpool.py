@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from operator import methodcaller
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from hubbub._arguments import check_function, whole_number
@@ -26,6 +26,7 @@ from hubbub.hub import Hub, get_hub, get_hub_if_exists
 
 __all__ = ["Future", "ThreadPool", "ThreadPoolExecutor", "to_thread"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _pools: WeakSet[ThreadPool] = WeakSet()
 _UNFINISHED = RuntimeError("the thread was ended before the task was finished")
@@ -155,7 +156,7 @@ class ThreadPool(Mapping):
     def idle_seconds(self, value: float | None) -> None:
         self._workers.idle_seconds = value
 
-    def spawn(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> AsyncResult[Any]:
+    def spawn(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[T]:
         """Run ``function(*args, **kwargs)`` in a thread, as soon as one is free. Does not wait.
 
         :returns: the result to come; a failure is raised by its ``get``. If the result goes away before anybody has
@@ -182,8 +183,7 @@ class ThreadPool(Mapping):
 
         In another thread than the hub's it is just called.
         """
-        result: T = super().apply(func, args, kwds)
-        return result
+        return super().apply(func, args, kwds)
 
     def _runs_inline(self) -> bool:
         return get_ident() != self.hub.thread_ident
@@ -287,7 +287,7 @@ Hub.threadpool.provide(_pool_for_users, end=methodcaller("kill"))
 Hub.file_pool.provide(_pool_for_files, end=methodcaller("kill"))
 
 
-def to_thread(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def to_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """``function(*args, **kwargs)`` in a thread of the hub's pool, with the caller's context variables."""
     check_function(function)
     result: T = get_hub().threadpool.apply(copy_context().run, (function, *args), kwargs)
@@ -391,7 +391,7 @@ class ThreadPoolExecutor(concurrent.futures.Executor):
         self._futures: set[Future[Any]] = set()
         self._closed = False
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a thread call ``fn(*args, **kwargs)``.
 
         :raises RuntimeError: :meth:`shutdown` was called.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent
 
@@ -14,7 +14,9 @@ from hubbub.hub import get_hub
 
 __all__ = ["Timeout", "with_timeout"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
 _UNSET: Any = object()
 
 
@@ -137,9 +139,19 @@ class Timeout(BaseException):
         return mine < theirs
 
 
+@overload
 def with_timeout(
-    seconds: float | None, function: Callable[..., T], *args: Any, timeout_value: Any = _UNSET, **kwargs: Any
-) -> T:
+    seconds: float | None, function: Callable[..., T], *args: Any, timeout_value: V, **kwargs: Any
+) -> T | V: ...
+
+
+@overload
+def with_timeout(seconds: float | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+
+def with_timeout(
+    seconds: float | None, function: Callable[..., Any], *args: Any, timeout_value: Any = _UNSET, **kwargs: Any
+) -> Any:
     """``function(*args, **kwargs)``, at most ``seconds`` long.
 
     :param timeout_value: what to return when the time runs out; without it the Timeout is raised.
@@ -150,8 +162,7 @@ def with_timeout(
         return function(*args, **kwargs)
     except Timeout as error:
         if error is timeout and timeout_value is not _UNSET:
-            value: T = timeout_value
-            return value
+            return timeout_value
         raise
     finally:
         timeout.cancel()

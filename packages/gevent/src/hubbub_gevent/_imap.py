@@ -20,7 +20,7 @@ class _Values(UnboundQueue):
         super()._put(item[1])
 
 
-class IMapUnordered(_pool.IMapUnordered, Greenlet):
+class IMapUnordered(_pool.IMapUnordered[Any], Greenlet):
     """:class:`hubbub.pool.IMapUnordered` whose ``queue`` holds the results that nobody has read."""
 
     _queue_class: Any = _Values
@@ -42,7 +42,7 @@ class IMapUnordered(_pool.IMapUnordered, Greenlet):
         return self.queue.get()
 
 
-class IMap(_pool.IMap, IMapUnordered):
+class IMap(_pool.IMap[Any], IMapUnordered):
     """:class:`hubbub.pool.IMap`; its ``queue`` holds pairs of a place and a result."""
 
     _queue_class: Any = UnboundQueue
