@@ -1,4 +1,4 @@
-"""Checks of types beyond mypy's over the sources: how much of a package is typed, and what checkers find in examples."""
+"""Checks of types beside mypy's over the sources: which public names lack types, and what checkers find in examples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def importable(package: Package) -> list[str]:
 
 
 def lay_out(packages: Iterable[Package], folder: Path) -> None:
-    """Puts links to the packages side by side into ``folder``: pyright does not verify what is installed as editable."""
+    """Links the packages side by side in ``folder``: pyright does not verify what is installed as editable."""
     for package in packages:
         for name in importable(package):
             (folder / name).symlink_to(package.folder / "src" / name, target_is_directory=True)

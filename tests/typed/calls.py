@@ -1,6 +1,6 @@
-"""What type checkers know of calls. Never run: both checkers find an error in each line that says ``wrong``, and in no other.
+"""What type checkers know of calls. Nobody runs this.
 
-``./do types`` holds mypy and pyright against it.
+``./do types`` has mypy and pyright find an error in each line that says ``wrong``, and in no other.
 """
 
 from __future__ import annotations
