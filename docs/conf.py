@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import tomllib
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import TYPE_CHECKING
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,55 +45,93 @@ def public_modules(source: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def re_exports(path: Path) -> list[str]:
-    """Where the names that an ``__init__.py`` re-exports are defined."""
-    return [
-        f"{node.module}.{alias.name}"
-        for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0 and node.module != "__future__"
-        for alias in node.names
-    ]
+def listed_names(module: ModuleType) -> list[str]:
+    """The names that a module says are public and that exist on this platform."""
+    return [name for name in getattr(module, "__all__", ()) if hasattr(module, name)]
 
 
-def definitions(module: str, path: Path) -> list[str]:
-    """The public names that a module defines itself and that exist on this platform, in the order of the source.
+def homes(modules: dict[str, ModuleType]) -> dict[tuple[str, int], str]:
+    """Where each public object is described: in the shortest of the modules that list it under one name.
 
-    What it only passes on is documented where it comes from: an object described twice is ambiguous.
+    An object described twice is ambiguous.
     """
-    names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        match node:
-            case ast.FunctionDef() | ast.ClassDef():
-                names.append(node.name)
-            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
-                names.append(name)
-    loaded = importlib.import_module(module)
-    listed = set(loaded.__all__) if hasattr(loaded, "__all__") else set()
-    return [name for name in dict.fromkeys(names) if name in listed and not passed_on(loaded, name)]
+    found: dict[tuple[str, int], str] = {}
+    for module in sorted(modules, key=lambda name: (name.count("."), name)):
+        for name in listed_names(modules[module]):
+            thing = getattr(modules[module], name)
+            found.setdefault((name, id(thing)), module)
+    return found
 
 
-def passed_on(module: ModuleType, name: str) -> bool:
-    """Whether a name of the module is an object of another module under its own or another name."""
+def is_own(module: ModuleType, name: str) -> bool:
+    """Whether the package defines what a module lists; the rest comes from the standard library or another package."""
     thing = getattr(module, name)
-    defined = isinstance(thing, type | FunctionType | BuiltinFunctionType)
-    return defined and thing.__module__ != module.__name__
+    if isinstance(thing, type | FunctionType | MethodType | BuiltinFunctionType):
+        return (getattr(thing, "__module__", None) or "").partition(".")[0] == module.__name__.partition(".")[0]
+    return name in assigned(module)
 
 
-def api_page(name: str, source: Path) -> str:
-    """The page of one package."""
-    lines = [name, "=" * len(name), ""]
-    for module, path in public_modules(source).items():
-        if module != source.name:
-            lines += [module, "-" * len(module), ""]
-        lines += [f".. automodule:: {module}"]
-        if path.name == "__init__.py":
-            lines += ["   :no-members:", ""]
-            if names := re_exports(path):
-                lines += ["Re-exports " + ", ".join(f":py:obj:`{name}`" for name in names) + ".", ""]
-        elif names := definitions(module, path):
-            lines += [f"   :members: {', '.join(names)}", ""]
-        else:
-            lines += ["   :no-members:", ""]
+def assigned(module: ModuleType) -> set[str]:
+    """The names to which the source of a module assigns."""
+    found = set()
+    for node in ast.parse(inspect.getsource(module)).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(name)]) | ast.AnnAssign(target=ast.Name(name)):
+                found.add(name)
+    return found
+
+
+def directive(module: ModuleType, name: str) -> list[str]:
+    """The lines that describe one public name."""
+    thing = getattr(module, name)
+    target = f"{module.__name__}.{name}"
+    if isinstance(thing, type):
+        kind = "autoexception" if issubclass(thing, BaseException) else "autoclass"
+        return [f".. {kind}:: {target}", "   :members:", *inherited(thing), ""]
+    if isinstance(thing, FunctionType | MethodType | BuiltinFunctionType):
+        return [f".. autofunction:: {target}", ""]
+    return [f".. autodata:: {target}", "   :no-value:", ""]
+
+
+def inherited(kind: type) -> list[str]:
+    """The option that shows what a class has from bases in private modules, which no page describes."""
+    private = [base for base in kind.__mro__ if is_ours(base) and "._" in base.__module__]
+    if not private:
+        return []
+    others = [base.__name__ for base in kind.__mro__[1:] if base not in private]
+    return [f"   :inherited-members: {', '.join(others)}"]
+
+
+def is_ours(kind: type) -> bool:
+    """Whether a class is defined in a package of this repository."""
+    return kind.__module__.partition(".")[0].startswith("hubbub")
+
+
+def module_section(module: ModuleType, where: dict[tuple[str, int], str], is_package: bool) -> list[str]:
+    """The description of one module and of the names that are described with it."""
+    lines = ["```{eval-rst}", f".. automodule:: {module.__name__}", "   :no-members:", ""]
+    others = []
+    for name in listed_names(module):
+        home = where[name, id(getattr(module, name))]
+        if not is_own(module, name):
+            continue
+        if home == module.__name__:
+            lines += directive(module, name)
+        elif not is_package:
+            others.append(f":py:obj:`{name} <{home}.{name}>`")
+    if others:
+        lines += ["Also here: " + ", ".join(others) + ".", ""]
+    return [*lines, "```", ""]
+
+
+def package_page(readme: str, source: Path) -> str:
+    """The page of one package: its README, then what is public, by the shortest name under which it can be imported."""
+    paths = public_modules(source)
+    modules = {module: importlib.import_module(module) for module in paths}
+    where = homes(modules)
+    lines = [readme, "## Reference", ""]
+    for module, path in paths.items():
+        lines += [f"### `{module}`", "", *module_section(modules[module], where, path.name == "__init__.py")]
     return "\n".join(lines)
 
 
@@ -102,7 +143,12 @@ def write_api(app: Sphinx) -> None:
     for path in sorted(ROOT.glob("packages/*/pyproject.toml")):
         name = tomllib.loads(path.read_text())["project"]["name"]
         (source,) = (p for p in (path.parent / "src").iterdir() if (p / "py.typed").exists())
-        pages[f"{name}.rst"] = api_page(name, source)
+        readme = (path.parent / "README.md").read_text()
+        compat = path.parent / "COMPAT.md"
+        if compat.exists():
+            pages[f"{name}-compat.md"] = compat.read_text()
+            readme = readme.replace("(COMPAT.md)", f"({name}-compat.md)")
+        pages[f"{name}.md"] = package_page(readme, source)
     for stale in {path.name for path in folder.iterdir()} - set(pages):
         (folder / stale).unlink()
     for file, text in pages.items():

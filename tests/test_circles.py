@@ -21,8 +21,8 @@ def imported(tree: ast.AST) -> Iterator[str]:
     """Every dotted name that the source imports when it runs: what only type checkers see is left out."""
     match tree:
         case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-            for other in tree.orelse:
-                yield from imported(other)
+            for node in tree.orelse:
+                yield from imported(node)
             return
         case ast.Import():
             yield from (alias.name for alias in tree.names)

@@ -17,7 +17,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 8
+LAYOUT = 7
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 MARKED = (_current, _latch, _waiter, hub, io, lock, queue, thread, timeout, base, readiness, ring, timers)

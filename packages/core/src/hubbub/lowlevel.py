@@ -23,7 +23,7 @@ from hubbub._weak import instances
 from hubbub.hub import Hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
 from hubbub.loop.base import BaseLoop, ScheduledCall
-from hubbub.loop.readiness import Direction, Observer, Readiness
+from hubbub.loop.readiness import Direction, Readiness
 
 __all__ = [
     "BaseLoop",
@@ -31,7 +31,6 @@ __all__ = [
     "Hub",
     "HubLocal",
     "NativeRLock",
-    "Observer",
     "Readiness",
     "ScheduledCall",
     "Waiter",

@@ -383,8 +383,8 @@ class BaseLoop(Timers):
                 continue
             if bits & sticky_bits:
                 handle.sticky = True
-            if handle.observers is not None:
-                self._tell_observers(handle, bits)
+            if handle.watchers is not None:
+                self._fire_watchers(handle, bits)
             if bits & read_bits:
                 direction = handle.read
                 waiter = direction.waiter
@@ -438,8 +438,11 @@ class BaseLoop(Timers):
             if watcher.active:
                 watcher.feed()
 
-    def _tell_observers(self, handle: Readiness, bits: int) -> None:
-        handle.observed((READ if bits & self.READ_BITS else 0) | (WRITE if bits & self.WRITE_BITS else 0))
+    def _fire_watchers(self, handle: Readiness, bits: int) -> None:
+        events = (READ if bits & self.READ_BITS else 0) | (WRITE if bits & self.WRITE_BITS else 0)
+        for watcher in handle.watchers or ():
+            if watcher.events & events:
+                watcher.fired(events)
 
     def _alive(self) -> bool:
         """Whether anything that counts is waited for.

@@ -1,0 +1,86 @@
+"""What the documents say of names, settings and examples is so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import hubbub
+import pytest
+from hubbub import plugins
+
+NAMED = re.compile(r"`(?:python -m )?(hubbub(?:_[a-z]+)?(?:\.[A-Za-z_]+)+|hubbub_[a-z]+)(?=[`(])")
+"""A dotted name in code. What ends in a call or stands alone is a name; anything else in the quotes is not."""
+
+GROUPS = {plugins.LOOPS, plugins.RESOLVERS, plugins.PATCHES, plugins.ACCELERATORS}
+TABLES = ("errors.md", "porting.md", "settings.md")
+FOR_DEVELOPERS = {"HUBBUB_STRESS_SEEDS", "HUBBUB_TESTS_AT_ONCE", "HUBBUB_TEST_LOOPS", "HUBBUB_SPEED_METHODS_H"}
+"""Variables of the tools and the tests, not of the packages."""
+
+
+@pytest.mark.parametrize("page", TABLES)
+def test_names_exist(root: Path, page: str) -> None:
+    """Every name of hubbub's that a table of the documentation has can be imported."""
+    names = set(NAMED.findall((root / "docs" / page).read_text())) - GROUPS
+    assert len(names) > 2
+    for name in sorted(names):
+        pkgutil.resolve_name(name)
+
+
+def test_all_settings_are_listed(root: Path) -> None:
+    """Every environment variable that a package reads is in the table of settings."""
+    read = set()
+    for path in root.glob("packages/*/src/**/*.py"):
+        read |= set(re.findall(r"HUBBUB_[A-Z]+(?:_[A-Z]+)*", path.read_text()))
+    listed = set(re.findall(r"HUBBUB_[A-Z]+(?:_[A-Z]+)*", (root / "docs" / "settings.md").read_text()))
+    assert read - FOR_DEVELOPERS <= listed
+    assert "HUBBUB_LOOP" in read
+
+
+def test_readme_example(root: Path) -> None:
+    """The first example of the README runs, and prints what it says."""
+    code = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)[0]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    assert f"# {done.stdout.strip()}" in code
+
+
+def test_gallery_is_whole(root: Path) -> None:
+    """Every example is on the page of examples."""
+    page = (root / "docs" / "examples.md").read_text()
+    assert {path.name for path in (root / "examples").glob("*.py") if path.name not in page} == set()
+
+
+@pytest.fixture(scope="module")
+def reference(request: pytest.FixtureRequest) -> ModuleType:
+    """The generator of the reference."""
+    path = request.config.rootpath / "docs" / "conf.py"
+    spec = importlib.util.spec_from_file_location("docs_conf", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_reference_by_public_name(root: Path, reference: ModuleType) -> None:
+    """Every name of ``import hubbub`` has its entry under that name, once."""
+    page = reference.package_page("", root / "packages" / "core" / "src" / "hubbub")
+    entries = re.findall(r"^\.\. auto(?:class|exception|function|data):: (\S+)", page, re.MULTILINE)
+    own = {f"hubbub.{name}" for name in hubbub.__all__ if reference.is_own(hubbub, name)}
+    assert own <= set(entries)
+    assert len(entries) == len(set(entries))
+    assert "hubbub.pool.Pool" in entries
+
+
+def test_reference_shows_what_is_inherited(reference: ModuleType) -> None:
+    """What a public class has from a private base is in its entry: ``Pool.map``."""
+    pool = importlib.import_module("hubbub.pool")
+    assert any("inherited-members" in line for line in reference.directive(pool, "Pool"))
