@@ -2,6 +2,7 @@
 
 from greenlet import getcurrent
 
+import hubbub._instrumentation  # before any of our code runs in greenlets
 import hubbub._originals  # first: before anybody patches
 import hubbub._python  # says what does not work on this Python
 import hubbub._resolver  # takes the originals of the socket module before anybody patches them
