@@ -56,7 +56,7 @@ print({one.get() for one in waiting}, {other.dead for other in others})
 
 @pytest.mark.parametrize("kind", ["trace", "profile", "monitoring"])
 def test_begun_while_greenlets_wait(kind, loop_name):
-    """A trace function, profile function or tool that is set meanwhile crashes nothing that is killed, or fails, then."""
+    """What is killed, or fails, after a trace function, profile function or tool was set meanwhile crashes nothing."""
     if kind == "monitoring" and sys.version_info < (3, 12):
         pytest.skip("sys.monitoring is new in 3.12")
     command = [sys.executable, "-c", WATCHED, kind, loop_name]

@@ -99,6 +99,33 @@ print(len(count) > 3, greenlet.gettrace() is watch, len(seen))
     assert python(FIRST + source).stdout == "True True 6\n"
 
 
+def test_current_thread_from_the_first_frame(python: Python) -> None:
+    """A tool that asks in every frame of a thread, from its first on, hears of that thread until it has ended; after
+    that nothing keeps it."""
+    source = """
+import gc, weakref
+seen = []
+def ask(frame, event, arg):
+    if threading.get_ident() != main and not ended: seen.append(threading.current_thread())
+main, ended = threading.get_ident(), []
+def body():
+    time.sleep(0)
+    ended.append(True)
+thread = threading.Thread(target=body)
+sys.setprofile(ask)
+thread.start()
+while thread.is_alive(): time.sleep(0)
+sys.setprofile(None)
+print(len(seen) > 3, {one is thread for one in seen})
+gone = weakref.ref(thread)
+del thread
+seen.clear()
+gc.collect()
+print(gone(), len(threading._active._starting))
+"""
+    assert python(FIRST + source).stdout.splitlines() == ["True {True}", "None 0"]
+
+
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="sys.monitoring is new in 3.12")
 def test_monitoring(python: Python) -> None:
     """sys.monitoring sees every call in threads and greenlets, each in the greenlet that makes it."""

@@ -25,7 +25,7 @@ def prepare() -> bool:
 
     :returns: False where that is not needed, or where all tool numbers are in use: then a tool has seen to it.
     """
-    return sys.version_info >= (3, 15) and any(map(_touch_events, _TOOLS))
+    return sys.version_info >= (3, 15) and hasattr(sys, "monitoring") and any(map(_touch_events, _TOOLS))
 
 
 def _touch_events(tool: int) -> bool:

@@ -1,4 +1,4 @@
-"""Thread objects of greenlets that :mod:`threading` did not start: they go with the greenlet."""
+"""Which thread objects greenlets have; those that :mod:`threading` did not start go with their greenlet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 from hubbub.thread import get_ident
 
-__all__ = ["Active", "track_dummy"]
+__all__ = ["Active", "expect", "expect_no_more", "track_dummy"]
 
 _FEW = 64
 
@@ -27,6 +27,20 @@ class Active(dict[int, threading.Thread]):
         super().__init__()
         self._watched: dict[int, tuple[weakref.ref[greenlet], threading.Thread]] = {}
         self._limit = _FEW
+        self._starting: weakref.WeakValueDictionary[int, threading.Thread] = weakref.WeakValueDictionary()
+
+    def __missing__(self, ident: int) -> threading.Thread:
+        """A thread is known from its first frame on, not only when :mod:`threading` has noted it: trace functions and
+        tools that ask for the current thread in frames of ours would else get a dummy, and keep it."""
+        return self._starting[ident]
+
+    def expect(self, ident: int, thread: threading.Thread) -> None:
+        """``thread`` is about to start in the greenlet of that number."""
+        self._starting[ident] = thread
+
+    def expect_no_more(self, ident: int) -> None:
+        """It has ended."""
+        self._starting.pop(ident, None)
 
     def watch(self, thread: threading.Thread) -> None:
         """Forget ``thread`` when the current greenlet has ended."""
@@ -74,6 +88,20 @@ def _gone(active: Active, ident: int, reference: weakref.ref[greenlet]) -> None:
         del active._watched[ident]
         if active.get(ident) is thread:
             del active[ident]
+
+
+def expect(ident: int, thread: threading.Thread | None) -> None:
+    """The greenlet of that number is about to run the body of this thread, if it is one of :mod:`threading`'s."""
+    active = threading._active  # type: ignore[attr-defined]  # not in the type stubs
+    if isinstance(active, Active) and thread is not None:
+        active.expect(ident, thread)
+
+
+def expect_no_more() -> None:
+    """The thread that is the current greenlet has ended."""
+    active = threading._active  # type: ignore[attr-defined]  # see above
+    if isinstance(active, Active):
+        active.expect_no_more(get_ident())
 
 
 def track_dummy(thread: threading.Thread) -> None:

@@ -16,11 +16,12 @@ from hubbub.hub import get_hub
 from hubbub.patches import ModulePatch
 
 from hubbub_monkey._asyncio import separate_event_loops
+from hubbub_monkey._debuggers import debugpy
 from hubbub_monkey._drivers import DriverPatch, grpc, multiprocessing, psycopg
 from hubbub_monkey._threading import ThreadingPatch
 from hubbub_monkey.threads import waits_natively
 
-__all__ = ["asyncio", "dns", "grpc", "multiprocessing", "psycopg", "threading"]
+__all__ = ["asyncio", "debugpy", "dns", "grpc", "multiprocessing", "psycopg", "threading"]
 
 
 class _System:

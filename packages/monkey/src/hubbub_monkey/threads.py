@@ -5,6 +5,7 @@ A thread becomes a greenlet of the native thread that starts it, except where th
 - while an asyncio loop runs in this native thread, because the loop's helper threads must run beside it, and code in
   them must not see the running loop (``asyncio.to_thread``, ``run_in_executor``);
 - helpers of ``multiprocessing`` and ``ProcessPoolExecutor``, which wait in ways of their own for other processes;
+- helpers of debuggers, because a debugger stops the native thread;
 - in a native thread without a hub, where no greenlet would ever run.
 
 These stay native, and so do threads that they start.
@@ -27,6 +28,7 @@ from hubbub.hub import get_hub_if_exists
 from hubbub.thread import RLock as _RLock
 from hubbub.thread import get_ident, run_thread, start_new_thread
 
+from hubbub_monkey._dummies import expect, expect_no_more
 from hubbub_monkey._ends import End, EndLock
 from hubbub_monkey._tracing import traced
 
@@ -51,7 +53,15 @@ __all__ = [
 ]
 
 _main_thread = threading.main_thread
-_NATIVE_CLASSES = frozenset({"concurrent.futures.process"})
+_NATIVE_CLASSES = (
+    "concurrent.futures.process",
+    # Helpers of debuggers, which see to a program that stands still.
+    "_pydev_bundle",
+    "_pydevd_bundle",
+    "debugpy",
+    "pydevd",
+)
+"""How the modules of their classes begin."""
 _NATIVE_TARGETS = frozenset(
     {
         "multiprocessing.managers",
@@ -80,10 +90,10 @@ def runs_natively(function: Callable[..., Any]) -> bool:
     events = sys.modules.get("asyncio.events")
     if events is not None and events._get_running_loop() is not None:
         return True
-    thread = getattr(function, "__self__", None)
-    if not isinstance(thread, threading.Thread):
+    thread = _thread_of(function)
+    if thread is None:
         return False
-    if type(thread).__module__ in _NATIVE_CLASSES or _waits_in_c(thread):
+    if type(thread).__module__.startswith(_NATIVE_CLASSES) or _waits_in_c(thread):
         return True
     module = getattr(getattr(thread, "_target", None), "__module__", None) or ""
     if module.partition(".")[0].partition("_")[0] == "hubbub":
@@ -91,6 +101,13 @@ def runs_natively(function: Callable[..., Any]) -> bool:
     if module in _GRPC_TARGETS:
         return "grpc.experimental.gevent" not in sys.modules
     return module in _NATIVE_TARGETS and type(thread).__module__ != "multiprocessing.dummy"
+
+
+def _thread_of(function: Any) -> threading.Thread | None:
+    """The thread whose body this is; None if it is not one of :mod:`threading`'s."""
+    body = getattr(function, "original_func", function)  # as pydevd wraps the bodies of all threads
+    thread = getattr(body, "__self__", None)
+    return thread if isinstance(thread, threading.Thread) else None
 
 
 def _waits_in_c(thread: Any) -> bool:
@@ -148,8 +165,8 @@ def set_sentinel() -> EndLock:
 
 def _pass_on_interrupts(function: Callable[..., Any]) -> None:
     """Make Ctrl-C, if it finds the thread whose body this is, reach the main thread instead of ``excepthook``."""
-    thread = getattr(function, "__self__", None)
-    if isinstance(thread, threading.Thread):
+    thread = _thread_of(function)
+    if thread is not None:
         mine: Any = thread  # whose private names are not in the type stubs
         mine._invoke_excepthook = partial(_invoke_excepthook, mine._invoke_excepthook)
 
@@ -164,6 +181,7 @@ def _body(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     try:
         traced(run_thread, function, args, kwargs)
     finally:
+        expect_no_more()
         _release_sentinel()
 
 
@@ -179,7 +197,9 @@ def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict
         return _go_native(run_thread, function, args, kwargs or {}, ended=_release_sentinel)
     if callable(function) and isinstance(args, tuple) and isinstance(kwargs or {}, dict):
         _pass_on_interrupts(function)
-        return start_new_thread(_body, (function, args, kwargs or {}))
+        ident = start_new_thread(_body, (function, args, kwargs or {}))
+        expect(ident, _thread_of(function))
+        return ident
     return start_new_thread(function, args, kwargs)  # which refuses it
 
 
@@ -270,6 +290,7 @@ def _joinable_body(handle: Handle, function: Callable[[], Any]) -> None:
     try:
         traced(_run_joinable, handle, function)
     finally:
+        expect_no_more()
         _finish(handle)
 
 
@@ -301,6 +322,7 @@ def start_joinable(function: Callable[[], Any], handle: Any = None, daemon: bool
         else:
             _pass_on_interrupts(function)
             handle.ident = start_new_thread(_joinable_body, (handle, function))
+            expect(handle.ident, _thread_of(function))
     except BaseException:
         _finish(handle)  # there was no room for another native thread
         raise

@@ -1,0 +1,100 @@
+"""debugpy, and pydevd in it: what it knows of threads, so that it tells greenlets apart.
+
+It keeps the thread that runs in a ``threading.local``, and asks for native numbers. If it was imported before patching,
+all greenlets of a native thread were one to it: it stopped one, and waited for orders to another for ever.
+
+While it has stopped a greenlet all others stand still, as its users expect of threads. That is also because CPython
+reports no events to a tool, in any greenlet of the native thread, before the tool's function has returned.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from hubbub.local import local
+from hubbub.thread import get_ident
+
+from hubbub_monkey._drivers import DriverPatch
+from hubbub_monkey._existing import NativeQueue
+
+__all__ = ["debugpy"]
+
+
+class _NativeEvent:
+    """What a debugger needs of :class:`threading.Event`; waiting for it stops the native thread with all greenlets."""
+
+    def __init__(self) -> None:
+        self._flag = NativeQueue()  # an item, or several, while it is set
+
+    def is_set(self) -> bool:
+        """Whether it is set."""
+        return not self._flag.empty()
+
+    isSet = is_set  # as threading.Event calls it too
+
+    def set(self) -> None:
+        """Wake who waits."""
+        if self._flag.empty():
+            self._flag.put(None)
+
+    def clear(self) -> None:
+        """Whoever waits from now on waits for the next :meth:`set`."""
+        while not self._flag.empty():
+            self._take(0.0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set, at most ``timeout`` seconds; whether it is."""
+        if not self._take(timeout):
+            return False
+        self._flag.put(None)
+        return True
+
+    def _take(self, timeout: float | None) -> bool:
+        try:
+            self._flag.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        return True
+
+
+def _replace(module: Any, values: dict[str, Any]) -> Callable[[], None]:
+    """Set those names that the module has; returns what undoes it."""
+    before = {name: vars(module)[name] for name in values if name in vars(module)}
+    for name in before:
+        setattr(module, name, values[name])
+
+    def back() -> None:
+        for name, value in before.items():
+            setattr(module, name, value)
+
+    return back
+
+
+def _tell_greenlets_apart(monitoring: Any) -> Callable[[], None]:
+    """pydevd's use of :mod:`sys.monitoring`, from CPython 3.12 on, written in Python or Cython."""
+    active: Any = vars(threading)["_active"]
+    return _replace(monitoring, {"_thread_local_info": local(), "_get_ident": get_ident, "_thread_active": active})
+
+
+def _stand_still(pydevd: Any) -> Callable[[], None]:
+    """``pydevd``, in which a stopped thread waits for orders, by an event of its own."""
+    debugger = getattr(pydevd, "get_global_debugger", lambda: None)()
+    events = getattr(debugger, "_thread_events", None)
+    if events is not None:  # nobody is stopped while this runs, so nobody waits for the ones that are there
+        events.default_factory = _NativeEvent
+        events.clear()
+    return _replace(pydevd, {"ThreadingEvent": _NativeEvent})
+
+
+debugpy = DriverPatch(
+    "debugpy",
+    {
+        "_pydevd_sys_monitoring._pydevd_sys_monitoring": _tell_greenlets_apart,
+        "_pydevd_sys_monitoring._pydevd_sys_monitoring_cython": _tell_greenlets_apart,
+        "pydevd": _stand_still,
+    },
+)
+"""debugpy, imported before or after patching."""
