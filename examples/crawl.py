@@ -214,7 +214,7 @@ def crawl(options: argparse.Namespace) -> int:
     try:
         bases = [f"http://localhost:{plain.server_port}", f"https://localhost:{secure.server_port}"]
         urls = [url for pair in zip(*map(task.links, bases), strict=True) for url in pair]
-        say("start", loop=type(hubbub.get_hub().loop).name, total=len(urls))
+        say("start", loop=hubbub.get_hub().loop.name, total=len(urls))
         began = time.perf_counter()
         task.run(urls, options.crawlers)
         seconds = time.perf_counter() - began

@@ -24,7 +24,7 @@ def test_every_mark_is_in_a_table():
     """As many methods, classes and functions are marked as the tables have."""
     count = sum(len(MARK.findall(Path(module.__file__).read_text())) for module in acceleration.MARKED)
     known = [name for name in acceleration.PARTS if name != "constants"]
-    classes = {cls for cls, _ in acceleration.TWINS} | {acceleration.ring.RingLoop.poll}
+    classes = {cls for cls, _ in acceleration.TWINS} | {acceleration.ring.RingBackend.poll}
     assert count == len(acceleration.TWINS) + len(acceleration.MIRRORED) + len(known) - len(classes)
 
 

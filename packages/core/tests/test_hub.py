@@ -555,7 +555,7 @@ def test_events_outlive_a_signal_handler_that_raises_after_the_poll(hub):
     with ours, theirs:
         reader = hubbub.spawn(ours.recv, 10)
         hubbub.sleep(0.001)
-        poll, failures = hub.loop.poll, [Interruption("now")]
+        poll, failures = hub.loop.backend.poll, [Interruption("now")]
 
         def interrupted(timeout):
             events = poll(timeout)
@@ -563,7 +563,7 @@ def test_events_outlive_a_signal_handler_that_raises_after_the_poll(hub):
                 raise failures.pop()
             return events
 
-        hub.loop.poll = interrupted
+        hub.loop.backend.poll = interrupted
         hub.exception_stream = None
         theirs.sendall(b"data")
         try:

@@ -18,6 +18,7 @@ import pytest
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop.watchers import Timer
+from hubbub.lowlevel import make_loop
 from hubbub.plugins import LOOPS, load
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
@@ -276,7 +277,7 @@ class LoopMachine(RuleBasedStateMachine):
     @rule(fd=numbers)
     def forget(self, fd):
         self.loop.descriptor_closing(fd)
-        self.loop.forget(fd)
+        self.loop.backend.forget(fd)
 
     @rule()
     def begin_anew(self):
@@ -300,7 +301,7 @@ class LoopMachine(RuleBasedStateMachine):
 
 def test_random_calls(hub, loop_name):
     """Random calls, sound and unsound, raise the documented exceptions at most, and the loop goes on working."""
-    machine = type("Machine", (LoopMachine,), {"loop_class": load(LOOPS, loop_name)})
+    machine = type("Machine", (LoopMachine,), {"loop_class": staticmethod(partial(make_loop, load(LOOPS, loop_name)))})
     limits = settings(
         derandomize=True,
         max_examples=max(CALLS // STEPS, 1),
@@ -381,7 +382,7 @@ class Crowd:
 @pytest.mark.parametrize("seed", range(5))
 def test_counts_of_a_crowd(hub, loop_name, seed):
     """What keeps a loop going is what is started, whenever watchers are started, stopped and changed: also when due."""
-    loop = load(LOOPS, loop_name)()
+    loop = make_loop(load(LOOPS, loop_name))
     loop.error_handler = Strict()
     Crowd(loop, seed).run(1000)
     loop.destroy()
@@ -389,7 +390,7 @@ def test_counts_of_a_crowd(hub, loop_name, seed):
 
 def test_another_thread(loop_name):
     """Another thread may wake the loop and queue calls; it may not start watchers or run it."""
-    loop = load(LOOPS, loop_name)()
+    loop = make_loop(load(LOOPS, loop_name))
     left, right = socket.socketpair()
     ran = []
     watchers = [loop.timer(1.0), loop.io(left.fileno(), READ), *(getattr(loop, kind)() for kind in PHASES)]

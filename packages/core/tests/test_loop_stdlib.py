@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from hubbub.loop.stdlib import SelectorLoop, StdlibLoop
+from hubbub.loop.stdlib import SelectorBackend, StdlibBackend
 from hubbub_testkit.conformance import LoopConformance
 
 
 class TestStdlibLoop(LoopConformance):
     @pytest.fixture
-    def loop_class(self):
-        return StdlibLoop
+    def backend_class(self):
+        return StdlibBackend
 
 
 class TestSelectorLoop(LoopConformance):
     @pytest.fixture
-    def loop_class(self):
-        return SelectorLoop
+    def backend_class(self):
+        return SelectorBackend

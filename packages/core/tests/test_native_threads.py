@@ -126,5 +126,5 @@ def test_a_turn_shares_the_interpreter(hub, monkeypatch):
     end = time.monotonic() + 0.05
     while time.monotonic() < end:
         hubbub.sleep(0)
-    keeps_gil = hub.loop.native is not None and not hasattr(base.BaseLoop.turn, "__code__")
+    keeps_gil = hasattr(hub.loop.backend, "native") and not hasattr(base.BaseLoop.turn, "__code__")
     assert (pauses == 0) if keeps_gil else pauses > 0

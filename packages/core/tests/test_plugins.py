@@ -11,7 +11,8 @@ import hubbub
 import pytest
 from hubbub import plugins
 from hubbub.exceptions import PluginError, PluginUnavailable
-from hubbub.loop.stdlib import SelectorLoop, StdlibLoop
+from hubbub.loop.base import BaseLoop
+from hubbub.loop.stdlib import SelectorBackend, StdlibBackend
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def fresh(monkeypatch):
 def test_the_built_in_loop_is_a_plug_in():
     """Core's own loop is found through the same door as everybody's."""
     assert "stdlib" in plugins.names(plugins.LOOPS)
-    assert plugins.load(plugins.LOOPS, "stdlib") is StdlibLoop
+    assert plugins.load(plugins.LOOPS, "stdlib") is StdlibBackend
 
 
 def test_names_are_sorted(installed):
@@ -52,7 +53,7 @@ def test_names_are_sorted(installed):
 
 def test_unknown_name(installed):
     """An unknown name tells which names there are."""
-    installed(("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibLoop"))
+    installed(("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibBackend"))
     with pytest.raises(PluginError, match=r"no 'nonsense' .* \(stdlib\)"):
         plugins.load(plugins.LOOPS, "nonsense")
 
@@ -60,7 +61,7 @@ def test_unknown_name(installed):
 @pytest.mark.parametrize(("name", "package"), [("libev", "hubbub-loop-libev"), ("libuv", "hubbub-loop-libuv")])
 def test_missing_package(installed, name, package):
     """A well-known name that is not installed tells what to install."""
-    installed(("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibLoop"))
+    installed(("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibBackend"))
     with pytest.raises(PluginError, match=f"pip install '{package}'"):
         plugins.load(plugins.LOOPS, name)
     assert plugins.provider(plugins.LOOPS, name) == package
@@ -85,7 +86,7 @@ def test_no_silent_fall_back(installed, fresh):
     """When the first loop in order is installed and broken, its ImportError is shown; the next is not taken."""
     installed(
         ("hubbub.loops", "libev", "no_such_module_of_mine:Loop"),
-        ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibLoop"),
+        ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibBackend"),
     )
     with pytest.raises(ModuleNotFoundError, match="no_such_module_of_mine"):
         hubbub.Hub()
@@ -116,15 +117,15 @@ class Unavailable:
 
 def test_next_where_there_is_nothing_for_this_python(installed, fresh, unavailable):
     """A loop that has nothing for this Python is passed over when none was chosen."""
-    installed(("hubbub.loops", "libev", unavailable), ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:SelectorLoop"))
+    installed(("hubbub.loops", "libev", unavailable), ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:SelectorBackend"))
     hub = hubbub.Hub()
-    assert type(hub.loop).__name__ == "SelectorLoop"
+    assert type(hub.loop.backend).__name__ == "SelectorBackend"
     hub.destroy()
 
 
 def test_chosen_where_there_is_nothing_for_this_python(installed, fresh, unavailable, monkeypatch):
     """Whoever chose such a loop is told why there is none."""
-    installed(("hubbub.loops", "libev", unavailable), ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibLoop"))
+    installed(("hubbub.loops", "libev", unavailable), ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibBackend"))
     monkeypatch.setenv("HUBBUB_LOOP", "libev")
     with pytest.raises(PluginUnavailable, match="nothing for this Python"):
         hubbub.Hub()
@@ -135,24 +136,25 @@ def test_chosen_where_there_is_nothing_for_this_python(installed, fresh, unavail
 def test_order_of_choice(installed, fresh, monkeypatch):
     """configure comes before the environment, the environment before the first that is installed."""
     installed(
-        ("hubbub.loops", "libuv", "hubbub.loop.stdlib:SelectorLoop"),
-        ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibLoop"),
+        ("hubbub.loops", "libuv", "hubbub.loop.stdlib:SelectorBackend"),
+        ("hubbub.loops", "stdlib", "hubbub.loop.stdlib:StdlibBackend"),
         ("hubbub.loops", "mine", "hubbub_testkit.clock:VirtualClockLoop"),
     )
 
     def loop_of_a_new_hub():
         hub = hubbub.Hub()
-        name = type(hub.loop).__name__
+        loop = hub.loop
+        name = type(loop.backend if type(loop) is BaseLoop else loop).__name__
         hub.destroy()
         return name
 
-    assert loop_of_a_new_hub() == "SelectorLoop"
+    assert loop_of_a_new_hub() == "SelectorBackend"
     monkeypatch.setenv("HUBBUB_LOOP", "mine")
     assert loop_of_a_new_hub() == "VirtualClockLoop"
     hubbub.configure(loop="stdlib")
-    assert loop_of_a_new_hub() == StdlibLoop.__name__
-    hubbub.configure(loop=SelectorLoop)
-    assert loop_of_a_new_hub() == "SelectorLoop"
+    assert loop_of_a_new_hub() == StdlibBackend.__name__
+    hubbub.configure(loop=SelectorBackend)
+    assert loop_of_a_new_hub() == "SelectorBackend"
     hubbub.configure(loop=None)
     assert loop_of_a_new_hub() == "VirtualClockLoop"
 

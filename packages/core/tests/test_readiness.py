@@ -11,13 +11,14 @@ from hubbub.loop.readiness import Readiness
 
 
 class Recording:
-    """As much of a level-triggered loop as a descriptor's readiness needs; notes what it is asked for."""
+    """As much of a level-triggered loop and its backend as a readiness needs; notes what it is asked for."""
 
     edge_triggered = False
 
     def __init__(self):
         self.ready = []
         self.armed = []
+        self._backend = self
 
     def arm(self, fd, events):
         self.armed.append(events)

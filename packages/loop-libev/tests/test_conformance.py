@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hubbub_loop_libev import LibevLoop
+from hubbub_loop_libev import LibevBackend
 from hubbub_testkit.conformance import LoopConformance
 
 
 class TestLibevLoop(LoopConformance):
     @pytest.fixture
-    def loop_class(self) -> type[LibevLoop]:
-        return LibevLoop
+    def backend_class(self) -> type[LibevBackend]:
+        return LibevBackend

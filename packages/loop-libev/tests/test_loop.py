@@ -1,4 +1,4 @@
-"""LibevLoop: what it adds to the table and to core's RingLoop."""
+"""LibevBackend: what it adds to the table and to core's RingBackend."""
 
 from __future__ import annotations
 
@@ -11,70 +11,70 @@ from contextlib import contextmanager
 import hubbub
 import pytest
 from hubbub.exceptions import LoopDestroyed
-from hubbub.lowlevel import get_hub_if_exists
+from hubbub.lowlevel import BaseLoop, get_hub_if_exists
 from hubbub.plugins import LOOPS, load
-from hubbub_loop_libev import LibevLoop
+from hubbub_loop_libev import LibevBackend
 
 
 @contextmanager
-def opened(backend: str | None = None) -> Iterator[LibevLoop]:
-    """A loop that is destroyed in the end."""
-    loop = LibevLoop(backend=backend)
+def opened(interface: str | None = None) -> Iterator[LibevBackend]:
+    """A backend that a loop holds, which is destroyed in the end."""
+    loop = BaseLoop(LibevBackend(interface))
     try:
-        yield loop
+        yield loop.backend
     finally:
         loop.destroy()
 
 
 def test_entry_point() -> None:
     """The loop is found by the name of its library."""
-    assert load(LOOPS, "libev") is LibevLoop
+    assert load(LOOPS, "libev") is LibevBackend
 
 
-@pytest.mark.parametrize("backend", LibevLoop.backends())
-def test_backend_by_argument(backend: str) -> None:
-    """A loop uses the backend that its argument names."""
-    with opened(backend) as loop:
-        assert loop.backend == backend
+@pytest.mark.parametrize("interface", LibevBackend.interfaces())
+def test_interface_by_argument(interface: str) -> None:
+    """A backend uses the kernel interface that its argument names."""
+    with opened(interface) as backend:
+        assert backend.interface == interface
 
 
-def test_backend_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without an argument HUBBUB_LIBEV_BACKEND names the backend; with one it does not."""
+def test_interface_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an argument HUBBUB_LIBEV_BACKEND names the interface; with one it does not."""
     monkeypatch.setenv("HUBBUB_LIBEV_BACKEND", "poll")
-    with opened() as loop:
-        assert loop.backend == "poll"
-    with opened("select") as loop:
-        assert loop.backend == "select"
+    with opened() as backend:
+        assert backend.interface == "poll"
+    with opened("select") as backend:
+        assert backend.interface == "select"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what is best differs between systems")
-def test_default_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_interface(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a choice, or among several, libev takes the best it has."""
     monkeypatch.delenv("HUBBUB_LIBEV_BACKEND", raising=False)
     for choice in (None, "", "select,poll,epoll"):
-        with opened(choice) as loop:
-            assert loop.backend == "epoll"
+        with opened(choice) as backend:
+            assert backend.interface == "epoll"
 
 
-def test_unknown_backend() -> None:
-    """An unknown backend is a ValueError that names those there are."""
-    with pytest.raises(ValueError, match=r"no backend 'carrier pigeon'.*select, poll"):
-        LibevLoop(backend="select, carrier pigeon")
+def test_unknown_interface() -> None:
+    """An unknown interface is a ValueError that names those there are."""
+    with pytest.raises(ValueError, match=r"no interface 'carrier pigeon'.*select, poll"):
+        LibevBackend("select, carrier pigeon")
 
 
 def test_version() -> None:
     """The version of libev is known."""
-    major, minor = LibevLoop.version().split(".")
+    major, minor = LibevBackend.version().split(".")
     assert int(major) >= 4
     assert minor.isdigit()
 
 
 def test_verify() -> None:
     """A sound loop passes its check, and a destroyed one cannot be checked."""
-    with opened() as loop:
-        loop.verify()
+    with opened() as backend:
+        backend.verify()
     with pytest.raises(LoopDestroyed):
-        loop.verify()
+        backend.verify()
 
 
 def test_sleep() -> None:
@@ -86,7 +86,7 @@ def test_sleep() -> None:
         start = time.monotonic()
         hubbub.sleep(0.01)
         assert time.monotonic() - start >= 0.01
-        assert type(hubbub.get_hub().loop) is LibevLoop
+        assert type(hubbub.get_hub().loop.backend) is LibevBackend
     finally:
         hubbub.configure(loop=None)
         hubbub.get_hub().destroy()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hubbub_loop_libuv import LibuvLoop
+from hubbub_loop_libuv import LibuvBackend
 from hubbub_testkit.conformance import LoopConformance
 
 
 class TestLibuvLoop(LoopConformance):
     @pytest.fixture
-    def loop_class(self) -> type[LibuvLoop]:
-        return LibuvLoop
+    def backend_class(self) -> type[LibuvBackend]:
+        return LibuvBackend

@@ -1,4 +1,4 @@
-"""LibuvLoop: what it adds to the table and to core's RingLoop."""
+"""LibuvBackend: what it adds to the table and to core's RingBackend."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import time
 import hubbub
 import pytest
 from hubbub.exceptions import LoopDestroyed
-from hubbub.lowlevel import get_hub_if_exists
+from hubbub.lowlevel import BaseLoop, get_hub_if_exists
 from hubbub.plugins import LOOPS, load
-from hubbub_loop_libuv import LibuvLoop
+from hubbub_loop_libuv import LibuvBackend
 
 
 def test_entry_point() -> None:
     """The loop is found by the name of its library."""
-    assert load(LOOPS, "libuv") is LibuvLoop
+    assert load(LOOPS, "libuv") is LibuvBackend
 
 
 def test_version() -> None:
     """The version of libuv is known."""
-    assert LibuvLoop.version().startswith("1.")
+    assert LibuvBackend.version().startswith("1.")
 
 
 def test_verify() -> None:
     """A sound loop passes its check, and a destroyed one cannot be checked."""
-    loop = LibuvLoop()
-    loop.verify()
+    loop = BaseLoop(LibuvBackend())
+    loop.backend.verify()
     loop.destroy()
     with pytest.raises(LoopDestroyed):
-        loop.verify()
+        loop.backend.verify()
 
 
 def test_sleep() -> None:
@@ -42,7 +42,7 @@ def test_sleep() -> None:
         start = time.monotonic()
         hubbub.sleep(0.01)
         assert time.monotonic() - start >= 0.01
-        assert type(hubbub.get_hub().loop) is LibuvLoop
+        assert type(hubbub.get_hub().loop.backend) is LibuvBackend
     finally:
         hubbub.configure(loop=None)
         hubbub.get_hub().destroy()

@@ -313,7 +313,7 @@ def test_a_look_at_the_descriptors_keeps_the_gil(loop: str) -> None:
     if loop not in plugins.names(plugins.LOOPS):
         pytest.skip("not installed")
     code = (
-        "import sys, threading, hubbub\n"
+        "import sys, threading, time, hubbub\n"
         f"hubbub.configure(loop={loop!r})\n"
         "hubbub.sleep(0.001)\n"
         "count, stop = 0, False\n"
@@ -323,7 +323,8 @@ def test_a_look_at_the_descriptors_keeps_the_gil(loop: str) -> None:
         "thread = threading.Thread(target=compute)\n"
         "thread.start()\n"
         "sys.setswitchinterval(1)\n"  # nobody is made to give up the GIL for so long
-        "sum(range(10_000))\n"  # but for a request from before
+        "end = time.monotonic() + 0.02\n"  # but for a request from before
+        "while time.monotonic() < end: pass\n"
         "before, polls = count, hubbub.get_hub().statistics().polls\n"
         "for _ in range(50_000): hubbub.sleep(0)\n"
         "print(count == before, hubbub.get_hub().statistics().polls - polls > 20)\n"

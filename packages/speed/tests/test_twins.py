@@ -107,11 +107,11 @@ def test_constants_are_those_of_core() -> None:
     """Both kinds of methods go by the numbers of core: another slice makes another turn in C too."""
     code = (
         "from hubbub import acceleration; from hubbub_speed import _methods\n"
-        "from hubbub.lowlevel import loop_class\n"
+        "from hubbub.lowlevel import loop_class, make_loop\n"
         "constants = acceleration.CONSTANTS | {'slice': 3, 'slices': 2}\n"
         "methods = _methods.bind(dict(acceleration.PARTS, constants=constants))\n"
         "acceleration.replace_methods(methods)\n"
-        "loop = loop_class('stdlib')()\n"
+        "loop = make_loop(loop_class('stdlib'))\n"
         "loop.ready.extend([int] * 100)\n"
         "loop.run_ready()\n"
         "print(len(loop.ready))\n"

@@ -11,5 +11,5 @@ class TestVirtualClockLoop(LoopConformance):
     real_time = False
 
     @pytest.fixture
-    def loop_class(self):
+    def backend_class(self):
         return VirtualClockLoop

@@ -33,7 +33,7 @@ BROKEN = {
     "cannot be woken": (
         """
         def wake(self):
-            pass
+            return True
         """,
         {
             "test_callback_from_another_thread": "Timeout",
@@ -95,7 +95,7 @@ BROKEN = {
     ),
     "keeps its descriptors": (
         """
-        def _close(self, forked):
+        def close(self, forked):
             pass
         """,
         {"test_destroy_closes_all_descriptors": "assert "},
@@ -123,7 +123,7 @@ BROKEN = {
         def descriptor_closing(self, fd):
             handle = self.handles.pop(fd, None)
             if handle is not None:
-                self.forget(fd)
+                self.backend.forget(fd)
         """,
         {"test_closing_wakes_waiters": "assert ", "test_descriptor_closing_ends_watchers": "Timeout"},
     ),
@@ -146,21 +146,28 @@ BROKEN = {
 
 
 def program(body):
-    """A test file that runs the kit on a loop with ``body`` in it."""
+    """A test file that runs the kit on a backend, or a loop, with ``body`` in it."""
+    on_backend = any(f"def {name}(" in body for name in ("open", "close", "poll", "arm", "forget", "wake"))
+    base = "SelectorBackend" if on_backend else "Loop"
     return f"""
 import pytest
-from hubbub.loop.stdlib import SelectorLoop
+from hubbub.loop.base import BaseLoop
+from hubbub.loop.stdlib import SelectorBackend
 from hubbub_testkit.conformance import LoopConformance
 
-class BrokenLoop(SelectorLoop):
+class Loop(BaseLoop):
+    def __init__(self, default=False):
+        super().__init__(SelectorBackend(), default)
+
+class Broken({base}):
 {_indented(body)}
 
 class TestBroken(LoopConformance):
     patience = 0.5
 
     @pytest.fixture
-    def loop_class(self):
-        return BrokenLoop
+    def backend_class(self):
+        return Broken
 """
 
 
@@ -189,15 +196,15 @@ def test_a_sound_loop_passes_the_same_tests(run):
 def test_no_test_can_be_replaced_in_silence():
     """Replacing or removing a test of the kit is refused, at the definition of the class."""
     for replacement in (lambda self: None, None):
-        with pytest.raises(TypeError, match="test_is_a_loop replaces a test of the kit"):
-            type("TestMine", (LoopConformance,), {"test_is_a_loop": replacement})
+        with pytest.raises(TypeError, match="test_is_a_backend replaces a test of the kit"):
+            type("TestMine", (LoopConformance,), {"test_is_a_backend": replacement})
 
 
 def test_no_test_can_be_replaced_further_down():
     """That holds for subclasses of subclasses too."""
     mine = type("TestMine", (LoopConformance,), {})
     with pytest.raises(TypeError, match="xfail"):
-        type("TestTheirs", (mine,), {"test_is_a_loop": None})
+        type("TestTheirs", (mine,), {"test_is_a_backend": None})
 
 
 def test_an_excused_replacement_is_accepted():
@@ -207,13 +214,13 @@ def test_an_excused_replacement_is_accepted():
         raise NotImplementedError
 
     excused = pytest.mark.xfail(reason="the system cannot")(replacement)
-    assert type("TestMine", (LoopConformance,), {"test_is_a_loop": excused})
+    assert type("TestMine", (LoopConformance,), {"test_is_a_backend": excused})
 
     def other(self):
         raise NotImplementedError
 
     with pytest.raises(TypeError, match="xfail"):
-        type("TestMine", (LoopConformance,), {"test_is_a_loop": pytest.mark.xfail(other)})
+        type("TestMine", (LoopConformance,), {"test_is_a_backend": pytest.mark.xfail(other)})
 
 
 def test_new_tests_are_welcome():
@@ -221,7 +228,7 @@ def test_new_tests_are_welcome():
     assert type("TestMine", (LoopConformance,), {"test_of_mine": lambda self: None})
 
 
-def test_loop_class_must_be_overridden(run):
+def test_backend_class_must_be_overridden(run):
     """Forgetting to name the loop is an error that says so."""
     done = run(
         """
@@ -231,7 +238,7 @@ def test_loop_class_must_be_overridden(run):
             pass
         """,
         "-k",
-        "test_is_a_loop",
+        "test_is_a_backend",
     )
     done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(["*TestMine must override the fixture loop_class*"])
+    done.stdout.fnmatch_lines(["*TestMine must override the fixture backend_class*"])

@@ -17,7 +17,7 @@ def test_hub_on_every_loop(run):
         from hubbub import plugins
 
         def test_it(hub, loop_name):
-            assert type(hub.loop) is plugins.load(plugins.LOOPS, loop_name)
+            assert type(hub.loop.backend) is plugins.load(plugins.LOOPS, loop_name)
             assert hubbub.get_hub() is hub
             hubbub.sleep(0.001)
         """,
@@ -97,12 +97,12 @@ def test_other_threads_use_the_same_loop(run):
             seen = []
 
             def work():
-                seen.append(type(hubbub.get_hub().loop))
+                seen.append(type(hubbub.get_hub().loop.backend))
 
             thread = threading.Thread(target=work)
             thread.start()
             thread.join()
-            assert seen == [type(hub.loop)]
+            assert seen == [type(hub.loop.backend)]
         """
     )
     done.assert_outcomes(passed=len(LOOPS))

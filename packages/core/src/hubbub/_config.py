@@ -9,7 +9,7 @@ from typing import Any
 
 from hubbub import plugins
 from hubbub._arguments import whole_number
-from hubbub.abc import Loop, Resolver
+from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import PluginUnavailable
 
 __all__ = ["accelerate", "configure", "loop_class", "resolver_class", "setting"]
@@ -23,7 +23,7 @@ RESOLVER_ORDER = ("thread", "pool")
 
 @dataclass
 class _Settings:
-    loop: str | type[Loop] | None = None
+    loop: str | type[Backend] | type[Loop] | None = None
     resolver: str | type[Resolver] | None = None
     accelerators: bool | None = None
     threadpool_size: int | None = None
@@ -43,7 +43,8 @@ def configure(
 ) -> None:
     """Choose for hubs that are created from now on. What is left out stays; None goes back to the environment's choice.
 
-    :param loop: a name in the entry-point group ``hubbub.loops`` (``HUBBUB_LOOP``), or a Loop class.
+    :param loop: a name in the entry-point group ``hubbub.loops`` (``HUBBUB_LOOP``), or a class of
+        :class:`hubbub.abc.Backend`.
     :param resolver: a name in ``hubbub.resolvers`` (``HUBBUB_RESOLVER``), or a Resolver class.
     :param accelerators: whether installed accelerators are used (``HUBBUB_ACCELERATORS``, 0 or 1); default yes.
     :param threadpool_size: how many threads a hub's pool may have (``HUBBUB_THREADPOOL_SIZE``); default 10.
@@ -83,15 +84,15 @@ def setting(name: str, default: str) -> str:
     return str(value) if value is not None else os.environ.get(f"HUBBUB_{name.upper()}") or default
 
 
-def loop_class(choice: str | type[Loop] | None = None) -> type[Loop]:
-    """The loop class to use.
+def loop_class(choice: str | type[Backend] | type[Loop] | None = None) -> type[Backend] | type[Loop]:
+    """The class to use: of backends, or of loops that bring theirs along.
 
     :raises PluginError: the name is not installed.
     :raises ImportError: the package is installed and broken: there is no silent fall-back.
     """
     choice = choice or _settings.loop or os.environ.get("HUBBUB_LOOP") or _first_available_loop()
     if isinstance(choice, str):
-        loaded: type[Loop] = plugins.load(plugins.LOOPS, choice)
+        loaded: type[Backend] = plugins.load(plugins.LOOPS, choice)
         return loaded
     return choice
 
@@ -115,13 +116,13 @@ def _first_available_resolver() -> str:
     return next((name for name in better if name in installed), last)
 
 
-def _first_available_loop() -> str | type[Loop]:
+def _first_available_loop() -> str | type[Backend]:
     *better, last = LOOP_ORDER
     installed = plugins.names(plugins.LOOPS)
     for name in better:
         if name in installed:
             try:
-                loaded: type[Loop] = plugins.load(plugins.LOOPS, name)
+                loaded: type[Backend] = plugins.load(plugins.LOOPS, name)
             except PluginUnavailable:
                 continue  # there is none for this Python: importing hubbub has said so
             return loaded

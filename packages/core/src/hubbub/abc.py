@@ -1,24 +1,24 @@
 """The contracts between core and everything that plugs into it. Read this page first.
 
-A loop backend is thin: readiness of file descriptors, and waiting for so many seconds. Everything else (the run queue,
-timers, fairness, watchers, wake-ups, errors, fork, child processes) is policy, and is written once, in
-:class:`hubbub.loop.base.BaseLoop`. A backend subclasses that class and fills in the *backend half* below.
+A loop holds a backend. The :class:`Backend` is what a library provides, and thin: readiness of file descriptors, and
+waiting for so many seconds. Everything else (the run queue, timers, fairness, watchers, wake-ups, errors, fork, child
+processes) is policy, and is written once, in :class:`hubbub.loop.base.BaseLoop`. What users see of it is :class:`Loop`.
 
 One turn of a loop, in phases:
 
 1. **Run queue.** Callables in ``ready`` are called in order, until the queue is empty or the turn's budget (a count
    and a time) is spent. All code of the user runs here and in phases 2, 5 and 6; none runs in 3 and 4.
 2. **Prepare** watchers.
-3. **Poll.** ``poll(timeout)`` waits for events: not at all while there is something to run, else until the next
-   event, timer or wake-up.
+3. **Poll.** The backend's ``poll(timeout)`` waits for events: not at all while there is something to run, else until
+   the next event, timer or wake-up.
 4. **Dispatch.** For each event the callables that wait for it are appended to ``ready``. Nothing is called.
 5. **Check** watchers.
 6. **Idle** watchers, if ``ready`` is empty.
 
 The loop ends when the run queue is empty and nothing that counts (``ref``) is waited for.
 
-**Threads.** A loop belongs to the thread that created it. ``run_callback_threadsafe``, ``wake`` and the ``send`` of
-``async_`` watchers may be called from any thread; nothing else.
+**Threads.** A loop, and its backend, belong to the thread that created them. ``run_callback_threadsafe``, ``wake`` and
+the ``send`` of ``async_`` watchers may be called from any thread; nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, TypeAlias
 
-__all__ = ["LEVEL", "READ", "WRITE", "Address", "AddressInfo", "Callback", "Loop", "Patch", "Resolver", "Watcher"]
+__all__ = [
+    "LEVEL",
+    "READ",
+    "WRITE",
+    "Address",
+    "AddressInfo",
+    "Backend",
+    "Callback",
+    "Loop",
+    "Patch",
+    "Resolver",
+    "Watcher",
+]
 
 READ = 1
 """Interest in, or readiness for, reading."""
@@ -88,11 +100,15 @@ class Watcher(Protocol):
         """Stop, and give back what the watcher holds. It cannot be started again."""
 
 
-class Loop(ABC):
-    """An event loop. The first half is what users and core see, the second what a backend provides."""
+class Backend(ABC):
+    """What a library provides to a loop, and all that the loop asks of it.
+
+    A loop calls ``open`` first, and after ``close`` nothing but ``open``. Only ``wake`` is called from other threads,
+    and at any time, also when the backend is closed, or is being closed.
+    """
 
     name: ClassVar[str]
-    """The entry-point name."""
+    """The entry-point name, in the group ``hubbub.loops``."""
     edge_triggered: ClassVar[bool] = False
     """Whether ``poll`` reports a change once (and not again while it lasts)."""
     READ_BITS: ClassVar[int] = READ
@@ -102,10 +118,69 @@ class Loop(ABC):
     STICKY_BITS: ClassVar[int] = 0
     """Edge-triggered backends: bits (hang-up, error, urgent data) after which a short read proves nothing."""
 
+    @abstractmethod
+    def open(self) -> None:
+        """Make the kernel state. Called by the loop's constructor, and again in a child after ``fork``.
+
+        :raises OSError: the system refuses; then nothing is open.
+        """
+
+    @abstractmethod
+    def close(self, forked: bool) -> None:
+        """Give back the kernel state.
+
+        :param forked: the process is a child, and the parent still uses what the kernel shares between the two. The
+            thread that the backend belonged to may have been left behind in the middle of a ``poll``.
+        """
+
+    @abstractmethod
+    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
+        """Wait for events once, with the GIL released. Return early, with nothing, after :meth:`wake` or a signal.
+
+        :param timeout: seconds; 0 only looks, a negative number waits without limit.
+        :returns: (descriptor, event bits) pairs.
+        """
+
+    @abstractmethod
+    def arm(self, fd: int, events: int) -> None:
+        """Report ``events`` (:data:`READ`, :data:`WRITE`, both, or 0 for none) of ``fd`` from now on.
+
+        To ask once more for what is armed already tells the kernel again: the number may be that of another file since.
+        An edge-triggered backend also gets :data:`LEVEL` where somebody needs that.
+
+        :raises OSError: EBADF for a closed descriptor, EPERM for one that cannot be polled (a regular file).
+        """
+
+    @abstractmethod
+    def forget(self, fd: int) -> None:
+        """``fd`` is about to be closed, or was: drop all that is known of it. Never raises for an unknown one."""
+
+    def wake(self) -> bool:
+        """Make a waiting ``poll`` return, or the next one. From any thread.
+
+        :returns: False if the backend has no means of its own: then the loop writes to a descriptor that it watches.
+        """
+        return False
+
+    def take_over(self) -> None:  # noqa: B027  # most have nothing to do for it
+        """Another thread than the one that it belongs to will close the backend: it belongs to that one now.
+
+        :raises InvalidThreadUseError: it is in the middle of a call.
+        """
+
+
+class Loop(ABC):
+    """An event loop, as users see it."""
+
     ready: deque[Callable[[], Any]]
     """The run queue."""
     error_handler: Any
     """Who is told of failures: an object with ``handle_error(context, type, value, traceback)``, or None."""
+
+    @property
+    @abstractmethod
+    def backend(self) -> Any:
+        """The :class:`Backend` that the loop holds."""
 
     @abstractmethod
     def run(self, nowait: bool = False, once: bool = False) -> None:
@@ -140,8 +215,20 @@ class Loop(ABC):
         """Call back after ``after`` seconds, then every ``repeat`` seconds if that is not 0."""
 
     @abstractmethod
+    def signal(self, signalnum: int, ref: bool = True, priority: int = 0) -> Watcher:
+        """Watch a signal (:manpage:`signal(7)`), in the main thread."""
+
+    @abstractmethod
+    def child(self, pid: int, trace: int = 0, ref: bool = True) -> Watcher:
+        """Watch for the end of a child process."""
+
+    @abstractmethod
+    def async_(self, ref: bool = True, priority: int = 0) -> Watcher:
+        """A watcher whose ``send`` other threads may call."""
+
+    @abstractmethod
     def wake(self) -> None:
-        """Make a waiting ``poll`` return. From any thread. A backend may have a quicker way than BaseLoop's."""
+        """Make a waiting loop take a turn. From any thread."""
 
     @abstractmethod
     def now(self) -> float:
@@ -150,37 +237,6 @@ class Loop(ABC):
     @abstractmethod
     def update_now(self) -> float:
         """Read the clock; returns the new :meth:`now`."""
-
-    # The backend half -----------------------------------------------------------------------------------------------
-
-    @abstractmethod
-    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
-        """Wait for events once, with the GIL released. Return early, with nothing, after :meth:`wake` or a signal.
-
-        :param timeout: seconds; 0 only looks, a negative number waits without limit.
-        :returns: (descriptor, event bits) pairs.
-        """
-
-    @abstractmethod
-    def arm(self, fd: int, events: int) -> None:
-        """Report ``events`` (:data:`READ`, :data:`WRITE`, both, or 0 for none) of ``fd`` from now on.
-
-        An edge-triggered backend also gets :data:`LEVEL` where somebody needs that.
-
-        :raises OSError: EBADF for a closed descriptor, EPERM for one that cannot be polled (a regular file).
-        """
-
-    @abstractmethod
-    def forget(self, fd: int) -> None:
-        """``fd`` is about to be closed, or was: drop all that is known of it. Never raises for an unknown one."""
-
-    @abstractmethod
-    def _open(self) -> None:
-        """Create the kernel state. Called once by the constructor and again in the child after fork."""
-
-    @abstractmethod
-    def _close(self, forked: bool) -> None:
-        """Release the kernel state. ``forked``: in a child, where the parent still uses what is shared."""
 
 
 class Resolver(ABC):

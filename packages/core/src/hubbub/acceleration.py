@@ -17,7 +17,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 7
+LAYOUT = 8
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 MARKED = (_current, _latch, _waiter, hub, io, lock, queue, thread, timeout, base, readiness, ring, timers)
@@ -52,7 +52,7 @@ CONSTANTS: Mapping[str, float] = {
 }
 """Numbers by which the methods of both kinds go."""
 
-_USED = [*(cls for cls, _ in TWINS), *_twins.known, ring.RingLoop.poll]
+_USED = [*(cls for cls, _ in TWINS), *_twins.known, ring.RingBackend.poll]
 
 PARTS: Mapping[str, Any] = {_full_name(thing): thing for thing in _USED} | {"constants": CONSTANTS}
 """What an accelerator has to know, by its full name."""

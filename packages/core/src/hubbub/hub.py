@@ -35,10 +35,10 @@ from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._twins import known_to_c
 from hubbub._workers import idle_workers
-from hubbub.abc import Loop, Resolver
+from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, InvalidThreadUseError, LoopDestroyed, LoopExit
 from hubbub.loop._signals import handlers_may_wake
-from hubbub.loop.base import BaseLoop
+from hubbub.loop.base import BaseLoop, make_loop
 
 if TYPE_CHECKING:
     from hubbub.threadpool import ThreadPool
@@ -121,8 +121,8 @@ class Hub(greenlet):
 
     loop: BaseLoop
 
-    def __init__(self, loop: str | type[Loop] | BaseLoop | None = None) -> None:
-        """:param loop: a loop, its class, or its entry-point name; see :func:`hubbub.configure`."""
+    def __init__(self, loop: str | type[Backend] | type[Loop] | BaseLoop | None = None) -> None:
+        """:param loop: a loop, a class of backends, or the entry-point name of one; see :func:`hubbub.configure`."""
         super().__init__()
         self.main: greenlet = _main_greenlet()
         """The main greenlet of the thread."""
@@ -137,7 +137,7 @@ class Hub(greenlet):
         if isinstance(loop, BaseLoop):
             self.loop = loop
         else:
-            self.loop = loop_class(loop)()  # type: ignore[assignment]  # plug-ins derive from BaseLoop
+            self.loop = make_loop(loop_class(loop))
         self._joining = False
         self.loop.hub = self
         self.loop.error_handler = self

@@ -22,7 +22,7 @@ from hubbub._waiter import Waiter
 from hubbub._weak import instances
 from hubbub.hub import Hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
-from hubbub.loop.base import BaseLoop, ScheduledCall
+from hubbub.loop.base import BaseLoop, ScheduledCall, make_loop
 from hubbub.loop.readiness import Direction, Readiness
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "hubs",
     "instances",
     "loop_class",
+    "make_loop",
     "native_local",
     "run_callback",
     "run_callback_threadsafe",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from hubbub.lowlevel import BaseLoop
 
 from hubbub_gevent import _watchers
 
@@ -14,12 +16,6 @@ _MODULES = {"libev": "gevent.libev.corecext", "libuv": "gevent.libuv.loop"}
 _RESOLUTIONS = {"libuv": 0.001}
 _BACKENDS = {"select": 1, "poll": 2, "epoll": 4, "kqueue": 8}
 """libev's numbers, which programs compare."""
-
-
-if TYPE_CHECKING:
-    from hubbub.loop.base import BaseLoop
-else:
-    BaseLoop = object
 
 
 _EFFECTLESS = {"forkcheck", "noenv", "noinotify", "nosigmask", "signalfd"}
@@ -35,7 +31,10 @@ def _backend(flags: Any) -> str:
 
 
 class GeventLoop(BaseLoop):
-    """What gevent's loops have beyond hubbub's. A mix-in."""
+    """What gevent's loops have beyond hubbub's."""
+
+    backend_class: Any = None
+    """What it asks the kernel with; None for a loop that brings that along."""
 
     WatcherType = _watchers.WatcherType
     origflags = ()
@@ -54,17 +53,35 @@ class GeventLoop(BaseLoop):
         :param ptr: without effect: a structure of libev's, of which there is none.
         :raises ValueError: libev does not know a name, or was built without it.
         """
-        options = {"backend": _backend(flags)} if self.name == "libev" and flags else {}
-        super().__init__(default=default is None or bool(default), **options)
+        options = {"interface": _backend(flags)} if self.name == "libev" and flags else {}
+        backend = () if self.backend_class is None else (self.backend_class(**options),)
+        init: Any = super().__init__
+        init(*backend, default=default is None or bool(default))
 
     def handle_error(self, context: Any, type: Any, value: Any, tb: Any) -> None:
         """A callback failed: tell the hub."""
         super().handle_error(context, type, value, tb)
 
     @property
+    def backend(self) -> Any:
+        """The name of the system call that is used, such as ``epoll``."""
+        return getattr(super().backend, "interface", "default")
+
+    def fileno(self) -> int:
+        """The descriptor of the kernel interface, or -1."""
+        fileno = getattr(super().backend, "fileno", None)
+        return -1 if fileno is None else int(fileno())
+
+    def verify(self) -> None:
+        """Check that the structures of the loop agree with one another, where it has such."""
+        verify = getattr(super().backend, "verify", None)
+        if verify is not None:
+            verify()
+
+    @property
     def backend_int(self) -> int:
         """libev's number of the system call that is used; 0 if it has none."""
-        return _BACKENDS.get(getattr(self, "backend", ""), 0)
+        return _BACKENDS.get(self.backend, 0)
 
     @property
     def depth(self) -> int:
@@ -158,15 +175,19 @@ class _WallClock(GeventLoop):
 
 @cache
 def loop_class(backend: Any) -> Any:
-    """``backend``, a loop class of hubbub's, as gevent's users know it; the same class each time."""
+    """A class of hubbub's backends or loops, as gevent's users know it; the same class each time."""
     if issubclass(backend, GeventLoop):
         return backend
     extras = _WallClock if backend.name == "libev" else GeventLoop
     names = {
         "__module__": _MODULES.get(backend.name, backend.__module__),
         "__doc__": backend.__doc__,
+        "name": backend.name,
         "approx_timer_resolution": _RESOLUTIONS.get(backend.name, GeventLoop.approx_timer_resolution),
     }
-    if not hasattr(backend, "backend"):
-        names["backend"] = "default"
-    return type("loop", (extras, backend), names)
+    if issubclass(backend, BaseLoop):
+        return type("loop", (extras, backend), names)
+    for name, source in (("version", "version"), ("backends", "interfaces")):
+        if hasattr(backend, source):
+            names[name] = staticmethod(getattr(backend, source))
+    return type("loop", (extras,), names | {"backend_class": backend})

@@ -1,5 +1,5 @@
 """The event loop of hubbub on libev."""
 
-from hubbub_loop_libev.loop import LibevLoop
+from hubbub_loop_libev.loop import LibevBackend
 
-__all__ = ["LibevLoop"]
+__all__ = ["LibevBackend"]

@@ -1,5 +1,5 @@
 /*
- * The C table of a native loop, as hubbub.loop.ring.RingLoop drives it.
+ * The C table of a native loop, as hubbub.loop.ring.RingBackend drives it.
  *
  * hubbub-loop-libev and hubbub-loop-libuv each hold this text, letter by letter the same, and each
  * implements it for its library.  cffi reads it as the cdef, the compiler as a header.

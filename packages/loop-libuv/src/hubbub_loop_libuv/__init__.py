@@ -1,5 +1,5 @@
 """The event loop of hubbub on libuv."""
 
-from hubbub_loop_libuv.loop import LibuvLoop
+from hubbub_loop_libuv.loop import LibuvBackend
 
-__all__ = ["LibuvLoop"]
+__all__ = ["LibuvBackend"]

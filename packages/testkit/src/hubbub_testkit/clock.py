@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import selectors
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, TypeAlias
 
-from hubbub.abc import READ, WRITE
+from hubbub.abc import READ, WRITE, Backend
 from hubbub.lowlevel import BaseLoop
 
 __all__ = ["VirtualClock", "VirtualClockLoop"]
+
+
+_Events: TypeAlias = list[tuple[int, int]]
 
 
 @dataclass(order=True)
@@ -32,20 +35,18 @@ class VirtualClockLoop(BaseLoop):
     ``grace`` seconds of real time before each jump.
     """
 
-    name = "virtual"
     grace = 0.02
 
-    def _open(self) -> None:
+    def __init__(self, default: bool = False) -> None:
+        super().__init__(_JumpingBackend(self), default)
+
+    def start_clock(self) -> None:
+        """It is the beginning of time, and nothing is planned."""
         self._time = 0.0
         self.jumps = 0
         self._agenda: list[_Appointment] = []
         self._made = 0
         self._counting = 0  # how many appointments are in ``refs``
-        self._selector = selectors.DefaultSelector()
-
-    def _close(self, forked: bool) -> None:
-        self._selector.close()
-        self._agenda.clear()
 
     # Time -----------------------------------------------------------------------------------------------------------
 
@@ -111,17 +112,18 @@ class VirtualClockLoop(BaseLoop):
             appointment.sequence = self._made
             heappush(self._agenda, appointment)
 
-    # Events ---------------------------------------------------------------------------------------------------------
+    def poll_with(self, look: Callable[[float | None], _Events], timeout: float) -> _Events:
+        """What is there to report. With nothing, the clock jumps to the next appointment.
 
-    def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
-        """See :meth:`hubbub.abc.Loop.poll`. With nothing to report, the clock jumps to the next appointment."""
-        events = self._look(0.0)
+        :param look: waits for events in real time: for so many seconds, or without limit.
+        """
+        events = look(0.0)
         if timeout and not events and not self.ready:
             appointment = self._next()
             if appointment is None:
-                events = self._look(None)
+                events = look(None)
             elif appointment.deadline > self._time:
-                events = self._look(self.grace) if self._others_may_act() else []
+                events = look(self.grace) if self._others_may_act() else []
                 if not events and not self.ready:
                     self._time = appointment.deadline
                     self.jumps += 1
@@ -134,13 +136,33 @@ class VirtualClockLoop(BaseLoop):
             return True
         return any(each.waiting for handle in self.handles.values() for each in handle.directions())
 
-    def _look(self, timeout: float | None) -> list[tuple[int, int]]:
+
+class _JumpingBackend(Backend):
+    """A selector whose waits the loop cuts short."""
+
+    name = "virtual"
+
+    def __init__(self, loop: VirtualClockLoop) -> None:
+        self._loop = loop
+
+    def open(self) -> None:
+        """See :meth:`hubbub.abc.Backend.open`."""
+        self._selector = selectors.DefaultSelector()
+        self._loop.start_clock()
+
+    def close(self, forked: bool) -> None:
+        """See :meth:`hubbub.abc.Backend.close`."""
+        self._selector.close()
+
+    def poll(self, timeout: float) -> _Events:
+        """See :meth:`hubbub.abc.Backend.poll`."""
+        return self._loop.poll_with(self._look, timeout)
+
+    def _look(self, timeout: float | None) -> _Events:
         return [(key.fd, bits) for key, bits in self._selector.select(timeout)]
 
-    # Descriptors ----------------------------------------------------------------------------------------------------
-
     def arm(self, fd: int, events: int) -> None:
-        """See :meth:`hubbub.abc.Loop.arm`."""
+        """See :meth:`hubbub.abc.Backend.arm`."""
         events &= READ | WRITE
         if not events:
             self.forget(fd)
@@ -154,7 +176,7 @@ class VirtualClockLoop(BaseLoop):
         self._selector.register(fd, events)
 
     def forget(self, fd: int) -> None:
-        """See :meth:`hubbub.abc.Loop.forget`."""
+        """See :meth:`hubbub.abc.Backend.forget`."""
         try:
             self._selector.unregister(fd)
         except (KeyError, ValueError):

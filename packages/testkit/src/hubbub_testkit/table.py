@@ -1,6 +1,6 @@
 """The promises of a native loop's C table, as tests.
 
-A package that implements the table (``hb.cdef.h``, driven by ``hubbub.loop.ring.RingLoop``) subclasses
+A package that implements the table (``hb.cdef.h``, driven by ``hubbub.loop.ring.RingBackend``) subclasses
 :class:`TableSuite` in its tests and names its extension module::
 
     class TestTable(TableSuite):

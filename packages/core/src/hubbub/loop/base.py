@@ -1,4 +1,4 @@
-"""What all loops share: the turn, the run queue, watchers, fork. See :mod:`hubbub.abc`."""
+"""The loop: the turn, the run queue, watchers, fork. See :mod:`hubbub.abc`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
 from hubbub._twins import mirrored, twin
 from hubbub._workers import idle_workers
-from hubbub.abc import READ, WRITE
+from hubbub.abc import READ, WRITE, Backend, Loop
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 from hubbub.loop import watchers
 from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pair
 from hubbub.loop.readiness import Direction, Readiness
 from hubbub.loop.timers import Timers
 
-__all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall"]
+__all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall", "make_loop"]
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether anybody outside is left who might wake somebody."""
@@ -106,13 +106,14 @@ class ScheduledCall:
     close = stop
 
 
-class BaseLoop(Timers):
-    """The policy half of a loop. Backends subclass it and fill in the rest of :class:`hubbub.abc.Loop`."""
+class BaseLoop(Timers, Loop):
+    """All loops: whatever is not a library's."""
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     # Beside the __dict__ of Loop: what is used all the time.
     __slots__ = (
+        "_backend",
         "_break",
         "_witness",
         "born",
@@ -126,23 +127,28 @@ class BaseLoop(Timers):
         "in_poll",
         "iteration",
         "longest_turn",
-        "native",
         "outside",
         "prepares",
     )
 
-    time: float
     MINPRI: int = -2
     MAXPRI: int = 2
     turn_seconds: float = 0.005
     """How long one turn's run queue may keep the loop from polling."""
 
-    def __init__(self, default: bool = False) -> None:
+    def __init__(self, backend: Backend, default: bool = False) -> None:
+        """Open a loop.
+
+        :param backend: what asks the kernel; the loop opens it, and nobody else may use it.
+        :param default: kept, for whoever looks at it.
+        :raises OSError: the system refuses: no descriptors or no memory left.
+        """
+        super().__init__(_run_queue())
+        self._backend = backend
+        self.edge_triggered: bool = backend.edge_triggered
+        """Whether a poll reports a change once."""
         self.default = default
         self.destroyed: bool = False
-        self.native: tuple[int, int, int, object] | None = None
-        """Of a loop of the C table: the loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and
-        what keeps the loop's memory, while a call may be under way."""
         self.hub: greenlet = getcurrent()
         self.error_handler: Any = None
         self.outside: Callable[[], bool] | None = None
@@ -165,13 +171,11 @@ class BaseLoop(Timers):
 
         Infinite for a loop that was destroyed: nobody waits there.
         """
-        self.ready: deque[Callable[[], Any]] = _run_queue()
         self.handles: dict[int, Readiness] = {}
         self.prepares: list[watchers.Prepare] = []
         self.checks: list[watchers.Check] = []
         self.idles: list[watchers.Idle] = []
         self.forks: list[watchers.Fork] = []
-        self._heap = []
         self.generation: int = 0
         """How many forks away from its making."""
         self._reset()
@@ -184,11 +188,6 @@ class BaseLoop(Timers):
         self.holders: set[Any] = set()
         """What else does, for instance tasks in threads. To be changed from the loop's own thread."""
         self.signals: SignalTable = SignalTable()
-        self._sequence = 0
-        self._stopped = 0
-        self._unref = 0
-        self.time = monotonic()
-        """When the last poll ended, in seconds of :func:`time.monotonic`."""
         self.gil_left: float = self.time
         """When other native threads could last have the interpreter for long enough to take it."""
         self.in_poll: bool = False
@@ -200,11 +199,11 @@ class BaseLoop(Timers):
         self._signal_writer: Waker | None
         self._signal_reader, self._signal_writer = reader, writer = waker_pair()
         try:
-            self._open()
+            self._backend.open()
             try:
                 self._open_signals(reader.fileno(), writer.fileno())
             except BaseException:
-                self._close(forked=False)
+                self._backend.close(forked=False)
                 raise
         except BaseException:
             self.destroyed = True
@@ -230,7 +229,17 @@ class BaseLoop(Timers):
 
     def __repr__(self) -> str:
         state = "destroyed" if self.destroyed else "running" if self._running else "idle"
-        return f"<{type(self).__name__} at {id(self):#x} {state} {self._census()}>"
+        return f"<{type(self).__name__} {self.name} at {id(self):#x} {state} {self._census()}>"
+
+    @property
+    def backend(self) -> Any:
+        """What asks the kernel: see :class:`hubbub.abc.Backend`."""
+        return self._backend
+
+    @property
+    def name(self) -> str:
+        """The entry-point name of the backend."""
+        return self._backend.name
 
     def _census(self) -> str:
         refs = self.refs + len(self.holders)
@@ -296,7 +305,7 @@ class BaseLoop(Timers):
         began = monotonic() if self.time - self.gil_left > GIL_KEPT else 0.0
         told = False
         try:
-            events = self.poll(timeout)
+            events = self._backend.poll(timeout)
             self.in_poll = False
             self._polled(timeout)
             if began:
@@ -374,12 +383,12 @@ class BaseLoop(Timers):
     @twin("turn.c")
     def dispatch(self, events: Iterable[tuple[int, int]]) -> None:
         """Queue whoever waits for one of ``events``, (descriptor, event bits) pairs of a poll. Nothing is called."""
-        ready, handles = self.ready, self.handles
-        read_bits, write_bits, sticky_bits = self.READ_BITS, self.WRITE_BITS, self.STICKY_BITS
+        ready, handles, backend = self.ready, self.handles, self._backend
+        read_bits, write_bits, sticky_bits = backend.READ_BITS, backend.WRITE_BITS, backend.STICKY_BITS
         for fd, bits in events:
             handle = handles.get(fd)
             if handle is None:
-                self.forget(fd)
+                backend.forget(fd)
                 continue
             if bits & sticky_bits:
                 handle.sticky = True
@@ -426,12 +435,16 @@ class BaseLoop(Timers):
         """End a waiting poll. From any thread."""
         if self.in_poll:
             self.in_poll = False
-            writer = self._signal_writer
-            if writer is not None:  # the loop is not gone
-                try:
-                    writer.send(b"\0")
-                except OSError:
-                    pass  # full: the poll ends anyway
+            if not self._backend.wake():
+                self._write_to_self()
+
+    def _write_to_self(self) -> None:
+        writer = self._signal_writer
+        if writer is not None:  # the loop is not gone
+            try:
+                writer.send(b"\0")
+            except OSError:
+                pass  # full: the poll ends anyway
 
     def _call_phase(self, members: Sequence[watchers.BaseWatcher]) -> None:
         for watcher in list(members):
@@ -439,7 +452,8 @@ class BaseLoop(Timers):
                 watcher.feed()
 
     def _fire_watchers(self, handle: Readiness, bits: int) -> None:
-        events = (READ if bits & self.READ_BITS else 0) | (WRITE if bits & self.WRITE_BITS else 0)
+        backend = self._backend
+        events = (READ if bits & backend.READ_BITS else 0) | (WRITE if bits & backend.WRITE_BITS else 0)
         for watcher in handle.watchers or ():
             if watcher.events & events:
                 watcher.fired(events)
@@ -608,6 +622,7 @@ class BaseLoop(Timers):
         """
         if self.in_poll:
             self.check_thread()
+        self._backend.take_over()
 
     def destroy(self) -> None:
         """Close every descriptor of the loop. Idempotent.
@@ -623,7 +638,7 @@ class BaseLoop(Timers):
         self.destroyed = True
         self.born = inf
         self.ready.clear()
-        self._close(forked=False)
+        self._backend.close(forked=False)
         self._signal_reader.close()
         self._signal_writer = None
 
@@ -635,7 +650,7 @@ class BaseLoop(Timers):
         self.wakeup.restore()
         self.signals.clear()
         self.handles.pop(self._signal_reader.fileno(), None)
-        self._close(forked=True)
+        self._backend.close(forked=True)
         self._signal_reader.close()
         self._signal_writer = None
         self._forget_parent()
@@ -653,9 +668,7 @@ class BaseLoop(Timers):
         self.ready.clear()
         for handle in self.handles.values():
             handle.forget_waiters()
-        for entry in self._heap:
-            entry[2] = None
-        self._heap.clear()
+        self._forget_timers()
         for members in (self.prepares, self.checks, self.idles, self.forks):
             members.clear()
 
@@ -671,13 +684,21 @@ class BaseLoop(Timers):
             handle.closed = True
         self.ready.clear()
         self.in_poll = False
-        self._leave()
+        self._backend.close(forked=True)
         self._signal_reader.close()
         self._signal_writer = None
 
-    def _leave(self) -> None:
-        """Close the kernel state of a loop that was perhaps in the middle of a poll when its thread disappeared."""
-        self._close(forked=True)
+
+def make_loop(kind: type[Backend] | type[Loop]) -> BaseLoop:
+    """A loop on a backend of the class ``kind``, or one of that class itself.
+
+    :raises TypeError: it is neither.
+    """
+    if issubclass(kind, BaseLoop):
+        return kind()  # type: ignore[call-arg]  # a subclass brings its backend along
+    if issubclass(kind, Backend):
+        return BaseLoop(kind())
+    raise TypeError(f"a loop is made of a class of hubbub.abc.Backend, not {kind!r}")
 
 
 setattr(BaseLoop, "async", BaseLoop.async_)  # a keyword; the name of async_ in programs older than it

@@ -256,7 +256,7 @@ class Readiness:
             if self.level:
                 events |= LEVEL
         if events != self.registered:
-            self.loop.arm(self.fd, events)
+            self.loop._backend.arm(self.fd, events)
             self.registered = events
 
     def renew(self) -> None:
@@ -298,8 +298,9 @@ class Readiness:
         for direction in self.directions():
             direction.armed = False
             direction.ready = True
-        self.loop.arm(self.fd, 0)  # a backend that is told so finds out whether it is still the same file
-        self.loop.forget(self.fd)
+        backend = self.loop._backend
+        backend.arm(self.fd, 0)  # one that is told so finds out whether it is still the same file
+        backend.forget(self.fd)
 
     def close(self) -> None:
         """The descriptor is about to be closed: unregister, and wake every waiter (they get EBADF)."""
@@ -309,7 +310,7 @@ class Readiness:
         loop = self.loop
         loop.handles.pop(self.fd, None)
         self.registered = 0
-        loop.forget(self.fd)  # also if nothing is asked for just now: a backend may remember the number
+        loop._backend.forget(self.fd)  # also if nothing is asked for just now: a backend may remember the number
         for watcher in self.watchers or ():
             watcher.descriptor_closed()
         self.watchers = None

@@ -12,27 +12,34 @@ from collections.abc import Callable, Iterable
 from struct import Struct
 from typing import Any, ClassVar
 
-from hubbub._twins import mirrored
-from hubbub.exceptions import InvalidThreadUseError
-from hubbub.loop.base import BaseLoop
+from hubbub._twins import known_to_c, mirrored
+from hubbub.abc import Backend
+from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
 
-__all__ = ["RingLoop"]
+__all__ = ["RingBackend"]
 
 _PAIR = Struct("ii")
 _first_pair: Callable[[Any], Any] = _PAIR.unpack_from
 
 
-class RingLoop(BaseLoop):
-    """A loop whose backend is a C table. A backend package sets ``ffi`` and ``lib``, and may choose ``flags``."""
+@known_to_c
+class RingBackend(Backend):
+    """A backend that is a C table. A package that has one sets ``ffi`` and ``lib``, and may choose ``flags``."""
+
+    __slots__ = ("native",)
 
     ffi: ClassVar[Any]
     lib: ClassVar[Any]
 
-    def __init__(self, default: bool = False, flags: int = 0) -> None:
+    def __init__(self, flags: int = 0) -> None:
         self.flags = flags
-        super().__init__(default)
+        self._loop = self.ffi.NULL
+        self.native: tuple[int, int, int, object] | None = None
+        """The loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and what keeps the loop's
+        memory, while a call may be under way. None while it is closed."""
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """See :meth:`hubbub.abc.Backend.open`."""
         error = self.ffi.new("int *")
         loop = self.lib.hb_create(self.flags, error)
         if not loop:
@@ -52,34 +59,33 @@ class RingLoop(BaseLoop):
         self._ring = self.lib.hb_fired(self._loop)
         self._first = self.ffi.buffer(self._ring, _PAIR.size) if self._ring else b""
 
-    def _close(self, forked: bool) -> None:
+    def close(self, forked: bool) -> None:
+        """See :meth:`hubbub.abc.Backend.close`."""
         loop, self._loop = self._loop, self.ffi.NULL
         self.native = None
         if forked:
+            if self.lib.hb_own(loop) == -errno.EBUSY:
+                return  # its thread has vanished in the middle of a call: hb_free leaves alone what is the library's
             self.lib.hb_fork(loop)
         self._check(self.lib.hb_destroy(loop))
 
-    def _leave(self) -> None:
-        # If the library was in the middle of a call, hb_free leaves what it holds alone.
-        self._loop = self.ffi.NULL
-        self.native = None
-
     def take_over(self) -> None:
-        """See :meth:`hubbub.loop.base.BaseLoop.take_over`."""
+        """See :meth:`hubbub.abc.Backend.take_over`."""
         self._check(self.lib.hb_own(self._loop))
 
     def _check(self, result: int) -> None:
         """Turn an error of the C table into an exception."""
         if result >= 0:
             return
-        self.check_alive()
+        if not self._loop:
+            raise LoopDestroyed(f"the {self.name} loop was destroyed")
         if result in (-errno.EPROTO, -errno.EBUSY):
-            raise InvalidThreadUseError(f"{self!r} belongs to another thread")
+            raise InvalidThreadUseError(f"the {self.name} loop belongs to another thread")
         raise OSError(-result, os.strerror(-result))
 
     @mirrored("turn.c")
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
-        """See :meth:`hubbub.abc.Loop.poll`."""
+        """See :meth:`hubbub.abc.Backend.poll`."""
         count = self._hb_poll(self._loop, timeout)
         if count == 1:
             return (_first_pair(self._first),)
@@ -92,33 +98,41 @@ class RingLoop(BaseLoop):
         return ()
 
     def arm(self, fd: int, events: int) -> None:
-        """See :meth:`hubbub.abc.Loop.arm`."""
+        """See :meth:`hubbub.abc.Backend.arm`."""
         result = self._hb_arm(self._loop, fd, events)
         if result:
             self._find_ring()  # it may have moved, to have room for one more
             self._check(result)
 
     def forget(self, fd: int) -> None:
-        """See :meth:`hubbub.abc.Loop.forget`."""
+        """See :meth:`hubbub.abc.Backend.forget`."""
         result = self.lib.hb_forget(self._loop, fd)
         if result and result != -errno.ENOENT:
             self._check(result)
 
-    def wake(self) -> None:
-        """End a waiting poll. From any thread."""
-        if self.in_poll:
-            self.in_poll = False
-            self.lib.hb_wake(self._loop)
+    def wake(self) -> bool:
+        """See :meth:`hubbub.abc.Backend.wake`."""
+        self.lib.hb_wake(self._loop)
+        return True
 
     @property
-    def backend(self) -> str:
+    def interface(self) -> str:
         """The kernel interface in use, for instance ``epoll``.
 
-        :raises LoopDestroyed: the loop is gone.
+        :raises LoopDestroyed: the backend is closed.
         """
-        self.check_alive()
+        if not self._loop:
+            raise LoopDestroyed(f"the {self.name} loop was destroyed")
         return bytes(self.ffi.string(self.lib.hb_backend(self._loop))).decode()
 
     def fileno(self) -> int:
         """The descriptor of the kernel interface, or -1."""
         return int(self.lib.hb_backend_fd(self._loop))
+
+    def verify(self) -> None:
+        """Check that the structures of the loop agree with one another; libev ends the process if its own do not.
+
+        :raises LoopDestroyed: the backend is closed.
+        :raises OSError: EFAULT: ours do not.
+        """
+        self._check(self.lib.hb_verify(self._loop))

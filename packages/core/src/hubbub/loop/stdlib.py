@@ -1,4 +1,4 @@
-"""The built-in loop: the standard library's selectors and a heap of deadlines. Needs no compiler.
+"""The built-in backend: the standard library's selectors and a heap of deadlines. Needs no compiler.
 
 With epoll it is edge-triggered: a descriptor is registered once, and an event is reported once however long nobody
 reads, which saves the system calls that a level-triggered loop spends on switching reports off and on.
@@ -14,10 +14,9 @@ from hubbub._originals import DefaultSelector as _DefaultSelector
 from hubbub._originals import epoll as _epoll
 from hubbub._originals import poll as _poll
 from hubbub._originals import select as _select
-from hubbub.abc import LEVEL, READ, WRITE
-from hubbub.loop.base import BaseLoop
+from hubbub.abc import LEVEL, READ, WRITE, Backend
 
-__all__ = ["EpollLoop", "SelectorLoop", "StdlibLoop"]
+__all__ = ["EpollBackend", "SelectorBackend", "StdlibBackend"]
 
 _FAR = 86400.0
 """The longest single wait, in seconds: system calls overflow before floats do."""
@@ -33,7 +32,7 @@ def _whole_milliseconds(timeout: float) -> float:
 
 if hasattr(select, "epoll"):
 
-    class EpollLoop(BaseLoop):
+    class EpollBackend(Backend):
         """Edge-triggered :manpage:`epoll(7)`."""
 
         name = "stdlib"
@@ -42,18 +41,20 @@ if hasattr(select, "epoll"):
         WRITE_BITS = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
         STICKY_BITS = select.EPOLLPRI | _EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
-        def _open(self) -> None:
+        def open(self) -> None:
+            """See :meth:`hubbub.abc.Backend.open`."""
             self._epoll = _epoll()
             self._epoll_poll = self._epoll.poll
             self._registered: dict[int, int] = {}
             self._lost: set[int] = set()
             """Numbers whose file was closed behind our back: epoll reports it by them if a copy is left."""
 
-        def _close(self, forked: bool) -> None:
+        def close(self, forked: bool) -> None:
+            """See :meth:`hubbub.abc.Backend.close`."""
             self._epoll.close()
 
         def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
-            """See :meth:`hubbub.abc.Loop.poll`."""
+            """See :meth:`hubbub.abc.Backend.poll`."""
             if timeout > 0.0:
                 timeout = self._wait_briefly(timeout) if timeout < 0.002 else _whole_milliseconds(timeout)
             events: list[tuple[int, int]] = self._epoll_poll(timeout)
@@ -83,7 +84,7 @@ if hasattr(select, "epoll"):
             return timeout
 
         def arm(self, fd: int, events: int) -> None:
-            """See :meth:`hubbub.abc.Loop.arm`."""
+            """See :meth:`hubbub.abc.Backend.arm`."""
             if not events & (READ | WRITE):
                 self.forget(fd)
                 return
@@ -118,7 +119,7 @@ if hasattr(select, "epoll"):
             self._epoll_poll = epoll.poll
 
         def forget(self, fd: int) -> None:
-            """See :meth:`hubbub.abc.Loop.forget`."""
+            """See :meth:`hubbub.abc.Backend.forget`."""
             if fd in self._registered:
                 del self._registered[fd]
                 try:
@@ -128,27 +129,29 @@ if hasattr(select, "epoll"):
                         raise
                     self._lost.add(fd)
 
-    StdlibLoop: type[BaseLoop] = EpollLoop
+    StdlibBackend: type[Backend] = EpollBackend
 
 
-class SelectorLoop(BaseLoop):
+class SelectorBackend(Backend):
     """Whatever :class:`selectors.DefaultSelector` is (kqueue, poll, select), level-triggered."""
 
     name = "stdlib"
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """See :meth:`hubbub.abc.Backend.open`."""
         self._selector = _DefaultSelector()
 
-    def _close(self, forked: bool) -> None:
+    def close(self, forked: bool) -> None:
+        """See :meth:`hubbub.abc.Backend.close`."""
         self._selector.close()
 
     def poll(self, timeout: float) -> Iterable[tuple[int, int]]:
-        """See :meth:`hubbub.abc.Loop.poll`."""
+        """See :meth:`hubbub.abc.Backend.poll`."""
         events = self._selector.select(None if timeout < 0.0 else min(timeout, _FAR))
         return [(key.fd, bits) for key, bits in events]
 
     def arm(self, fd: int, events: int) -> None:
-        """See :meth:`hubbub.abc.Loop.arm`."""
+        """See :meth:`hubbub.abc.Backend.arm`."""
         if not events:
             self.forget(fd)
             return
@@ -161,7 +164,7 @@ class SelectorLoop(BaseLoop):
         self._selector.register(fd, events)
 
     def forget(self, fd: int) -> None:
-        """See :meth:`hubbub.abc.Loop.forget`."""
+        """See :meth:`hubbub.abc.Backend.forget`."""
         try:
             self._selector.unregister(fd)
         except (KeyError, ValueError):
@@ -169,4 +172,4 @@ class SelectorLoop(BaseLoop):
 
 
 if not hasattr(select, "epoll"):
-    StdlibLoop = SelectorLoop
+    StdlibBackend = SelectorBackend

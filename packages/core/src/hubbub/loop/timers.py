@@ -19,7 +19,6 @@ from time import monotonic
 from typing import Any
 
 from hubbub._twins import mirrored, twin
-from hubbub.abc import Loop
 
 __all__ = ["SWEEP_ABOVE", "Timers"]
 
@@ -28,18 +27,32 @@ SWEEP_ABOVE = 64
 _callback_of = itemgetter(2)
 
 
-class Timers(Loop):
-    """The part of a loop that knows what time it is, and what is due."""
+class Timers:
+    """What knows which time it is, and queues what is due.
 
-    # Beside the __dict__ of Loop.
+    A loop is one, and does not hold one: of each wait with a limit two calls would become four.
+    """
+
     __slots__ = ("_heap", "_sequence", "_stopped", "_unref", "ready", "time")
 
-    _heap: list[list[Any]]
-    _sequence: int
-    _stopped: int  # how many in the heap are
-    _unref: int  # how many do not keep the loop from ending
-    ready: deque[Callable[[], Any]]
-    time: float
+    def __init__(self, ready: deque[Callable[[], Any]]) -> None:
+        """:param ready: the run queue."""
+        self.ready: deque[Callable[[], Any]] = ready
+        self._heap: list[list[Any]] = []
+        self._forget_timers()
+
+    def _forget_timers(self) -> None:
+        """None of them runs, nor will: in the child after ``fork``, perhaps in the middle of one of these methods."""
+        for entry in self._heap:
+            entry[2] = None
+        self._heap.clear()
+        self._sequence: int = 0
+        self._stopped: int = 0
+        """How many in the heap are."""
+        self._unref: int = 0
+        """How many do not keep the loop from ending."""
+        self.time: float = monotonic()
+        """When the last poll ended, in seconds of :func:`time.monotonic`."""
 
     @twin("timers.c")
     def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:

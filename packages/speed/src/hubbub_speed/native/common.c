@@ -224,7 +224,7 @@ int learn_common(PyObject *parts)
     if (!(hub_type = (PyTypeObject *)wanted(parts, "hubbub.hub.Hub")) ||
         !(get_hub = wanted(parts, "hubbub._current.get_hub")) ||
         !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
-        !(ring_poll = wanted(parts, "hubbub.loop.ring.RingLoop.poll")))
+        !(ring_poll = wanted(parts, "hubbub.loop.ring.RingBackend.poll")))
         return -1;
     if (learn_constants(parts) < 0)
         return -1;

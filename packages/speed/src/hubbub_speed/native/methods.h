@@ -49,7 +49,7 @@ struct noun {
     const struct method *methods;
 };
 
-extern const struct noun readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
+extern const struct noun ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
@@ -72,8 +72,13 @@ extern struct readiness {
 extern struct loop {
     PyTypeObject *type;
     Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
-        destroyed, gil_left, idles, iteration, longest_turn, native, outside, prepares;
+        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares;
 } L;
+
+extern struct ring {
+    PyTypeObject *type;
+    Py_ssize_t native;
+} B;
 
 extern struct semaphore {
     PyTypeObject *type;

@@ -7,6 +7,7 @@ static const struct noun *const nouns[] = {
     &readiness_noun,
     &direction_noun,
     &turn_noun,
+    &ring_noun,
     &timers_noun,
     &waiter_noun,
     &semaphore_noun,

@@ -12,13 +12,17 @@ static const struct field loop_fields[] = {
     {"born", &L.born},       {"in_poll", &L.in_poll},   {"calls", &L.calls},       {"_break", &L.break_},
     {"_heap", &L.heap},      {"_sequence", &L.sequence}, {"_stopped", &L.stopped}, {"_unref", &L.unref},
     {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
-    {"iteration", &L.iteration}, {"native", &L.native}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
+    {"iteration", &L.iteration}, {"_backend", &L.backend}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
     {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {0}};
 
-static long bits_of(PyObject *loop, PyObject *name)
+struct ring B;
+
+static const struct field ring_fields[] = {{"native", &B.native}, {0}};
+
+static long bits_of(PyObject *backend, PyObject *name)
 {
     long bits;
-    PyObject *value = PyObject_GetAttr(loop, name);
+    PyObject *value = PyObject_GetAttr(backend, name);
     if (!value)
         return -1;
     bits = PyLong_AsLong(value);
@@ -39,7 +43,7 @@ static int call_fire(PyObject *direction)
     return 0;
 }
 
-/* What READ_BITS, WRITE_BITS and STICKY_BITS of a loop are. */
+/* What READ_BITS, WRITE_BITS and STICKY_BITS of a backend are. */
 struct bits {
     long read, write, sticky;
 };
@@ -51,7 +55,7 @@ static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct 
     if (!handle) {
         if (PyErr_Occurred())
             return -1;
-        done = PyObject_CallMethodOneArg(self, N.forget, fd);
+        done = PyObject_CallMethodOneArg(SLOT(self, L.backend), N.forget, fd);
         Py_XDECREF(done);
         return done ? 0 : -1;
     }
@@ -77,9 +81,10 @@ static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct 
 
 static int bits_of_loop(PyObject *self, struct bits *bits)
 {
-    bits->read = bits_of(self, N.READ_BITS);
-    bits->write = bits_of(self, N.WRITE_BITS);
-    bits->sticky = bits_of(self, N.STICKY_BITS);
+    PyObject *backend = SLOT(self, L.backend);
+    bits->read = bits_of(backend, N.READ_BITS);
+    bits->write = bits_of(backend, N.WRITE_BITS);
+    bits->sticky = bits_of(backend, N.STICKY_BITS);
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -189,28 +194,64 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 typedef int (*poll_function)(void *loop, double seconds);
 typedef int *(*fired_function)(void *loop);
 
-/* Whether the loop may be polled without its method. */
-static int is_native(PyObject *self)
+/* Types of which is known that they have a method as core has it, for as long as they are not changed. */
+struct proof {
+    PyTypeObject *type;
+    unsigned int version;
+};
+
+static int is_proved(const struct proof *proof, PyTypeObject *type)
 {
-    static PyTypeObject *known;
-    static unsigned int version;
-    PyTypeObject *type = Py_TYPE(self);
-    PyObject *native = SLOT(self, L.native), *poll, *dispatch;
-    if (!native || native == Py_None)
-        return 0;
-    if (type == known && version && type->tp_version_tag == version)
+    return proof->type == type && proof->version && proof->version == type->tp_version_tag;
+}
+
+static void prove(struct proof *proof, PyTypeObject *type)
+{
+    proof->type = type;
+    proof->version = type->tp_version_tag;
+}
+
+static int has_our_dispatch(PyTypeObject *type)
+{
+    static struct proof proof;
+    PyObject *dispatch;
+    int ours;
+    if (is_proved(&proof, type))
         return 1;
-    poll = PyObject_GetAttr((PyObject *)type, N.poll);
     dispatch = PyObject_GetAttr((PyObject *)type, N.dispatch);
-    if (poll && poll == ring_poll && dispatch && Py_IS_TYPE(dispatch, &PyMethodDescr_Type) &&
-        ((PyMethodDescrObject *)dispatch)->d_method->ml_meth == (PyCFunction)loop_dispatch) {
-        known = type;
-        version = type->tp_version_tag;
-    }
-    Py_XDECREF(poll);
+    ours = dispatch && Py_IS_TYPE(dispatch, &PyMethodDescr_Type) &&
+           ((PyMethodDescrObject *)dispatch)->d_method->ml_meth == (PyCFunction)loop_dispatch;
+    if (ours)
+        prove(&proof, type);
     Py_XDECREF(dispatch);
     PyErr_Clear();
-    return type == known;
+    return ours;
+}
+
+static int has_ring_poll(PyTypeObject *type)
+{
+    static struct proof proof;
+    PyObject *poll;
+    int ring;
+    if (is_proved(&proof, type))
+        return 1;
+    poll = PyObject_GetAttr((PyObject *)type, N.poll);
+    ring = poll && poll == ring_poll;
+    if (ring)
+        prove(&proof, type);
+    Py_XDECREF(poll);
+    PyErr_Clear();
+    return ring;
+}
+
+/* The table of the loop's backend, if it may be polled without its method; else NULL. */
+static PyObject *native_table(PyObject *self)
+{
+    PyObject *backend = SLOT(self, L.backend), *native;
+    if (!PyObject_TypeCheck(backend, B.type) || !has_ring_poll(Py_TYPE(backend)) || !has_our_dispatch(Py_TYPE(self)))
+        return NULL;
+    native = SLOT(backend, B.native);
+    return native && native != Py_None ? native : NULL;
 }
 
 /* How long a turn with nothing to run may wait: sets *timeout, or returns 0 if this turn was the last, else 1. */
@@ -317,7 +358,7 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
     put(self, L.in_poll, Py_False);
     if (count < 0) {
         PyObject *number = PyLong_FromLong(count);
-        failed = number ? do_method(self, N._check, number) : -1;
+        failed = number ? do_method(SLOT(self, L.backend), N._check, number) : -1;
         Py_XDECREF(number);
         return failed;
     }
@@ -332,10 +373,11 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
     return failed;
 }
 
-static int poll_native(PyObject *self, double timeout)
+static int poll_native(PyObject *self, PyObject *native, double timeout)
 {
-    PyObject *native = Py_NewRef(SLOT(self, L.native)); /* keeps the loop's memory if another thread destroys it */
-    int failed = poll_table(self, native, timeout);
+    int failed;
+    Py_INCREF(native); /* keeps the loop's memory if another thread destroys it */
+    failed = poll_table(self, native, timeout);
     Py_DECREF(native);
     return failed;
 }
@@ -354,7 +396,7 @@ static int poll_any(PyObject *self, double timeout)
     int failed = 0;
     if (!seconds)
         return -1;
-    events = PyObject_CallMethodOneArg(self, N.poll, seconds);
+    events = PyObject_CallMethodOneArg(SLOT(self, L.backend), N.poll, seconds);
     Py_DECREF(seconds);
     if (!events)
         return -1;
@@ -373,7 +415,8 @@ static int poll_any(PyObject *self, double timeout)
 
 static int poll_and_dispatch(PyObject *self, double timeout)
 {
-    int failed = is_native(self) ? poll_native(self, timeout) : poll_any(self, timeout);
+    PyObject *native = native_table(self);
+    int failed = native ? poll_native(self, native, timeout) : poll_any(self, timeout);
     if (!failed)
         return PyErr_CheckSignals() < 0 ? report(self, Py_None) : 0;
     /* One of Python's signal handlers raised; no event may be lost to it. */
@@ -415,4 +458,5 @@ static const struct method turn_methods[] = {
     {0},
 };
 
+const struct noun ring_noun = {"hubbub.loop.ring.RingBackend", &B.type, ring_fields, NULL};
 const struct noun turn_noun = {"hubbub.loop.base.BaseLoop", &L.type, loop_fields, turn_methods};
