@@ -50,7 +50,9 @@ def ours(data: bytes) -> Message | None:
     try:
         start = head.find(b"\r\n")
         line = parser.start_line(head[:start])
-        fields, meaning = parser.fields(head, start + 2, line.minor)
+        fields, meaning, cookie = parser.fields(head, start + 2, line.minor)
+        if cookie is not None:
+            fields = {**fields, "HTTP_COOKIE": cookie}
         if meaning.length == CHUNKED:
             decoder = ChunkDecoder(LIMITS)
             body = decoder.feed(rest)

@@ -157,15 +157,16 @@ def test_head_at_once(serve: Any, connect: Any) -> None:
             request = environ["hubbub.request"]
             start_response("200 OK", [])
             request.send_head()
-            seen.append(client.until(b"\r\n\r\n"))
+            arrived.get(timeout=5)
             request.send_head()
             return [b"late"]
 
-    seen: list[bytes] = []
+    arrived: AsyncResult[None] = AsyncResult()
     client = connect(serve(Early(None)))
     client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert client.rest() == b"4\r\nlate\r\n0\r\n\r\n"
-    assert seen[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert client.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")
+    arrived.set()
+    assert client.received + client.rest() == b"4\r\nlate\r\n0\r\n\r\n"
 
 
 def test_head_of_no_body(serve: Any, connect: Any) -> None:

@@ -195,7 +195,7 @@ class Outlet:
         self.name = name
         self.notice: Callable[[int], str] = _lost
         """Makes the line that tells how many were lost."""
-        self.lost = 0
+        self.lost: int = 0
         """Lines lost so far."""
         self._untold = 0
         self._descriptor = descriptor

@@ -25,12 +25,12 @@ __all__ = ["BaseServer", "exhausted"]
 # Not socket.socket: that may have been replaced since, by a class that Socket does not derive from.
 _PlainSocket: type[socket.socket] = Socket.__bases__[0]
 _PASSING = frozenset(
-    number
+    getattr(errno, name)
     for name in (
         *("ECONNABORTED", "EINTR", "EPROTO", "EPERM"),
         *("ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "ENETUNREACH"),
     )
-    if (number := getattr(errno, name, None)) is not None
+    if hasattr(errno, name)
 )
 """Errors of one connection that died in the queue, not of the listener: accept(2), "Error handling"."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -74,6 +74,10 @@ class BaseServer:
     """How many are accepted before others get their turn."""
     stop_timeout: float | None = 1.0
     """How many seconds :meth:`stop` waits for handlers unless told otherwise."""
+    socket: Socket
+    """The listener; None once the server was closed, not there before it was started."""
+    family: int
+    """The listener's, one of the ``AF_`` numbers."""
     fatal_errors: ClassVar[tuple[int, ...]] = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
     """Errors of the listener itself, after which the server closes."""
 
@@ -87,7 +91,7 @@ class BaseServer:
         self._bound = False
         self._closing = False
         self.pool: Any = None
-        self.delay = self.min_delay
+        self.delay: float = self.min_delay
         try:
             self.set_listener(listener)
             self.set_spawn(spawn)

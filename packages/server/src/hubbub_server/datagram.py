@@ -53,7 +53,7 @@ class DatagramServer(BaseServer):
 
     def init_socket(self) -> None:
         """Bind."""
-        self.socket = bind(
+        self.socket: Socket = bind(
             self.family, self.address, socket.SOCK_DGRAM, reuse_addr=self.reuse_addr, reuse_port=self.reuse_port
         )
 

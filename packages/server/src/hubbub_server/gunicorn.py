@@ -36,11 +36,30 @@ if TYPE_CHECKING:
 __all__ = ["Worker"]
 
 
-# Imported by name: whether gunicorn is installed, and has annotations, must not matter to type checkers.
-_Base: Any = importlib.import_module("gunicorn.workers.base").Worker
+if TYPE_CHECKING:
+
+    class _Base:
+        """What is used of gunicorn's class. Whether gunicorn is installed must not matter to type checkers."""
+
+        alive: bool
+        cfg: Any
+        log: Any
+        max_requests: int
+        nr: int
+        ppid: int
+        sockets: list[Any]
+        timeout: float
+        wsgi: Any
+
+        def notify(self) -> None: ...
+
+        def handle_usr1(self, sig: int, frame: object) -> None: ...
+
+else:
+    _Base = importlib.import_module("gunicorn.workers.base").Worker
 
 
-class Worker(_Base):  # type: ignore[misc]  # its base is Any
+class Worker(_Base):
     """Serves gunicorn's listeners, each connection in a greenlet, until gunicorn says stop.
 
     What gunicorn's own workers do by its settings is done here too, except that what makes them less strict with
@@ -79,7 +98,7 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """Stop when the requests that run are answered."""
-        self.alive = False
+        self.alive: bool = False
         self._woken.set()
 
     def handle_quit(self, sig: int, frame: object) -> None:
@@ -157,7 +176,7 @@ class Worker(_Base):  # type: ignore[misc]  # its base is Any
         )
 
     def _application(self, environ: dict[str, Any], start_response: Any) -> Any:
-        self.nr += 1
+        self.nr: int = self.nr + 1
         if self.nr >= self.max_requests and self.alive:
             self.log.info("Autorestarting worker after current request.")
             self.alive = False

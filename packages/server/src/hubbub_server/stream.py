@@ -55,7 +55,7 @@ class StreamServer(BaseServer):
         self.handshake_timeout = handshake_timeout
         self._handshakes: dict[greenlet, float] = {}
         """Those that run, each with the time at which it began."""
-        self.backlog = 128 if backlog is None else backlog
+        self.backlog: int = 128 if backlog is None else backlog
         self.reuse_port = reuse_port
         super().__init__(listener, handle, spawn)
 
@@ -83,7 +83,7 @@ class StreamServer(BaseServer):
 
     def init_socket(self) -> None:
         """Bind and listen."""
-        self.socket = bind(
+        self.socket: Socket = bind(
             self.family,
             self.address,
             backlog=self.backlog,

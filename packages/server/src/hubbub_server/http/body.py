@@ -40,13 +40,13 @@ class ChunkDecoder:
         self._state = self._size
         self._extensions = 0
         self._trailers = 0
-        self.count = 0
+        self.count: int = 0
         """Chunks so far."""
-        self.total = 0
+        self.total: int = 0
         """Bytes of body so far."""
-        self.done = False
+        self.done: bool = False
         """Whether the end was seen; then :attr:`rest` is what follows the body."""
-        self.rest = b""
+        self.rest: bytes = b""
 
     def feed(self, data: bytes) -> bytes:
         """Take what was received, return the body in it.
@@ -164,11 +164,11 @@ class Body:
         self._left = length
         self._decoder = ChunkDecoder(source.limits) if length == CHUNKED else None
         self._early = b""
-        self.done = False
+        self.done: bool = False
         """Whether all of it was read."""
         self.error: Exception | None = None
         """What is wrong with it."""
-        self.expected = expects
+        self.expected: bool = expects
         """Whether the client waits for "100 Continue" still."""
 
     @property

@@ -1,4 +1,4 @@
-"""One client's connection: the driver between a socket, the parser, the application and the response."""
+"""One client's connection over HTTP/1: the driver between a socket, the parser and the exchanges."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ import os
 import socket
 import struct
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import hubbub
 from hubbub.io import Socket
 
 from hubbub_server._tls import send_close_notify
-from hubbub_server.http.accesslog import Entry
+from hubbub_server.http.accesslog import AccessLog, Entry
+from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.errors import ClientDisconnected, FileChanged, RequestError
 from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.filewrapper import PlainFile
-from hubbub_server.http.request import check_partial
+from hubbub_server.http.limits import Limits
+from hubbub_server.http.request import HeadParser, check_partial
 from hubbub_server.http.response import error_response
 
-if TYPE_CHECKING:
-    from hubbub_server.wsgi import WSGIServer
-
-__all__ = ["Connection"]
+__all__ = ["Connection", "Service"]
 
 _RECEIVE = 65536
 _TURN = 1048576
 """After so many bytes without a wait, others get their turn."""
-_NEVER = float("inf")
 _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 """Errors of sendfile(2) with a kind of file that it cannot send."""
 _FILE_FAILED = frozenset(
@@ -44,11 +42,47 @@ _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _RUNNING, _IDLE, _READING, _LINGERING = range(4)
 
 
+class Service(Protocol):
+    """What the requests of connections are served by: the server."""
+
+    clock: Clock
+    limits: Limits
+    """What clients may do."""
+    stopping: bool
+    """Whether each response is to be its connection's last."""
+    base_env: dict[str, Any]
+    """What the environ of every request starts with."""
+    access_log: AccessLog | None
+    lends_request: bool
+    """Whether ``environ["hubbub.request"]`` is there, a :class:`~hubbub_server.http.lent.LentRequest`."""
+
+    @property
+    def ssl_enabled(self) -> bool:
+        """Whether connections are TLS."""
+
+    def serve_request(self, exchange: Exchange) -> None:
+        """Answer a request, in the greenlet of its connection. Whatever it raises is answered by the exchange."""
+
+    def client_disconnected(self, environ: dict[str, Any]) -> None:
+        """A client was gone before it had its response."""
+
+    def log_error(self, environ: dict[str, Any], message: str) -> None:
+        """The application did something wrong that its client need not know."""
+
+    def log_exception(self, environ: dict[str, Any], error: BaseException) -> None:
+        """The application has failed."""
+
+
 class Connection:
     """Serves the requests of one client, one after the other. ``run`` is called in the greenlet of the connection.
 
-    Time limits are kept by the server's clock, which looks at :attr:`deadline` of all connections a few times a second;
-    so a wait costs no timer.
+    The server looks at :attr:`deadline` of all connections at each turn of its clock, and calls :meth:`expire`.
+
+    :param service: what answers requests.
+    :param sock: the connected socket; whoever made it closes it.
+    :param address: the client's, as :meth:`socket.socket.accept` gave it.
+    :param parser: of the heads of its requests.
+    :param own: what the environ of all its requests says besides its address, or None.
     """
 
     __slots__ = (
@@ -58,44 +92,47 @@ class Connection:
         "_turn",
         "_write_patience",
         "address",
+        "clock",
         "deadline",
         "expired",
         "limits",
         "own",
         "parser",
-        "server",
+        "service",
         "since",
         "sock",
         "write_deadline",
     )
 
-    def __init__(self, server: WSGIServer, sock: Any, address: Any) -> None:
-        self.server = server
-        self.sock = sock
-        self.limits = server.limits
-        self.deadline = _NEVER
-        """When the present wait to receive has lasted too long, in turns of the server's clock."""
-        self.write_deadline = _NEVER
+    def __init__(
+        self, service: Service, sock: Any, address: Any, parser: HeadParser, own: dict[str, Any] | None = None
+    ) -> None:
+        self.service: Service = service
+        self.sock: Any = sock
+        clock = service.clock
+        self.clock: Clock = clock
+        self.limits: Limits = service.limits
+        self.deadline: float = NEVER
+        """When the present wait to receive has lasted too long, in turns of the clock."""
+        self.write_deadline: float = NEVER
         """The same for the wait to send: one greenlet may receive a body while another sends the response."""
-        self.expired = False
+        self.expired: bool = False
         """Whether it has."""
-        self.since = 0.0
+        self.since: float = 0.0
         """When it became idle, as :func:`time.monotonic` has it; the present wait, if it is."""
         self._phase = _RUNNING
         self._buffer = b""
         self._turn = 0
-        self._body_patience = server.body_ticks
-        self._write_patience = server.write_ticks
-        self.address = address
-        """The client's, as :meth:`socket.socket.accept` gave it."""
-        self.own = server.connection_environ(sock, address)
-        self.parser = server.parser_for(address)
+        self._body_patience = clock.body.ticks
+        self._write_patience = clock.write.ticks
+        self.address: Any = address
+        self.own: dict[str, Any] | None = own
+        self.parser: HeadParser = parser
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Serve until either side has enough."""
-        self.server.note_connection(self)
         try:
             if self._serve():
                 self._linger()
@@ -109,8 +146,9 @@ class Connection:
 
     def _serve(self) -> bool:
         """Serve requests. True: the client may be sending still, so linger before closing."""
-        server = self.server
+        service = self.service
         left = self.limits.requests_per_connection
+        patience = self.clock.body.ticks
         count = 0
         while True:
             try:
@@ -121,8 +159,8 @@ class Connection:
             if data is None:
                 return False
             count += 1
-            self._body_patience = server.body_ticks
-            exchange = Exchange(self, not (server.stopping or count == left))
+            self._body_patience = patience
+            exchange = Exchange(self, not (service.stopping or count == left))
             if not exchange.run(data):
                 return exchange.lingers
             del exchange, data  # a connection that waits for its next request holds nothing of the last
@@ -132,13 +170,13 @@ class Connection:
     def expire(self) -> None:
         """The time to receive is up: end the present wait. Called on the hub."""
         self.expired = True
-        self.deadline = _NEVER
+        self.deadline = NEVER
         self._shut(socket.SHUT_RD)
 
     def expire_writing(self) -> None:
         """The client does not read: nothing more can be said to it, and what is queued is dropped. On the hub."""
         self.expired = True
-        self.write_deadline = _NEVER
+        self.write_deadline = NEVER
         self.reset_on_close()
         self._shut(socket.SHUT_RDWR)
 
@@ -182,7 +220,7 @@ class Connection:
         except OSError:
             data = b""
         finally:  # also if whoever reads is killed, and others go on with the connection
-            self.deadline = _NEVER
+            self.deadline = NEVER
             self._phase = _RUNNING
         return data
 
@@ -191,7 +229,6 @@ class Connection:
 
         :raises RequestError: it is not going to be one.
         """
-        server = self.server
         data = self._buffer
         if data:
             self._buffer = b""
@@ -199,9 +236,9 @@ class Connection:
             self._phase = _IDLE
             self.since = monotonic()
             if count:
-                self.deadline = server.idle_deadline
+                self.deadline = self.clock.idle_deadline
             else:
-                self.deadline = server.ticks + server.first_ticks
+                self.deadline = self.clock.now + self.clock.first_ticks
                 self._await_first()
             data = self._receive(_RECEIVE)
             if not data:
@@ -229,8 +266,7 @@ class Connection:
 
     def _collect_head(self, data: bytes) -> bytes | None:
         """The same for a head that arrives in pieces, or after an empty line (RFC 9112, 2.2)."""
-        server = self.server
-        deadline = server.ticks + server.header_ticks
+        deadline = self.clock.now + self.clock.header_ticks
         buffer = bytearray(data)
         seen = 0
         stripped = False
@@ -272,15 +308,14 @@ class Connection:
         data = self.buffered(size)
         if data:
             return data
-        server = self.server
+        clock = self.clock
         self.take_turn(size)
         self._phase = _READING
-        began = server.ticks
+        began = clock.now
         self.deadline = began + self._body_patience
         data = self._receive(size)
         if data:
-            left = self._body_patience - (server.ticks - began) + len(data) * server.body_gain
-            self._body_patience = min(left, server.body_ticks)
+            self._body_patience = clock.body.after(self._body_patience, clock.now - began, len(data))
             return data
         if self.expired:
             raise RequestError("408 Request Timeout", "The body of the request took too long.")
@@ -317,23 +352,23 @@ class Connection:
 
         :raises ClientDisconnected: the client is gone, or does not read.
         """
-        began = self.server.ticks
+        clock = self.clock
+        began = clock.now
         self.write_deadline = began + self._write_patience
         try:
             sent = self.sock.send(data)
-            if self.server.ticks != began:
+            if clock.now != began:
                 self._note_wait(began, sent)
             if sent != len(data):
                 self._send_rest(memoryview(data)[sent:])
         except OSError as error:
             raise ClientDisconnected("the client closed the connection or does not read") from error
         finally:
-            self.write_deadline = _NEVER
+            self.write_deadline = NEVER
 
     def _send_rest(self, view: memoryview) -> None:
-        server = self.server
         while view:
-            began = server.ticks
+            began = self.clock.now
             self.write_deadline = began + self._write_patience
             sent = self.sock.send(view)
             view = view[sent:]
@@ -342,9 +377,7 @@ class Connection:
 
     def _note_wait(self, began: float, sent: int) -> None:
         """What was sent since the turn ``began`` of the clock earns the client more time."""
-        server = self.server
-        left = self._write_patience - (server.ticks - began) + sent * server.write_gain
-        self._write_patience = min(left, server.write_ticks)
+        self._write_patience = self.clock.write.after(self._write_patience, self.clock.now - began, sent)
 
     def send_file(self, file: PlainFile, count: int) -> bool:
         """Send ``count`` bytes of a file by :manpage:`sendfile(2)`. False: that cannot be done with this file.
@@ -353,24 +386,24 @@ class Connection:
         :raises FileChanged: the file became shorter; the last byte of what was to be sent was not.
         :raises OSError: the file cannot be read.
         """
-        server = self.server
+        clock = self.clock
         out, offset, end = self.sock.fileno(), file.offset, file.offset + count
         try:
-            began = server.ticks
+            began = clock.now
             while offset < end:
                 if end - offset <= _TURN and file.change() < 0:
                     raise FileChanged("the file became shorter while it was sent")
                 try:
                     sent = os.sendfile(out, file.descriptor, offset, min(end - offset, _TURN))
                 except BlockingIOError:
-                    self.write_deadline = server.ticks + self._write_patience
+                    self.write_deadline = clock.now + self._write_patience
                     self.sock.wait_writable()
                     continue
                 if not sent:
                     raise FileChanged("the file became shorter while it was sent")
                 offset += sent
                 self._note_wait(began, sent)
-                began = server.ticks
+                began = clock.now
                 self.take_turn(sent)
         except OSError as error:
             if error.errno in _NO_SENDFILE and offset == file.offset:
@@ -379,7 +412,7 @@ class Connection:
                 raise
             raise ClientDisconnected("the client closed the connection or does not read") from error
         finally:
-            self.write_deadline = _NEVER
+            self.write_deadline = NEVER
         return True
 
     def take_turn(self, size: int) -> None:
@@ -420,19 +453,18 @@ class Connection:
 
     def log_refused(self, line: str, error: RequestError) -> None:
         """A line of the access log for a request that never reached the application."""
-        log = self.server.access_log
+        log = self.service.access_log
         if log is not None:
             log.write(Entry(self.host, line, int(error.status[:3]), 0, 0.0, {}))
 
     def _linger(self) -> None:
         """Read what the client still sends for a while: closing at once would reset the connection and with it the
         answer, on its way or unread (RFC 9112, 9.6)."""
-        server = self.server
         try:
             self._end_writing()
         except OSError:
             return
-        deadline = server.ticks + server.linger_ticks
+        deadline = self.clock.now + self.clock.linger_ticks
         left = self.limits.discard_bytes * 16
         self.expired = False
         while left > 0 and not self.expired:
@@ -445,7 +477,7 @@ class Connection:
             self.take_turn(len(data))
 
     def _end_writing(self) -> None:
-        if self.server.ssl_enabled:
+        if self.service.ssl_enabled:
             limit = self.sock.gettimeout()
             send_close_notify(self.sock)
             self.sock.settimeout(limit)

@@ -22,10 +22,10 @@ class PlainFile:
     __slots__ = ("descriptor", "offset", "size")
 
     def __init__(self, descriptor: int, offset: int, size: int) -> None:
-        self.descriptor = descriptor
-        self.offset = offset
+        self.descriptor: int = descriptor
+        self.offset: int = offset
         """Where it begins."""
-        self.size = size
+        self.size: int = size
         """Bytes from there to the end, now."""
 
     def change(self) -> int:
@@ -70,7 +70,7 @@ class FileWrapper:
 
     def __init__(self, filelike: Any, block_size: int = 65536) -> None:
         self.filelike = filelike
-        self.block_size = max(block_size, 1)
+        self.block_size: int = max(block_size, 1)
 
     def close(self) -> None:
         """Close the file, if it can be closed."""

@@ -23,7 +23,7 @@ class LentRequest:
     __slots__ = ("_body", "_connection", "_environ", "_head", "_start", "send_head")
 
     def __init__(self, exchange: Exchange, connection: Connection, head: bytes, start: int, body: Body | None) -> None:
-        self.send_head = exchange.send_head
+        self.send_head: Callable[[], None] = exchange.send_head
         """Send the head of the response, of which none of the body is there yet. In the greenlet that writes it."""
         self._connection = connection
         self._environ = exchange.environ

@@ -20,7 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 
-__all__ = ["BAD_REQUEST", "CHUNKED", "Fields", "Head", "HeadParser", "Meaning", "check_partial"]
+__all__ = ["BAD_REQUEST", "CHUNKED", "NOTHING", "Fields", "Head", "HeadParser", "Meaning", "check_partial"]
 
 CHUNKED = -1
 """The length of a body that says itself where it ends."""
@@ -72,9 +72,11 @@ class Meaning(NamedTuple):
     """``Connection: upgrade``, with an ``Upgrade`` other than HTTP/2."""
 
 
-_NOTHING: Final = Meaning(0, None, False, False)
-Fields: TypeAlias = tuple[dict[str, str], Meaning]
-"""CGI variables (``HTTP_*``, ``CONTENT_TYPE``, ``CONTENT_LENGTH``), and what they mean. Neither is to be changed."""
+NOTHING: Final = Meaning(0, None, False, False)
+"""What most header fields say to the server."""
+Fields: TypeAlias = tuple[dict[str, str], Meaning, str | None]
+"""CGI variables (``HTTP_*``, ``CONTENT_TYPE``, ``CONTENT_LENGTH``), what they mean, and ``HTTP_COOKIE`` if it is not
+among the variables. They are shared between requests that say the same, and not to be changed."""
 
 
 class Head(NamedTuple):
@@ -161,11 +163,12 @@ class HeadParser:
         if cookie >= 0:
             end = head.find(b"\r\n", cookie + 2)
             value = head[cookie + len(_COOKIE) : end].decode("latin-1")
-            self._check_field(end - cookie - 2)
+            if self._limits.field_bytes is not None:
+                self._check_field(end - cookie - 2)
             if value and value.isprintable() and value.strip() == value:
-                fields, meaning = self._block(head[:cookie] + head[end:], start, minor, 1)
+                fields, meaning, _ = self._block(head[:cookie] + head[end:], start, minor, 1)
                 if "HTTP_COOKIE" not in fields:
-                    return {**fields, "HTTP_COOKIE": value}, meaning
+                    return fields, meaning, value
         return self._block(head, start, minor, 0)
 
     def raw_fields(self, head: bytes, start: int) -> list[tuple[bytes, bytes]]:
@@ -199,7 +202,7 @@ class HeadParser:
         environ = self._environ(head, start, more)
         if "HTTP_HOST" not in environ and minor:
             raise RequestError(BAD_REQUEST, "The Host field is missing.")
-        fields = environ, self._judge(environ, minor)
+        fields = environ, self._judge(environ, minor), None
         if len(block) <= _REMEMBERED_BLOCK and _SECRET.isdisjoint(environ):
             self._remember(memory, block, fields)
         return fields
@@ -308,7 +311,7 @@ class HeadParser:
                 raise RequestError("417 Expectation Failed", "The expectation is not known.")
             expects = True
         if not length and connection is None and not expects:
-            return _NOTHING
+            return NOTHING
         return Meaning(length, persists, expects, upgrade)
 
     def _check_length(self, value: str) -> int:

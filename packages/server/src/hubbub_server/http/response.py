@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from email.utils import formatdate
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+from hubbub_server.http.framing import Delimiter, frame
 
 __all__ = ["SERVER", "ResponseHead", "date", "error_response", "response_head"]
 
@@ -14,6 +16,7 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _REMEMBERED = 512
 _LONG = 1024
+_BY_LENGTH = Delimiter.LENGTH
 
 _PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _SECRET, _FORBIDDEN = range(8)
 _KINDS = {
@@ -32,6 +35,7 @@ _KINDS = {
 SERVER: Final = "hubbub"
 """What the ``Server`` field says: no version, which helps attackers more than anybody else."""
 
+_Framed: TypeAlias = tuple[bytes, Delimiter, int | None, bool]
 _names: dict[Any, int] = {}
 _today: list[Any] = [0, ""]
 
@@ -87,19 +91,15 @@ class ResponseHead:
         Features").
     """
 
-    __slots__ = ("_adds", "_made", "_text", "bodiless", "code", "framing", "length", "persists", "secret")
+    __slots__ = ("_adds", "_decided", "_made", "_text", "code", "length", "persists", "secret")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
-        self.code = _code(status)
-        self.bodiless = self.code in (101, 204, 304)
-        """Whether no body follows, whatever the request."""
+        self.code: int = _code(status)
         self.length: int | None = None
         """What ``Content-Length`` said."""
-        self.framing = ""
-        """That field, as it is sent."""
-        self.persists = True
+        self.persists: bool = True
         """False when the application said ``Connection: close``."""
-        self.secret = False
+        self.secret: bool = False
         """Whether it says something that is for this client only."""
         self._adds = True
         lines = ["HTTP/1.1 " + status]
@@ -115,7 +115,8 @@ class ResponseHead:
         if not (text.isascii() and text.isprintable()):  # one look at the whole: nearly always there is nothing to find
             _find_culprit(headers)
         self._text = "\r\n".join([*lines, ""])
-        self._made: tuple[Any, bytes] = (None, b"")
+        self._made: Any = (None,)
+        self._decided: Any = (None,)
 
     def _special(self, kind: int, name: str, value: str) -> bool:
         """Note a field that matters to framing. False: it is not sent as it stands."""
@@ -126,7 +127,6 @@ class ResponseHead:
             if self.length is not None and self.length != length:
                 raise ValueError(f"two lengths: {self.length} and {length}")
             self.length = length
-            self.framing = f"Content-Length: {length}\r\n"
             return False
         if kind in (_DATE, _SERVER):
             self._adds = False
@@ -144,24 +144,36 @@ class ResponseHead:
             raise ValueError(f"{name} is the server's business, not the application's")
         return True
 
-    def render(self, framing: str, connection: str) -> bytes:
-        """The head as bytes, with the empty line.
+    def framed(self, given: int | None, head_only: bool, minor: int, persists: bool) -> _Framed:
+        """The head as bytes, with the empty line, and how the response is framed. What is asked for again is kept.
 
-        :param framing: such as ``"Content-Length: 5\\r\\n"``.
-        :param connection: such as ``"Connection: close\\r\\n"``.
+        :param given: bytes of the body, if that is known; for the rest see :func:`~hubbub_server.http.framing.frame`.
+        :returns: the head; its delimiter; the bytes of body that it promises, or None; whether the connection persists.
         """
-        made_of = date() if self._adds else self._missing(), framing, connection
+        # Whole, because each step is run for each response.
+        added = date() if self._adds else self._missing()
+        made_of = added, given, head_only, minor, persists
         made = self._made
         if made[0] != made_of:
+            asked = given is not None, head_only, minor, persists and self.persists
+            decided = self._decided
+            if decided[0] != asked:
+                decided = self._decided = asked, *frame(self.code, self.length is not None, *asked)
+            _, delimiter, says_length, persists, fields = decided
+            length = given if self.length is None else self.length
+            said = f"Content-Length: {length}\r\n" if says_length else ""
+            data = f"{self._text}{added}{said}{fields}\r\n".encode("latin-1")
             # One attribute for both: a head may be shared with the servers of other threads.
-            made = self._made = made_of, f"{self._text}{''.join(made_of)}\r\n".encode("latin-1")
-        return made[1]
+            made = self._made = made_of, (data, delimiter, length if delimiter is _BY_LENGTH else None, persists)
+        framed: _Framed = made[1]
+        return framed
 
     @property
     def fields(self) -> list[tuple[str, str]]:
         """The header fields that were asked for, and how long the body is if that was said."""
-        pairs = [line.partition(": ") for line in (self._text + self.framing).split("\r\n")[1:]]
-        return [(name, value) for name, _, value in pairs if name]
+        pairs = [line.partition(": ") for line in self._text.split("\r\n")[1:]]
+        said = [(name, value) for name, _, value in pairs if name]
+        return said if self.length is None else [*said, ("Content-Length", str(self.length))]
 
     @property
     def status(self) -> str:
@@ -219,6 +231,7 @@ def _find_culprit(headers: list[tuple[str, str]]) -> None:
 
 def error_response(status: str, detail: str, with_body: bool = True) -> bytes:
     """A whole response that refuses a request and closes the connection."""
-    body = f"{status}\n{detail}\n".encode("latin-1") if with_body else b""
+    body = f"{status}\n{detail}\n".encode("latin-1")
     head = ResponseHead(status, [("Content-Type", "text/plain; charset=utf-8")])
-    return head.render(f"Content-Length: {len(body)}\r\n", "Connection: close\r\n") + body
+    data = head.framed(len(body), not with_body, 1, False)[0]
+    return data + body if with_body else data

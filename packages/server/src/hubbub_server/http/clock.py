@@ -1,0 +1,84 @@
+"""The clock by which a server measures its clients. No I/O.
+
+It counts turns of a timer of the loop and stands while the process does, so no client is blamed for what the server was
+busy with. The time limits of a connection are numbers that are compared once a turn; so a wait costs no timer.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from hubbub_server.http.limits import Limits
+
+__all__ = ["NEVER", "Clock", "Pace"]
+
+NEVER: Final = math.inf
+"""The deadline of what has no time limit."""
+_PER_LIMIT = 8
+"""The shortest time limit is at least so many turns."""
+_SHORTEST, _LONGEST = 0.005, 0.5
+"""Seconds of a turn."""
+
+
+class Pace:
+    """How fast something has to move, with some patience: each byte that moves earns a little time.
+
+    :param ticks: the most time without progress, in turns.
+    :param gain: what a byte earns, in turns.
+    """
+
+    __slots__ = ("gain", "ticks")
+
+    def __init__(self, ticks: float, gain: float) -> None:
+        self.ticks: float = ticks
+        self.gain: float = gain
+
+    def after(self, patience: float, waited: float, moved: int) -> float:
+        """What is left of ``patience``, in turns, after a wait of ``waited`` turns in which ``moved`` bytes moved."""
+        left = patience - waited + moved * self.gain
+        return left if left < self.ticks else self.ticks
+
+
+class Clock:
+    """Counts the turns of one server, in which it has the limits on its clients.
+
+    :param limits: those with ``seconds`` in their names, and the rates.
+    """
+
+    __slots__ = ("body", "first_ticks", "header_ticks", "idle_deadline", "idle_ticks", "linger_ticks", "now", "seconds",
+                 "write")  # fmt: skip
+
+    def __init__(self, limits: Limits) -> None:
+        times = (limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds)
+        shortest = min([time for time in times if time is not None] + [limits.linger_seconds])
+        self.seconds: float = min(max(shortest / _PER_LIMIT, _SHORTEST), _LONGEST)
+        """Of one turn; time limits are that exact."""
+        self.now: float = 0.0
+        """Turns so far."""
+        self.header_ticks: float = self.ticks(limits.header_seconds)
+        self.first_ticks: float = self.header_ticks
+        """The time for the first head of a connection, which begins before its first byte."""
+        self.idle_ticks: float = self.ticks(limits.idle_seconds)
+        self.linger_ticks: float = self.ticks(limits.linger_seconds)
+        self.body: Pace = Pace(self.ticks(limits.body_seconds), 1.0 / (limits.body_rate * self.seconds))
+        self.write: Pace = Pace(self.ticks(limits.write_seconds), 1.0 / (limits.write_rate * self.seconds))
+        self.idle_deadline: float = self.idle_ticks
+        """When the time of a connection that becomes idle now will be over. One number for all of them."""
+
+    def ticks(self, seconds: float | None) -> float:
+        """The turns that take at least ``seconds``; :data:`NEVER` for None."""
+        return NEVER if seconds is None else math.ceil(seconds / self.seconds) + 1.0
+
+    def tick(self) -> float:
+        """A turn has passed; the new count."""
+        self.now = now = self.now + 1.0
+        self.idle_deadline = now + self.idle_ticks
+        return now
+
+    def hurry(self, seconds: float) -> float:
+        """The server stops: from now on clients have ``seconds`` to begin a request. When that ends, for those who are
+        idle already."""
+        self.first_ticks = self.idle_ticks = self.ticks(seconds)
+        self.idle_deadline = self.now + self.idle_ticks
+        return self.idle_deadline

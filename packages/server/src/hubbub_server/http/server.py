@@ -1,0 +1,299 @@
+"""A server of HTTP/1 connections, whatever answers their requests: time limits, room, logs, the end."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any
+
+import hubbub
+from greenlet import getcurrent, greenlet
+
+from hubbub_server.http.accesslog import AccessLog, Entry, LogStream, as_text, escape
+from hubbub_server.http.clock import Clock
+from hubbub_server.http.connection import Connection
+from hubbub_server.http.exchange import Exchange
+from hubbub_server.http.limits import Limits
+from hubbub_server.http.request import HeadParser
+from hubbub_server.stream import StreamServer
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]  # as above
+
+__all__ = ["HTTPServer"]
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class HTTPServer(StreamServer):
+    """Serves HTTP/1.1 and HTTP/1.0. Subclasses say what answers a request: :meth:`serve_request`.
+
+    :param listener: see :class:`~hubbub_server.baseserver.BaseServer`.
+    :param backlog: how many connections the kernel queues; by default 1024.
+    :param spawn: see :class:`~hubbub_server.baseserver.BaseServer`.
+    :param log: the access log: ``"default"`` for stderr, None for none, a file-like object, or a
+        :class:`logging.Logger`.
+    :param error_log: failures of the application; as ``log``.
+    :param environ: more entries for every request's environ.
+    :param ssl_context: see :class:`~hubbub_server.stream.StreamServer`.
+    :param limits: what clients may do.
+    :param log_format: ``"common"``, ``"combined"``, ``"json"``, or a function from an
+        :class:`~hubbub_server.http.accesslog.Entry` to a line.
+    :param max_memory: bytes in use by the process beyond which idle connections are closed; None for no limit.
+
+    When there is no room for another client (of descriptors, of memory, or by the number that ``spawn`` says) the
+    connection that is idle for longest is closed, never one with a request under way.
+    """
+
+    def __init__(
+        self,
+        listener: Any,
+        backlog: int | None = None,
+        spawn: Any = "default",
+        log: Any = "default",
+        error_log: Any = "default",
+        environ: dict[str, Any] | None = None,
+        *,
+        ssl_context: Any = None,
+        limits: Limits | None = None,
+        log_format: str | Callable[[Entry], str] = "common",
+        handshake_timeout: float | None = 10.0,
+        reuse_port: bool = False,
+        max_memory: int | None = None,
+    ) -> None:
+        self.limits: Limits = limits if limits is not None else Limits()
+        self.access_log: AccessLog | None = None if log is None else AccessLog(_stream(log), log_format)
+        self.error_log: LogStream | None = None if error_log is None else _stream(error_log)
+        self.parser: HeadParser = HeadParser(self.limits)
+        self.lends_request = False
+        self.stopping: bool = False
+        self.max_memory = max_memory
+        self._descriptor_mark = math.inf
+        self._enough = math.inf
+        """With so many connections descriptors get scarce, as far as is known."""
+        self._next_look = 0.0
+        self.clock: Clock = Clock(self.limits)
+        self._turns: Any = None
+        """The timer that the clock counts."""
+        self.base_env: dict[str, Any] = {}
+        """What every request's environ starts with; complete once the server has started."""
+        self._more_environ = dict(environ or {})
+        super().__init__(
+            listener,
+            self._serve,
+            1024 if backlog is None else backlog,
+            spawn,
+            ssl_context=ssl_context,
+            handshake_timeout=handshake_timeout,
+            reuse_port=reuse_port,
+        )
+
+    # The environ ----------------------------------------------------------------------------------------------------
+
+    def _set_base_environ(self) -> None:
+        host, port = self.server_host, self.server_port
+        if host in ("", "0.0.0.0", "::"):
+            host = socket.gethostname()
+        environ: dict[str, Any] = {
+            # Set for each request; here they are so that its copy has room for them.
+            **dict.fromkeys(["REQUEST_METHOD", "REQUEST_URI", "PATH_INFO", "QUERY_STRING", "SERVER_PROTOCOL"], ""),
+            "SCRIPT_NAME": "",
+            "SERVER_NAME": host if host is not None else "localhost",
+            "SERVER_PORT": str(port) if port is not None else "80",
+            "SERVER_SOFTWARE": "hubbub",
+            "wsgi.url_scheme": "https" if self.ssl_enabled else "http",
+        }
+        if self.ssl_enabled:
+            environ["HTTPS"] = "on"
+        environ.update(self._application_environ())
+        environ.update(self._more_environ)
+        self.base_env = environ
+
+    def _application_environ(self) -> dict[str, Any]:
+        """What the kind of application wants to find in every environ."""
+        return {}
+
+    def set_environ(self, environ: dict[str, Any] | None = None) -> None:
+        """Replace the extra entries of the environ."""
+        self._more_environ = dict(environ or {})
+        self._set_base_environ()
+
+    def get_environ(self) -> dict[str, Any]:
+        """A new environ, as far as it does not depend on the request."""
+        return self.base_env.copy()
+
+    def connection_environ(self, sock: Any, address: Any) -> dict[str, Any] | None:
+        """What the environ of all requests of one connection is to say of it besides the client's address.
+
+        Nothing; override to say what the client's certificate says, for instance.
+        """
+        return None
+
+    def parser_for(self, address: Any) -> HeadParser:
+        """The parser of requests that come from ``address``. Override to believe some clients more than others."""
+        return self.parser
+
+    # The clock ------------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self.clock.tick()
+        for connection in self.connections:
+            if connection.deadline <= now:
+                connection.expire()
+            if connection.write_deadline <= now:
+                connection.expire_writing()
+        for log in (getattr(self.access_log, "stream", None), self.error_log):
+            if log is not None and log.outlet is not None and log.outlet.waiting:
+                log.outlet.pump()
+        self._enough = math.inf  # others may have given descriptors back
+        if self.max_memory is not None and now >= self._next_look:
+            self._next_look = now + 1.0 / self.clock.seconds
+            self._look_at_memory(self.max_memory)
+
+    # Room -----------------------------------------------------------------------------------------------------------
+
+    def _idle(self) -> Iterator[tuple[float, greenlet]]:
+        yield from super()._idle()
+        for handler, connection in self._handlers.items():
+            if connection is not None and connection.idle:
+                yield connection.since, handler
+
+    def _dismiss(self, handler: greenlet) -> bool:
+        connection = self._handlers.get(handler)
+        return super()._dismiss(handler) if connection is None else connection.retire()
+
+    def _wait_for_room(self) -> None:
+        """The pool is full: who is idle goes once there is somebody who wants the place."""
+        self.socket.wait_readable()
+        if not self._is_full():
+            return
+        if self.make_room():
+            self.pool.wait_available(1.0)
+        else:
+            self.pool.wait_available(0.1)
+
+    def do_read(self) -> tuple[Any, ...] | None:
+        """Accept one connection. What the application needs descriptors for shall find some left."""
+        accepted = self.socket.accept()
+        descriptor = accepted[0].fileno()
+        if descriptor >= self._descriptor_mark:
+            # It was the lowest that is free, so all below are taken. The next get those that are given back, and do not
+            # tell; so for a while the number of connections does.
+            self._enough = len(self._handlers) - (descriptor - self._descriptor_mark)
+        if len(self._handlers) >= self._enough:
+            hubbub.spawn(self.make_room)
+        return accepted
+
+    def _set_descriptor_mark(self) -> None:
+        if resource is not None:
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self._descriptor_mark = (
+                math.inf if limit == resource.RLIM_INFINITY else limit - max(1, min(64, limit // 16))
+            )
+
+    def _look_at_memory(self, limit: int) -> None:
+        """Close an eighth of the idle connections, the longest idle first, if more is in use than may be."""
+        if _memory() <= limit:
+            return
+        idle = sorted(self._idle(), key=itemgetter(0))
+        for _, handler in idle[: (len(idle) + 7) // 8]:
+            self._dismiss(handler)
+
+    # Connections ----------------------------------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The connections that are open."""
+        return [connection for connection in self._handlers.values() if connection is not None]
+
+    def _serve(self, sock: Any, address: Any) -> None:
+        connection = Connection(self, sock, address, self.parser_for(address), self.connection_environ(sock, address))
+        self._handlers[getcurrent()] = connection
+        connection.run()
+
+    def serve_request(self, exchange: Exchange) -> None:
+        """Answer a request. Called in the greenlet of its connection, for one request after the other.
+
+        What it raises is answered: 500 if nothing was sent yet, else the connection is broken off.
+        """
+        raise NotImplementedError
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def start_accepting(self) -> None:
+        """Accept from now on."""
+        self._set_base_environ()  # the port is known now
+        self._set_descriptor_mark()
+        if self.socket.family in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it. A response leaves when it is written, not 40 ms later.
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._turns is None:
+            self._turns = hubbub.get_hub().loop.timer(self.clock.seconds, self.clock.seconds, ref=False)
+            self._turns.start(self._tick)
+        super().start_accepting()
+
+    def stop(self, timeout: float | None = None) -> None:
+        """Accept no more; let requests that have arrived be answered, with ``Connection: close``; then as
+        :meth:`~hubbub_server.baseserver.BaseServer.stop`."""
+        self.stopping = True
+        if timeout is None:
+            timeout = self.stop_timeout
+        # A request may be on its way on a connection that looks idle, so those are not closed at once.
+        grace = 0.5 if timeout is None else min(0.5, timeout / 2)
+        deadline = self.clock.hurry(grace)
+        for connection in self.connections:
+            connection.hurry(deadline)
+        super().stop(timeout)
+        if self._turns is not None:
+            self._turns.close()
+            self._turns = None
+
+    # Errors ---------------------------------------------------------------------------------------------------------
+
+    def log_error(self, environ: dict[str, Any], message: str) -> None:
+        """Write a line about a request to the error log."""
+        if self.error_log is not None:
+            self.error_log.write(f"{_name(environ)}: {message}\n")
+
+    def log_exception(self, environ: dict[str, Any], error: BaseException) -> None:
+        """Write the traceback of a failed application to the error log.
+
+        What an error says may come from a client: no line of it begins like a line of a log, and none moves a cursor.
+        """
+        self.log_error(environ, f"the application failed\n{_quoted(_described(error))}")
+
+    def client_disconnected(self, environ: dict[str, Any]) -> None:
+        """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
+
+
+def _memory() -> int:
+    """Bytes of memory that the process has resident; 0 where that cannot be asked."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def _stream(target: Any) -> LogStream:
+    return target if isinstance(target, LogStream) else LogStream(target)
+
+
+def _described(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(f"  {_CONTROL.sub('?', line)}" for line in text.rstrip("\n").split("\n"))
+
+
+def _name(environ: dict[str, Any]) -> str:
+    method, target = (as_text(environ.get(key)) for key in ("REQUEST_METHOD", "REQUEST_URI"))
+    return f"{escape(method)} '{escape(target)}'"
