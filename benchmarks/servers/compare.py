@@ -168,6 +168,16 @@ def browser(contestant: Contestant) -> Result:
     return loaded(contestant, "hello", 64, lambda number: BROWSER % number, BODY)
 
 
+def asgi(contestant: Contestant) -> Result:
+    """An ASGI application, without any field but Host."""
+    return loaded(contestant, "asgi", 64, lambda number: PLAIN, BODY)
+
+
+def asgi_browser(contestant: Contestant) -> Result:
+    """The same, asked as browsers do."""
+    return loaded(contestant, "asgi", 64, lambda number: BROWSER % number, BODY)
+
+
 def echo(contestant: Contestant) -> Result:
     """64 bytes sent back by a StreamServer."""
     return loaded(contestant, "echo", 100, lambda number: MESSAGE, MESSAGE)
@@ -195,7 +205,16 @@ def idle(contestant: Contestant) -> Result:
     return Result(cpu, each, each, kernel, (after["memory"] - before["memory"]) / IDLE / 1024)
 
 
-PROGRAMS: dict[str, Callable[[Contestant], Result]] = {"hello": hello, "browser": browser, "echo": echo, "idle": idle}
+PROGRAMS: dict[str, Callable[[Contestant], Result]] = {
+    "hello": hello,
+    "browser": browser,
+    "asgi": asgi,
+    "asgi_browser": asgi_browser,
+    "echo": echo,
+    "idle": idle,
+}
+LACKING = {"echo": "uvicorn", "asgi": "gevent", "asgi_browser": "gevent"}
+"""Which library has no such server."""
 
 
 def contestants(arguments: argparse.Namespace) -> list[Contestant]:
@@ -207,7 +226,7 @@ def contestants(arguments: argparse.Namespace) -> list[Contestant]:
 
 def compare(program: str, found: list[Contestant], rounds: int) -> None:
     """Run one program and print its table."""
-    fit = [one for one in found if not (program == "echo" and one.library == "uvicorn")]
+    fit = [one for one in found if LACKING.get(program) != one.library]
     results: dict[Contestant, list[Result]] = {one: [] for one in fit}
     for _ in range(rounds):
         for contestant, seen in results.items():

@@ -28,7 +28,7 @@ def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 async def hello_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The same for ASGI, which uvicorn serves natively."""
+    """The same for ASGI."""
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(BODY))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": BODY})
@@ -64,7 +64,10 @@ def serve_greenlets(library: str, program: str) -> None:
         server = make(address, echo, backlog=1024)
     else:
         make = importlib.import_module(package if library == "hubbub" else "gevent.pywsgi").WSGIServer
-        server = make(address, hello, backlog=1024, log=None)
+        application: Any = hello
+        if program == "asgi":
+            application = importlib.import_module("hubbub_asyncio.asgi").ASGI(hello_asgi)
+        server = make(address, application, backlog=1024, log=None)
     server.start()
     say(server.server_port)
     server.serve_forever()
@@ -92,7 +95,7 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=list(libraries))
-    parser.add_argument("program", choices=["hello", "echo"])
+    parser.add_argument("program", choices=["hello", "asgi", "echo"])
     arguments = parser.parse_args()
     threading.Thread(target=answer_questions, daemon=True).start()
     libraries[arguments.library](arguments.library, arguments.program)

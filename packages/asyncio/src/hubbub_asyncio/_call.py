@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable, MutableMapping
-from http import HTTPStatus
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import CoroutineType
 from typing import Any
 
 from greenlet import getcurrent
 from hubbub import shield
 from hubbub.lowlevel import Waiter
 
+from hubbub_asyncio._head import ResponseHead, response_head
 from hubbub_asyncio.bridge import Worker, as_future
 from hubbub_asyncio.loop import HubEventLoop
 
@@ -29,9 +30,6 @@ _MOST_HELD = 65536
 _HEAD_SECONDS = 0.05
 """A response whose body is not there after so long begins without it."""
 _PIECE = 65536
-_STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
-_OF_THE_SERVER = frozenset({b"transfer-encoding", b"connection", b"keep-alive"})
-"""Fields that applications send and that are the server's business: they are left out."""
 
 
 class Call:
@@ -44,19 +42,18 @@ class Call:
     __slots__ = (
         "_begun",
         "_body_read",
-        "_environ",
-        "_fields",
         "_greenlet",
+        "_head",
         "_held",
         "_last",
         "_loop",
+        "_method",
         "_over",
         "_pending",
         "_pieces",
         "_request",
         "_room",
         "_start_response",
-        "_status",
         "_waiter",
         "_worker",
         "_write",
@@ -66,13 +63,13 @@ class Call:
         self, loop: HubEventLoop, environ: dict[str, Any], request: Any, start_response: Callable[..., Any]
     ) -> None:
         self._loop = loop
-        self._environ = environ
+        self._method = environ["REQUEST_METHOD"]
         self._request = _PlainRequest(environ["wsgi.input"]) if request is None else request
         self._start_response = start_response
         self._greenlet: Any = getcurrent()
         self._waiter: Waiter | None = None
-        self._status = ""
-        self._fields: list[tuple[str, str]] = []
+        self._head: ResponseHead | None = None
+        """What was sent by http.response.start."""
         self._begun = False
         """Whether the server has accepted the head."""
         self._write: Callable[[bytes], Any] | None = None
@@ -101,7 +98,10 @@ class Call:
 
         Whatever the application raises is raised.
         """
-        task = self._loop.begin_task(self._run(application, scope), context=contextvars.copy_context())
+        coroutine = application(scope, self.receive, self.send)
+        if type(coroutine) is not CoroutineType:
+            coroutine = _awaited(coroutine)
+        task = self._loop.begin_task(coroutine, context=contextvars.copy_context())
         try:
             if not task.done():
                 self._attend(task)
@@ -114,9 +114,6 @@ class Call:
         if task.done():
             self._check(task)
 
-    async def _run(self, application: Callable[..., Any], scope: dict[str, Any]) -> None:
-        await application(scope, self.receive, self.send)
-
     def _check(self, task: asyncio.Task[None]) -> None:
         error = task.exception()
         if error is not None:
@@ -128,7 +125,7 @@ class Call:
                 return
             raise error
         if not self._last:
-            state = "in the midst of its response" if self._status else "without a response"
+            state = "in the midst of its response" if self._head is not None else "without a response"
             raise RuntimeError(f"the ASGI application ended {state}")
 
     # Sending ---------------------------------------------------------------------------------------------------------
@@ -141,47 +138,45 @@ class Call:
         """
         kind = message["type"]
         if kind == "http.response.body":
-            await self._send_body(message)
+            body = message.get("body", b"")
+            begins = self._accept(body if type(body) is bytes else bytes(memoryview(body)), message)
+            if begins or self._held > _MOST_HELD:
+                room = self._loop.create_future()
+                self._room.append(room)
+                await room
         elif kind == "http.response.start":
-            if self._status:
+            if self._head is not None:
                 raise RuntimeError("http.response.start was sent twice")
-            self._status, self._fields = _head(message)
-            self._wake()  # so that the head does not wait for ever
+            self._head = response_head(message)
+            if self._waiter is not None:
+                self._wake()  # so that the head does not wait for ever
         else:
             raise RuntimeError(f"http.response.start and http.response.body can be sent, not {kind!r}")
 
-    async def _send_body(self, message: Message) -> None:
-        if not self._status:
+    def _accept(self, body: bytes, message: Message) -> bool:
+        """Take a piece of the body. True: its task must let the greenlet of the connection go on."""
+        if self._head is None:
             raise RuntimeError("http.response.body was sent before http.response.start")
         if self._last:
             raise RuntimeError("http.response.body was sent after the end of the body")
         if self._over:
             raise ConnectionResetError("the client is gone")
-        body = message.get("body", b"")
-        if type(body) is not bytes:
-            body = bytes(memoryview(body))
         self._last = not message.get("more_body", False)
-        self._pieces.append(body)
         begins = getcurrent() is self._greenlet  # the first step of the task
-        if begins and self._last and self._write is None and len(body) <= _MOST_HELD:
+        if begins and self._last and not self._pieces and len(body) <= _MOST_HELD:
             try:
-                self._write_held()
+                self._write_out(body)
             except OSError:
                 self._over = True
                 raise
-            return
+            return False
+        self._pieces.append(body)
         self._held += len(body)
         self._wake()
-        if begins or self._held > _MOST_HELD:
-            room = self._loop.create_future()
-            self._room.append(room)
-            await room
+        return begins
 
-    def _write_held(self) -> None:
-        """Write what was sent. In the greenlet of the connection."""
-        pieces, self._pieces = self._pieces, []
-        self._held = 0
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def _write_out(self, data: bytes) -> None:
+        """Write a part of the body. In the greenlet of the connection."""
         write = self._write or self._begin(len(data) if self._last else None)
         if data:
             self._write = write
@@ -189,15 +184,12 @@ class Call:
 
     def _begin(self, length: int | None) -> Callable[[bytes], Any]:
         """Tell the server what the head is to be; of ``length`` bytes of body if that is all."""
-        fields = self._fields
-        if (
-            length is not None
-            and self._environ["REQUEST_METHOD"] != "HEAD"
-            and self._status[:3] not in ("204", "304")
-            and not any(name.lower() == "content-length" for name, _ in fields)
-        ):
-            fields.append(("Content-Length", str(length)))
-        write: Callable[[bytes], Any] = self._start_response(self._status, fields)
+        head = self._head
+        assert head is not None  # or there would be nothing to write
+        fields = head.fields
+        if length is not None and not head.has_length and self._method != "HEAD":
+            fields = [*fields, ("Content-Length", str(length))]
+        write: Callable[[bytes], Any] = self._start_response(head.status, fields)
         self._begun = True
         return write
 
@@ -206,8 +198,10 @@ class Call:
         task.add_done_callback(self._wake)
         try:
             while True:
-                while self._pieces:
-                    self._write_held()
+                while pieces := self._pieces:
+                    self._pieces = []
+                    self._held = 0
+                    self._write_out(pieces[0] if len(pieces) == 1 else b"".join(pieces))
                     self._give_room()
                 if self._last or task.done():
                     return
@@ -230,7 +224,7 @@ class Call:
 
     def _await_something(self) -> None:
         """Wait until something was sent, or the task has ended."""
-        headless = bool(self._status) and self._write is None and not self._over
+        headless = self._head is not None and self._write is None and not self._over
         self._waiter = waiter = Waiter()
         try:
             woken = waiter.wait(_HEAD_SECONDS if headless else None)
@@ -317,6 +311,10 @@ class Call:
             pending.cancel()
 
 
+async def _awaited(awaitable: Awaitable[None]) -> None:
+    await awaitable
+
+
 class _PlainRequest:
     """What a WSGI server has that gives the environ alone."""
 
@@ -340,25 +338,3 @@ class _PlainRequest:
 
     def send_head(self) -> None:
         """It cannot be sent by itself."""
-
-
-def _head(message: Message) -> tuple[str, list[tuple[str, str]]]:
-    """The status line and the header fields of a response, as WSGI has them.
-
-    :raises TypeError: something is not of the type that ASGI says.
-    """
-    code = message["status"]
-    status = _STATUSES.get(code)
-    if status is None:
-        if not isinstance(code, int):
-            raise TypeError(f"the status of a response is an int, not {code!r}")
-        status = f"{int(code)} "
-    try:
-        fields = [
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in message.get("headers", ())
-            if name not in _OF_THE_SERVER
-        ]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise TypeError(f"the headers of a response are pairs of bytes: {error}") from error
-    return status, fields

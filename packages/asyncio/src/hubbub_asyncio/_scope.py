@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 __all__ = ["http_scope"]
@@ -16,25 +17,35 @@ def http_scope(environ: dict[str, Any], request: Any, root_path: str | None) -> 
     :param root_path: None: ``SCRIPT_NAME``.
     """
     script = environ["SCRIPT_NAME"]
-    path = _decoded(script + environ["PATH_INFO"])
-    target = environ.get("REQUEST_URI")
-    server = environ["SERVER_NAME"]
+    path, raw_path, query = _target(script, environ["PATH_INFO"], environ["QUERY_STRING"], environ.get("REQUEST_URI"))
     client = environ.get("REMOTE_ADDR")
     return {
         "type": "http",
         "asgi": _ASGI.copy(),
-        "http_version": environ["SERVER_PROTOCOL"].removeprefix("HTTP/"),
+        "http_version": environ["SERVER_PROTOCOL"][5:],
         "method": environ["REQUEST_METHOD"],
         "scheme": environ["wsgi.url_scheme"],
-        "path": path or "/",
-        "raw_path": None if target is None else _raw_path(target),
-        "query_string": environ["QUERY_STRING"].encode("latin-1"),
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query,
         "root_path": _decoded(script) if root_path is None else root_path,
-        "headers": request.fields() if request is not None else _fields(environ),
-        "client": (client, int(environ.get("REMOTE_PORT", 0))) if client else None,
-        "server": (server, int(environ["SERVER_PORT"])),
+        "headers": _fields(environ) if request is None else request.fields(),
+        "client": _address(client, environ.get("REMOTE_PORT", "0")) if client else None,
+        "server": _address(environ["SERVER_NAME"], environ["SERVER_PORT"]),
         "extensions": {},
     }
+
+
+@lru_cache(maxsize=1024)
+def _address(host: str, port: str) -> tuple[str, int]:
+    return host, int(port)
+
+
+@lru_cache(maxsize=1024)
+def _target(script: str, path: str, query: str, target: str | None) -> tuple[str, bytes | None, bytes]:
+    """The path as text, the path as it was sent, and the query."""
+    raw_path = None if target is None else _raw_path(target)
+    return _decoded(script + path) or "/", raw_path, query.encode("latin-1")
 
 
 def _decoded(text: str) -> str:

@@ -21,7 +21,6 @@ from hubbub_asyncio._call import Call
 from hubbub_asyncio._lifespan import Lifespan
 from hubbub_asyncio._scope import http_scope
 from hubbub_asyncio.bridge import await_, thread_loop
-from hubbub_asyncio.loop import HubEventLoop
 
 __all__ = ["ASGI", "Application"]
 
@@ -92,7 +91,10 @@ class ASGI:
         scope = http_scope(environ, request, self.root_path)
         if self._lifespan is not None:
             scope["state"] = self.state.copy()
-        Call(_running_loop(), environ, request, start_response).serve(self.application, scope, self._keep)
+        loop = thread_loop()
+        if not loop.runs_on:
+            await_(_nothing(), loop=loop)
+        Call(loop, environ, request, start_response).serve(self.application, scope, self._keep)
         return ()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
@@ -107,13 +109,6 @@ class ASGI:
             task.get_loop().call_exception_handler(
                 {"message": "an ASGI application failed after its response", "exception": error, "task": task}
             )
-
-
-def _running_loop() -> HubEventLoop:
-    loop = thread_loop()
-    if not loop.is_running():
-        await_(_nothing(), loop=loop)
-    return loop
 
 
 async def _nothing() -> None:

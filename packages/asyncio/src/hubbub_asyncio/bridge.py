@@ -61,6 +61,8 @@ def thread_loop() -> HubEventLoop:
     """
     own = vars(get_hub())
     loop: HubEventLoop | None = own.get(_OWN)
+    if loop is not None and loop.runs_on:
+        return loop
     if loop is None or loop.is_closed():
         loop = own[_OWN] = _ThreadLoop()
     loop.begin()

@@ -71,6 +71,9 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         self._own_greenlet: Greenlet | None = None
         self._stand_ins = 0
         self._stops_later = False
+        self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
+        self._first_step: Callable[[], Any] | None = None
+        """Set while :meth:`begin_task` makes a task: what that asks to be called, and is not queued."""
         self._ready: deque[Any]
         self._current_handle: Any
         self._watches = Watches(self._hub_loop, self._fired)
@@ -104,6 +107,11 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
             self._stopping = False
         elif not self.is_running():
             self._own_greenlet = spawn(self.run_forever, context=Context())
+
+    @property
+    def runs_on(self) -> bool:
+        """Whether it runs, and was not told to stop."""
+        return self._thread_id is not None and not self._stopping
 
     @property
     def is_here(self) -> bool:
@@ -250,27 +258,29 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         The event loop must be running, in another greenlet of this thread; it does the steps that follow. If the first
         one waits in the middle of a synchronous call, others go on meanwhile.
         """
-        ready = self._ready
-        put = _native_put()
+        put = getattr(events._set_running_loop, "native", events._set_running_loop)  # it goes on to run in its own
         hooks = sys.get_asyncgen_hooks()
         put(self)
-        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        sys.set_asyncgen_hooks(*self._hooks)
         try:
-            if _EAGER and self._task_factory is None:
-                task = asyncio.Task(coroutine, loop=self, context=context, **_EAGER)
-            else:
-                parked, self._parked = self._parked, None  # there is nothing to be woken for
-                before = len(ready)
-                try:
-                    task = self.create_task(coroutine, context=context)
-                finally:
-                    self._parked = parked
-                if len(ready) > before:
-                    _call(ready.pop())
+            if self._task_factory is not None:
+                return self.create_task(coroutine, context=context)  # a task of its own kind begins when it begins
+            if _EAGER:
+                return asyncio.Task(coroutine, loop=self, context=context, **_EAGER)
+            # A task asks for its first step, by call_soon, when it is made. It is done here instead.
+            self._first_step = self._no_step
+            try:
+                task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=self, context=context)
+            finally:
+                step, self._first_step = self._first_step, None
+            context.run(step)
             return task
         finally:
             put(None)
             sys.set_asyncgen_hooks(*hooks)
+
+    def _no_step(self) -> None:
+        """In place of the first step of a task that could not be made."""
 
     def _still_runs(self) -> bool:
         """Whether this greenlet goes on to run the callbacks. The one that called ``run_forever`` always does."""
@@ -291,7 +301,7 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         me = getcurrent()
         hooks = sys.get_asyncgen_hooks()
         events._set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._asyncgen_firstiter_hook, finalizer=self._asyncgen_finalizer_hook)
+        sys.set_asyncgen_hooks(*self._hooks)
         try:
             while self._runner is me:
                 self._run_once_for_origin()
@@ -324,7 +334,10 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> events.Handle:
         """Call ``callback(*args)`` in the next round. From any greenlet of the thread."""
-        if self._debug or self._closed:
+        if self._debug or self._closed or self._first_step is not None:
+            if self._first_step is not None:
+                self._first_step = callback
+                return events.Handle(callback, args, self, context)
             handle: events.Handle = super().call_soon(callback, *args, context=context)
             _forget_last_frame(handle)
         else:
@@ -489,13 +502,6 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
 
 
 _EAGER: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
-
-
-def _native_put() -> Callable[[Any], None]:
-    """CPython's own function that sets the running loop. It does not count, see :mod:`hubbub.running_loop`."""
-    put: Any = events._set_running_loop
-    native: Callable[[Any], None] = getattr(put, "native", put)
-    return native
 
 
 def _call(handle: events.Handle) -> None:

@@ -37,12 +37,12 @@ class LentRequest:
         What is not in the environ for the sake of safety (names with an underscore, an upgrade that cannot be served)
         is not here either.
         """
-        found = self._connection.parser.raw_fields(self._head, self._start)
         environ = self._environ
-        if "HTTP_UPGRADE" not in environ:
-            found = [field for field in found if field[0] not in (b"upgrade", b"http2-settings")]
-        host = environ.get("HTTP_HOST", "").encode("latin-1")
-        return [(name, host) if name == b"host" and value != host else (name, value) for name, value in found]
+        found = self._connection.parser.raw_fields(self._head, self._start, "HTTP_UPGRADE" in environ)
+        if environ["REQUEST_URI"][0] != "/" and "HTTP_HOST" in environ:  # an absolute target says the host
+            host = environ["HTTP_HOST"].encode("latin-1")
+            found = [(name, host) if name == b"host" else (name, value) for name, value in found]
+        return found
 
     @property
     def body_done(self) -> bool:

@@ -112,6 +112,7 @@ class HeadParser:
         self._starts: dict[bytes, Head] = {}
         self._lines: dict[bytes, tuple[str, str]] = {}
         self._raw: dict[bytes, tuple[bytes, bytes]] = {}
+        self._raw_blocks: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {}, {}, {})
         self._once: set[int] = set()
 
@@ -171,16 +172,27 @@ class HeadParser:
                     return fields, meaning, value
         return self._block(head, start, minor, 0)
 
-    def raw_fields(self, head: bytes, start: int) -> list[tuple[bytes, bytes]]:
+    def raw_fields(self, head: bytes, start: int, upgrade: bool) -> list[tuple[bytes, bytes]]:
         """The fields of a head that :meth:`fields` has accepted, as pairs of bytes: each by itself, its name lowered.
 
-        Those that are not to be seen are left out.
+        Those that are not to be seen are left out, among them an upgrade unless it can be served.
         """
-        if start >= len(head) - 2:
+        block = head[start:]
+        known = self._raw_blocks.get(block)
+        if known is not None:
+            return known.copy()
+        if len(block) == 2:
             return []
-        known = self._raw.get
-        pairs = [known(line) or self._raw_field(line) for line in head[start:-4].split(b"\r\n")]
-        return [pair for pair in pairs if pair[0]]
+        get = self._raw.get
+        pairs = [pair for pair in [get(line) or self._raw_field(line) for line in block[:-4].split(b"\r\n")] if pair[0]]
+        if not upgrade:
+            pairs = [pair for pair in pairs if pair[0] not in (b"upgrade", b"http2-settings")]
+        if any(block in memory for memory in self._blocks):
+            # It is remembered, so it has no secrets; and it is the same each time, so that of an upgrade is.
+            if len(self._raw_blocks) >= _REMEMBERED_BLOCKS:
+                self._raw_blocks.clear()
+            self._raw_blocks[block] = pairs.copy()
+        return pairs
 
     def _raw_field(self, line: bytes) -> tuple[bytes, bytes]:
         name, _, value = line.partition(b":")
