@@ -226,7 +226,7 @@ def contestants(arguments: argparse.Namespace) -> list[Contestant]:
 
 def compare(program: str, found: list[Contestant], rounds: int) -> None:
     """Run one program and print its table."""
-    fit = [one for one in found if LACKING.get(program) != one.library]
+    fit = [one for one in found if one.name != LACKING.get(program)]
     results: dict[Contestant, list[Result]] = {one: [] for one in fit}
     for _ in range(rounds):
         for contestant, seen in results.items():

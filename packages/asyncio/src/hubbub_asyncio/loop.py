@@ -264,13 +264,14 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         sys.set_asyncgen_hooks(*self._hooks)
         try:
             if self._task_factory is not None:
-                return self.create_task(coroutine, context=context)  # a task of its own kind begins when it begins
+                task: asyncio.Task[Any] = self.create_task(coroutine, context=context)
+                return task  # one of its own kind begins when it begins
             if _EAGER:
                 return asyncio.Task(coroutine, loop=self, context=context, **_EAGER)
             # A task asks for its first step, by call_soon, when it is made. It is done here instead.
             self._first_step = self._no_step
             try:
-                task: asyncio.Task[Any] = asyncio.Task(coroutine, loop=self, context=context)
+                task = asyncio.Task(coroutine, loop=self, context=context)
             finally:
                 step, self._first_step = self._first_step, None
             context.run(step)
