@@ -65,6 +65,15 @@ def test_pytest_option(python: Python, tmp_path: Path) -> None:
     assert "hubbub-monkey: " in done.stdout
 
 
+def test_pytest_under_the_environment(python: Python, tmp_path: Path) -> None:
+    """Under HUBBUB_MONKEY pytest has nothing to warn of, even where warnings are errors."""
+    (tmp_path / "test_nothing.py").write_text("def test_nothing(): pass\n")
+    options = ["-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
+    done = python("", *options, cwd=tmp_path, HUBBUB_MONKEY="1")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    assert "warning" not in done.stdout
+
+
 def test_pytest_without(python: Python, tmp_path: Path) -> None:
     """Without the option pytest runs unpatched."""
     (tmp_path / "conftest.py").write_text(CONFTEST)

@@ -1,4 +1,8 @@
-"""Makes the standard library cooperative on hubbub."""
+"""Makes the standard library cooperative on hubbub.
+
+With ``HUBBUB_MONKEY`` set it is imported before pytest, which would warn that it cannot rewrite the asserts of this
+plug-in. It has none: PYTEST_DONT_REWRITE.
+"""
 
 from hubbub_monkey.exceptions import PatchError, PatchWarning, Veto
 from hubbub_monkey.patching import (
