@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from tools import pythons, sanitizers, soaks, testing, wheels
-from tools.environment import Environment, digest
-from tools.packages import Choice, choose, closure, packages, versions
+from tools.environment import Environment
+from tools.packages import Choice, choose, closure, packages, split, versions
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests", "docs"]
@@ -143,8 +143,10 @@ def wheel(session: nox.Session) -> None:
     choice = chosen(session)
     builder = Environment(session, STATE / "build")
     builder.requirements(REQUIREMENTS / "build.txt")
-    everything = sorted({requirement for package in packages().values() for requirement in package.building})
-    builder.step("build-system", digest(*everything), *everything)
+    needed = [requirement for package in packages().values() for requirement in package.building]
+    builder.others("build-system", *needed)
+    # From their source, and before the others: their headers are compiled against.
+    builder.pip("--no-build-isolation", *{package.folder for package in split(needed)[0]})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         built = {

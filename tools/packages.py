@@ -93,6 +93,8 @@ class Package:
             found += sorted(self.folder.glob("*.py"))
             kinds = {".c", ".h", ".py"}
             found += sorted(p for p in self.folder.glob("src/**/*") if p.suffix in kinds)
+            for sibling in split(self.building, self.folder.parent.parent)[0]:
+                found += sorted(sibling.folder.glob("src/**/*.h"))
         return found
 
 

@@ -71,13 +71,13 @@ def races(package: Package, compiler: str, folder: Path) -> str:
 
     :param folder: where the program is put.
     """
-    headers = list(package.folder.glob("src/*/hb.cdef.h"))
-    if not headers:
+    if not package.loops:
         return ""
-    (source,) = headers[0].parent.glob("*.c")
+    (source,) = package.folder.glob("src/*/*.c")
+    headers = packages()["core"].folder / "src" / "hubbub" / "loop" / "native"
     (library,) = re.findall(r'^LIBRARY = "(\w+)"', (package.folder / "hatch_build.py").read_text(), re.MULTILINE)
     program = folder / f"threads-{package.short}"
-    flags = ["-fsanitize=thread", "-g", "-O1", "-D_GNU_SOURCE", f"-I{source.parent}"]
+    flags = ["-fsanitize=thread", "-g", "-O1", "-D_GNU_SOURCE", f"-I{headers}"]
     sources = [str(Path(__file__).with_name("threads.c")), str(source)]
     libraries = [f"-l{library}", "-lpthread", "-lm"]
     subprocess.run([compiler, *flags, *sources, *libraries, "-o", str(program)], check=True)

@@ -1,6 +1,5 @@
 /*
- * What the native loops share: the clock, the ring of fired events, tables, and who may call.
- * hubbub-loop-libev and hubbub-loop-libuv each hold this text, letter by letter the same.
+ * What implementations of hb.cdef.h share: the clock, the ring of fired events, tables, and who may call.
  */
 #ifndef HB_SHARED_H
 #define HB_SHARED_H

@@ -1,8 +1,8 @@
 /*
  * The C table of a native loop, as hubbub.loop.ring.RingBackend drives it.
  *
- * hubbub-loop-libev and hubbub-loop-libuv each hold this text, letter by letter the same, and each
- * implements it for its library.  cffi reads it as the cdef, the compiler as a header.
+ * A package implements it for its library.  cffi reads it as the cdef, the compiler as a header:
+ * hubbub.loop.native says where it is.
  *
  * A loop belongs to the thread that made it, until another calls hb_own or hb_fork; of the rest hb_wake
  * alone may be called from elsewhere.  C never calls Python.  What failed is said by a negative errno; each function that

@@ -1,0 +1,105 @@
+"""How a native backend is compiled: for build hooks, where hubbub, cffi and setuptools are build requirements."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from hubbub.loop.native.headers import cdef, include_folder
+
+__all__ = ["Library", "compile_backend", "has_stable_abi", "put", "stable_tag"]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A library of the system's."""
+
+    name: str
+    """What the linker calls it: ``ev`` for ``libev.so``."""
+    pkg_config_name: str
+    """What pkg-config calls it."""
+
+    def compiler_flags(self) -> list[str]:
+        """Flags of the compiler that find its header."""
+        return self._pkg_config("--cflags") or [f"-I{prefix}/include" for prefix in _brew_prefixes()]
+
+    def linker_flags(self) -> list[str]:
+        """Flags of the linker that find it."""
+        found = self._pkg_config("--libs")
+        return found or [*(f"-L{prefix}/lib" for prefix in _brew_prefixes()), f"-l{self.name}"]
+
+    def _pkg_config(self, question: str) -> list[str]:
+        """What pkg-config knows of it; nothing where there is no pkg-config, or it knows nothing."""
+        tool = shutil.which("pkg-config")
+        if tool is None:
+            return []
+        answer = subprocess.run([tool, question, self.pkg_config_name], capture_output=True, text=True, check=False)
+        return shlex.split(answer.stdout) if answer.returncode == 0 else []
+
+
+def _brew_prefixes() -> list[Path]:
+    """Where Homebrew installs, on a Mac."""
+    prefixes = [Path("/opt/homebrew"), Path("/usr/local")] if sys.platform == "darwin" else []
+    return [prefix for prefix in prefixes if prefix.is_dir()]
+
+
+def has_stable_abi() -> bool:
+    """Whether what is compiled on this Python runs on later versions too."""
+    return sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def compile_backend(module: str, source: Path, library: Library, scratch: str | Path) -> Path:
+    """Compile an implementation of the C table.
+
+    :param module: the full name of the extension module.
+    :param source: the C file, which includes ``hb.cdef.h``.
+    :param scratch: a folder for what the compiler makes.
+    :returns: the path of the compiled module. One of the stable ABI has the name that all versions look for.
+    :raises cffi.VerificationError: the compiler fails, with its words.
+    """
+    ffi = import_module("cffi").FFI()
+    ffi.cdef(cdef())
+    ffi.set_source(
+        module,
+        '#include "hb.cdef.h"',
+        sources=[str(source)],
+        include_dirs=[include_folder(), str(source.parent)],
+        define_macros=[("_GNU_SOURCE", "1")],
+        extra_compile_args=["-Wall", "-Wextra", "-fvisibility=hidden", *library.compiler_flags()],
+        extra_link_args=library.linker_flags(),
+        py_limited_api=has_stable_abi(),
+    )
+    return _named_for_all(Path(ffi.compile(tmpdir=str(scratch))))
+
+
+def _named_for_all(built: Path) -> Path:
+    """From CPython 3.15 on the platform is in the name; earlier versions would not find it."""
+    stem, _, rest = built.name.partition(".")
+    return built.rename(built.with_name(f"{stem}.abi3.so")) if rest.startswith("abi3-") else built
+
+
+def stable_tag(requires_python: str) -> str:
+    """The tag of a wheel for the oldest version of CPython that the package takes, and all later ones.
+
+    :param requires_python: for instance ``>=3.11``.
+    """
+    oldest = requires_python.removeprefix(">=").replace(".", "")
+    platform = next(import_module("packaging.tags").sys_tags()).platform
+    return f"cp{oldest}-abi3-{platform}"
+
+
+def put(built: Path, package: Path) -> None:
+    """Put a compiled module into ``package``, as a whole: a process that has the old one mapped keeps it."""
+    fresh = package / f"{built.name}.new"
+    shutil.copy(built, fresh)
+    fresh.replace(package / built.name)
+    if ".abi3." in built.name:
+        # A build for one version would be found before it.
+        for other in package.glob(f"{built.name.partition('.')[0]}.*-*.so"):
+            other.unlink()
