@@ -161,6 +161,7 @@ def start(folder: Path) -> Iterator[Callable[..., Process]]:
     yield make
     for process in running:
         process.close()
+        sys.stderr.write(process.said)  # shown if the test has failed
 
 
 def test_serves(start: Any, loop_name: str) -> None:
