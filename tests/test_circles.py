@@ -13,16 +13,13 @@ import pytest
 if TYPE_CHECKING:
     from conftest import Package
 
-KNOWN = {"gevent": "hubbub_gevent.hub and hubbub_gevent.greenlet import one another"}
-"""Packages whose circle is not opened yet. Strict: whoever opens it takes the entry out."""
-
 
 def imported(tree: ast.AST) -> Iterator[str]:
     """Every dotted name that the source imports when it runs: what only type checkers see is left out."""
     match tree:
         case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
-            for node in tree.orelse:
-                yield from imported(node)
+            for other in tree.orelse:
+                yield from imported(other)
             return
         case ast.Import():
             yield from (alias.name for alias in tree.names)
@@ -94,9 +91,7 @@ def test_what_only_type_checkers_see_is_no_circle() -> None:
     assert not circle({"p": "", "p.a": "if TYPE_CHECKING:\n    import p.b", "p.b": "import p.a"})
 
 
-def test_packages(package: Package, request: pytest.FixtureRequest) -> None:
+def test_packages(package: Package) -> None:
     """There is no circle among the modules of a package."""
-    if package.folder.name in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason=KNOWN[package.folder.name], strict=True))
     found = circle({name: path.read_text() for name, path in package.modules().items()})
     assert not found, found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
@@ -545,26 +546,34 @@ def _throw_raw(target: greenlet, exception: Any) -> None:
         target.throw(exception)
 
 
-class _Ready:
+def _is_ready(item: Any) -> bool:
+    ready = getattr(item, "ready", None)
+    return callable(ready) and bool(ready())
+
+
+class _Arrivals:
     """Collects what becomes ready, for one waiter."""
 
-    def __init__(self, objects: Iterable[Any]) -> None:
+    def __init__(self, objects: list[Any]) -> None:
         from hubbub.queue import SimpleQueue
 
-        self.objects = listed(objects, "greenlets, events or the like")
-        self.arrived: SimpleQueue[Any] = SimpleQueue()
-        self._put = self.arrived.put_nowait
+        self._objects = objects
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._put = self._queue.put_nowait
         try:
-            for item in self.objects:
+            for item in objects:
                 item.rawlink(self._put)
-        except AttributeError:
+        except BaseException:
             self.unlink()
-            for item in self.objects:
-                check_waitable(item)
             raise
 
+    def next(self) -> Any:
+        """The next that is ready; waits for it."""
+        return self._queue.get()
+
     def unlink(self) -> None:
-        for item in self.objects:
+        """Collect no more."""
+        for item in self._objects:
             unlink = getattr(item, "unlink", None)
             if unlink is not None:
                 unlink(self._put)
@@ -578,10 +587,17 @@ class _IWait(Generic[W]):
             whole_number(count, "count")
         if not (timeout is None or isinstance(timeout, Timeout)):
             as_seconds(timeout)
-        self._ready = _Ready(objects)
-        total = len(self._ready.objects)
-        self._left = total if count is None else min(count, total)
-        self._limit = Timeout.start_new(timeout) if timeout is not None and self._left else None
+        candidates: list[W] = listed(objects, "greenlets, events or the like")
+        for item in candidates:
+            check_waitable(item)
+        self._ready: deque[W] = deque()
+        self._others: list[W] = []
+        for item in candidates:
+            (self._ready if _is_ready(item) else self._others).append(item)
+        self._left = len(candidates) if count is None else min(count, len(candidates))
+        self._given: list[W] = []
+        self._arrivals = _Arrivals(self._others if self._left > len(self._ready) else [])
+        self._limit = Timeout.start_new(timeout) if timeout is not None and self._left > len(self._ready) else None
 
     def __iter__(self) -> Self:
         return self
@@ -596,25 +612,50 @@ class _IWait(Generic[W]):
         self._left = 0
         if self._limit is not None:
             self._limit.cancel()
-        self._ready.unlink()
+        self._arrivals.unlink()
 
     def __next__(self) -> W:
         if self._left <= 0:
             self._close()
             raise StopIteration
-        try:
-            item: W = self._ready.arrived.get()
-        except BaseException as error:
-            self._close()
-            if error is self._limit:
-                raise StopIteration from None
-            raise
+        if not self._ready:
+            self._await_one()
         self._left -= 1
-        return item
+        return self._ready.popleft()
+
+    def _await_one(self) -> None:
+        """:raises StopIteration: none became ready in time."""
+        try:
+            item = self._arrivals.next()
+        except BaseException as error:
+            left = self._left
+            self._close()
+            if error is not self._limit:
+                raise
+            self._ready.extend(self._late())
+            self._left = min(left, len(self._ready))
+            if not self._left:
+                raise StopIteration from None
+        else:
+            self._given.append(item)
+            self._ready.append(item)
+
+    def _late(self) -> list[W]:
+        """What became ready in the very turn in which the time ran out, as happens when the hub is late."""
+        given = Counter(map(id, self._given))
+        late = []
+        for item in self._others:
+            if given[id(item)]:
+                given[id(item)] -= 1
+            elif _is_ready(item):
+                late.append(item)
+        return late
 
 
 def iwait(objects: Iterable[W], timeout: float | None = None, count: int | None = None) -> _IWait[W]:
     """Yield ``objects`` (greenlets, events ...: anything with ``rawlink``) as they become ready.
+
+    What is ready already comes first, at once, without a switch.
 
     :param timeout: stop after so many seconds.
     :param count: stop after so many objects.

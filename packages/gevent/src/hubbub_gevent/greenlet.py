@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-import weakref
 from collections.abc import Callable
 from contextvars import Context
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
-from types import CodeType, FrameType
 from typing import Any
 
 from greenlet import GreenletExit as GreenletExit
 from greenlet import getcurrent as getcurrent
 from hubbub import greenlet as _greenlet
-from hubbub.greenlet import killall
+from hubbub.greenlet import iwait as iwait
+from hubbub.greenlet import joinall, killall
+from hubbub.greenlet import wait as wait
 
 from hubbub_gevent import hub as _hub
 from hubbub_gevent._config import config
-from hubbub_gevent._waiting import iwait as iwait
-from hubbub_gevent._waiting import joinall
-from hubbub_gevent._waiting import wait as wait
+from hubbub_gevent._spawning import track
 from hubbub_gevent.timeout import Timeout as Timeout
 
 __all__ = [
@@ -29,57 +26,7 @@ __all__ = [
 ]
 
 
-class _Frame:
-    """A place in a stack, kept without the frame's variables."""
-
-    __slots__ = ("f_back", "f_code", "f_lineno")
-
-    def __init__(self, code: CodeType, line: int) -> None:
-        self.f_code = code
-        self.f_lineno = line
-        self.f_back: _Frame | None = None
-
-    @property
-    def f_globals(self) -> None:
-        """Not kept."""
-        return
-
-
 _ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
-_PLUMBING = ("gevent.", "hubbub.", "hubbub_gevent.")
-
-
-def _stack(frame: FrameType | None, limit: int) -> _Frame | None:
-    """The user's frames."""
-    first = last = None
-    while frame is not None and limit > 0:
-        if not frame.f_globals.get("__name__", "").startswith(_PLUMBING):
-            new = _Frame(frame.f_code, frame.f_lineno)
-            if last is None:
-                first = new
-            else:
-                last.f_back = new
-            last, limit = new, limit - 1
-        frame = frame.f_back
-    return first
-
-
-def tree_locals(spawner: Any) -> dict[str, Any]:
-    """The dictionary that all greenlets spawned below one share; begun by the first below the main greenlet."""
-    tree = getattr(spawner, "spawn_tree_locals", None)
-    if tree is None:
-        tree = {}
-        if spawner.parent is not None:
-            spawner.spawn_tree_locals = tree
-    return tree
-
-
-def track_raw(new: Any) -> None:
-    """Give a bare greenlet what :class:`Greenlet` knows of its spawner."""
-    spawner = getcurrent()
-    new.spawning_greenlet = weakref.ref(spawner)
-    new.spawning_stack = _stack(sys._getframe(1), 10)
-    new.spawn_tree_locals = tree_locals(spawner)
 
 
 def _check_run(run: Any) -> None:
@@ -118,16 +65,10 @@ class Greenlet(_greenlet.Greenlet):
         _check_run(self._run)
         self.kwargs = kwargs
         if config.track_greenlet_tree:
-            self._track()
+            track(self, self.spawning_stack_limit)
 
     def _run(self) -> Any:
         """What a subclass runs."""
-
-    def _track(self) -> None:
-        spawner = getcurrent()
-        self.spawning_greenlet = weakref.ref(spawner)
-        self.spawning_stack = _stack(sys._getframe(1), self.spawning_stack_limit)
-        self.spawn_tree_locals = tree_locals(spawner)
 
     @property
     def minimal_ident(self) -> int:

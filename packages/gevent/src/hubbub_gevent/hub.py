@@ -18,6 +18,8 @@ from hubbub.exceptions import InvalidSwitchError as InvalidSwitchError
 from hubbub.exceptions import InvalidThreadUseError as InvalidThreadUseError
 from hubbub.exceptions import LoopExit as LoopExit
 from hubbub.greenlet import Greenlet as _Greenlet
+from hubbub.greenlet import iwait as iwait
+from hubbub.greenlet import wait as wait
 from hubbub.hub import reinit as _reinit
 from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
@@ -28,8 +30,7 @@ from hubbub_monkey.threads import natives_run
 from hubbub_gevent._config import config
 from hubbub_gevent._ident import IdentRegistry
 from hubbub_gevent._loop import loop_class
-from hubbub_gevent._waiting import iwait as iwait
-from hubbub_gevent._waiting import wait as wait
+from hubbub_gevent._spawning import track
 
 __all__ = [
     "GreenletExit",
@@ -338,9 +339,7 @@ def spawn_raw(function: Any, *args: Any, **kwargs: Any) -> Any:
         raise TypeError("function must be callable")
     new = _spawn_raw(function, *args, **kwargs)
     if config.track_greenlet_tree:
-        from hubbub_gevent.greenlet import track_raw
-
-        track_raw(new)
+        track(new)
     return new
 
 

@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 
 from greenlet import getcurrent, greenlet
 from hubbub import inspect as _inspect
-from hubbub.lowlevel import instances
+from hubbub.greenlet import Greenlet
+from hubbub.lowlevel import get_hub, instances
 
-from hubbub_gevent.greenlet import Greenlet
-from hubbub_gevent.hub import get_hub
 from hubbub_gevent.local import all_local_dicts_for_greenlet
 
 __all__ = [
