@@ -48,6 +48,9 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/stand":
         import signal
         signal.sigtimedwait([], 60)  # whatever is patched, this waits and lets nobody else run
+    if environ["PATH_INFO"] == "/hold":
+        import signal
+        signal.sigtimedwait([], 2)
     start_response("200 OK", [])
     return [f"{VERSION} {os.getpid()} {environ['wsgi.multiprocess']} {environ['wsgi.url_scheme']}".encode()]
 
@@ -1016,6 +1019,29 @@ def test_worker_that_stands_still(start: Any) -> None:
     process.says("has stood still")
     process.says("sigtimedwait" if sys.version_info >= (3, 99) else "site_app.py")
     assert get(port) != before
+
+
+def test_request_seconds(start: Any) -> None:
+    """A request that takes too long is a 503, and the error log says where it stood; others go on."""
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "--access-log", "none", "--request-seconds", "0.5")
+    process.says("http://")
+    assert get(port, "/long").startswith("503")
+    process.says("GET '/long': the time for the request is over")
+    process.says("site_app.py")
+    assert get(port)
+
+
+@linux
+def test_blocking_seconds(start: Any) -> None:
+    """Code that lets nobody else run is shown in the error log, with its stack, while it runs, and is left alone."""
+    port = free_port()
+    options = ["--access-log", "none", "--no-monkey", "--blocking-seconds", "0.3", "--request-seconds", "1"]
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", *options)
+    process.says("http://")
+    assert get(port, "/hold")
+    process.says("nothing else could run for 0.3 s, because of:")
+    process.says("site_app.py")
 
 
 @linux

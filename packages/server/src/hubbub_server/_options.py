@@ -28,6 +28,7 @@ _LIMITS = {
     "idle_seconds": "time between two requests of a connection; none for no limit",
     "write_seconds": "time for a response to make progress; none for no limit",
     "write_rate": "bytes per second below which a client does not read",
+    "request_seconds": "time to answer a request, after which it is interrupted; none for no limit",
     "linger_seconds": "how long a refused client is listened to",
 }
 
@@ -88,6 +89,13 @@ def make_parser() -> argparse.ArgumentParser:
         default=60.0,
         metavar="N",
         help="a worker that has stood still for so long is ended and replaced; none for never (default: 60)",
+    )
+    parser.add_argument(
+        "--blocking-seconds",
+        type=_limit_type("float | None"),
+        metavar="N",
+        help="code that lets nobody else run for so long is shown in the error log; none for no look at that"
+        " (default: none)",
     )
     parser.add_argument("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
     parser.add_argument("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")

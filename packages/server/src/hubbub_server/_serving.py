@@ -14,6 +14,7 @@ import hubbub
 from hubbub.event import Event
 from hubbub.io import Socket
 from hubbub.lowlevel import wait_readable
+from hubbub.monitor import BlockingDetector, BlockingReport
 
 from hubbub_server._application import adapt, end, find_application, start
 from hubbub_server._listener import parse_address
@@ -151,6 +152,8 @@ class Serving:
         """Serve; the exit status."""
         started: list[WSGIServer] = []
         start(self.application)
+        if self.options.blocking_seconds is not None:
+            BlockingDetector(self.options.blocking_seconds, self._report_blocking).start()
         try:
             for server in self.servers:
                 server.start()
@@ -212,6 +215,13 @@ class Serving:
         self.logs.pump()
         if self._notifier is not None:
             self._notifier.again()
+
+    def _report_blocking(self, found: BlockingReport) -> None:
+        """Called in the detector's thread."""
+        stack = "".join(f"  {line}\n" for line in found.stack)
+        log = self.servers[0].error_log
+        if log is not None:
+            log.write(f"nothing else could run for {found.seconds:g} s, because of:\n{stack}")
 
     def _beat_times(self) -> tuple[float, float]:
         stuck = self.options.stuck_seconds

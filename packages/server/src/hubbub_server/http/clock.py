@@ -46,12 +46,15 @@ class Clock:
     :param limits: those with ``seconds`` in their names, and the rates.
     """
 
-    __slots__ = ("body", "first_ticks", "header_ticks", "idle_deadline", "idle_ticks", "linger_ticks", "now", "seconds",
-                 "write")  # fmt: skip
+    __slots__ = ("body", "first_ticks", "header_ticks", "idle_deadline", "idle_ticks", "linger_ticks", "now",
+                 "request_deadline", "request_ticks", "seconds", "write")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
-        times = (limits.header_seconds, limits.body_seconds, limits.idle_seconds, limits.write_seconds)
-        shortest = min([time for time in times if time is not None] + [limits.linger_seconds])
+        times = (
+            *(limits.header_seconds, limits.body_seconds, limits.request_seconds),
+            *(limits.idle_seconds, limits.write_seconds, limits.linger_seconds),
+        )
+        shortest = min(time for time in times if time is not None)
         self.seconds: float = min(max(shortest / _PER_LIMIT, _SHORTEST), _LONGEST)
         """Of one turn; time limits are that exact."""
         self.now: float = 0.0
@@ -61,10 +64,13 @@ class Clock:
         """The time for the first head of a connection, which begins before its first byte."""
         self.idle_ticks: float = self.ticks(limits.idle_seconds)
         self.linger_ticks: float = self.ticks(limits.linger_seconds)
+        self.request_ticks: float = self.ticks(limits.request_seconds)
         self.body: Pace = Pace(self.ticks(limits.body_seconds), 1.0 / (limits.body_rate * self.seconds))
         self.write: Pace = Pace(self.ticks(limits.write_seconds), 1.0 / (limits.write_rate * self.seconds))
         self.idle_deadline: float = self.idle_ticks
         """When the time of a connection that becomes idle now will be over. One number for all of them."""
+        self.request_deadline: float = self.request_ticks
+        """The same for a request that begins now."""
 
     def ticks(self, seconds: float | None) -> float:
         """The turns that take at least ``seconds``; :data:`NEVER` for None."""
@@ -74,6 +80,7 @@ class Clock:
         """A turn has passed; the new count."""
         self.now = now = self.now + 1.0
         self.idle_deadline = now + self.idle_ticks
+        self.request_deadline = now + self.request_ticks
         return now
 
     def hurry(self, seconds: float) -> float:

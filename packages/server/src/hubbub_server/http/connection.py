@@ -98,6 +98,7 @@ class Connection:
         "limits",
         "own",
         "parser",
+        "request",
         "service",
         "since",
         "sock",
@@ -116,6 +117,8 @@ class Connection:
         """When the present wait to receive has lasted too long, in turns of the clock."""
         self.write_deadline: float = NEVER
         """The same for the wait to send: one greenlet may receive a body while another sends the response."""
+        self.request: Exchange | None = None
+        """The one that is being answered."""
         self.expired: bool = False
         """Whether it has."""
         self.since: float = 0.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["ClientDisconnected", "FileChanged", "RequestError"]
+import hubbub
+
+__all__ = ["ClientDisconnected", "FileChanged", "RequestError", "RequestTimeout"]
 
 
 class RequestError(ValueError):
@@ -21,6 +23,14 @@ class RequestError(ValueError):
 
     def __str__(self) -> str:
         return f"{self.status}: {self.detail}"
+
+
+class RequestTimeout(hubbub.Timeout):
+    """The time for a request is over (``Limits.request_seconds``). Raised in the application, wherever it waits.
+
+    It is no :class:`Exception`. Whoever catches it may clean up, and should let it go on: it is raised again, each
+    second, until the request ends.
+    """
 
 
 class FileChanged(Exception):

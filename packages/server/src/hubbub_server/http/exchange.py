@@ -14,7 +14,7 @@ import hubbub
 
 from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import Body
-from hubbub_server.http.errors import ClientDisconnected, RequestError
+from hubbub_server.http.errors import ClientDisconnected, RequestError, RequestTimeout
 from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.framing import Delimiter
 from hubbub_server.http.lent import LentRequest
@@ -60,6 +60,8 @@ class Exchange:
     """Whether the application has had its say: what it does now cannot add to the response."""
     dropped: int = 0
     """What the application gave that goes nowhere, in bytes, and some for each piece."""
+    deadline: float
+    """When the time to answer is over, in turns of the clock."""
     lingers: bool = False
     """Whether the client may still be sending, and must be listened to for its answer to arrive."""
     _delimiter = _LENGTH
@@ -179,11 +181,16 @@ class Exchange:
 
     def _serve(self, service: Service) -> None:
         """Have the request answered, whatever the application does."""
+        connection = self.connection
+        self.deadline = connection.clock.request_deadline
+        connection.request = self
         try:
             service.serve_request(self)
         except (hubbub.GreenletExit, KeyboardInterrupt) as error:
             self._interrupted(error)
             raise
+        except RequestTimeout:
+            self._end("The server took too long.")
         except ClientDisconnected:
             self._persists = False
             self._gone = True
@@ -191,6 +198,7 @@ class Exchange:
         except BaseException as error:
             self._failed(error)
         finally:
+            connection.request = None
             self.ended = True
 
     # The response ---------------------------------------------------------------------------------------------------
@@ -395,13 +403,18 @@ class Exchange:
 
     def _interrupted(self, error: BaseException) -> None:
         """This greenlet, or the whole process, is to end."""
+        if isinstance(error, hubbub.GreenletExit) or self.started:
+            self._end("The request was ended.")
+
+    def _end(self, detail: str) -> None:
+        """There will be no more of the response."""
         if self._complete:
             return
         self._persists = False
         if self.started:
             self._break_off()
-        elif isinstance(error, hubbub.GreenletExit):
-            self._refuse("503 Service Unavailable", "The request was ended.")
+        else:
+            self._refuse("503 Service Unavailable", detail)
 
     def _log(self, began: float) -> None:
         log = self.connection.service.access_log

@@ -45,5 +45,8 @@ class Limits:
     """For a response to make progress, as ``body_seconds``; then the connection is reset."""
     write_rate: int = 500
     """Bytes per second below which a client counts as not reading."""
+    request_seconds: float | None = None
+    """From the end of a request's head to the end of its response, however the time is spent: 503, or the connection is
+    reset if a part of the response was sent. ``environ["hubbub.set_deadline"]`` changes it for one request."""
     linger_seconds: float = 2.0
     """How long what a refused client still sends is read, so that the answer reaches it (RFC 9112, 9.6)."""

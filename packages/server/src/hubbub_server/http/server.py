@@ -13,10 +13,12 @@ from typing import Any
 
 import hubbub
 from greenlet import getcurrent, greenlet
+from hubbub.inspect import stack_of
 
 from hubbub_server.http.accesslog import AccessLog, Entry, LogStream, as_text, escape
 from hubbub_server.http.clock import Clock
 from hubbub_server.http.connection import Connection
+from hubbub_server.http.errors import RequestTimeout
 from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
@@ -29,6 +31,8 @@ except ImportError:  # Windows has no such limits
 
 __all__ = ["HTTPServer"]
 
+_AGAIN = 1.0
+"""Seconds after which a request that was interrupted and goes on is interrupted again."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -108,6 +112,7 @@ class HTTPServer(StreamServer):
             "SERVER_NAME": host if host is not None else "localhost",
             "SERVER_PORT": str(port) if port is not None else "80",
             "SERVER_SOFTWARE": "hubbub",
+            "hubbub.set_deadline": self.set_deadline,
             "wsgi.url_scheme": "https" if self.ssl_enabled else "http",
         }
         if self.ssl_enabled:
@@ -144,7 +149,11 @@ class HTTPServer(StreamServer):
 
     def _tick(self) -> None:
         now = self.clock.tick()
-        for connection in self.connections:
+        for handler, connection in list(self._handlers.items()):
+            if connection is None:
+                continue
+            if connection.request is not None and connection.request.deadline <= now:
+                self._end_request(handler, connection.request)
             if connection.deadline <= now:
                 connection.expire()
             if connection.write_deadline <= now:
@@ -156,6 +165,31 @@ class HTTPServer(StreamServer):
         if self.max_memory is not None and now >= self._next_look:
             self._next_look = now + 1.0 / self.clock.seconds
             self._look_at_memory(self.max_memory)
+
+    def _end_request(self, handler: greenlet, exchange: Exchange) -> None:
+        """The time for a request is over. Called on the hub, where nothing comes between the look and the throw."""
+        exchange.deadline = self.clock.now + self.clock.ticks(_AGAIN)
+        stack = "\n".join(f"  {line}" for line in stack_of(handler.gr_frame))
+        self.log_error(
+            exchange.environ, f"the time for the request is over; it is interrupted where it waits:\n{stack}"
+        )
+        greenlet.throw(handler, RequestTimeout(self.limits.request_seconds))
+
+    def set_deadline(self, seconds: float | None) -> None:
+        """Give the request that the calling greenlet answers so many seconds from now.
+
+        It is ``environ["hubbub.set_deadline"]``, for applications.
+
+        :param seconds: None for no limit.
+        :raises ValueError: not a number of seconds above 0.
+        :raises RuntimeError: the calling greenlet is not one in which this server answers a request.
+        """
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError(f"a deadline is a number of seconds above 0, or None, not {seconds!r}")
+        connection = self._handlers.get(getcurrent())
+        if connection is None or connection.request is None:
+            raise RuntimeError("the deadline of a request can be set in the greenlet that answers it, and in no other")
+        connection.request.deadline = self.clock.now + self.clock.ticks(seconds)
 
     # Room -----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,141 @@
+"""The tables of the README: their rows are those that there are, each is true, and each has its test."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import hubbub
+import pytest
+from hubbub_server import Limits
+
+FOLDER = Path(__file__).parent
+README = (FOLDER.parent / "README.md").read_text()
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+SIZES = {
+    "request_line": (16, b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n", 2, 3, 414),
+    "header_count": (3, b"GET / HTTP/1.1\r\nHost: x\r\n%b\r\n", b"X: y\r\n" * 2, b"X: y\r\n" * 3, 431),
+    "header_bytes": (60, b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n", 28, 29, 431),
+    "field_bytes": (20, b"GET / HTTP/1.1\r\nHost: x\r\nX: %b\r\n\r\n", 17, 18, 431),
+    "body_bytes": (3, CHUNKED + b"%b0\r\n\r\n", b"3\r\nabc\r\n", b"4\r\nabcd\r\n", 413),
+    "chunk_extension_bytes": (8, CHUNKED + b"1;x=%b\r\na\r\n0\r\n\r\n", 5, 6, 400),
+    "trailer_bytes": (20, CHUNKED + b"0\r\nX: %b\r\n\r\n", 15, 30, 431),
+}
+"""For each limit on a size: a value, a request, what to put there that is allowed, what is not, and the status then."""
+
+TESTS = {
+    "Limits": {
+        "requests_per_connection": ["test_tables.test_requests_per_connection"],
+        "discard_bytes": ["test_tables.test_discard_bytes"],
+        "header_seconds": ["test_limits.test_slow_head", "test_limits.test_silence_at_the_start"],
+        "body_seconds": ["test_limits.test_slow_body"],
+        "body_rate": ["test_limits.test_dripping_body"],
+        "idle_seconds": ["test_limits.test_idle"],
+        "write_seconds": ["test_limits.test_client_that_does_not_read"],
+        "write_rate": ["test_clock.test_pace"],
+        "request_seconds": ["test_deadline.test_nothing_sent", "test_deadline.test_part_sent"],
+        "linger_seconds": ["test_limits.test_answer_survives_what_follows_it", "test_tables.test_linger_seconds"],
+        **{name: ["test_tables.test_sizes"] for name in SIZES},
+    },
+    "The command": {
+        "SIGTERM, SIGINT": [
+            *("test_command.test_term_lets_requests_end", "test_command.test_term_under_load"),
+            *("test_command.test_ctrl_c", "test_command.test_ends_at_once"),
+        ],
+        "SIGHUP": ["test_command.test_reload_refuses_nobody", "test_command.test_tls_and_new_certificate"],
+        "SIGUSR1": ["test_command.test_rotated_logs"],
+        "SIGQUIT": ["test_command.test_ends_at_once"],
+        "SIGTTIN, SIGTTOU": ["test_command.test_more_and_fewer_workers"],
+    },
+}
+"""For each table, by the heading of its section, the tests of each row."""
+
+
+def rows(section: str) -> list[list[str]]:
+    """The cells of the table in a section."""
+    text = re.search(rf"^#+ {section}\n(.*?)(?=^#|\Z)", README, re.MULTILINE | re.DOTALL)
+    assert text is not None, section
+    lines = [line for line in text[1].splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def names(section: str) -> list[str]:
+    return [re.sub("[`\\[\\]]", "", row[0]) for row in rows(section)]
+
+
+@pytest.mark.parametrize("section", TESTS)
+def test_rows_have_tests(section: str) -> None:
+    """Each row of a table has tests, which are there; and no test is for a row that is not."""
+    assert sorted(names(section)) == sorted(TESTS[section])
+    for tests in TESTS[section].values():
+        for test in tests:
+            module, _, function = test.partition(".")
+            tree = ast.parse((FOLDER / f"{module}.py").read_text())
+            assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
+
+
+def test_limits_are_all() -> None:
+    """The table has every limit, in the order of the class, with its default."""
+    shown = {"none": None}
+    fields = [(field.name, field.default) for field in dataclasses.fields(Limits)]
+    table = [(row[0].strip("`"), shown.get(row[1], row[1])) for row in rows("Limits")]
+    assert [(name, None if default is None else f"{default:g}") for name, default in fields] == [
+        (name, None if default is None else f"{float(default):g}") for name, default in table
+    ]
+
+
+def read_all(environ: Any, start_response: Any) -> list[bytes]:
+    environ["wsgi.input"].read()
+    start_response("200 OK", [])
+    return [b"ok"]
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes(serve: Any, connect: Any, name: str) -> None:
+    """A size that is just within the limit is served, one beyond it has its status, and the table says so."""
+    limit, request, good, bad, status = SIZES[name]
+    server = serve(read_all, limits=Limits(**{name: limit}))
+    for given, wanted in ((good, 200), (bad, status)):
+        client = connect(server)
+        client.send(request % (b"x" * given if isinstance(given, int) else given))
+        assert client.response("POST").status == wanted
+    assert [row[2] for row in rows("Limits") if row[0] == f"`{name}`"] == [str(status)]
+
+
+def test_discard_bytes(serve: Any, connect: Any) -> None:
+    """A body that nobody has read keeps the connection if it is short enough, and ends it if it is longer."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [b"ok"]
+
+    server = serve(application, limits=Limits(discard_bytes=10))
+    for size, kept in ((10, True), (11, False)):
+        client = connect(server)
+        client.send(POST + b"Content-Length: %d\r\n\r\n" % size)
+        assert ("connection" not in client.response("POST").headers) == kept
+
+
+def test_linger_seconds(serve: Any, connect: Any) -> None:
+    """What a refused client sends is read for no longer than that."""
+    server = serve(limits=Limits(linger_seconds=0.1))
+    client = connect(server)
+    client.send(b"nonsense\r\n\r\n")
+    assert client.rest().startswith(b"HTTP/1.1 400")  # its own end stays open
+    with hubbub.Timeout(5):
+        while server.connections:
+            hubbub.sleep(0.01)
+
+
+def test_requests_per_connection(serve: Any, connect: Any) -> None:
+    """The last response that a connection may carry says so, and those before it do not."""
+    client = connect(serve(limits=Limits(requests_per_connection=3)))
+    for last in (False, False, True):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (client.response().headers.get("connection") == "close") == last
+    assert client.rest() == b""
