@@ -7,8 +7,9 @@ import threading
 import weakref
 
 import pytest
+from greenlet import getcurrent, greenlet
 from hubbub import sleep, spawn
-from hubbub.local import local
+from hubbub.local import attributes_of, local
 
 
 def test_each_greenlet_sees_its_own(hub):
@@ -160,3 +161,78 @@ def test_threads(hub):
     thread.join()
     assert seen == [False, "thread"]
     assert mine.value == "main"
+
+
+def test_a_greenlet_with_the_number_of_an_ended_one(hub):
+    """A greenlet that gets the memory, and so the id, of one that has ended sees nothing of its attributes."""
+    mine = local()
+    seen, numbers = [], set()
+
+    def body():
+        seen.append(hasattr(mine, "value"))
+        mine.value = 1
+
+    for _ in range(50):
+        one = greenlet(body)
+        numbers.add(id(one))
+        one.switch()
+        del one
+    assert len(numbers) < 50
+    assert not any(seen)
+
+
+def test_a_constructor_that_fails_is_tried_again(hub):
+    """Where __init__ raises nothing is left: the next access of that greenlet calls it again."""
+    calls = []
+
+    class Picky(local):
+        def __init__(self):
+            calls.append(getcurrent())
+            self.half = True
+            if len(calls) == 2:
+                raise ValueError("not yet")
+
+    mine = Picky()
+
+    def body():
+        with pytest.raises(ValueError, match="not yet"):
+            mine.half  # noqa: B018  # the look-up is what is tested
+        return mine.half
+
+    assert spawn(body).get() is True
+    assert len(calls) == 3
+
+
+def test_attributes_of_another_greenlet(hub):
+    """attributes_of tells what any greenlet has of it; None for one that has never used it."""
+    mine = local()
+    mine.value = 1
+
+    def body():
+        mine.value = 2
+        sleep(0)
+
+    user, stranger = spawn(body), spawn(sleep, 0)
+    sleep(0)
+    assert attributes_of(mine, user) == {"value": 2}
+    assert attributes_of(mine, getcurrent()) == {"value": 1}
+    assert attributes_of(mine, stranger) is None
+    user.join()
+
+
+@pytest.mark.parametrize("special", ["__set__", "__delete__"])
+def test_data_descriptors_of_the_class_come_first(hub, special):
+    """A descriptor of the class that sets or deletes is asked before the greenlet's own attributes."""
+
+    class Descriptor:
+        def __get__(self, owner, cls):
+            return "of the class"
+
+    setattr(Descriptor, special, lambda self, owner, *value: None)
+
+    class Mine(local):
+        name = Descriptor()
+
+    mine = Mine()
+    mine.__dict__["name"] = "of the greenlet"
+    assert mine.name == "of the class"

@@ -20,6 +20,7 @@ import pytest
 from hubbub import acceleration, plugins
 from hubbub.event import Event
 from hubbub.io import Socket
+from hubbub.local import local
 from hubbub.lock import Semaphore
 from hubbub.queue import Empty, Queue
 from hubbub.timeout import Timeout
@@ -122,6 +123,26 @@ def test_exchanged_in_the_middle_of_a_wait() -> None:
         assert [greenlet.value for greenlet in waiting] == ["a", True, True, b"x", "b", True]
         ours.close()
         theirs.close()
+
+
+def test_locals_are_the_same_to_both() -> None:
+    """What was set by the methods in C is read, listed and deleted by those in Python, and the other way round."""
+    for first, second in ((install_methods, uninstall_methods), (uninstall_methods, install_methods)):
+        first()
+        mine = local()
+        mine.one = 1
+        assert mine.one == 1
+        second()
+        assert (mine.one, mine.__dict__) == (1, {"one": 1})
+        mine.two = 2
+        del mine.one
+        first()
+        assert mine.two == 2
+        with pytest.raises(AttributeError, match="one"):
+            mine.one  # noqa: B018  # the look-up is what is tested
+        with pytest.raises(AttributeError, match="one"):
+            del mine.one
+        assert hubbub.spawn(lambda mine=mine: hasattr(mine, "two")).get() is False
 
 
 def use(queue: Queue[int], lock: Semaphore, pair: tuple[Socket, Socket]) -> None:

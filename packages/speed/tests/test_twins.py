@@ -48,7 +48,7 @@ def entries() -> dict[str, str]:
         methods = {key: key[0].__dict__[key[1]] for key in LOOKED_AT}
     finally:
         install_methods()
-    names = {key: f"{key[0].__module__}.{key[0].__qualname__}.{key[1]}" for key in methods}
+    names = {key: f"{method.__module__}.{method.__qualname__}" for key, method in methods.items()}
     return {names[key]: f"{LOOKED_AT[key]} {names[key]} {digest(method)}" for key, method in methods.items()}
 
 

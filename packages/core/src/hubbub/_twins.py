@@ -35,7 +35,7 @@ def twin(source: str) -> Callable[[_Marked], _Marked]:
 
 
 def mirrored(source: str) -> Callable[[_Marked], _Marked]:
-    """Mark a method that stays, but that methods in C do not call: they do what it does.
+    """Mark a method, or a function, that stays, but that methods in C do not call: they do what it does.
 
     :param source: the C file of hubbub-speed that does it.
     """

@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 # Whatever has marks is imported here: a test holds this list against them.
-from hubbub import _current, _latch, _twins, _waiter, hub, io, lock, queue, thread, timeout
+from hubbub import _current, _latch, _twins, _waiter, hub, io, local, lock, queue, thread, timeout
 from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 8
+LAYOUT = 9
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
-MARKED = (_current, _latch, _waiter, hub, io, lock, queue, thread, timeout, base, readiness, ring, timers)
+MARKED = (_current, _latch, _waiter, hub, io, local, lock, queue, thread, timeout, base, readiness, ring, timers)
 """The modules that have marks."""
 
 
@@ -28,20 +28,23 @@ def _full_name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
-def _class_of(method: Any) -> type:
-    found: type = getattr(sys.modules[method.__module__], method.__qualname__.partition(".")[0])
-    return found
+def _owner(function: Any) -> Any:
+    """The class of a method, the module of a function."""
+    module = sys.modules[function.__module__]
+    cls, _, _ = function.__qualname__.rpartition(".")
+    return getattr(module, cls) if cls else module
 
 
-def _by_place(marks: Mapping[Callable[..., Any], str]) -> dict[tuple[type, str], str]:
-    return {(_class_of(method), method.__name__): source for method, source in marks.items()}
+def _by_place(marks: Mapping[Callable[..., Any], str]) -> dict[tuple[Any, str], str]:
+    return {(_owner(function), function.__name__): source for function, source in marks.items()}
 
 
 TWINS: Mapping[tuple[type, str], str] = _by_place(_twins.replaced)
 """The methods that an accelerator replaces: (class, name), and the C file of hubbub-speed that has the twin."""
 
-MIRRORED: Mapping[tuple[type, str], str] = _by_place(_twins.copied)
-"""The methods whose work is done in C without a call of them, and the C file that does it."""
+MIRRORED: Mapping[tuple[Any, str], str] = _by_place(_twins.copied)
+"""The methods, and functions, whose work is done in C without a call of them: (class or module, name), and the C file
+that does it."""
 
 CONSTANTS: Mapping[str, float] = {
     "slice": base.SLICE,

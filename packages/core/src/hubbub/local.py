@@ -1,15 +1,24 @@
-"""Attributes that each greenlet has for itself, as :class:`threading.local`."""
+"""Attributes that each greenlet has for itself, as :class:`threading.local`.
+
+The attributes are in a dict by the greenlet's ``id``, beside a weak reference to it: a greenlet's number is another's
+after its end, and its entry goes with it. What may come between two steps (a signal handler, a destructor, another
+thread) finds an entry whole or not there.
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-from weakref import WeakKeyDictionary
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeAlias
+from weakref import ref
 
 from greenlet import getcurrent, greenlet
 
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._twins import known_to_c, mirrored, twin
 
-__all__ = ["local"]
+__all__ = ["attributes_of", "local"]
+
+_Entry: TypeAlias = "tuple[ref[greenlet], dict[str, Any]]"
 
 
 class local:
@@ -17,19 +26,20 @@ class local:
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
-    __slots__ = ("__weakref__", "_local__arguments", "_local__dicts")
+    __slots__ = ("__weakref__", "_local__arguments", "_local__entries", "_local__last")
 
     def __new__(cls, *args: Any, **kwargs: Any) -> local:
         """Remember the arguments for the greenlets to come."""
         if (args or kwargs) and cls.__init__ is object.__init__:
             raise TypeError("Initialization arguments are not supported")
         self = object.__new__(cls)
-        dicts: WeakKeyDictionary[greenlet, dict[str, Any]] = WeakKeyDictionary()
-        dicts[getcurrent()] = {}
-        object.__setattr__(self, "_local__arguments", (args, kwargs))
-        object.__setattr__(self, "_local__dicts", dicts)
+        _set_arguments(self, (args, kwargs))
+        _set_entries(self, {})
+        _set_last(self, None)
+        _add_entry(self, getcurrent())
         return self
 
+    @twin("local.c")
     def __getattribute__(self, name: str) -> Any:
         mine = _attributes(self)
         if name == "__dict__":
@@ -38,6 +48,7 @@ class local:
             return mine[name]
         return object.__getattribute__(self, name)
 
+    @twin("local.c")
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "__dict__":
             raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
@@ -47,6 +58,7 @@ class local:
         else:
             mine[name] = value
 
+    @twin("local.c")
     def __delattr__(self, name: str) -> None:
         if name == "__dict__":
             raise AttributeError(f"{type(self).__name__!r} object attribute '__dict__' is read-only")
@@ -59,26 +71,66 @@ class local:
             raise AttributeError(name)
 
 
+_slots: dict[str, Any] = dict(vars(local))
+_set_arguments: Callable[[local, Any], None] = _slots["_local__arguments"].__set__
+_get_arguments: Callable[[local], Any] = _slots["_local__arguments"].__get__
+_set_entries: Callable[[local, dict[int, _Entry]], None] = _slots["_local__entries"].__set__
+_get_entries: Callable[[local], dict[int, _Entry]] = _slots["_local__entries"].__get__
+_set_last: Callable[[local, _Entry | None], None] = _slots["_local__last"].__set__
+"""The entry that was used last, by methods in C; it is in the dict too."""
+
+
+def attributes_of(owner: local, greenlet: greenlet) -> dict[str, Any] | None:
+    """The attributes that ``greenlet`` has of ``owner``; None if it has never used it."""
+    entry = _get_entries(owner).get(id(greenlet))
+    return entry[1] if entry is not None and entry[0]() is greenlet else None
+
+
+@known_to_c
 def _attributes(owner: local) -> dict[str, Any]:
     """The current greenlet's attributes of ``owner``, made on its first access."""
-    dicts = object.__getattribute__(owner, "_local__dicts")
     current = getcurrent()
-    mine: dict[str, Any] | None = dicts.get(current)
-    if mine is None:
-        fresh: dict[str, Any] = {}
-        mine = dicts.setdefault(current, fresh)
-        if mine is fresh:  # no signal handler in between was the first
-            args, kwargs = object.__getattribute__(owner, "_local__arguments")
-            try:
-                type(owner).__init__(owner, *args, **kwargs)
-            except BaseException:
-                dicts.pop(current, None)  # the next access tries again
-                raise
+    mine = attributes_of(owner, current)
+    return mine if mine is not None else _first_access(owner, current)
+
+
+def _first_access(owner: local, current: greenlet) -> dict[str, Any]:
+    mine, fresh = _add_entry(owner, current)
+    if fresh:  # no signal handler in between was the first
+        args, kwargs = _get_arguments(owner)
+        try:
+            type(owner).__init__(owner, *args, **kwargs)
+        except BaseException:
+            _drop_entry(owner, id(current))  # the next access tries again
+            raise
     return mine
 
 
+def _add_entry(owner: local, current: greenlet) -> tuple[dict[str, Any], bool]:
+    """An entry for ``current``, unless there is one: its attributes, and whether they are new."""
+    key, entries, the_owner = id(current), _get_entries(owner), ref(owner)
+
+    def forget(_: Any) -> None:
+        owner = the_owner()
+        if owner is not None:
+            _drop_entry(owner, key)
+
+    new: _Entry = (ref(current, forget), {})
+    found = entries.setdefault(key, new)
+    if found is not new and found[0]() is not current:  # an error has kept that of an ended greenlet
+        found = entries[key] = new
+    return found[1], found is new
+
+
+def _drop_entry(owner: local, key: int) -> None:
+    _get_entries(owner).pop(key, None)
+    _set_last(owner, None)
+
+
+@mirrored("local.c")
 def _is_data_descriptor(cls: type, name: str) -> bool:
     for base in cls.__mro__:
         if name in base.__dict__:
-            return hasattr(type(base.__dict__[name]), "__set__")
+            kind = type(base.__dict__[name])
+            return hasattr(kind, "__set__") or hasattr(kind, "__delete__")
     return False

@@ -47,8 +47,7 @@ def all_local_dicts_for_greenlet(greenlet: greenlet) -> list[Any]:
         owner = reference()
         if owner is None:
             continue
-        dicts = object.__getattribute__(owner, "_local__dicts")
-        values = dicts.get(greenlet)
+        values = _local.attributes_of(owner, greenlet)
         if values is not None:
             found.append(((type(owner), id(owner)), values))
     return found

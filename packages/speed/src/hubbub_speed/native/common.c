@@ -4,7 +4,7 @@
 #include <greenlet/greenlet.h>
 
 PyTypeObject *deque_type;
-PyObject *deque_pop, *partial_type, *ring_poll, *expired, *zero;
+PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes, *expired, *zero;
 struct names N;
 struct constants C;
 
@@ -56,6 +56,7 @@ static const struct {
     {&N.release, "release"},
     {&N.timer_runs, "timer_runs"},
     {&N._share_gil, "_share_gil"},
+    {&N.__dict__, "__dict__"},
     {0},
 };
 
@@ -224,6 +225,7 @@ int learn_common(PyObject *parts)
     if (!(hub_type = (PyTypeObject *)wanted(parts, "hubbub.hub.Hub")) ||
         !(get_hub = wanted(parts, "hubbub._current.get_hub")) ||
         !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
+        !(local_attributes = wanted(parts, "hubbub.local._attributes")) ||
         !(ring_poll = wanted(parts, "hubbub.loop.ring.RingBackend.poll")))
         return -1;
     if (learn_constants(parts) < 0)

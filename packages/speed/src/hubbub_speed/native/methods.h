@@ -41,15 +41,22 @@ struct method {
 
 #define FASTCALL(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
 
+/* A special method that the interpreter calls through a slot of the type: what object has there is taken for a model. */
+struct slot {
+    const char *name;
+    void *function;
+};
+
 /* The type and the fields are filled in by bind(). */
 struct noun {
     const char *name;
     PyTypeObject **type;
     const struct field *fields;
     const struct method *methods;
+    const struct slot *slots;
 };
 
-extern const struct noun ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
+extern const struct noun local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
@@ -108,7 +115,7 @@ extern struct timeout {
 /* -- what is learnt once ------------------------------------------------------------------------------------- */
 
 extern PyTypeObject *deque_type, *hub_type;
-extern PyObject *deque_pop, *partial_type, *ring_poll;
+extern PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
 extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
 
@@ -126,7 +133,7 @@ extern struct names {
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
-        *main, *release, *timer_runs, *_share_gil;
+        *main, *release, *timer_runs, *_share_gil, *__dict__;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */

@@ -6,6 +6,7 @@
 static const struct noun *const nouns[] = {
     &readiness_noun,
     &direction_noun,
+    &local_noun,
     &turn_noun,
     &ring_noun,
     &timers_noun,
@@ -70,14 +71,37 @@ static int add_method(PyObject *result, PyTypeObject *type, const struct method 
     return failed;
 }
 
+/* Adds {(class, name): special method} to the result. */
+static int add_slot(PyObject *result, PyTypeObject *type, const struct slot *slot)
+{
+    PyObject *model = PyObject_GetAttrString((PyObject *)&PyBaseObject_Type, slot->name), *ours = NULL, *key;
+    int failed = -1;
+    if (model && Py_IS_TYPE(model, &PyWrapperDescr_Type))
+        ours = PyDescr_NewWrapper(type, ((PyWrapperDescrObject *)model)->d_base, slot->function);
+    else if (model)
+        PyErr_Format(PyExc_TypeError, "object has no slot %s", slot->name);
+    key = Py_BuildValue("(Os)", type, slot->name);
+    if (ours && key)
+        failed = PyDict_SetItem(result, key, ours);
+    Py_XDECREF(key);
+    Py_XDECREF(ours);
+    Py_XDECREF(model);
+    return failed;
+}
+
 static int add_methods(PyObject *result)
 {
     int i;
     const struct method *method;
-    for (i = 0; nouns[i]; i++)
+    const struct slot *slot;
+    for (i = 0; nouns[i]; i++) {
         for (method = nouns[i]->methods; method && method->definition.ml_name; method++)
             if (add_method(result, *nouns[i]->type, method) < 0)
                 return -1;
+        for (slot = nouns[i]->slots; slot && slot->name; slot++)
+            if (add_slot(result, *nouns[i]->type, slot) < 0)
+                return -1;
+    }
     return 0;
 }
 
