@@ -28,7 +28,7 @@ _RUNNING = "_hubbub_running_loops"
 def _task_swapper() -> Callable[[Any, Any], Any]:
     """A function of a loop and a task or None: makes that the current task of the loop and returns the one before."""
     tasks: Any = sys.modules["asyncio.tasks"]
-    if sys.version_info >= (3, 12):
+    if sys.version_info >= (3, 13):  # that of 3.12 raises KeyError where there was no task and shall be none
         swap: Callable[[Any, Any], Any] = tasks._swap_current_task
         return swap
     table = tasks._current_tasks
