@@ -609,3 +609,18 @@ def test_nothing_keeps_it(hub):
 
     gc.collect()
     assert gone() is None
+
+
+def test_identity_of_threads_is_patched():
+    """Patching gives each greenlet a thread identity of its own; the event loop knows its native thread anyway."""
+    program = """
+import _thread, greenlet
+_thread.get_ident = lambda: id(greenlet.getcurrent())
+import asyncio, hubbub
+from hubbub_asyncio import await_, new_event_loop
+with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    print(hubbub.spawn(runner.run, asyncio.sleep(0, 1)).get())
+print([waiter.get() for waiter in [hubbub.spawn(await_, asyncio.sleep(0, number)) for number in (2, 3)]])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("1\n[2, 3]\n", "")

@@ -214,6 +214,65 @@ def test_wakeup_fd_of_the_user(hub):
     right.close()
 
 
+def test_wakeup_fd_of_each_greenlet(hub):
+    """Each greenlet's descriptor gets the numbers, until it is taken back, the greenlet ends, or it is closed."""
+    pairs = [socket.socketpair() for _ in range(3)]
+    for pair in pairs:
+        for end in pair:
+            end.setblocking(False)
+    lefts, rights = zip(*pairs, strict=True)
+    go_on = [Event() for _ in pairs]
+
+    def owner(number):
+        assert signal.set_wakeup_fd(rights[number].fileno()) == -1
+        assert signal.set_wakeup_fd(rights[number].fileno()) == rights[number].fileno()
+        go_on[number].wait()
+        if number == 0:
+            assert signal.set_wakeup_fd(-1) == rights[number].fileno()
+            go_on[number].clear()
+            go_on[number].wait()
+
+    def heard():
+        os.kill(os.getpid(), standard.SIGUSR1)
+        hubbub.sleep(0.02)
+        found = []
+        for number, left in enumerate(lefts):
+            try:
+                received = left.recv(10)
+            except BlockingIOError:
+                continue
+            if received:  # nothing where the other end was closed
+                assert received == bytes([standard.SIGUSR1])
+                found.append(number)
+        return found
+
+    previous = standard.signal(standard.SIGUSR1, lambda *_: None)
+    try:
+        owners = [hubbub.spawn(owner, number) for number in range(3)]
+        hubbub.sleep(0)
+        assert heard() == [0, 1, 2]
+        go_on[0].set()
+        hubbub.sleep(0)
+        assert heard() == [1, 2]
+        number = rights[1].fileno()
+        rights[1].close()
+        reused = os.open(os.devnull, os.O_RDONLY)
+        assert reused == number
+        assert heard() == [2]
+        os.close(reused)
+        go_on[2].set()
+        owners[2].get()
+        del owners[2]
+        assert heard() == []
+    finally:
+        standard.signal(standard.SIGUSR1, previous)
+        for event in go_on:
+            event.set()
+        for pair in pairs:
+            for end in pair:
+                end.close()
+
+
 def test_wakeup_fd_from_before(loop_name):
     """A wake-up descriptor that was there before the hub is served by it, and back in place after it."""
     left, right = socket.socketpair()

@@ -137,3 +137,36 @@ for thread in threads: thread.join()
 print(sorted(results))
 """
     assert python(PATCH + program).stdout == "[(0, 0), (1, 0), (2, 0)]\n"
+
+
+SIGNALS = """
+import asyncio, os, signal, threading
+heard, ready = [], threading.Barrier(4)
+async def listen(number):
+    caught = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGUSR1, print, "replaced")
+    loop.add_signal_handler(signal.SIGUSR1, caught.set)
+    await asyncio.to_thread(ready.wait)
+    for _ in range(1 if number < 2 else 2):
+        async with asyncio.timeout(10):
+            await caught.wait()
+        caught.clear()
+    assert loop.remove_signal_handler(signal.SIGUSR1) and not loop.remove_signal_handler(signal.SIGUSR1)
+    heard.append(number)
+threads = [threading.Thread(target=asyncio.run, args=(listen(number),)) for number in range(3)]
+before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+for thread in threads: thread.start()
+ready.wait()
+os.kill(os.getpid(), signal.SIGUSR1)
+threads[0].join(); threads[1].join()
+os.kill(os.getpid(), signal.SIGUSR1)
+threads[2].join()
+print(sorted(heard), signal.getsignal(signal.SIGUSR1) is signal.SIG_IGN)
+"""
+
+
+@ORDERS
+def test_signals_in_several_event_loops(python: Python, first: str) -> None:
+    """Each event loop of several greenlets hears of a signal; one that has had enough leaves it to the others."""
+    assert python(first + SIGNALS).stdout == "[0, 1, 2] True\n"

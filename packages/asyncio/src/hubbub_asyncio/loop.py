@@ -18,7 +18,6 @@ import inspect
 import os
 import signal
 import sys
-from _thread import get_ident
 from asyncio import events, unix_events
 from asyncio.base_events import _format_handle  # type: ignore[attr-defined]  # private in typeshed
 from asyncio.log import logger
@@ -32,7 +31,7 @@ from greenlet import getcurrent, greenlet
 from hubbub import Greenlet, get_hub, sleep, spawn
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError
-from hubbub.lowlevel import spawn_raw
+from hubbub.lowlevel import get_hub_if_exists, spawn_raw
 from hubbub.running_loop import separate_running_loops
 
 from hubbub_asyncio._watching import NoSelector, Watches
@@ -116,7 +115,7 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
     @property
     def is_here(self) -> bool:
         """Whether the current native thread is the one whose hub runs it."""
-        return get_ident() == self._hub.thread_ident
+        return get_hub_if_exists() is self._hub
 
     def _check_hub(self) -> None:
         if not self.is_here:

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, ClassVar
 
+from greenlet import getcurrent
+
 from hubbub._identity import Reduce, refuse_copies
 from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, get_hub_if_exists
@@ -181,8 +183,11 @@ def getsignal(signalnum: int) -> Any:
 def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
     """:func:`signal.set_wakeup_fd`, beside the hub, which needs that place itself: it passes the bytes on.
 
+    Once there is a hub each greenlet has a descriptor of its own, until it ends: event loops of asyncio and uvloop that
+    run in several greenlets do not take it from one another.
+
     :param warn_on_full_buffer: ignored once there is a hub; then there is no warning.
-    :returns: the previous descriptor of the user's, or -1.
+    :returns: the previous descriptor of the user's, in this greenlet, or -1.
     :raises ValueError: ``fd`` blocks, or this is not the main thread.
     """
     found = _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)  # which also looks whether fd will do
@@ -192,5 +197,9 @@ def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
     wakeup = hub.loop.wakeup
     previous = wakeup.other
     wakeup.install()
+    wakeup.other = previous
+    current = getcurrent()
+    if current.parent is not None:  # another greenlet than main
+        return wakeup.set_for(current, fd)
     wakeup.other = fd
     return previous

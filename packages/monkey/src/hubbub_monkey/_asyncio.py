@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import signal
 from collections.abc import Callable
 from typing import Any
 
+from hubbub import get_hub
 from hubbub.local import local
 from hubbub.running_loop import separate_running_loops
 
-__all__ = ["separate_event_loops"]
+__all__ = ["separate_event_loops", "share_signals"]
 
 
 def separate_event_loops(events: Any) -> Callable[[], None]:
@@ -53,3 +56,45 @@ def _move(policy: Any, policy_class: type, kind: Callable[[], Any]) -> None:
         before, policy._local = policy._local, kind()  # type: ignore[attr-defined]  # of asyncio's own class
         for name, value in vars(before).items():
             setattr(policy._local, name, value)  # type: ignore[attr-defined]
+
+
+def share_signals(unix_events: Any) -> Callable[[], None]:
+    """Of ``asyncio.unix_events``: event loops of several greenlets may listen to the same signal.
+
+    They have watchers of the hub's loop. asyncio's own way takes the one wake-up descriptor and the one handler of the
+    process, and gives them up for all when one event loop has had enough. Returns what undoes it.
+    """
+    kind = unix_events._UnixSelectorEventLoop
+    add, remove = kind.add_signal_handler, kind.remove_signal_handler
+
+    def add_signal_handler(self: Any, sig: int, callback: Callable[..., Any], *args: Any) -> None:
+        if unix_events.coroutines.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
+            raise TypeError("coroutines cannot be used with add_signal_handler()")
+        self._check_signal(sig)
+        self._check_closed()
+        remove_signal_handler(self, sig)
+        watcher = get_hub().loop.signal(sig)
+        try:
+            watcher.start(self.call_soon_threadsafe, callback, *args)
+        except (ValueError, OSError) as error:
+            raise RuntimeError(f"sig {sig} cannot be caught: {error}") from error
+        self._signal_handlers[sig] = watcher
+
+    def remove_signal_handler(self: Any, sig: int) -> bool:
+        self._check_signal(sig)
+        watcher = self._signal_handlers.get(sig)
+        if watcher is None or isinstance(watcher, unix_events.events.Handle):
+            return bool(remove(self, sig))  # nothing, or of before patching
+        del self._signal_handlers[sig]
+        watcher.close()
+        if sig == signal.SIGINT and signal.getsignal(sig) is signal.SIG_DFL:
+            signal.signal(sig, signal.default_int_handler)
+        return True
+
+    add_signal_handler.__doc__, remove_signal_handler.__doc__ = add.__doc__, remove.__doc__
+    kind.add_signal_handler, kind.remove_signal_handler = add_signal_handler, remove_signal_handler
+
+    def back() -> None:
+        kind.add_signal_handler, kind.remove_signal_handler = add, remove
+
+    return back

@@ -15,7 +15,7 @@ from hubbub.abc import Resolver
 from hubbub.hub import get_hub
 from hubbub.patches import ModulePatch
 
-from hubbub_monkey._asyncio import separate_event_loops
+from hubbub_monkey._asyncio import separate_event_loops, share_signals
 from hubbub_monkey._debuggers import debugpy
 from hubbub_monkey._drivers import DriverPatch, grpc, multiprocessing, psycopg
 from hubbub_monkey._threading import ThreadingPatch
@@ -91,5 +91,5 @@ dns = ModulePatch("socket", _dns, requires=("socket",))
 threading = ThreadingPatch()
 """Threads, their locks and thread-local data on greenlets."""
 
-asyncio = DriverPatch("asyncio", {"asyncio.events": separate_event_loops})
+asyncio = DriverPatch("asyncio", {"asyncio.events": separate_event_loops, "asyncio.unix_events": share_signals})
 """A running event loop in each greenlet."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from greenlet import greenlet
 
 from hubbub._originals import socket, socketpair
 
@@ -90,6 +93,7 @@ class WakeupDescriptor:
         self.installed: bool = False
         self.other: int = -1
         """Whom else to tell; -1: nobody."""
+        self._beside: WeakKeyDictionary[greenlet, tuple[int, tuple[int, int]]] = WeakKeyDictionary()
 
     def install(self) -> None:
         """Take over, if this is the main thread."""
@@ -105,11 +109,28 @@ class WakeupDescriptor:
     def pass_on(self, data: bytes) -> None:
         """Bytes have come from the interpreter, or (zeros) from a thread that wanted the poll to end."""
         numbers = data.replace(b"\0", b"")
-        if numbers and self.other >= 0:
-            try:
-                _write(self.other, numbers)
-            except OSError:
-                pass  # full or closed: its owner does not look
+        if not numbers:
+            return
+        for fd in (self.other, *self._others()):
+            if fd >= 0:
+                try:
+                    _write(fd, numbers)
+                except OSError:
+                    pass  # full or closed: its owner does not look
+
+    def set_for(self, owner: greenlet, fd: int) -> int:
+        """Pass the bytes on to ``fd`` too, on behalf of ``owner``, until that ends; -1: no more.
+
+        :returns: what was there for the same owner, or -1.
+        """
+        before = self._beside.pop(owner, (-1, (0, 0)))[0]
+        if fd >= 0:
+            self._beside[owner] = fd, _file(fd)
+        return before
+
+    def _others(self) -> list[int]:
+        """The descriptors of :meth:`set_for`, without those that have been closed, whose numbers may be others' now."""
+        return [fd for fd, file in list(self._beside.values()) if _file(fd) == file]
 
     def restore(self) -> None:
         """Give it back, unless somebody has put another one there since."""
@@ -126,6 +147,15 @@ class WakeupDescriptor:
             current = _set_wakeup_fd(-1)
         if current not in (self.other, self._fd):
             _set_wakeup_fd(current)
+
+
+def _file(fd: int) -> tuple[int, int]:
+    """Which file a descriptor is of."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return -1, -1
+    return found.st_dev, found.st_ino
 
 
 class Wrapped:
