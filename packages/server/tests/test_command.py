@@ -503,6 +503,15 @@ def test_port_in_use(start: Any) -> None:
     assert "Traceback" not in process.said
 
 
+def test_settings_reach_workers(folder: Path, start: Any) -> None:
+    """What a file and the environment say holds for the workers too."""
+    port = free_port()
+    (folder / "x.toml").write_text(f"bind = '127.0.0.1:{port}'\nworkers = 1\nmonkey = false\nrequest-line = 40\n")
+    process = start("site_app:app", "--config", "x.toml", env={"HUBBUB_SERVE_REQUEST_LINE": "20"})
+    process.says("with 1 worker(s)")
+    assert get(port, "/" + "x" * 30).startswith("414 URI Too Long")
+
+
 def test_limits_are_options(folder: Path, start: Any) -> None:
     """Every limit is an option."""
     port = free_port()

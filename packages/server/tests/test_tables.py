@@ -57,10 +57,10 @@ TESTS = {
 
 
 def rows(section: str) -> list[list[str]]:
-    """The cells of the table in a section."""
-    text = re.search(rf"^#+ {section}\n(.*?)(?=^#|\Z)", README, re.MULTILINE | re.DOTALL)
+    """The cells of the first table in a section."""
+    text = re.search(rf"^#+ {section}\n.*?(^\|.*?)\n\n", README, re.MULTILINE | re.DOTALL)
     assert text is not None, section
-    lines = [line for line in text[1].splitlines() if line.startswith("|")]
+    lines = text[1].splitlines()
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 

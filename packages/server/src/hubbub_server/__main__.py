@@ -14,8 +14,8 @@ from hubbub.exceptions import PluginError
 
 from hubbub_server._application import ApplicationError
 from hubbub_server._init import become_init
-from hubbub_server._options import make_parser
 from hubbub_server._outlet import complain, guard_standard_streams
+from hubbub_server._settings import SettingsError, read_settings
 
 __all__ = ["main"]
 
@@ -25,24 +25,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         _take_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = make_parser()
-    options = parser.parse_args(given)
-    if options.keyfile and not options.certfile:
-        parser.error("--keyfile needs --certfile")
+    try:
+        settings = read_settings(given, os.environ)
+        if settings.options.show_config:
+            sys.stdout.write(str(settings))
+            return 0
+        return _run(settings.options, given, arguments is None)
+    except SettingsError as error:
+        complain(f"hubbub-serve: {error}")
+        return 2
+    except KeyboardInterrupt:
+        return 130  # as shells have it for SIGINT; whoever pressed the keys knows why it has ended
+
+
+def _run(options: argparse.Namespace, given: list[str], own_process: bool) -> int:
+    """Do what the options say; the exit status.
+
+    :param own_process: whether the process is the server's.
+    """
     try:
         _choose(options)
         patched = _wants_patching(options)
-        if options.control is None and (options.workers is not None or options.reload):
+        if options.control is None and not options.check and (options.workers is not None or options.reload):
             from hubbub_server._supervisor import Supervisor
 
             return Supervisor(options, _command(given, patched)).run()
-        if arguments is None:
+        if own_process and not options.check:
             become_init()
         if patched:
             command = _command(given, True)
             os.execv(command[0], command)
-        from hubbub_server._serving import Serving
+        from hubbub_server._serving import Serving, check
 
+        if options.check:
+            check(options)
+            return 0
         return Serving(options).run()
     except (ApplicationError, PluginError, OSError, ValueError) as error:
         complain(f"hubbub-serve: {error}")

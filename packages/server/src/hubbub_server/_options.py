@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
+import platform
+from importlib import metadata
 from typing import Any
 
 from hubbub_server.http.accesslog import FORMATS
 from hubbub_server.http.limits import Limits
 
-__all__ = ["limits_of", "make_parser"]
+__all__ = ["OptionParser", "limits_of", "make_parser"]
 
 _LIMITS = {
     "request_line": "longest request line, in bytes",
@@ -33,17 +35,35 @@ _LIMITS = {
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
+class OptionParser(argparse.ArgumentParser):
+    """A parser that knows which of its options are settings, which may be given elsewhere too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.settings: dict[str, argparse.Action] = {}
+        """By the names of their attributes."""
+        self.repeated: set[str] = set()
+        """Those that may be given several times."""
+
+    def add(self, *names: str, to: Any = None, **options: Any) -> None:
+        """Add an option that is a setting, to a group ``to`` or to none."""
+        action = (self if to is None else to).add_argument(*names, **options)
+        self.settings[action.dest] = action
+        if options.get("action") == "append":
+            self.repeated.add(action.dest)
+
+
+def make_parser() -> OptionParser:
     """The parser of ``hubbub-serve``."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="hubbub-serve",
         description="Serve a WSGI or ASGI application over HTTP."
         " SIGTERM stops it, SIGHUP reloads, SIGUSR1 opens logs anew.",
     )
-    parser.add_argument("application", metavar="module:attribute", help="the application; module alone means :app")
-    parser.add_argument("--factory", action="store_true", help="the attribute is a function that makes the application")
-    parser.add_argument("--asgi", action="store_true", help="the application is one of ASGI 3 (needs hubbub-asyncio)")
-    parser.add_argument(
+    parser.add("application", nargs="?", metavar="module:attribute", help="the application; module alone means :app")
+    parser.add("--factory", action="store_true", help="the attribute is a function that makes the application")
+    parser.add("--asgi", action="store_true", help="the application is one of ASGI 3 (needs hubbub-asyncio)")
+    parser.add(
         "-b",
         "--bind",
         action="append",
@@ -51,71 +71,85 @@ def make_parser() -> argparse.ArgumentParser:
         help="host:port, :port, [v6]:port, port, unix:path or unix:path?mode=660&user=NAME&group=NAME; may be given"
         " several times (default: 127.0.0.1:8000)",
     )
-    parser.add_argument("--backlog", type=_natural, default=1024, help="connections the kernel queues (default: 1024)")
-    parser.add_argument("--certfile", help="serve TLS with this certificate (PEM, with its chain)")
-    parser.add_argument("--keyfile", help="the certificate's key, if it is not in the same file")
-    parser.add_argument("-w", "--workers", type=_positive, help="so many processes, watched by one more")
-    parser.add_argument("--reuse-port", action="store_true", help="a listener per worker (SO_REUSEPORT)")
-    parser.add_argument("--loop", help="the event loop (default: $HUBBUB_LOOP or the first installed)")
-    parser.add_argument("--resolver", help="the resolver (default: $HUBBUB_RESOLVER or hubbub-dns)")
-    parser.add_argument(
+    parser.add("--backlog", type=_natural, default=1024, help="connections the kernel queues (default: 1024)")
+    parser.add("--certfile", help="serve TLS with this certificate (PEM, with its chain)")
+    parser.add("--keyfile", help="the certificate's key, if it is not in the same file")
+    parser.add("-w", "--workers", type=_positive, help="so many processes, watched by one more")
+    parser.add("--reuse-port", action="store_true", help="a listener per worker (SO_REUSEPORT)")
+    parser.add("--loop", help="the event loop (default: $HUBBUB_LOOP or the first installed)")
+    parser.add("--resolver", help="the resolver (default: $HUBBUB_RESOLVER or hubbub-dns)")
+    parser.add(
         "--monkey",
         action=argparse.BooleanOptionalAction,
         help="make the standard library cooperative first (default: if hubbub-monkey is installed)",
     )
-    parser.add_argument("--reload", action="store_true", help="start anew when a module changes; for development")
-    parser.add_argument(
+    parser.add("--reload", action="store_true", help="start anew when a module changes; for development")
+    parser.add(
         "--max-connections",
         type=_limit_type("int | None"),
         metavar="N",
         help="most connections at once; more make those close that have been idle for longest, or wait (default: none)",
     )
-    parser.add_argument(
+    parser.add(
         "--max-memory",
         type=_limit_type("int | None"),
         metavar="BYTES",
         help="with more memory than that in use, connections that are idle are closed (default: none)",
     )
-    parser.add_argument(
+    parser.add(
         "--start-seconds",
         type=_limit_type("float | None"),
         default=300.0,
         metavar="N",
         help="time for a worker to begin to serve; none for no limit (default: 300)",
     )
-    parser.add_argument(
+    parser.add(
         "--stuck-seconds",
         type=_limit_type("float | None"),
         default=60.0,
         metavar="N",
         help="a worker that has stood still for so long is ended and replaced; none for never (default: 60)",
     )
-    parser.add_argument(
+    parser.add(
         "--blocking-seconds",
         type=_limit_type("float | None"),
         metavar="N",
         help="code that lets nobody else run for so long is shown in the error log; none for no look at that"
         " (default: none)",
     )
-    parser.add_argument("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
-    parser.add_argument("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
-    parser.add_argument("--log-format", choices=sorted(FORMATS), default="common")
-    parser.add_argument("--error-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
+    parser.add("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
+    parser.add("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
+    parser.add("--log-format", choices=sorted(FORMATS), default="common")
+    parser.add("--error-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
     group = parser.add_argument_group("limits")
     defaults = Limits()
     for field in dataclasses.fields(Limits):
         default = getattr(defaults, field.name)
-        group.add_argument(
+        parser.add(
             f"--{field.name.replace('_', '-')}",
             type=_limit_type(str(field.type)),
+            to=group,
             default=default,
             metavar="N",
             help=f"{_LIMITS[field.name]} (default: {'none' if default is None else f'{default:g}'})",
         )
+    group = parser.add_argument_group("settings", "Each option may also be given in a file or in the environment.")
+    group.add_argument("--config", metavar="FILE", help="settings from a TOML file, such as: workers = 4")
+    group.add_argument(
+        "--show-config", action="store_true", help="show all settings and where each comes from, and end"
+    )
+    group.add_argument("--check", action="store_true", help="load the application and the certificate, and end")
+    group.add_argument("--version", action="version", version=_version())
     # What the supervisor tells its workers.
     parser.add_argument("--inherited", type=_numbers, default=[], help=argparse.SUPPRESS)
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+def _version() -> str:
+    """This package, the core, the interpreter: what a report of a fault should say."""
+    python = f"{platform.python_implementation()} {platform.python_version()}"
+    return f"hubbub-serve {metadata.version('hubbub-server')} (hubbub {metadata.version('hubbub')}, {python})"
 
 
 def limits_of(options: argparse.Namespace) -> Limits:

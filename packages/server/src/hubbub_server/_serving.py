@@ -26,7 +26,7 @@ from hubbub_server._systemd import Notifier, listen_fds
 from hubbub_server._tls import cooperative
 from hubbub_server.wsgi import WSGIServer
 
-__all__ = ["Logs", "Serving", "tls_context"]
+__all__ = ["Logs", "Serving", "application_of", "check", "tls_context"]
 
 READY = b"R"
 BEAT = b"."
@@ -53,6 +53,24 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
         files = repr(certfile) if keyfile is None else f"{certfile!r} with the key {keyfile!r}"
         raise OSError(f"cannot use the certificate {files}: {error}") from error
     return context
+
+
+def application_of(options: argparse.Namespace) -> Any:
+    """The application that the options name.
+
+    :raises ApplicationError: there is no such application, or it is of another kind.
+    """
+    return adapt(find_application(options.application, options.factory), "asgi" if options.asgi else None)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Load what serving would load, and do no more. Raises as :class:`Serving` does, but binds nothing."""
+    for address in options.bind or ():
+        parse_address(address)
+    if options.certfile:
+        tls_context(options.certfile, options.keyfile)
+    application_of(options)
+    complain(f"hubbub-serve: {options.application} can be served")
 
 
 class Logs:
@@ -106,9 +124,7 @@ class Serving:
         self._notifier = Notifier() if options.control is None else None
         self.context = tls_context(options.certfile, options.keyfile) if options.certfile else None
         listeners = self._listeners()
-        self.application = adapt(
-            find_application(options.application, options.factory), "asgi" if options.asgi else None
-        )
+        self.application = application_of(options)
         access, errors = self.logs.open(options.access_log), self.logs.open(options.error_log)
         several = options.control is not None and (options.workers or 1) > 1
         self.servers = [
