@@ -103,7 +103,7 @@ def debugged(tmp_path: Path) -> Iterator[Callable[..., tuple[Editor, subprocess.
         script = tmp_path / "debugged.py"
         script.write_text(source)
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            listener.settimeout(30)
+            listener.settimeout(60)
             port = str(listener.getsockname()[1])
             command = [sys.executable, "-X", "frozen_modules=off"]
             if source is EARLY:
@@ -116,7 +116,7 @@ def debugged(tmp_path: Path) -> Iterator[Callable[..., tuple[Editor, subprocess.
             )
             started.append(process)
             connection, _ = listener.accept()
-        connection.settimeout(30)
+        connection.settimeout(60)
         editor = Editor(connection)
         editors.append(editor)
         editor.ask("initialize", adapterID="test", pathFormat="path")
@@ -166,5 +166,5 @@ def test_breakpoints(debugged: Any, source: str, loop_name: str) -> None:
         ("Dummy", 2, "14"),
         ("MainThread", 2, "18"),
     ]
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert (output, process.returncode) == ("end\n", 0)

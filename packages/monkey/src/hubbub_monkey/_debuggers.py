@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -80,13 +81,32 @@ def _tell_greenlets_apart(monitoring: Any) -> Callable[[], None]:
 
 
 def _stand_still(pydevd: Any) -> Callable[[], None]:
-    """``pydevd``, in which a stopped thread waits for orders, by an event of its own."""
+    """``pydevd``, in which a stopped thread waits for orders, by a queue and an event of its own."""
+    kind = pydevd.PyDB
+    made = kind.__init__
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        _order_natively(self)
+
     debugger = getattr(pydevd, "get_global_debugger", lambda: None)()
-    events = getattr(debugger, "_thread_events", None)
-    if events is not None:  # nobody is stopped while this runs, so nobody waits for the ones that are there
-        events.default_factory = _NativeEvent
-        events.clear()
-    return _replace(pydevd, {"ThreadingEvent": _NativeEvent})
+    if debugger is not None:
+        _order_natively(debugger)
+    return _replace(kind, {"__init__": __init__})
+
+
+def _order_natively(debugger: Any) -> None:
+    """Give one debugger native queues and events, by the number of a thread."""
+    queues: Any = getattr(debugger, "_cmd_queue", None)
+    events: Any = getattr(debugger, "_thread_events", None)
+    if not isinstance(queues, defaultdict) or not isinstance(events, defaultdict):
+        return  # it is made otherwise than those that are known
+    events.default_factory, queues.default_factory = _NativeEvent, NativeQueue
+    events.clear()  # nobody is stopped while this runs, so nobody waits for the ones that are there
+    for thread, orders in list(queues.items()):
+        queues[thread] = NativeQueue()
+        while not orders.empty():
+            queues[thread].put(orders.get_nowait())
 
 
 debugpy = DriverPatch(
