@@ -365,6 +365,20 @@ def test_missing_names(program: Program) -> None:
     assert program(source) == ["True True True"] * 3 + ["True True"] * 3
 
 
+def test_event_loops_of_asyncio(program: Program) -> None:
+    """gunicorn's gevent worker, sentry, Django: after patching each greenlet may run an event loop of asyncio."""
+    source = """
+    import gevent.monkey
+    gevent.monkey.patch_all()
+    import asyncio, gevent
+    async def work(number):
+        await asyncio.sleep(0.01)
+        return number
+    print([greenlet.get() for greenlet in [gevent.spawn(asyncio.run, work(number)) for number in range(5)]])
+    """
+    assert program(source) == ["[0, 1, 2, 3, 4]"]
+
+
 # Being found out ------------------------------------------------------------------------------------------------------
 
 

@@ -243,6 +243,8 @@ def patch_all(
         warnings.simplefilter("always", MonkeyPatchWarning)
         for function in _wanted(asked):
             function()
+    if select and thread and is_module_patched("threading") and is_module_patched("selectors"):
+        hubbub_monkey.patch_module("asyncio")  # each greenlet may run an event loop; gevent has no name for that
     _events.notify_and_call_entry_points(_events.GeventDidPatchBuiltinModulesEvent(asked, kwargs))
     _events.notify_and_call_entry_points(_events.GeventDidPatchAllEvent(asked, kwargs))
     for item in caught:
