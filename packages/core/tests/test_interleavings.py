@@ -31,7 +31,7 @@ from hubbub.lock import BoundedSemaphore, Semaphore
 from hubbub.queue import Channel, LifoQueue, PriorityQueue, Queue, SimpleQueue
 
 HOME = Path(hubbub.__file__).parent
-SOURCES = {str(HOME / f"{name}.py") for name in ("queue", "lock", "event", "thread", "_latch", "_leaving")}
+SOURCES = {str(HOME / f"{name}.py") for name in ("queue", "lock", "event", "thread", "_latch", "_waitqueue")}
 ALWAYS = 10**9
 SEED = int(os.environ.get("HUBBUB_INTERLEAVING_SEED", "1"))
 SAMPLE = int(os.environ.get("HUBBUB_INTERLEAVINGS", "20"))
@@ -299,8 +299,6 @@ def _team() -> Iterator[None]:
 def _stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (queue, lock, event, _latch):
         monkeypatch.setattr(module, "Waiter", SteppedWaiter)
-    monkeypatch.setattr(queue, "get_hub_if_exists", lambda: None)
-    monkeypatch.setattr(queue, "get_hub", lambda: None)
     loop = SimpleNamespace(hold=lambda: 0, let_go=lambda held: None)
     monkeypatch.setattr(thread, "get_hub", lambda: SimpleNamespace(loop=loop))
 

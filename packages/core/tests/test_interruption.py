@@ -23,7 +23,7 @@ from hubbub.lock import BoundedSemaphore, Condition, RLock, Semaphore
 
 HOME = Path(hubbub.__file__).parent
 # The loop is not among them: what strikes there belongs to nobody's lock.
-SOURCES = {str(HOME / f"{name}.py") for name in ("lock", "thread", "_latch", "_leaving", "_spinning")}
+SOURCES = {str(HOME / f"{name}.py") for name in ("lock", "thread", "_latch", "_waitqueue", "_spinning")}
 LOCKS = [thread.LockType, thread.RLock, RLock, Semaphore, BoundedSemaphore]
 REENTRANT = [thread.RLock, RLock]
 CONDITIONS = [Condition, lambda: Condition(thread.LockType()), lambda: Condition(thread.RLock())]

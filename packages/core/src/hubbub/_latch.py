@@ -7,16 +7,15 @@ or another thread that comes between any two steps finds it free, or held by som
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from greenlet import getcurrent
 
-from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
 from hubbub._spinning import give_way
 from hubbub._twins import known_to_c, mirrored
 from hubbub._waiter import Waiter
+from hubbub._waitqueue import WaitQueue
 
 __all__ = ["Latch", "ReentrantLatch"]
 
@@ -28,13 +27,11 @@ _HELD = 0
 class Latch(Linkable):
     """Held or free. Whoever takes it is known by an object that no other attempt to take it has."""
 
-    __slots__ = ("_depth", "_holder", "_links", "_oldest", "_waiters")  # beside the __dict__ of Linkable
+    __slots__ = ("_depth", "_holder", "_links", "_waiters")  # beside the __dict__ of Linkable
 
     def __init__(self) -> None:
         self._holder: dict[int, Any] = {}
-        self._waiters: deque[Waiter] = deque()
-        # A loop over this takes a waiter out and knows it in one step: no handler can come between.
-        self._oldest = iter(self._waiters.popleft, None)
+        self._waiters = WaitQueue()
         self._depth = 0
         """How often its holder has taken it besides the first time."""
         self._links = None
@@ -59,8 +56,7 @@ class Latch(Linkable):
             # One expression: what is raised after it is evaluated is still caught.
             return (not self._waiters and self._holder.setdefault(_HELD, who) is who) or self._take_later(who, timeout)
         except BaseException:
-            if self._holder.get(_HELD) is who:
-                self._leave()
+            self._pass_on(who)
             raise
 
     def _take_later(self, who: object, timeout: float | None) -> bool:
@@ -72,14 +68,17 @@ class Latch(Linkable):
     def _wait_turn(self, who: object, timeout: float | None) -> bool:
         waiter = Waiter()
         waiter.value = who
-        self._waiters.append(waiter)
-        try:
-            if not self._holder:
-                self._hand_over()
-            return waiter.wait(timeout) or not leave(self._waiters, waiter)
-        except BaseException:
-            leave(self._waiters, waiter)
-            raise
+        return self._waiters.wait(waiter, timeout, self._enter, self._pass_on)
+
+    def _enter(self, waiter: Waiter) -> None:
+        self._waiters.join(waiter)
+        if not self._holder:
+            self._hand_over()
+
+    def _pass_on(self, who: object) -> None:
+        """``who`` will not use it: if it was taken for ``who``, whoever has waited longest gets it."""
+        if self._holder.get(_HELD) is who:
+            self._leave()
 
     # Giving it back -------------------------------------------------------------------------------------------------
 
@@ -100,27 +99,18 @@ class Latch(Linkable):
 
     @mirrored("latch.c")
     def _hand_over(self) -> None:
-        """If it is free and somebody waits, it is his turn. May be called at any time, again too."""
-        waiter: Waiter | None = None
-        try:
-            while self._waiters and not self._holder:
-                for waiter in self._oldest:
-                    self._offer(waiter)
-                    break
-        except IndexError:
-            pass  # the last one has given up
-        except BaseException:
-            if waiter is not None and not waiter.done and waiter not in self._waiters:
-                self._offer(waiter)
-            raise
+        """If it is free and somebody waits, it is theirs. May be called at any time, again too."""
+        while self._waiters and not self._holder:
+            self._waiters.offer(self._offer)
 
     @mirrored("latch.c")
-    def _offer(self, waiter: Waiter) -> None:
+    def _offer(self, waiter: Waiter) -> bool:
         who = waiter.value
         if self._holder.setdefault(_HELD, who) is not who:
-            put_back(self._waiters, waiter)  # somebody was quicker
-        elif not waiter.wake():
+            return False  # somebody was quicker
+        if not waiter.wake(who):
             del self._holder[_HELD]
+        return True
 
     # For conditions, which give it back for the time of a wait -------------------------------------------------------
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 # Whatever has marks is imported here: a test holds this list against them.
-from hubbub import _current, _latch, _twins, _waiter, hub, io, local, lock, queue, thread, timeout
+from hubbub import _current, _latch, _twins, _waiter, _waitqueue, hub, io, local, lock, queue, thread, timeout
 from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
@@ -20,7 +20,23 @@ __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "repla
 LAYOUT = 9
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
-MARKED = (_current, _latch, _waiter, hub, io, local, lock, queue, thread, timeout, base, readiness, ring, timers)
+MARKED = (
+    _current,
+    _latch,
+    _waiter,
+    _waitqueue,
+    hub,
+    io,
+    local,
+    lock,
+    queue,
+    thread,
+    timeout,
+    base,
+    readiness,
+    ring,
+    timers,
+)
 """The modules that have marks."""
 
 

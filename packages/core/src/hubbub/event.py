@@ -2,69 +2,39 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any, Generic, TypeVar
 
-from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
 from hubbub._reports import Unseen
 from hubbub._waiter import Waiter
+from hubbub._waitqueue import WaitQueue
 from hubbub.timeout import Timeout
 
 __all__ = ["AsyncResult", "Event"]
 
 T = TypeVar("T")
-_NOBODY: deque[Waiter] = deque(maxlen=0)
 
 
 class _Awaitable(Linkable):
     """Waiters and links.
 
-    The mutex makes looking at the state and joining the queue one step, as it does raising the flag and emptying the
+    The mutex makes looking at the state and joining the queue one step, as it does changing the state and emptying the
     queue: whoever waits anew after that is not woken by it. It is re-entrant because destructors may call ``set``.
     """
 
     def __init__(self) -> None:
         self._mutex = RLock()
-        self._waiters: deque[Waiter] = deque()
+        self._waiters = WaitQueue()
         self._links = None
+        self._flag = False
 
-    def _release(self, waiters: deque[Waiter]) -> None:
-        """Wake all that waited; see :meth:`_take_waiters`."""
-        try:
-            for waiter in waiters:
-                waiter.wake()
-        except BaseException:  # of a signal handler
-            for waiter in waiters:
-                if not waiter.done:
-                    waiter.wake()
-            raise
-        if self._links is not None:
-            self._links.fire()
-
-    def _take_waiters(self) -> deque[Waiter]:
-        """Empty the queue. The mutex is held."""
-        waiters, self._waiters = self._waiters, deque()
-        return waiters
-
-    def _wait(self, timeout: float | None) -> bool:
-        """Wait for a wake-up. False when the time ran out first."""
-        waiter = Waiter()
+    def _enter(self, waiter: Waiter) -> None:
         with self._mutex:
-            if self.ready():  # set by another thread meanwhile
-                return True
-            self._waiters.append(waiter)
-        try:
-            return waiter.wait(timeout) or not self._withdraw(waiter)
-        except BaseException:
-            self._withdraw(waiter)
-            raise
-
-    def _withdraw(self, waiter: Waiter) -> bool:
-        """Leave the queue. False when a wake-up was on its way."""
-        with self._mutex:
-            return leave(self._waiters, waiter)
+            if self._flag:  # set by another thread meanwhile
+                waiter.done = True
+            else:
+                self._waiters.join(waiter)
 
 
 class Event(_Awaitable):
@@ -72,10 +42,6 @@ class Event(_Awaitable):
 
     ``set`` then ``clear`` still wakes those that waited before. May be used from several threads.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._flag = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {'set' if self._flag else 'clear'} waiters={len(self._waiters)}>"
@@ -92,15 +58,18 @@ class Event(_Awaitable):
 
     def set(self) -> None:
         """Set the flag and wake all that wait."""
-        waiters: deque[Waiter] = _NOBODY
         try:
             with self._mutex:
                 self._flag = True
                 if self._waiters:
-                    waiters = self._take_waiters()
+                    self._waiters.wake_all()
+        except BaseException:  # of a signal handler
+            if self._flag:
+                self._waiters.wake_all()
+            raise
         finally:
-            if waiters or self._links is not None:
-                self._release(waiters)
+            if self._links is not None:
+                self._links.fire()
 
     def clear(self) -> None:
         """Unset the flag."""
@@ -114,7 +83,8 @@ class Event(_Awaitable):
         """
         if self._flag:
             return True
-        return self._wait(timeout)
+        waiter = Waiter()
+        return self._waiters.wait(waiter, timeout, self._enter)
 
 
 class AsyncResult(_Awaitable, Generic[T]):
@@ -125,23 +95,22 @@ class AsyncResult(_Awaitable, Generic[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._ready = False
         self.value: T | None = None
         self._exc_info: tuple[Any, Any, Any] | tuple[()] = ()
 
     def __repr__(self) -> str:
-        state = "failed" if self._exc_info else "ready" if self._ready else "pending"
+        state = "failed" if self._exc_info else "ready" if self._flag else "pending"
         return f"<{type(self).__name__} {state} waiters={len(self._waiters)}>"
 
     def ready(self) -> bool:
         """Whether there is a value or an error."""
-        return self._ready
+        return self._flag
 
     done = ready
 
     def successful(self) -> bool:
         """Whether there is a value."""
-        return self._ready and not self._exc_info
+        return self._flag and not self._exc_info
 
     @property
     def exc_info(self) -> tuple[Any, Any, Any] | tuple[()]:
@@ -167,15 +136,19 @@ class AsyncResult(_Awaitable, Generic[T]):
     set_result = set
 
     def _store(self, value: Any, exc_info: Any) -> None:
-        waiters: deque[Waiter] = _NOBODY
         try:
             with self._mutex:  # value and error belong together
                 self.value = value
                 self._exc_info = exc_info
-                self._ready = True
-                waiters = self._take_waiters()
+                self._flag = True
+                self._waiters.wake_all()
+        except BaseException:  # of a signal handler
+            if self._flag:
+                self._waiters.wake_all()
+            raise
         finally:
-            self._release(waiters)
+            if self._links is not None:
+                self._links.fire()
 
     def set_exception(self, exception: BaseException, exc_info: Any = None) -> None:
         """Store an error and wake all that wait."""
@@ -183,8 +156,9 @@ class AsyncResult(_Awaitable, Generic[T]):
 
     def wait(self, timeout: float | None = None) -> T | None:
         """The value; None when there is an error instead, or nothing after ``timeout`` seconds."""
-        if not self._ready:
-            self._wait(timeout)
+        if not self._flag:
+            waiter = Waiter()
+            self._waiters.wait(waiter, timeout, self._enter)
         return self.value
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
@@ -192,12 +166,12 @@ class AsyncResult(_Awaitable, Generic[T]):
 
         :raises Timeout: nothing was stored in ``timeout`` seconds, or not yet and ``block`` is false.
         """
-        if not self._ready:
+        if not self._flag:
             if not block:
                 raise Timeout()
             limit = Timeout.start_new(timeout)
             try:
-                self._wait(None)
+                self.wait()
             finally:
                 limit.cancel()
         if self._exc_info:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import repeat
 from operator import length_hint
 from types import TracebackType
@@ -18,11 +19,11 @@ from hubbub import _originals
 from hubbub._arguments import as_seconds, whole_number
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._latch import Latch, ReentrantLatch
-from hubbub._leaving import leave, put_back
 from hubbub._links import Linkable
 from hubbub._spinning import give_way
 from hubbub._twins import mirrored, twin
 from hubbub._waiter import Waiter
+from hubbub._waitqueue import WaitQueue
 from hubbub.hub import get_hub
 from hubbub.scope import shield
 
@@ -40,14 +41,12 @@ class Semaphore(Linkable):
     :raises ValueError: ``value`` is negative.
     """
 
-    __slots__ = ("_links", "_oldest", "_permits", "_reserve", "_waiters")  # beside the __dict__ of Linkable
+    __slots__ = ("_links", "_permits", "_reserve", "_waiters")  # beside the __dict__ of Linkable
 
     def __init__(self, value: int = 1) -> None:
         whole_number(value, "the number of permits")
         self._set_permits(value)
-        self._waiters: deque[Waiter] = deque()
-        # A loop over this takes a waiter out and knows it in one step: no handler can come between.
-        self._oldest = iter(self._waiters.popleft, None)
+        self._waiters = WaitQueue()
         self._links = None
 
     def _set_permits(self, value: int) -> None:
@@ -107,19 +106,17 @@ class Semaphore(Linkable):
         if not blocking or (timeout is not None and not as_seconds(timeout)):
             return self._acquire_at_once()
         waiter = Waiter()
-        self._waiters.append(waiter)
-        try:
-            if self._permits or self._reserve is not None:
-                self._hand_over()
-            return waiter.wait(timeout) or not leave(self._waiters, waiter)
-        except BaseException:
-            self._abandon(waiter)
-            raise
+        return self._waiters.wait(waiter, timeout, self._enter, self._give)
+
+    @mirrored("semaphore.c")
+    def _enter(self, waiter: Waiter) -> None:
+        self._waiters.join(waiter)
+        if self._permits or self._reserve is not None:
+            self._hand_over()
 
     def _abandon(self, waiter: Waiter) -> None:
-        """A wait has ended with an exception: a permit that was handed over goes to the next."""
-        if not leave(self._waiters, waiter):
-            self._give()
+        """For the methods in C: a wait has ended with an exception."""
+        self._waiters.abandon(waiter, self._give)
 
     def _acquire_at_once(self) -> bool:
         # Permits that are free while somebody waits are on their way to him, unless he is about to give up.
@@ -137,14 +134,16 @@ class Semaphore(Linkable):
         permits = self._permits
         try:
             permits.append(None)
-            if self._waiters or self._links is not None:
-                self._settle()
+            while self._waiters and permits:
+                self._waiters.offer(self._offer)
+            if self._links is not None:
+                self._links.fire()
         except BaseException:  # of a signal handler, before it was seen that somebody waits
             self._settle()
             raise
         return len(permits) if self._reserve is None else self.counter
 
-    def _give(self) -> None:
+    def _give(self, _: object = None) -> None:
         self._permits.append(None)
         self._settle()
 
@@ -161,29 +160,23 @@ class Semaphore(Linkable):
             self._links.fire()
 
     def _hand_over(self) -> None:
-        """While a permit is free and somebody waits, it is his turn. May be called at any time, again too.
+        """While a permit is free and somebody waits, it is theirs. May be called at any time, again too.
 
-        The waiter is taken out first: who has a permit in hand keeps it from nobody but him.
+        The waiter is taken out first: whoever has a permit in hand keeps it from nobody else.
         """
-        waiter: Waiter | None = None
-        try:
-            while self._waiters and (self._permits or (self._reserve is not None and length_hint(self._reserve))):
-                for waiter in self._oldest:
-                    self._offer(waiter)
-                    break
-        except IndexError:
-            pass  # the last one has given up
-        except BaseException:
-            if waiter is not None and not waiter.done and waiter not in self._waiters:
-                self._waiters.appendleft(waiter)
-            raise
+        while self._waiters and (self._permits or (self._reserve is not None and length_hint(self._reserve))):
+            self._waiters.offer(self._offer)
 
     @mirrored("semaphore.c")
-    def _offer(self, waiter: Waiter) -> None:
-        if not self._take():
-            put_back(self._waiters, waiter)  # somebody was quicker
-        elif not waiter.wake():
+    def _offer(self, waiter: Waiter) -> bool:
+        try:
+            self._permits.pop()
+        except IndexError:
+            if not self._take():
+                return False  # somebody was quicker
+        if not waiter.wake():
             self._permits.append(None)
+        return True
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait until a permit is free, without taking it.
@@ -334,8 +327,7 @@ class Condition:
 
     def __init__(self, lock: Any = None) -> None:
         self._lock = lock if lock is not None else RLock()
-        self._waiters: deque[Waiter] = deque()
-        self._oldest = iter(self._waiters.popleft, None)  # see Semaphore
+        self._waiters = WaitQueue()
         self.acquire: Callable[..., Any] = self._lock.acquire
         self.release: Callable[[], Any] = self._lock.release
 
@@ -364,20 +356,21 @@ class Condition:
         self._check_owned()
         waiter = Waiter()
         hold = _Hold(self._lock)
-        self._waiters.append(waiter)
         try:
-            hold.give_back()
-            return waiter.wait(timeout) or not leave(self._waiters, waiter)
-        except BaseException:
-            if not leave(self._waiters, waiter):
-                self._notify_one()
-            raise
+            return self._waiters.wait(waiter, timeout, partial(self._enter, hold), self._pass_on)
         finally:
             try:
                 hold.take_again()
             except BaseException:  # of a signal handler, before it had begun
                 hold.take_again()
                 raise
+
+    def _enter(self, hold: _Hold, waiter: Waiter) -> None:
+        self._waiters.join(waiter)
+        hold.give_back()
+
+    def _pass_on(self, _: object) -> None:
+        self._waiters.wake_one()
 
     def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
         """Wait until ``predicate()`` is true.
@@ -403,26 +396,12 @@ class Condition:
         """
         self._check_owned()
         for _ in range(n):
-            if not self._notify_one():
+            if not self._waiters.wake_one():
                 return
 
     def notify_all(self) -> None:
         """Wake all that wait."""
         self.notify(len(self._waiters))
-
-    def _notify_one(self) -> bool:
-        waiter: Waiter | None = None
-        try:
-            for waiter in self._oldest:
-                if waiter.wake():
-                    return True
-        except IndexError:
-            pass  # nobody waits, or the last one has given up in another thread
-        except BaseException:
-            if waiter is not None and not waiter.done:
-                self._waiters.appendleft(waiter)
-            raise
-        return False
 
     def _check_owned(self) -> None:
         owned = getattr(self._lock, "_is_owned", None)

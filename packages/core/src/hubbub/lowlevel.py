@@ -1,8 +1,8 @@
 """The door for authors of packages that build on core: waiting and waking. Users of hubbub do not need it.
 
-The pattern for something new that greenlets wait for: make a :class:`Waiter` per wait, put it where the waker finds it,
-call ``wait``. The waker takes it out and calls ``wake``. A waiter that is thrown into looks whether it is still there:
-if not, something was handed to it, and it must hand that on.
+The pattern for something new that greenlets wait for: keep a :class:`WaitQueue`. Whoever waits calls its ``wait`` with
+a new :class:`Waiter`; ``enter`` looks once more and joins, ``pass_on`` gives to the next what was handed over and will
+not be used. The waker calls ``wake_one`` or ``wake_all``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
 from hubbub._waiter import Waiter
+from hubbub._waitqueue import WaitQueue
 from hubbub._weak import instances
 from hubbub.hub import Hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
@@ -33,6 +34,7 @@ __all__ = [
     "NativeRLock",
     "Readiness",
     "ScheduledCall",
+    "WaitQueue",
     "Waiter",
     "accelerate",
     "allocate_native_lock",

@@ -24,12 +24,11 @@ from queue import Empty, Full
 from typing import Any, Generic, Self, TypeVar
 
 from hubbub._arguments import as_seconds, whole_number
-from hubbub._leaving import leave
 from hubbub._links import Linkable
 from hubbub._originals import RLock
 from hubbub._twins import twin
 from hubbub._waiter import Waiter
-from hubbub.hub import get_hub, get_hub_if_exists
+from hubbub._waitqueue import WaitQueue
 
 __all__ = [
     "Channel",
@@ -86,9 +85,9 @@ class SimpleQueue(Linkable, Generic[T]):
             whole_number(maxsize, "maxsize")
         self._maxsize = maxsize or None
         self._mutex = RLock()
-        self._getters: deque[Waiter] = deque()
-        self._putters: deque[Waiter] = deque()
-        self._peekers: deque[Waiter] = deque()
+        self._getters = WaitQueue()
+        self._putters = WaitQueue()
+        self._peekers = WaitQueue()
         self._links = None
         self._puts: Iterator[None] | None = None  # counts the items that were put; only queues with ``task_done`` do
         self._shut_down = False
@@ -213,7 +212,8 @@ class SimpleQueue(Linkable, Generic[T]):
                 self._links.fire()
             return
         with self._mutex:
-            self._check_open()
+            if self._shut_down:
+                raise ShutDown
             if self._putters:
                 self._settle()
             if self._maxsize is None or self._qsize() < self._maxsize:
@@ -223,13 +223,20 @@ class SimpleQueue(Linkable, Generic[T]):
                     self._links.fire()
                 return
             self._check_wait(block, timeout, Full)
-            waiter = self._join_putters(item) if get_hub_if_exists() is not None else None
-        if waiter is None:
-            get_hub()  # not with the mutex: making it may import, or wait for another thread that does
-            with self._mutex:
-                self._check_open()
-                waiter = self._join_putters(item)
-        self._wait_for_taker(waiter, timeout)
+        waiter = Waiter()  # not with the mutex: it may have to make the hub
+        waiter.value = item
+        if not self._putters.wait(waiter, timeout, self._enter_putters, None, self._mutex):
+            raise Full
+        if isinstance(waiter.value, _Failure):
+            raise waiter.value.error
+
+    def _enter_putters(self, waiter: Waiter) -> None:
+        with self._mutex:
+            if self._shut_down:
+                raise ShutDown
+            self._putters.join(waiter)
+            if self._maxsize is None or self._qsize() < self._maxsize:  # room was made since it was looked for
+                self._settle()
 
     def put_nowait(self, item: T) -> None:
         """:meth:`put` without waiting."""
@@ -243,22 +250,18 @@ class SimpleQueue(Linkable, Generic[T]):
         :raises Empty: nothing came in ``timeout`` seconds, or is there now and ``block`` is false.
         :raises ShutDown: the queue was shut down and is empty.
         """
-        waiter: Waiter | None = None
         pop = self._pop
-        if pop is not None:
-            if self.queue:
-                try:
-                    item = pop()
-                except IndexError:
-                    pass  # another thread was quicker
-                else:
-                    if self._putters:
-                        with self._mutex:
-                            self._settle()
-                    return item
-            if block and timeout is None and not self._shut_down:
-                waiter = Waiter()
-        while True:
+        if pop is not None and self.queue:
+            try:
+                item = pop()
+            except IndexError:
+                pass  # another thread was quicker
+            else:
+                if self._putters:
+                    with self._mutex:
+                        self._settle()
+                return item
+        if pop is None or not block or timeout is not None or self._shut_down:
             with self._mutex:
                 found = self._take()
                 if found is not _NOTHING:
@@ -267,12 +270,25 @@ class SimpleQueue(Linkable, Generic[T]):
                     return found  # type: ignore[no-any-return]  # put() stored a T
                 self._check_open()
                 self._check_wait(block, timeout, Empty)
-                if waiter is not None:
-                    self._getters.append(waiter)
-                    self._settle()
-                    break
-            waiter = Waiter()  # not with the mutex: it may have to make the hub
-        return self._received(self._getters, waiter, timeout, self._give_back)
+        waiter = Waiter()  # not with the mutex: it may have to make the hub
+        if not self._getters.wait(waiter, timeout, self._enter_getters, self._give_back, self._mutex):
+            raise Empty
+        item, waiter.value = waiter.value, None  # the hub has the waiter in its hands until this greenlet waits again
+        if isinstance(item, _Failure):
+            raise item.error
+        return item
+
+    def _enter_getters(self, waiter: Waiter) -> None:
+        with self._mutex:
+            found = self._take()
+            if found is not _NOTHING:
+                waiter.value = found
+                waiter.done = True  # before it has begun to wait
+            else:
+                if self._shut_down:
+                    raise ShutDown
+                self._getters.join(waiter)
+            self._settle()
 
     def get_nowait(self) -> T:
         """:meth:`get` without waiting."""
@@ -280,21 +296,28 @@ class SimpleQueue(Linkable, Generic[T]):
 
     def peek(self, block: bool = True, timeout: float | None = None) -> T:
         """:meth:`get` without removing the item."""
-        waiter: Waiter | None = None
-        while True:
-            with self._mutex:
-                found = self._look()
-                if found is not _NOTHING:
-                    item: T = found
-                    return item
+        with self._mutex:
+            found = self._look()
+            if found is not _NOTHING:
+                item: T = found
+                return item
+            self._check_open()
+            self._check_wait(block, timeout, Empty)
+        waiter = Waiter()
+        if not self._peekers.wait(waiter, timeout, self._enter_peekers, None, self._mutex):
+            raise Empty
+        return self._received(waiter)
+
+    def _enter_peekers(self, waiter: Waiter) -> None:
+        with self._mutex:
+            found = self._look()
+            if found is not _NOTHING:
+                waiter.value = found
+                waiter.done = True
+            else:
                 self._check_open()
-                self._check_wait(block, timeout, Empty)
-                if waiter is not None:
-                    self._peekers.append(waiter)
-                    self._settle()
-                    break
-            waiter = Waiter()
-        return self._received(self._peekers, waiter, timeout, None)
+                self._peekers.join(waiter)
+            self._settle()
 
     def peek_nowait(self) -> T:
         """:meth:`peek` without waiting."""
@@ -323,7 +346,7 @@ class SimpleQueue(Linkable, Generic[T]):
                 self._emptied = True
             self._settle()
             for waiters in (self._getters, self._putters, self._peekers):
-                while _hand(waiters, _Failure(ShutDown())):
+                while waiters.wake_one(_Failure(ShutDown())):
                     pass
         if self._links is not None:
             self._links.fire()
@@ -422,15 +445,15 @@ class SimpleQueue(Linkable, Generic[T]):
         ):
             pass
 
-    def _serve(self, waiters: deque[Waiter], find: Callable[[], Any], put_back: Callable[[Any], None] | None) -> bool:
+    def _serve(self, waiters: WaitQueue, find: Callable[[], Any], put_back: Callable[[Any], None] | None) -> bool:
         """Give an item to the first of ``waiters``. False if there is none, or nobody to give it to."""
         try:
             found = find()
         except Exception as error:
-            return _hand(waiters, _Failure(error))
+            return waiters.wake_one(_Failure(error))
         if found is _NOTHING:
             return False
-        if _hand(waiters, found):
+        if waiters.wake_one(found):
             return True
         if put_back is not None:
             put_back(found)
@@ -442,7 +465,7 @@ class SimpleQueue(Linkable, Generic[T]):
             if self._maxsize is not None and self._qsize() >= self._maxsize:
                 return False
         except Exception as error:
-            return _hand(self._putters, _Failure(error))
+            return self._putters.wake_one(_Failure(error))
         waiter = self._putters.popleft()
         if waiter.since < waiter._loop.born:  # stale; a property would take twice as long
             return True
@@ -457,39 +480,8 @@ class SimpleQueue(Linkable, Generic[T]):
         waiter.wake(failure)
         return True
 
-    # Waiting --------------------------------------------------------------------------------------------------------
-
-    def _join_putters(self, item: T) -> Waiter:
-        """Begin to wait for room. The mutex is held; room may have been made without it since it was looked for."""
-        waiter = Waiter()
-        waiter.value = item
-        self._putters.append(waiter)
-        if self._maxsize is None or self._qsize() < self._maxsize:
-            self._settle()
-        return waiter
-
-    def _wait_for_taker(self, waiter: Waiter, timeout: float | None) -> None:
-        """The end of a ``put`` that has to wait."""
-        try:
-            came = waiter.wait(timeout)
-        except BaseException:
-            self._leave(self._putters, waiter)
-            raise
-        if not came and self._leave(self._putters, waiter):
-            raise Full
-        if isinstance(waiter.value, _Failure):
-            raise waiter.value.error
-
-    def _received(self, queue: deque[Waiter], waiter: Waiter, timeout: float | None, give_back: Any) -> T:
-        try:
-            came = waiter.wait(timeout)
-        except BaseException:
-            late = not self._leave(queue, waiter)
-            if late and give_back is not None and not isinstance(waiter.value, _Failure):
-                give_back(waiter.value)
-            raise
-        if not came and self._leave(queue, waiter):
-            raise Empty
+    def _received(self, waiter: Waiter) -> T:
+        """What was handed to ``waiter``."""
         if isinstance(waiter.value, _Failure):
             raise waiter.value.error
         item: T = waiter.value
@@ -497,26 +489,11 @@ class SimpleQueue(Linkable, Generic[T]):
         return item
 
     def _give_back(self, item: Any) -> None:
-        with self._mutex:
-            self._unget(item)
-            self._settle()
-
-    def _leave(self, queue: deque[Waiter], waiter: Waiter) -> bool:
-        """Leave the queue of waiters. False when something was handed over already."""
-        with self._mutex:
-            return leave(queue, waiter)
-
-
-def _hand(waiters: deque[Waiter], value: Any) -> bool:
-    """Wake the first of ``waiters`` with ``value``. False if there is nobody."""
-    while waiters:
-        try:
-            waiter = waiters.popleft()
-        except IndexError:
-            return False  # of a destructor in between
-        if waiter.wake(value):
-            return True
-    return False
+        """The greenlet to which ``item`` was handed is gone: it is the next again."""
+        if not isinstance(item, _Failure):
+            with self._mutex:
+                self._unget(item)
+                self._settle()
 
 
 class _Failure:
@@ -538,7 +515,7 @@ class Queue(SimpleQueue[T]):
         # A repeat counts down in one step of C code, and tells where it is without one.
         self._puts = repeat(None, _PUTS)
         self._done = _PUTS - (unfinished_tasks if unfinished_tasks is not None else self._qsize())
-        self._joiners: deque[Waiter] = deque()
+        self._joiners = WaitQueue()
 
     @property
     def unfinished_tasks(self) -> int:
@@ -552,7 +529,7 @@ class Queue(SimpleQueue[T]):
     def _uncount(self) -> None:
         self._done += 1
         if not self._unfinished():
-            self._wake_joiners()
+            self._joiners.wake_all()
 
     def task_done(self) -> None:
         """One task that was got is finished.
@@ -566,11 +543,7 @@ class Queue(SimpleQueue[T]):
                 self._done -= 1
                 raise ValueError("task_done() called too many times")
             if not unfinished:
-                self._wake_joiners()
-
-    def _wake_joiners(self) -> None:
-        while _hand(self._joiners, None):
-            pass
+                self._joiners.wake_all()
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until every task is finished.
@@ -582,15 +555,14 @@ class Queue(SimpleQueue[T]):
             if not self._unfinished():
                 return True
         waiter = Waiter()
+        return self._joiners.wait(waiter, timeout, self._enter_joiners)
+
+    def _enter_joiners(self, waiter: Waiter) -> None:
         with self._mutex:
-            if not self._unfinished():
-                return True
-            self._joiners.append(waiter)
-        try:
-            return waiter.wait(timeout) or not self._leave(self._joiners, waiter)
-        except BaseException:
-            self._leave(self._joiners, waiter)
-            raise
+            if self._unfinished():
+                self._joiners.join(waiter)
+            else:
+                waiter.done = True
 
     def _drop_all(self) -> None:
         while self._qsize():
@@ -598,7 +570,7 @@ class Queue(SimpleQueue[T]):
             if self._unfinished() > 0:
                 self._done += 1
         if not self._unfinished():
-            self._wake_joiners()
+            self._joiners.wake_all()
 
 
 JoinableQueue = Queue
@@ -706,39 +678,43 @@ class Channel(SimpleQueue[T]):
         """
         with self._mutex:
             self._check_open()
-            if _hand(self._getters, item):
+            if self._getters.wake_one(item):
                 return
             self._check_wait(block, timeout, Full)
         waiter = Waiter()
         waiter.value = item
+        if not self._putters.wait(waiter, timeout, self._enter_putters, None, self._mutex):
+            raise Full
+        if isinstance(waiter.value, _Failure):
+            raise waiter.value.error
+
+    def _enter_putters(self, waiter: Waiter) -> None:
         with self._mutex:
             self._check_open()
-            if _hand(self._getters, item):
+            if self._getters.wake_one(waiter.value):
+                waiter.value = None
+                waiter.done = True
                 return
-            self._putters.append(waiter)
+            self._putters.join(waiter)
         if self._links is not None:
             self._links.fire()
-        self._wait_for_taker(waiter, timeout)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take an item.
 
         :raises Empty: nobody gave one in ``timeout`` seconds, or is there now and ``block`` is false.
         """
-        waiter: Waiter | None = None
-        while True:
-            with self._mutex:
-                found = self._take()
-                if found is not _NOTHING:
-                    item: T = found
-                    return item
-                self._check_open()
-                self._check_wait(block, timeout, Empty)
-                if waiter is not None:
-                    self._getters.append(waiter)
-                    break
-            waiter = Waiter()
-        return self._received(self._getters, waiter, timeout, self._pass_on)
+        with self._mutex:
+            found = self._take()
+            if found is not _NOTHING:
+                item: T = found
+                return item
+            self._check_open()
+            self._check_wait(block, timeout, Empty)
+        waiter = Waiter()
+        if not self._getters.wait(waiter, timeout, self._enter_getters, self._give_back, self._mutex):
+            raise Empty
+        return self._received(waiter)
 
     def _take(self) -> Any:
         if self.queue:  # its getter was killed
@@ -753,10 +729,10 @@ class Channel(SimpleQueue[T]):
     def _settle(self) -> None:
         """Nothing comes together here: put and get meet of themselves."""
 
-    def _pass_on(self, item: T) -> None:
-        """The getter is gone: the next one gets the item; if there is none it waits in front."""
+    def _give_back(self, item: Any) -> None:
+        """The next one that waits gets it; if there is none it waits in front."""
         with self._mutex:
-            if not _hand(self._getters, item):
+            if not isinstance(item, _Failure) and not self._getters.wake_one(item):
                 self.queue.append(item)
 
     def qsize(self) -> int:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 from greenlet import GreenletExit
 
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._waiter import Waiter
+from hubbub._waitqueue import WaitQueue
 from hubbub.greenlet import Greenlet, without_frames
-from hubbub.lowlevel import Waiter
 from hubbub.scope import Cancelled, CancelScope, shield
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class TaskGroup:
         self.scope: CancelScope = CancelScope()
         self._tasks: set[_Task[Any]] = set()
         self._errors: list[BaseException] = []
-        self._waiter: Waiter | None = None
+        self._joiners = WaitQueue()
         self._entered = False
         self._ended = False
 
@@ -103,8 +104,8 @@ class TaskGroup:
 
     def _task_ended(self, task: Any) -> None:
         self._tasks.discard(task)
-        if not self._tasks and self._waiter is not None and not self._waiter.done:
-            self._waiter.wake()
+        if not self._tasks:
+            self._joiners.wake_all()
 
     def __enter__(self) -> Self:
         if self._entered:
@@ -152,8 +153,5 @@ class TaskGroup:
 
     def _wait(self) -> None:
         while self._tasks:
-            self._waiter = Waiter()
-            try:
-                self._waiter.wait()
-            finally:
-                self._waiter = None
+            waiter = Waiter()
+            self._joiners.wait(waiter)

@@ -19,6 +19,7 @@ from hubbub._imap import Mapping
 from hubbub._originals import get_ident
 from hubbub._reports import Unseen
 from hubbub._waiter import Waiter
+from hubbub._waitqueue import WaitQueue
 from hubbub._workers import Workers, adopt_hooks
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
@@ -117,7 +118,7 @@ class ThreadPool(Mapping):
 
     def _start_afresh(self) -> None:
         self._tasks: set[_Task] = set()
-        self._joiners: list[Waiter] = []
+        self._joiners = WaitQueue()
 
     def __repr__(self) -> str:
         threads = f"{self.size}/{self.maxsize}"
@@ -192,13 +193,12 @@ class ThreadPool(Mapping):
         """Wait until every task has finished."""
         while self._tasks:
             waiter = Waiter()
-            try:
-                self._joiners.append(waiter)
-                if self._tasks:  # a signal handler may have killed them just now
-                    waiter.wait()
-            finally:
-                if waiter in self._joiners:
-                    self._joiners.remove(waiter)
+            self._joiners.wait(waiter, None, self._enter_joiners)
+
+    def _enter_joiners(self, waiter: Waiter) -> None:
+        self._joiners.join(waiter)
+        if not self._tasks:  # a signal handler has killed them just now
+            self._joiners.wake_all()
 
     def kill(self) -> None:
         """End the threads. A task that runs is finished, one that waits never begins and fails with RuntimeError.
@@ -257,11 +257,7 @@ class ThreadPool(Mapping):
         self.hub.loop.holders.discard(task)
         self._tasks.discard(task)
         if not self._tasks:
-            for waiter in list(self._joiners):
-                if waiter.done:  # a signal handler kept it from leaving
-                    self._joiners.remove(waiter)
-                else:
-                    waiter.wake()
+            self._joiners.wake_all()
 
 
 def _after_fork_in_child() -> None:

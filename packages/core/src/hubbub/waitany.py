@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from hubbub._arguments import listed
+from hubbub._waiter import Waiter
 from hubbub.abc import READ
 from hubbub.hub import get_hub
-from hubbub.lowlevel import Waiter
 
 __all__ = ["wait_any"]
 

@@ -145,7 +145,7 @@ class Queue(SimpleQueue, _queue.Queue[Any]):
         with self._mutex:
             self._settle()
             if not self._unfinished():
-                self._wake_joiners()
+                self._joiners.wake_all()
 
     def _conditions_made(self) -> Conditions:
         if self._conditions is None:

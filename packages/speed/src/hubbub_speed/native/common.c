@@ -55,6 +55,8 @@ static const struct {
     {&N.main, "main"},
     {&N.release, "release"},
     {&N.timer_runs, "timer_runs"},
+    {&N.abandon, "abandon"},
+    {&N.withdraw, "withdraw"},
     {&N._share_gil, "_share_gil"},
     {&N.__dict__, "__dict__"},
     {0},
@@ -82,7 +84,7 @@ PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, P
 int queue_append(PyObject *queue, PyObject *item)
 {
     PyObject *pair[] = {queue, item}, *result;
-    if (Py_IS_TYPE(queue, deque_type))
+    if (is_deque(queue))
         result = PyObject_Vectorcall(deque_append, pair, 2, NULL);
     else
         result = PyObject_CallMethodOneArg(queue, N.append, item);
@@ -94,7 +96,7 @@ int queue_append(PyObject *queue, PyObject *item)
 
 PyObject *queue_popleft(PyObject *queue)
 {
-    if (Py_IS_TYPE(queue, deque_type))
+    if (is_deque(queue))
         return PyObject_Vectorcall(deque_popleft, &queue, 1, NULL);
     return PyObject_CallMethodNoArgs(queue, N.popleft);
 }

@@ -21,7 +21,7 @@ static struct kind lock, rlock, thread_rlock;
 static int is_whole(PyObject *self)
 {
     PyObject *holder = SLOT(self, H.holder), *waiters = SLOT(self, H.waiters);
-    return holder && PyDict_CheckExact(holder) && waiters && Py_IS_TYPE(waiters, deque_type) && SLOT(self, H.depth);
+    return holder && PyDict_CheckExact(holder) && waiters && is_deque(waiters) && SLOT(self, H.depth);
 }
 
 /* 1: taken, 0: somebody else has it or is the next to have it, -1: an exception. */
@@ -48,7 +48,7 @@ static int hand_on(PyObject *self)
         } else if (PyDict_SetItem(holder, zero, SLOT(waiter, W.value)) < 0) {
             failed = 1;
         } else {
-            handed = wake(waiter, Py_None);
+            handed = wake(waiter, SLOT(waiter, W.value)); /* who it is taken for; see Latch._pass_on */
             failed = handed < 0;
         }
         Py_XDECREF(waiter);

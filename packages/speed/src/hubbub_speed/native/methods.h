@@ -57,7 +57,8 @@ struct noun {
 };
 
 extern const struct noun local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
-    queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun;
+    queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
+    waitqueue_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -114,7 +115,7 @@ extern struct timeout {
 
 /* -- what is learnt once ------------------------------------------------------------------------------------- */
 
-extern PyTypeObject *deque_type, *hub_type;
+extern PyTypeObject *deque_type, *hub_type, *waitqueue_type;
 extern PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
 extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
@@ -133,7 +134,7 @@ extern struct names {
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
-        *main, *release, *timer_runs, *_share_gil, *__dict__;
+        *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */
@@ -194,6 +195,12 @@ static inline int add(PyObject *object, Py_ssize_t offset, long long change)
         return -1;
     Py_SETREF(SLOT(object, offset), sum);
     return 0;
+}
+
+/* Whether it is a deque of the loop's or a wait queue, with the deque's own methods. */
+static inline int is_deque(PyObject *queue)
+{
+    return Py_IS_TYPE(queue, waitqueue_type) || Py_IS_TYPE(queue, deque_type);
 }
 
 /* Whether something that can be counted is there and not empty. */

@@ -11,6 +11,7 @@ static const struct noun *const nouns[] = {
     &ring_noun,
     &timers_noun,
     &waiter_noun,
+    &waitqueue_noun,
     &semaphore_noun,
     &queue_noun,
     &socket_noun,

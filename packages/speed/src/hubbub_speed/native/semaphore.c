@@ -39,7 +39,7 @@ static PyObject *semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssi
         Py_DECREF(permit);
         Py_RETURN_TRUE;
     }
-    if (!kwnames && !nargs && waiters && permits && Py_IS_TYPE(waiters, deque_type) &&
+    if (!kwnames && !nargs && waiters && permits && is_deque(waiters) &&
         SLOT(self, S.reserve) == Py_None) {
         PyObject *done;
         Py_INCREF(self);
