@@ -12,12 +12,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 # Whatever has marks is imported here: a test holds this list against them.
-from hubbub import _current, _latch, _twins, _waiter, _waitqueue, hub, io, local, lock, queue, thread, timeout
+from hubbub import (
+    _current,
+    _latch,
+    _twins,
+    _waiter,
+    _waitqueue,
+    hub,
+    io,
+    local,
+    lock,
+    queue,
+    running_loop,
+    thread,
+    timeout,
+)
 from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 9
+LAYOUT = 10
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 MARKED = (
@@ -30,6 +44,7 @@ MARKED = (
     local,
     lock,
     queue,
+    running_loop,
     thread,
     timeout,
     base,

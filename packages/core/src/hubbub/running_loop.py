@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from hubbub._twins import twin
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["separate_running_loops"]
@@ -25,56 +26,57 @@ _RUNNING = "_hubbub_running_loops"
 """The attribute of a hub that counts the event loops that run in its thread."""
 
 
-def _task_swapper() -> Callable[[Any, Any], Any]:
-    """A function of a loop and a task or None: makes that the current task of the loop and returns the one before."""
+def _current_tasks() -> tuple[dict[Any, Any] | None, Callable[[Any, Any], Any] | None]:
+    """Where asyncio keeps the current task of each event loop: in a dict, or behind a function that exchanges it.
+
+    The function takes a loop, and a task or None, and returns the one before or None.
+    """
     tasks: Any = sys.modules["asyncio.tasks"]
-    if sys.version_info >= (3, 13):  # that of 3.12 raises KeyError where there was no task and shall be none
-        swap: Callable[[Any, Any], Any] = tasks._swap_current_task
-        return swap
-    table = tasks._current_tasks
-
-    def swap_in_table(loop: Any, task: Any) -> Any:
-        before = table.pop(loop, None)
-        if task is not None:
-            table[loop] = task
-        return before
-
-    return swap_in_table
+    if sys.version_info >= (3, 13):  # the function of 3.12 raises KeyError where there was no task and shall be none
+        return None, tasks._swap_current_task
+    return tasks._current_tasks, None
 
 
-def _separating(hub: Hub, get: Callable[[], Any], put: Callable[[Any], None]) -> Callable[..., Any]:
-    """A ``switch`` for ``hub`` that keeps each greenlet's running loop apart.
+class Separation:
+    """Keeps the running event loops of the greenlets of a thread apart.
 
-    :param get: the running loop of the thread, or None.
+    :param hub: the hub of the thread.
+    :param get: gives the running event loop of the thread, or None.
     :param put: sets it.
     """
-    plain: Any = hub.switch
-    get_hooks, set_hooks = sys.get_asyncgen_hooks, sys.set_asyncgen_hooks
-    get_depth, set_depth = sys.get_coroutine_origin_tracking_depth, sys.set_coroutine_origin_tracking_depth
-    swap = _task_swapper()
 
-    def switch(*args: Any) -> Any:
-        loop = get()
+    __slots__ = ("_exchange", "_get", "_plain", "_put", "_tasks")
+
+    def __init__(self, hub: Hub, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
+        self._plain: Callable[..., Any] = hub.switch
+        self._get = get
+        self._put = put
+        self._tasks, self._exchange = _current_tasks()
+
+    @twin("running.c")
+    def switch(self, *args: Any) -> Any:
+        """The ``switch`` of the hub, around which what asyncio keeps of this greenlet is put aside."""
+        loop = self._get()
         if loop is None:
-            return plain(*args)
-        hooks = get_hooks()
-        depth = get_depth()  # not 0 in the debug mode of a loop
-        task = swap(loop, None)
-        put(None)
-        set_hooks(None, None)
-        if depth:
-            set_depth(0)
+            return self._plain(*args)
+        hooks = sys.get_asyncgen_hooks()
+        depth = sys.get_coroutine_origin_tracking_depth()  # not 0 in the debug mode of an event loop
+        tasks, exchange = self._tasks, self._exchange
+        task = tasks.pop(loop, None) if tasks is not None else exchange(loop, None)  # type: ignore[misc]  # one of two
+        self._put(None)
+        sys.set_asyncgen_hooks(None, None)
+        sys.set_coroutine_origin_tracking_depth(0)
         try:
-            return plain(*args)
+            return self._plain(*args)
         finally:
-            put(loop)
+            self._put(loop)
             if task is not None:
-                swap(loop, task)
-            set_hooks(*hooks)
-            if depth:
-                set_depth(depth)
-
-    return switch
+                if tasks is not None:
+                    tasks[loop] = task
+                else:
+                    exchange(loop, task)  # type: ignore[misc]  # one of two
+            sys.set_asyncgen_hooks(*hooks)
+            sys.set_coroutine_origin_tracking_depth(depth)
 
 
 def _count(change: int, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
@@ -84,7 +86,7 @@ def _count(change: int, get: Callable[[], Any], put: Callable[[Any], None]) -> N
     if not running:
         own.pop("switch", None)
     elif "switch" not in own:
-        own["switch"] = _separating(get_hub(), get, put)
+        own["switch"] = Separation(get_hub(), get, put).switch
 
 
 def separate_running_loops(events: ModuleType) -> Callable[[], None]:

@@ -58,7 +58,7 @@ struct noun {
 
 extern const struct noun local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
-    waitqueue_noun;
+    waitqueue_noun, separation_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -112,6 +112,11 @@ extern struct timeout {
     PyTypeObject *type;
     Py_ssize_t fire, greenlet, key, loop, ref, exception, seconds;
 } T;
+
+extern struct separation {
+    PyTypeObject *type;
+    Py_ssize_t exchange, get, plain, put, tasks;
+} P;
 
 /* -- what is learnt once ------------------------------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@ static const struct noun *const nouns[] = {
     &lock_noun,
     &rlock_noun,
     &thread_rlock_noun,
+    &separation_noun,
     NULL,
 };
 

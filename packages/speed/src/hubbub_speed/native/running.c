@@ -1,0 +1,118 @@
+/* Separation: the switch to the hub while event loops of asyncio run in the thread. */
+#include "methods.h"
+
+struct separation P;
+
+static const struct field separation_fields[] = {
+    {"_exchange", &P.exchange}, {"_get", &P.get}, {"_plain", &P.plain}, {"_put", &P.put}, {"_tasks", &P.tasks}, {0}};
+
+static PyObject *python_switch;
+
+/* What asyncio keeps of a greenlet in the state of the native thread. References are owned. */
+struct kept {
+    PyObject *loop, *task, *firstiter, *finalizer;
+    int depth;
+};
+
+/* The current task of the loop, taken out: a new reference, NULL if there is none or with an exception. */
+static PyObject *take_task(PyObject *self, PyObject *loop)
+{
+    PyObject *tasks = SLOT(self, P.tasks), *task, *stack[2] = {loop, Py_None};
+    if (tasks == Py_None) {
+        task = PyObject_Vectorcall(SLOT(self, P.exchange), stack, 2, NULL);
+        if (task == Py_None)
+            Py_CLEAR(task);
+        return task;
+    }
+    task = Py_XNewRef(PyDict_GetItemWithError(tasks, loop));
+    if (task && PyDict_DelItem(tasks, loop) < 0)
+        Py_CLEAR(task);
+    return task;
+}
+
+static int give_task(PyObject *self, PyObject *loop, PyObject *task)
+{
+    PyObject *tasks = SLOT(self, P.tasks), *done, *stack[2] = {loop, task};
+    if (tasks != Py_None)
+        return PyDict_SetItem(tasks, loop, task);
+    done = PyObject_Vectorcall(SLOT(self, P.exchange), stack, 2, NULL);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int set_loop(PyObject *self, PyObject *loop)
+{
+    PyObject *done = PyObject_CallOneArg(SLOT(self, P.put), loop);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int put_aside(PyObject *self, struct kept *kept)
+{
+    PyThreadState *state = PyThreadState_Get();
+    kept->task = take_task(self, kept->loop);
+    if ((!kept->task && PyErr_Occurred()) || set_loop(self, Py_None) < 0)
+        return -1;
+    kept->firstiter = state->async_gen_firstiter;
+    kept->finalizer = state->async_gen_finalizer;
+    kept->depth = state->coroutine_origin_tracking_depth;
+    state->async_gen_firstiter = state->async_gen_finalizer = NULL;
+    state->coroutine_origin_tracking_depth = 0;
+    return 0;
+}
+
+static int put_back(PyObject *self, struct kept *kept)
+{
+    PyThreadState *state = PyThreadState_Get();
+    PyObject *firstiter = state->async_gen_firstiter, *finalizer = state->async_gen_finalizer;
+    state->async_gen_firstiter = kept->firstiter;
+    state->async_gen_finalizer = kept->finalizer;
+    state->coroutine_origin_tracking_depth = kept->depth;
+    Py_XDECREF(firstiter);
+    Py_XDECREF(finalizer);
+    if (set_loop(self, kept->loop) < 0)
+        return -1;
+    return kept->task ? give_task(self, kept->loop, kept->task) : 0;
+}
+
+static PyObject *separation_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *plain = SLOT(self, P.plain), *result, *type, *value, *traceback;
+    struct kept kept = {0};
+    if (!plain || !SLOT(self, P.get) || !SLOT(self, P.put) || !SLOT(self, P.tasks) || !SLOT(self, P.exchange) ||
+        kwnames || !(SLOT(self, P.tasks) == Py_None || PyDict_CheckExact(SLOT(self, P.tasks))))
+        return fall_back(python_switch, self, args, nargs, kwnames);
+    kept.loop = PyObject_CallNoArgs(SLOT(self, P.get));
+    if (!kept.loop)
+        return NULL;
+    if (kept.loop == Py_None) {
+        Py_DECREF(kept.loop);
+        return PyObject_Vectorcall(plain, args, nargs, NULL);
+    }
+    Py_INCREF(self); /* the hub may have let go of it when this comes back */
+    if (put_aside(self, &kept) < 0) {
+        result = NULL;
+    } else {
+        result = PyObject_Vectorcall(plain, args, nargs, NULL);
+        PyErr_Fetch(&type, &value, &traceback);
+        if (put_back(self, &kept) < 0) {
+            Py_CLEAR(result);
+            Py_XDECREF(type);
+            Py_XDECREF(value);
+            Py_XDECREF(traceback);
+        } else {
+            PyErr_Restore(type, value, traceback);
+        }
+    }
+    Py_XDECREF(kept.task);
+    Py_DECREF(kept.loop);
+    Py_DECREF(self);
+    return result;
+}
+
+static const struct method separation_methods[] = {
+    {&python_switch, {"switch", FASTCALL(separation_switch), "switch($self, *args)\n--\n\n"}},
+    {0},
+};
+
+const struct noun separation_noun = {"hubbub.running_loop.Separation", &P.type, separation_fields, separation_methods};
