@@ -483,6 +483,9 @@ def test_errors_are_one_line(
         ("--stop-seconds", "nan", "a number of seconds from 0 up, not 'nan'"),
         ("--request-line", "1.5", "a whole number above 0, not '1.5'"),
         ("--header-seconds", "0", "a number above 0 or none, not '0'"),
+        ("--proxy-from", "localhost", "a network is like 10.0.0.0/8, 192.0.2.1, ::1, unix or *, not 'localhost'"),
+        ("--forwarded-from", "10.0.0.1/8", "has host bits set"),
+        ("--forwarded-fields", "x-real-ip", "the fields to believe are of x-forwarded-for, "),
         ("--linger-seconds", "none", "a number above 0, not 'none'"),
     ],
 )
@@ -1039,6 +1042,19 @@ def test_request_seconds(start: Any) -> None:
     process.says("GET '/long': the time for the request is over")
     process.says("site_app.py")
     assert get(port)
+
+
+def test_proxies(start: Any) -> None:
+    """--proxy-from and --forwarded-from have the log show the client, workers and file or not."""
+    port = free_port()
+    proxies = ["--proxy-from", "127.0.0.1", "--forwarded-from", "192.0.2.0/24", "--forwarded-fields", "forwarded"]
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "1", "--no-monkey", *proxies)
+    process.says("listening")
+    with socket.create_connection(("127.0.0.1", port), 30) as sock:
+        sock.sendall(b"PROXY TCP4 192.0.2.7 127.0.0.1 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n")
+        sock.sendall(b"Forwarded: for=203.0.113.9\r\n\r\n")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200 ")
+    process.says("203.0.113.9 - - [")
 
 
 @linux

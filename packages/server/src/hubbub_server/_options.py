@@ -9,7 +9,9 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from hubbub_server._networks import Networks
 from hubbub_server.http.accesslog import FORMATS
+from hubbub_server.http.forwarded import FIELDS, Forwarding
 from hubbub_server.http.limits import Limits
 
 __all__ = ["OptionParser", "limits_of", "make_parser"]
@@ -72,6 +74,27 @@ def make_parser() -> OptionParser:
         " several times (default: 127.0.0.1:8000)",
     )
     parser.add("--backlog", type=_natural, default=1024, help="connections the kernel queues (default: 1024)")
+    parser.add(
+        "--proxy-from",
+        action="append",
+        type=_networks,
+        metavar="NETWORKS",
+        help="networks (10.0.0.0/8,::1,unix,*) whose connections begin with a header of the PROXY protocol",
+    )
+    parser.add(
+        "--forwarded-from",
+        action="append",
+        type=_networks,
+        metavar="NETWORKS",
+        help="networks of proxies that are believed when they say by whom they were asked",
+    )
+    parser.add(
+        "--forwarded-fields",
+        type=_fields,
+        default=",".join(FIELDS[:2]),
+        metavar="NAMES",
+        help=f"the fields in which they say it, of {', '.join(FIELDS)} (default: {', '.join(FIELDS[:2])})",
+    )
     parser.add("--certfile", help="serve TLS with this certificate (PEM, with its chain)")
     parser.add("--keyfile", help="the certificate's key, if it is not in the same file")
     parser.add("-w", "--workers", type=_positive, help="so many processes, watched by one more")
@@ -177,6 +200,21 @@ def _seconds(text: str) -> float:
     if not 0.0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"a number of seconds from 0 up, not {text!r}")
     return number
+
+
+def _networks(text: str) -> str:
+    try:
+        return str(Networks([text]))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _fields(text: str) -> str:
+    try:
+        Forwarding(Networks(()), text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _numbers(text: str) -> list[int]:

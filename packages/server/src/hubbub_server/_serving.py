@@ -141,6 +141,9 @@ class Serving:
                 limits=limits_of(options),
                 reuse_port=options.reuse_port,
                 max_memory=options.max_memory,
+                proxy_from=options.proxy_from or (),
+                forwarded_from=options.forwarded_from or (),
+                forwarded_fields=options.forwarded_fields.split(","),
             )
             for listener in listeners
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from time import monotonic
 from typing import Any
@@ -14,6 +14,8 @@ from hubbub.io import Socket
 from hubbub.lowlevel import run_callback
 
 from hubbub_server._listener import bind, parse_address
+from hubbub_server._networks import Networks
+from hubbub_server._proxy import read_header
 from hubbub_server._tls import check_context, send_close_notify
 from hubbub_server.baseserver import BaseServer, exhausted
 
@@ -30,6 +32,10 @@ class StreamServer(BaseServer):
         runs in the handler's greenlet.
     :param handshake_timeout: seconds for the TLS handshake; None for no limit.
     :param reuse_port: SO_REUSEPORT on a listener made from an address.
+    :param proxy_from: networks of proxies, such as ``"10.0.0.0/8"``, or ``"unix"``. Each of their connections must
+        begin with a header of the PROXY protocol, version 1 or 2, within ``handshake_timeout``; the address in it is
+        given to the handler. Nobody else's header is believed.
+    :raises ValueError: ``proxy_from`` has something that is no network.
     :raises TypeError: ``ssl_context`` would block.
     """
 
@@ -48,6 +54,7 @@ class StreamServer(BaseServer):
         ssl_context: Any = None,
         handshake_timeout: float | None = 10.0,
         reuse_port: bool = False,
+        proxy_from: Iterable[str] = (),
     ) -> None:
         if ssl_context is not None:
             check_context(ssl_context)
@@ -57,6 +64,8 @@ class StreamServer(BaseServer):
         """Those that run, each with the time at which it began."""
         self.backlog: int = 128 if backlog is None else backlog
         self.reuse_port = reuse_port
+        self.proxies: Networks | None = Networks(proxy_from) if proxy_from else None
+        """The networks of ``proxy_from``."""
         super().__init__(listener, handle, spawn)
 
     @property
@@ -146,7 +155,7 @@ class StreamServer(BaseServer):
     def _end_handshake(self, handler: greenlet) -> None:
         """Called on the hub, where nothing comes between the look and the throw."""
         if handler in self._handshakes:
-            greenlet.throw(handler, TimeoutError("the TLS handshake took too long, and others were waiting"))
+            greenlet.throw(handler, TimeoutError("the handshake took too long, and others were waiting"))
 
     def _wait_gone(self, handler: greenlet) -> None:
         """Until a handler has ended, which takes a few turns of the loop."""
@@ -162,6 +171,16 @@ class StreamServer(BaseServer):
         sock.close()
 
     def _run_handler(self, sock: Any, address: Any) -> None:
+        if self.proxies is not None and self.proxies.has(address):
+            try:
+                address = self._limited(lambda: read_header(sock, address))
+            except OSError as error:
+                self.handshake_failed(error, address)
+                sock.close()
+                return
+            except BaseException:
+                sock.close()
+                raise
         if self.ssl_context is not None:
             try:
                 sock = self.wrap_socket(sock)
@@ -188,13 +207,18 @@ class StreamServer(BaseServer):
         :raises TimeoutError: the handshake took longer than :attr:`handshake_timeout`.
         :raises OSError: it failed.
         """
-        limit = hubbub.Timeout.start_new(self.handshake_timeout, TimeoutError("the TLS handshake took too long"))
+        return self._limited(lambda: self.ssl_context.wrap_socket(sock, server_side=True))
+
+    def _limited(self, function: Callable[[], Any]) -> Any:
+        """Call a function that has to do with the beginning of a connection, for :attr:`handshake_timeout` at most."""
+        limit = hubbub.Timeout.start_new(self.handshake_timeout, TimeoutError("the handshake took too long"))
         self._handshakes[getcurrent()] = monotonic()
         try:
-            return self.ssl_context.wrap_socket(sock, server_side=True)
+            return function()
         finally:
             limit.cancel()
             self._handshakes.pop(getcurrent(), None)
 
     def handshake_failed(self, error: OSError, address: Any) -> None:
-        """A client's TLS handshake failed. Anybody can cause that, so nothing is said; override to count or log."""
+        """A client's TLS handshake, or a proxy's header, failed. Anybody can cause that, so nothing is said; override
+        to count or log."""

@@ -9,6 +9,7 @@ from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import EmptyInput, Input
 from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.filewrapper import FileWrapper
+from hubbub_server.http.forwarded import FIELDS
 from hubbub_server.http.lent import LentSocket
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import NOTHING
@@ -45,6 +46,9 @@ class WSGIServer(HTTPServer):
         handshake_timeout: float | None = 10.0,
         reuse_port: bool = False,
         max_memory: int | None = None,
+        proxy_from: Iterable[str] = (),
+        forwarded_from: Iterable[str] = (),
+        forwarded_fields: Iterable[str] = FIELDS[:2],
     ) -> None:
         if application is not None:
             self.application = application
@@ -61,6 +65,9 @@ class WSGIServer(HTTPServer):
             handshake_timeout=handshake_timeout,
             reuse_port=reuse_port,
             max_memory=max_memory,
+            proxy_from=proxy_from,
+            forwarded_from=forwarded_from,
+            forwarded_fields=forwarded_fields,
         )
         self.lends_request: bool = bool(getattr(application, "wants_request", False))
 

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
 
@@ -82,7 +83,7 @@ class Connection:
     :param sock: the connected socket; whoever made it closes it.
     :param address: the client's, as :meth:`socket.socket.accept` gave it.
     :param parser: of the heads of its requests.
-    :param own: what the environ of all its requests says besides its address, or None.
+    :param adjust: called with the environ of each of its requests, or None; may raise RequestError.
     """
 
     __slots__ = (
@@ -92,11 +93,11 @@ class Connection:
         "_turn",
         "_write_patience",
         "address",
+        "adjust",
         "clock",
         "deadline",
         "expired",
         "limits",
-        "own",
         "parser",
         "request",
         "service",
@@ -106,7 +107,12 @@ class Connection:
     )
 
     def __init__(
-        self, service: Service, sock: Any, address: Any, parser: HeadParser, own: dict[str, Any] | None = None
+        self,
+        service: Service,
+        sock: Any,
+        address: Any,
+        parser: HeadParser,
+        adjust: Callable[[dict[str, Any]], object] | None = None,
     ) -> None:
         self.service: Service = service
         self.sock: Any = sock
@@ -129,7 +135,7 @@ class Connection:
         self._body_patience = clock.body.ticks
         self._write_patience = clock.write.ticks
         self.address: Any = address
-        self.own: dict[str, Any] | None = own
+        self.adjust: Callable[[dict[str, Any]], object] | None = adjust
         self.parser: HeadParser = parser
 
     # Life -----------------------------------------------------------------------------------------------------------

@@ -87,15 +87,15 @@ class Exchange:
         try:
             self.request = head = connection.parser.start_line(data[:start])
             fields, meaning, cookie = connection.parser.fields(data, start + 2, head.minor)
+            self.environ = environ = {**service.base_env, **fields}
+            if cookie is not None:
+                environ["HTTP_COOKIE"] = cookie
+            self._prepare(environ, head)
         except RequestError as error:
             self.lingers = True
             connection.log_refused(data[:start].decode("latin-1"), error)
             connection.send(error_response(error.status, error.detail, not data.startswith(b"HEAD ")))
             return False
-        self.environ = environ = {**service.base_env, **fields}
-        if cookie is not None:
-            environ["HTTP_COOKIE"] = cookie
-        self._prepare(environ, head)
         if meaning is not NOTHING or not head.minor:
             self._heed(meaning, head.minor)
         if service.lends_request:
@@ -136,8 +136,8 @@ class Exchange:
             environ["REMOTE_PORT"] = str(address[1])
         else:
             environ["REMOTE_ADDR"] = ""
-        if connection.own is not None:
-            environ.update(connection.own)
+        if connection.adjust is not None:
+            connection.adjust(environ)
 
     def _heed(self, meaning: Meaning, minor: int) -> None:
         """Do as the header fields say."""

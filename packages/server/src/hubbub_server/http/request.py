@@ -20,7 +20,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 
-__all__ = ["BAD_REQUEST", "CHUNKED", "NOTHING", "Fields", "Head", "HeadParser", "Meaning", "check_partial"]
+__all__ = ["BAD_REQUEST", "CHUNKED", "NOTHING", "Fields", "Head", "HeadParser", "Meaning", "check_partial", "is_host"]
 
 CHUNKED = -1
 """The length of a body that says itself where it ends."""
@@ -334,6 +334,11 @@ class HeadParser:
         if limit is not None and length > limit:
             raise RequestError("413 Content Too Large", "The body is too long.")
         return length
+
+
+def is_host(text: str) -> bool:
+    """Whether it may stand in a Host field, and is not empty."""
+    return _HOST.fullmatch(text) is not None
 
 
 def _check_syntax(head: bytes, start: int) -> None:

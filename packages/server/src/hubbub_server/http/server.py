@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -15,11 +15,14 @@ import hubbub
 from greenlet import getcurrent, greenlet
 from hubbub.inspect import stack_of
 
+from hubbub_server._networks import Networks
+from hubbub_server._proxy import ProxiedAddress
 from hubbub_server.http.accesslog import AccessLog, Entry, LogStream, as_text, escape
 from hubbub_server.http.clock import Clock
 from hubbub_server.http.connection import Connection
 from hubbub_server.http.errors import RequestTimeout
 from hubbub_server.http.exchange import Exchange
+from hubbub_server.http.forwarded import FIELDS, Forwarding
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
 from hubbub_server.stream import StreamServer
@@ -50,6 +53,11 @@ class HTTPServer(StreamServer):
     :param limits: what clients may do.
     :param log_format: ``"common"``, ``"combined"``, ``"json"``, or a function from an
         :class:`~hubbub_server.http.accesslog.Entry` to a line.
+    :param proxy_from: see :class:`~hubbub_server.stream.StreamServer`.
+    :param forwarded_from: networks of proxies that are believed when they say, in header fields, by whom and how they
+        were asked; see :class:`~hubbub_server.http.forwarded.Forwarding`. Nobody else is, and their fields of that kind
+        are removed, once there are such networks.
+    :param forwarded_fields: the fields that these proxies set.
     :param max_memory: bytes in use by the process beyond which idle connections are closed; None for no limit.
 
     When there is no room for another client (of descriptors, of memory, or by the number that ``spawn`` says) the
@@ -71,11 +79,18 @@ class HTTPServer(StreamServer):
         handshake_timeout: float | None = 10.0,
         reuse_port: bool = False,
         max_memory: int | None = None,
+        proxy_from: Iterable[str] = (),
+        forwarded_from: Iterable[str] = (),
+        forwarded_fields: Iterable[str] = FIELDS[:2],
     ) -> None:
         self.limits: Limits = limits if limits is not None else Limits()
         self.access_log: AccessLog | None = None if log is None else AccessLog(_stream(log), log_format)
         self.error_log: LogStream | None = None if error_log is None else _stream(error_log)
         self.parser: HeadParser = HeadParser(self.limits)
+        self.forwarding: Forwarding | None = (
+            Forwarding(Networks(forwarded_from), forwarded_fields) if forwarded_from else None
+        )
+        """What is believed of proxies in the fields of requests."""
         self.lends_request = False
         self.stopping: bool = False
         self.max_memory = max_memory
@@ -97,6 +112,7 @@ class HTTPServer(StreamServer):
             ssl_context=ssl_context,
             handshake_timeout=handshake_timeout,
             reuse_port=reuse_port,
+            proxy_from=proxy_from,
         )
 
     # The environ ----------------------------------------------------------------------------------------------------
@@ -248,9 +264,24 @@ class HTTPServer(StreamServer):
         return [connection for connection in self._handlers.values() if connection is not None]
 
     def _serve(self, sock: Any, address: Any) -> None:
-        connection = Connection(self, sock, address, self.parser_for(address), self.connection_environ(sock, address))
+        connection = Connection(self, sock, address, self.parser_for(address), self._adjustment(sock, address))
         self._handlers[getcurrent()] = connection
         connection.run()
+
+    def _adjustment(self, sock: Any, address: Any) -> Callable[[dict[str, Any]], object] | None:
+        """What the environ of each request of a connection needs besides the client's address."""
+        own = dict(self.connection_environ(sock, address) or {})
+        if type(address) is ProxiedAddress:
+            own.update(_environ_of_proxied(address))
+        forwarding = self.forwarding
+        if forwarding is None:
+            return (lambda environ: environ.update(own)) if own else None
+
+        def adjust(environ: dict[str, Any]) -> None:
+            environ.update(own)
+            forwarding.apply(environ, address)
+
+        return adjust
 
     def serve_request(self, exchange: Exchange) -> None:
         """Answer a request. Called in the greenlet of its connection, for one request after the other.
@@ -314,6 +345,14 @@ def _memory() -> int:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def _environ_of_proxied(address: ProxiedAddress) -> dict[str, Any]:
+    """What the header of a proxy adds to the environ of all requests of its connection."""
+    own: dict[str, Any] = {"REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1]), "hubbub.peer": address.peer}
+    if address.encrypted:
+        own.update({"wsgi.url_scheme": "https", "HTTPS": "on"})
+    return own
 
 
 def _stream(target: Any) -> LogStream:
