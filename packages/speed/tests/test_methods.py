@@ -389,6 +389,24 @@ def test_sizes_of_reads(pair: tuple[Socket, Socket], size: int) -> None:
     assert left.recv(1 << 20) == b""
 
 
+def test_reads_after_reads_of_another_size(pair: tuple[Socket, Socket]) -> None:
+    """What comes is the same whether few bytes or many were read before it, with peeks and datagrams in between."""
+    left, right = pair
+    few, many = b"few", bytes(range(256)) * 200
+    for message in (few, many, few, many, many, few):
+        right.sendall(message)
+        assert left.recv(65_536, socket.MSG_PEEK)[:3] == message[:3]
+        got = b""
+        while len(got) < len(message):
+            got += left.recv(65_536)
+        assert got == message
+    one, other = (Socket(fileno=end.detach()) for end in socket.socketpair(type=socket.SOCK_DGRAM))
+    with one, other:
+        for message in (few, many, few):
+            one.sendall(message)
+            assert other.recv(65_536) == message
+
+
 def test_errors_of_reads_and_writes(pair: tuple[Socket, Socket]) -> None:
     """Errors are those of the standard library's socket: nothing there, no room, closed, broken, too much asked for."""
     left, right = pair

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { FEW = 1 << 16 }; /* bytes */
+enum { FEW = 1 << 16, SOME = 1 << 12 }; /* bytes */
 enum { NO_ROOM = -2 };
 
 struct socket K;
@@ -109,30 +109,58 @@ static PyObject *call_plain(PyObject *method, PyObject *self, PyObject *argument
     return result;
 }
 
+/* recv(2) again after a signal.  -1: errno says why, or there is an exception. */
+static Py_ssize_t receive_into(int fd, char *buffer, Py_ssize_t size, long flags)
+{
+    Py_ssize_t count;
+    do
+        count = recv(fd, buffer, (size_t)size, (int)flags | MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR && !PyErr_CheckSignals());
+    return count;
+}
+
+/*
+ * recv(2) of up to FEW bytes.  NULL without an exception: there is nothing.
+ * What is asked for is mostly much more than what comes, and to allocate it and to give most of it back costs more than
+ * to copy what came.  So the bytes come into a buffer that all share while they have the GIL, unless the last ones were
+ * many: then the next are expected to be, too.
+ */
+static PyObject *receive_few(int fd, Py_ssize_t size, long flags)
+{
+    static char buffer[FEW];
+    static Py_ssize_t last;
+    PyObject *data = NULL;
+    Py_ssize_t count;
+    int error;
+    if (size <= 512 || last > SOME) {
+        data = PyBytes_FromStringAndSize(NULL, size);
+        if (!data)
+            return NULL;
+    }
+    count = receive_into(fd, data ? PyBytes_AS_STRING(data) : buffer, size, flags);
+    error = errno;
+    if (count < 0) {
+        Py_XDECREF(data);
+        why_failed(error);
+        return NULL;
+    }
+    last = count;
+    if (!data)
+        return PyBytes_FromStringAndSize(buffer, count);
+    if (count < size)
+        _PyBytes_Resize(&data, count);
+    return data;
+}
+
 /* recv(2).  NULL without an exception: there is nothing. */
 static PyObject *receive(PyObject *self, PyObject *bufsize, long flags)
 {
-    Py_ssize_t size = PyLong_AsSsize_t(bufsize), count;
-    PyObject *data;
-    int fd, error;
+    Py_ssize_t size = PyLong_AsSsize_t(bufsize);
+    int fd;
     if (size <= 0 || size > FEW || flags != (int)flags)
         return PyErr_Occurred() ? NULL : call_plain(plain_recv, self, bufsize, flags);
     fd = descriptor(self);
-    data = PyErr_Occurred() ? NULL : PyBytes_FromStringAndSize(NULL, size);
-    if (!data)
-        return NULL;
-    do
-        count = recv(fd, PyBytes_AS_STRING(data), (size_t)size, (int)flags | MSG_DONTWAIT);
-    while (count < 0 && errno == EINTR && !PyErr_CheckSignals());
-    error = errno;
-    if (count >= 0) {
-        if (count < size)
-            _PyBytes_Resize(&data, count);
-        return data;
-    }
-    Py_DECREF(data);
-    why_failed(error);
-    return NULL;
+    return PyErr_Occurred() ? NULL : receive_few(fd, size, flags);
 }
 
 /* send(2): how many bytes were taken, NO_ROOM, or -1: an exception. */
