@@ -75,9 +75,10 @@ def thread_loop() -> HubEventLoop:
 def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Wait in a greenlet for a coroutine, a task, a future or any other awaitable, and return its result.
 
-    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables; a future or task stays where
-    it is, also if that is the event loop of another native thread. A function that a task has called may call this too,
-    at any depth, if that task's event loop is a :class:`HubEventLoop`.
+    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables. Its first step is taken in the
+    calling greenlet, at once, if that runs no event loop. A future or task stays where it is, also if that is the event
+    loop of another native thread. A function that a task has called may call this too, at any depth, if that task's
+    event loop is a :class:`HubEventLoop`.
 
     If the wait is interrupted (kill, time limit, cancelled scope), the task is cancelled, and the interruption goes on
     when the task has ended. An error that the task then ends with is its cause.
@@ -104,9 +105,14 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
         if inspect.iscoroutine(awaitable):
             awaitable.close()  # no warning about not being awaited, besides
         raise
-    if not _is_here(target):
+    if not isinstance(target, HubEventLoop) or not target.is_here:
         return cast(T, _await_elsewhere(awaitable, target))
-    future: asyncio.Future[T] = _task_for(awaitable, target)
+    future: asyncio.Future[T]
+    if running is None and target.runs_on and inspect.iscoroutine(awaitable):
+        # One that does not wait has ended without a switch.
+        future = target.begin_task(awaitable, context=contextvars.copy_context())
+        return cast(T, future.result()) if future.done() else _wait_for(future)
+    future = _task_for(awaitable, target)
     if running is None:
         return _wait_for(future)
     with running.lent(future):
@@ -319,13 +325,10 @@ async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     work = partial(function, **kwargs) if kwargs else function  # which may have a parameter named context
     worker = Worker(work, *args, context=_home_context())
     worker.start()
-    future = as_future(worker)
-    try:
-        return cast(T, await asyncio.shield(future))
-    except asyncio.CancelledError:
-        if not future.cancelled():
-            await _killed(worker, future)
-        raise
+    future = _Outcome(loop=asyncio.get_running_loop())
+    future.source = worker
+    worker.rawlink(future.settle if _is_here(future.get_loop()) else future.settle_elsewhere)
+    return cast(T, await future)
 
 
 def _home_context() -> contextvars.Context:
@@ -346,18 +349,6 @@ class Worker(Greenlet):
             self._traceback = error.__traceback__
 
 
-async def _killed(worker: Greenlet, future: asyncio.Future[Any]) -> None:
-    """End a greenlet. An error that it ends with, other than being killed, is raised."""
-    worker.kill(block=False)
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
-            worker.kill(block=False)  # once more, for one that has caught the first
-    if (error := future.exception()) is not None and not isinstance(error, (asyncio.CancelledError, GreenletExit)):
-        raise error
-
-
 def as_future(source: Any) -> asyncio.Future[Any]:
     """A future of the running event loop for a greenlet, an AsyncResult, an Event, or whatever else has ``rawlink``.
 
@@ -373,18 +364,66 @@ def as_future(source: Any) -> asyncio.Future[Any]:
         return source
     if not callable(getattr(source, "rawlink", None)):
         raise TypeError(f"as_future takes a greenlet, an AsyncResult, an Event or the like, not {source!r}")
-    future: asyncio.Future[Any] = loop.create_future()
-    call = loop.call_soon if _is_here(loop) else loop.call_soon_threadsafe
-
-    def ended(source: Any) -> None:
-        if not future.done() and not loop.is_closed():
-            call(_settle, future, source)
-
-    source.rawlink(ended)
-    unlink = getattr(source, "unlink", None)
-    if unlink is not None:
-        future.add_done_callback(lambda _: unlink(ended))
+    future = _Linked(loop=loop)
+    future.source = source
+    source.rawlink(future.settle if _is_here(loop) else future.settle_elsewhere)
     return future
+
+
+class _Linked(asyncio.Future[Any]):
+    """A future of what has ``rawlink``, which is unlinked if the future is cancelled."""
+
+    source: Any
+
+    def settle(self, source: Any) -> None:
+        """The source has its outcome. On the hub of the event loop's thread."""
+        if not self.done() and not self.get_loop().is_closed():
+            _settle(self, source)
+
+    def settle_elsewhere(self, source: Any) -> None:
+        """The same for an event loop that is not of the hub's."""
+        if not self.done() and not self.get_loop().is_closed():
+            self.get_loop().call_soon_threadsafe(_settle, self, source)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """As any future; ``source`` has no link to it any more."""
+        cancelled = super().cancel(msg)
+        unlink = getattr(self.source, "unlink", None)
+        if cancelled and unlink is not None:
+            unlink(self.settle)
+            unlink(self.settle_elsewhere)
+        return cancelled
+
+
+class _Outcome(_Linked):
+    """The future of a :class:`Worker`, for one task. To cancel it is to kill the worker, and to wait for its end."""
+
+    _cancelled = False
+    _reason: Any = None
+
+    def settle(self, source: Any) -> None:
+        """The worker has ended."""
+        if not self._cancelled:
+            super().settle(source)
+        elif not self.done():
+            error = source.exception
+            if error is None or isinstance(error, (asyncio.CancelledError, GreenletExit)):
+                asyncio.Future.cancel(self, self._reason)
+            else:
+                _settle(self, source)
+
+    def settle_elsewhere(self, source: Any) -> None:
+        """The same for an event loop that is not of the hub's."""
+        if not self.get_loop().is_closed():
+            self.get_loop().call_soon_threadsafe(self.settle, source)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Kill the worker; once more, for one that has caught the first. The task goes on when that has ended."""
+        if self.done():
+            return False
+        self._cancelled, self._reason = True, msg
+        self.source.kill(block=False)
+        return True
 
 
 def _settle(future: asyncio.Future[Any], source: Any) -> None:
