@@ -33,6 +33,25 @@ def kind(request):
 # Order and contents
 
 
+def test_a_subclass_is_asked_for_items_without_waiting_too(hub):
+    """put_nowait and get_nowait go by the put and get of a subclass, and tell them not to wait."""
+    calls = []
+
+    class Noting(Queue):
+        def put(self, item, block=True, timeout=None):
+            calls.append(("put", block))
+            super().put(item, block, timeout)
+
+        def get(self, block=True, timeout=None):
+            calls.append(("get", block))
+            return super().get(block, timeout)
+
+    queue = Noting()
+    queue.put_nowait(1)
+    assert queue.get_nowait() == 1
+    assert calls == [("put", False), ("get", False)]
+
+
 def test_first_in_first_out(hub):
     """Queue and SimpleQueue give items in the order they were put."""
     for made in (Queue(), SimpleQueue(), Queue(5), SimpleQueue(5)):

@@ -238,6 +238,7 @@ class SimpleQueue(Linkable, Generic[T]):
             if self._maxsize is None or self._qsize() < self._maxsize:  # room was made since it was looked for
                 self._settle()
 
+    @twin("queue.c")
     def put_nowait(self, item: T) -> None:
         """:meth:`put` without waiting."""
         self.put(item, block=False)
@@ -290,6 +291,7 @@ class SimpleQueue(Linkable, Generic[T]):
                 self._getters.join(waiter)
             self._settle()
 
+    @twin("queue.c")
     def get_nowait(self) -> T:
         """:meth:`get` without waiting."""
         return self.get(block=False)

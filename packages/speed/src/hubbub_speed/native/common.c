@@ -59,6 +59,8 @@ static const struct {
     {&N.withdraw, "withdraw"},
     {&N._share_gil, "_share_gil"},
     {&N.__dict__, "__dict__"},
+    {&N.put, "put"},
+    {&N.get, "get"},
     {0},
 };
 

@@ -139,7 +139,7 @@ extern struct names {
         *cancel_later, *handle_error, *forget, *_fire_watchers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
-        *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw;
+        *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */

@@ -1,5 +1,5 @@
 /*
- * SimpleQueue.put and get.
+ * SimpleQueue.put and get, and the two that do not wait.
  * With a plain deque or list all of it happens in C with the GIL held: nobody can come in between.
  */
 #include "methods.h"
@@ -29,6 +29,8 @@ static PyObject *simplequeue_put(PyObject *self, PyObject *const *args, Py_ssize
             return NULL;
         Py_DECREF(done);
     }
+    if (is_deque(SLOT(self, Q.queue)))
+        return queue_append(SLOT(self, Q.queue), args[0]) < 0 ? NULL : Py_NewRef(Py_None);
     return PyObject_CallOneArg(append, args[0]);
 }
 
@@ -38,12 +40,39 @@ static PyObject *simplequeue_get(PyObject *self, PyObject *const *args, Py_ssize
     if (kwnames || nargs > 2 || !pop || pop == Py_None || !is_plain(queue) || !filled(queue) ||
         filled(SLOT(self, Q.putters)))
         return fall_back(python_queue_get, self, args, nargs, kwnames);
-    return PyObject_CallNoArgs(pop);
+    return is_deque(queue) ? queue_popleft(queue) : PyObject_CallNoArgs(pop);
+}
+
+/* Whether the type has the method as it is here, and not one of its own. */
+static int has(PyObject *self, PyObject *name, void *function)
+{
+    PyObject *found = _PyType_Lookup(Py_TYPE(self), name);
+    return found && Py_IS_TYPE(found, &PyMethodDescr_Type) &&
+           (void *)((PyMethodDescrObject *)found)->d_method->ml_meth == function;
+}
+
+static PyObject *simplequeue_put_nowait(PyObject *self, PyObject *item)
+{
+    PyObject *stack[] = {self, item, Py_False};
+    if (has(self, N.put, (void *)simplequeue_put))
+        return simplequeue_put(self, stack + 1, 2, NULL);
+    return PyObject_VectorcallMethod(N.put, stack, 3, NULL);
+}
+
+static PyObject *simplequeue_get_nowait(PyObject *self, PyObject *unused)
+{
+    PyObject *stack[] = {self, Py_False};
+    (void)unused;
+    if (has(self, N.get, (void *)simplequeue_get))
+        return simplequeue_get(self, stack + 1, 1, NULL);
+    return PyObject_VectorcallMethod(N.get, stack, 2, NULL);
 }
 
 static const struct method queue_methods[] = {
     {&python_queue_put, {"put", FASTCALL(simplequeue_put), "put($self, item, block=True, timeout=None)\n--\n\n"}},
     {&python_queue_get, {"get", FASTCALL(simplequeue_get), "get($self, block=True, timeout=None)\n--\n\n"}},
+    {NULL, {"put_nowait", simplequeue_put_nowait, METH_O, "put_nowait($self, item)\n--\n\n"}},
+    {NULL, {"get_nowait", simplequeue_get_nowait, METH_NOARGS, "get_nowait($self)\n--\n\n"}},
     {0},
 };
 
