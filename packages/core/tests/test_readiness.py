@@ -6,8 +6,8 @@ import socket
 
 import hubbub
 import pytest
-from hubbub.abc import READ
-from hubbub.loop.readiness import Readiness
+from hubbub.abc import READ, WRITE
+from hubbub.lowlevel import Readiness
 
 
 class Recording:
@@ -92,3 +92,128 @@ def test_a_wait_that_cannot_begin_leaves_no_trace(hub, method, behind):
         assert reader.get(timeout=5)
         assert handle.read.waiter is None
         hub.loop.descriptor_closing(left.fileno())
+
+
+class Observer:
+    """Keeps what it is told."""
+
+    def __init__(self, events=READ, then=None):
+        self.events = events
+        self.told = []
+        self.then = then
+
+    def fired(self, events):
+        self.told.append(events)
+        if self.then is not None:
+            self.then()
+
+    def descriptor_closed(self):
+        self.told.append("closed")
+
+
+@pytest.fixture(params=["a socket", "a bare descriptor"])
+def ends(hub, request):
+    """The readiness of a descriptor on the loop, and the socket that makes it readable."""
+    left, right = socket.socketpair()
+    with left, right:
+        handle = hub.loop.handle(left.fileno())
+        if request.param == "a socket":
+            handle.adopt()
+            hub.loop.arm_direction(handle.read)
+            hubbub.sleep(0.001)
+        yield handle, right
+        hub.loop.descriptor_closing(left.fileno())
+
+
+def test_observer_is_told_beside_who_waits(ends):
+    """An event is told to every observer that wants it, before the greenlet that waits goes on, which it does too."""
+    handle, right = ends
+    wanted, unwanted, order = Observer(then=lambda: order.append("observer")), Observer(events=0), []
+    handle.join(wanted)
+    handle.join(unwanted)
+    waiting = hubbub.spawn(lambda: (handle.read.wait(5), order.append("greenlet")))
+    hubbub.sleep(0)
+    right.send(b"x")
+    waiting.get(timeout=5)
+    assert order[0] == "observer"
+    assert order[-1] == "greenlet"
+    assert set(wanted.told) == {READ}
+    assert unwanted.told == []
+    handle.leave(wanted)
+    handle.leave(unwanted)
+
+
+def test_observer_that_left(ends):
+    """Whoever has left is told nothing, not even of the closing; to leave twice is harmless."""
+    handle, right = ends
+    observer = Observer(READ | WRITE)
+    handle.join(observer)
+    handle.leave(observer)
+    handle.leave(observer)
+    right.send(b"x")
+    hubbub.sleep(0.001)
+    handle.close()
+    assert observer.told == []
+
+
+def test_observers_leave_the_registration_as_it_was(ends):
+    """When the last observer leaves, the kernel is asked for what it was asked for before."""
+    handle, _ = ends
+    before = handle.registered
+    observers = [Observer(READ), Observer(WRITE), Observer(READ | WRITE), Observer(0)]
+    for observer in observers:
+        handle.join(observer)
+    assert handle.registered & (READ | WRITE) == READ | WRITE
+    for observer in observers:
+        handle.leave(observer)
+    assert handle.registered == before
+    assert (handle.fd in handle.loop.handles) is handle.lasting
+
+
+def test_observer_leaves_while_others_are_told(ends):
+    """An observer may make another one leave; those behind it are told all the same."""
+    handle, right = ends
+    last = Observer()
+    first = Observer(then=lambda: handle.leave(first))
+    handle.join(first)
+    handle.join(last)
+    right.send(b"x")
+    hubbub.sleep(0.005)
+    assert len(first.told) == 1
+    assert last.told
+    handle.leave(last)
+
+
+def test_observers_are_told_of_the_closing(ends):
+    """Each observer is told once that the descriptor is being closed, and has left it then."""
+    handle, _ = ends
+    observers = [Observer(READ), Observer(0)]
+    for observer in observers:
+        handle.join(observer)
+    handle.close()
+    handle.close()
+    for observer in observers:
+        handle.leave(observer)
+    assert [observer.told for observer in observers] == [["closed"], ["closed"]]
+
+
+def test_joining_a_closed_descriptor(hub):
+    """Joining a descriptor that is closed raises, and the observer has not joined."""
+    handle = hub.loop.handle(1000)  # a number that no file has
+    observer = Observer()
+    with pytest.raises(OSError, match="descriptor"):
+        handle.join(observer)
+    assert handle.observers is None
+    handle.close()
+    assert observer.told == []
+
+
+def test_observed_reports_go_on(reading):
+    """Reports that somebody observes are not stopped, however many find no greenlet waiting."""
+    observer = Observer()
+    reading.handle.join(observer)
+    for _ in range(20):
+        reading.handle.observed(READ)
+        reading.fire()
+    assert len(observer.told) == 20
+    assert reading.armed

@@ -112,8 +112,8 @@ BROKEN = {
     ),
     "calls its callbacks from poll": (
         """
-        def _fire_watchers(self, handle, bits):
-            for watcher in list(handle.watchers):
+        def _tell_observers(self, handle, bits):
+            for watcher in list(handle.observers):
                 watcher._run()
         """,
         {"test_dispatch_calls_nothing": "assert not [[]1"},

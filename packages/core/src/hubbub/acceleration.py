@@ -31,7 +31,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 10
+LAYOUT = 11
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 MARKED = (

@@ -24,7 +24,7 @@ from hubbub._weak import instances
 from hubbub.hub import Hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
 from hubbub.loop.base import BaseLoop, ScheduledCall, make_loop
-from hubbub.loop.readiness import Direction, Readiness
+from hubbub.loop.readiness import Direction, Observer, Readiness
 
 __all__ = [
     "BaseLoop",
@@ -32,6 +32,7 @@ __all__ = [
     "Hub",
     "HubLocal",
     "NativeRLock",
+    "Observer",
     "Readiness",
     "ScheduledCall",
     "WaitQueue",

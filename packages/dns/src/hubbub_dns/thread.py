@@ -28,6 +28,12 @@ _AI_NUMERICHOST = int(socket.AI_NUMERICHOST)  # an enumeration would cut negativ
 _NI_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
+class _Pool(ThreadPool):
+    """Whoever gave up waiting for a name does not want to know how its look-up failed."""
+
+    reports = False
+
+
 class Resolver(abc.Resolver):
     """Runs the system's functions on a thread pool of its own, which nothing else uses.
 
@@ -41,7 +47,7 @@ class Resolver(abc.Resolver):
         self.threads = int(os.environ.get("HUBBUB_DNS_THREADS") or 10) if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"a resolver needs at least 1 thread, not {self.threads!r}")
-        self._pool: ThreadPool | None = None
+        self._pool: _Pool | None = None
         self._flights: dict[Any, AsyncResult[Any]] = {}
         reinit_after_fork(self)
 
@@ -122,8 +128,7 @@ class Resolver(abc.Resolver):
 
     def _spawn(self, function: Callable[..., T], args: tuple[Any, ...]) -> AsyncResult[T]:
         if self._pool is None:
-            self._pool = ThreadPool(self.threads)
-            self._pool.reports = False  # who gave up waiting for a name does not want to know
+            self._pool = _Pool(self.threads)
         return self._pool.spawn(function, *args)
 
 

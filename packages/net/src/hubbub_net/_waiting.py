@@ -10,7 +10,7 @@ from typing import Any
 from hubbub.hub import get_hub, sleep
 from hubbub.lowlevel import getcurrent, native_local
 
-from hubbub_net._notes import Seen, Wait
+from hubbub_net._observing import Observation, Seen
 
 __all__ = ["Deadline", "give_way", "wait_any", "wait_nested"]
 
@@ -62,7 +62,7 @@ def wait_any(
     timeout: float | None,
     others: Mapping[int, int] | None = None,
     sockets: Mapping[int, Any] | None = None,
-    wait: Wait | None = None,
+    observation: Observation | None = None,
 ) -> Seen | None:
     """Wait for an event of any descriptor, or for one of them to be closed.
 
@@ -72,21 +72,21 @@ def wait_any(
         Ignored where there is no :manpage:`epoll(7)`.
     :param sockets: descriptors that are those of a :class:`hubbub.io.Socket`, with a weak reference to it.
     :param timeout: seconds, or None for no limit.
-    :param wait: one that was used before for much the same, and by nobody now; it costs less.
+    :param observation: one that was used before for much the same, and by nobody now; it costs less.
     :returns: what the loop saw, which others may have taken since. Empty: look again. None: the time ran out first.
     """
-    wait = wait or Wait()
-    wait.begin()
+    observation = observation or Observation()
+    observation.begin()
     try:
         try:
-            wait.enter(interests, others or {}, sockets or {})
+            observation.enter(interests, others or {}, sockets or {})
         except OSError as error:
             if error.errno not in _CANNOT_WAIT:
                 raise
-            return {}  # who looks again will see
-        return wait.seen if wait.waiter.wait(timeout) or wait.seen else None
+            return {}  # the caller looks again, and will see
+        return observation.seen if observation.waiter.wait(timeout) or observation.seen else None
     finally:
-        wait.end()
+        observation.end()
 
 
 def wait_nested(fd: int, timeout: float | None, look: Callable[[], bool]) -> bool:
@@ -99,13 +99,13 @@ def wait_nested(fd: int, timeout: float | None, look: Callable[[], bool]) -> boo
     :returns: False when the time ran out first.
     :raises OSError: EBADF, it was closed.
     """
-    wait = Wait()
-    wait.begin()
+    observation = Observation()
+    observation.begin()
     try:
-        wait.enter_poller(fd, look)
-        in_time = wait.waiter.wait(timeout)
+        observation.enter_lasting_poller(fd, look)
+        in_time = observation.waiter.wait(timeout)
     finally:
-        wait.end()
-    if wait.broken:
+        observation.end()
+    if observation.broken:
         raise OSError(errno.EBADF, "File descriptor was closed in another greenlet")
     return in_time

@@ -18,8 +18,8 @@ from hubbub.io import Socket
 from hubbub.lowlevel import closing
 
 from hubbub_net import _ahead, _limits
-from hubbub_net._names import public_names
-from hubbub_net._notes import ERR, HUP, IN, OUT, PRI, Seen, Wait
+from hubbub_net._observing import ERR, HUP, IN, OUT, PRI, Observation, Seen
+from hubbub_net._publicnames import public_names
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ if _poll is not None:
         _interests: dict[int, int]
         _others: dict[int, int]
         _sockets: dict[int, Any]
-        _waiting: Wait
+        _observation: Observation
         _polling: bool
 
         def __init__(self) -> None:
@@ -157,7 +157,7 @@ if _poll is not None:
             new._interests = {}
             new._others = {}
             new._sockets = {}
-            new._waiting = Wait(lasting=True)
+            new._observation = Observation(lasting=True)
             new._polling = False
             return new
 
@@ -189,7 +189,7 @@ if _poll is not None:
             del self._masks[number]
             for known in (self._interests, self._others, self._sockets):
                 known.pop(number, None)
-            self._waiting.forget(number)
+            self._observation.forget(number)
 
         def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
             """(descriptor, events) pairs.
@@ -220,7 +220,7 @@ if _poll is not None:
                 return found
             deadline = Deadline(timeout)
             while True:
-                seen = wait_any(self._interests, deadline.left(), self._others, self._sockets, self._waiting)
+                seen = wait_any(self._interests, deadline.left(), self._others, self._sockets, self._observation)
                 found = self._look()
                 if seen:
                     found = self._with_seen(found, seen)

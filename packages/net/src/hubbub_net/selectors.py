@@ -17,8 +17,8 @@ from hubbub.io import Socket
 from hubbub.lowlevel import closing
 
 from hubbub_net import _ahead, _limits
-from hubbub_net._names import public_names
-from hubbub_net._notes import IN, OUT, Seen
+from hubbub_net._observing import IN, OUT, Seen
+from hubbub_net._publicnames import public_names
 from hubbub_net._waiting import Deadline, give_way, wait_any, wait_nested
 
 _OWN = ["DefaultSelector", "SelectSelector"]

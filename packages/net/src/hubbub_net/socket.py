@@ -23,8 +23,8 @@ from hubbub.lowlevel import wait_readable, wait_writable
 
 from hubbub_net import _ahead, _connect
 from hubbub_net._address import is_numeric, numeric
-from hubbub_net._names import public_names
-from hubbub_net._notes import IN, OUT, ready_now
+from hubbub_net._observing import IN, OUT, ready_now
+from hubbub_net._publicnames import public_names
 from hubbub_net._waiting import Deadline, wait_any
 
 _OWN = [

@@ -13,7 +13,7 @@ from _socket import socket as _CSocket
 from typing import TYPE_CHECKING, Any
 
 from hubbub_net import _ahead
-from hubbub_net._names import public_names
+from hubbub_net._publicnames import public_names
 from hubbub_net._tlswire import RECORD, limited
 from hubbub_net._tlswriting import Writing
 from hubbub_net.socket import create_connection, socket

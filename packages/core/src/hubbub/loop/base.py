@@ -392,8 +392,8 @@ class BaseLoop(Timers, Loop):
                 continue
             if bits & sticky_bits:
                 handle.sticky = True
-            if handle.watchers is not None:
-                self._fire_watchers(handle, bits)
+            if handle.observers is not None:
+                self._tell_observers(handle, bits)
             if bits & read_bits:
                 direction = handle.read
                 waiter = direction.waiter
@@ -451,12 +451,9 @@ class BaseLoop(Timers, Loop):
             if watcher.active:
                 watcher.feed()
 
-    def _fire_watchers(self, handle: Readiness, bits: int) -> None:
+    def _tell_observers(self, handle: Readiness, bits: int) -> None:
         backend = self._backend
-        events = (READ if bits & backend.READ_BITS else 0) | (WRITE if bits & backend.WRITE_BITS else 0)
-        for watcher in handle.watchers or ():
-            if watcher.events & events:
-                watcher.fired(events)
+        handle.observed((READ if bits & backend.READ_BITS else 0) | (WRITE if bits & backend.WRITE_BITS else 0))
 
     def _alive(self) -> bool:
         """Whether anything that counts is waited for.

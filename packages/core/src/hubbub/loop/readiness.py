@@ -17,7 +17,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from greenlet import getcurrent
 
@@ -27,13 +27,30 @@ from hubbub.exceptions import BlockingSwitchOutError
 
 if TYPE_CHECKING:
     from hubbub.loop.base import BaseLoop
-    from hubbub.loop.watchers import IO
 
-__all__ = ["Direction", "Readiness", "closed_error"]
+__all__ = ["Direction", "Observer", "Readiness", "closed_error"]
 
 _EXPIRED: Any = object()
 _PATIENCE = 4
 """How many reports may find nobody waiting before they are switched off."""
+
+
+class Observer(Protocol):
+    """Who is told what the loop sees of a descriptor, in the moment the loop sees it. See :meth:`Readiness.join`.
+
+    Greenlets and callbacks run later, and the first of them may take what was there. The loop calls an observer while
+    it works through its events: the observer must neither wait nor raise.
+    """
+
+    @property
+    def events(self) -> int:
+        """What the observer is told of: :data:`READ`, :data:`WRITE`, both, or 0, which is the closing alone."""
+
+    def fired(self, events: int) -> None:
+        """The loop reports ``events``; at least one of them is wanted."""
+
+    def descriptor_closed(self) -> None:
+        """The descriptor is about to be closed, and the observer has left it: the number may soon be another file's."""
 
 
 class Direction:
@@ -205,11 +222,11 @@ class Readiness:
         "foreign",
         "level",
         "loop",
+        "observers",
         "read",
         "registered",
         "shared",
         "sticky",
-        "watchers",
         "writer",
     )
 
@@ -228,7 +245,7 @@ class Readiness:
         self.registered: int = 0
         self.shared: bool = False
         """The descriptor is watched by the loop of another thread too."""
-        self.watchers: list[IO] | None = None
+        self.observers: tuple[Observer, ...] | None = None
         self.read: Direction = Direction(self, READ)
         self.writer: Direction | None = None
 
@@ -243,16 +260,77 @@ class Readiness:
         """Those that somebody may wait for."""
         return (self.read,) if self.writer is None else (self.read, self.writer)
 
+    @property
+    def lasting(self) -> bool:
+        """Whether the descriptor is registered with the kernel until its owner closes it, whoever comes and goes."""
+        return not self.foreign and (self.read.armed or (self.writer is not None and self.writer.armed))
+
+    def join(self, observer: Observer, level: bool = False) -> None:
+        """Tell ``observer`` of each event from now on, and of the closing. Others who observe or wait are told too.
+
+        Whoever joins has just found that there is nothing yet.
+
+        :param level: tell of what is there already, and again in each turn for as long as it lasts.
+        :raises OSError: the descriptor is closed, or cannot be polled; ``observer`` has not joined.
+        """
+        observers = self.observers
+        self.observers = (observer,) if observers is None else (*observers, observer)
+        if level or self.foreign or not (self.read.armed and observer.events == READ):
+            self._joined(observer, level)
+
+    def _joined(self, observer: Observer, level: bool) -> None:
+        """Have the kernel told, unless it reports what ``observer`` wants anyhow."""
+        try:
+            if level or (self.foreign and self.registered):
+                self.renew()
+            elif not self._reports(observer.events):
+                self.update()
+        except BaseException:
+            self.leave(observer)
+            raise
+
+    def leave(self, observer: Observer) -> None:
+        """Tell ``observer`` nothing more. Harmless if it has not joined, or the descriptor was closed."""
+        observers = self.observers
+        if observers is None or observer not in observers:
+            return
+        self.observers = None if len(observers) == 1 else tuple(each for each in observers if each is not observer)
+        if self.foreign or self.level is not self.always_level or not (self.read.armed and observer.events == READ):
+            self._left(observer)
+
+    def _reports(self, events: int) -> bool:
+        """Whether the kernel is asked for ``events`` on behalf of those who wait."""
+        armed = (READ if self.read.armed else 0) | (WRITE if self.writer is not None and self.writer.armed else 0)
+        return not events & ~armed
+
+    def _left(self, observer: Observer) -> None:
+        """Have the kernel told, unless those who wait want the same as ``observer`` did."""
+        if not self.foreign and self.level is self.always_level and self._reports(observer.events):
+            return
+        try:
+            self.update()
+        except OSError:
+            self.close()  # the descriptor was closed without a word: tell whoever else waits for it
+        else:
+            self.let_go()
+
+    def observed(self, events: int) -> None:
+        """The loop reports ``events``: tell those who observe them. They heed what no greenlet waits for."""
+        for observer in self.observers or ():
+            if observer.events & events:
+                self.read.unheeded = 0
+                observer.fired(events)
+
     def update(self) -> None:
         """Bring the backend's registration in line with what is wanted."""
         events = READ if self.read.armed else 0
         if self.writer is not None and self.writer.armed:
             events |= WRITE
-        if self.watchers:
-            for watcher in self.watchers:
-                events |= watcher.events
+        if self.observers:
+            for observer in self.observers:
+                events |= observer.events
         if self.loop.edge_triggered:
-            self.level = self.always_level or bool(self.watchers)
+            self.level = self.always_level or bool(self.observers)
             if self.level:
                 events |= LEVEL
         if events != self.registered:
@@ -278,13 +356,13 @@ class Readiness:
 
     def let_go(self) -> None:
         """Somebody's interest has ended. A descriptor that nobody will tell about does not stay registered without."""
-        if self.foreign and not (self.closed or self.watchers or any(each.waiting for each in self.directions())):
+        if self.foreign and not (self.closed or self.observers or any(each.waiting for each in self.directions())):
             self.drop()
 
     def forget_waiters(self) -> None:
         """In the child after ``fork``: nobody waits, and the new backend knows nothing of the descriptor."""
         self.registered = 0
-        self.watchers = None
+        self.observers = None
         for direction in self.directions():
             direction.armed = False
             direction.ready = True
@@ -311,9 +389,9 @@ class Readiness:
         loop.handles.pop(self.fd, None)
         self.registered = 0
         loop._backend.forget(self.fd)  # also if nothing is asked for just now: a backend may remember the number
-        for watcher in self.watchers or ():
-            watcher.descriptor_closed()
-        self.watchers = None
+        observers, self.observers = self.observers, None
+        for observer in observers or ():
+            observer.descriptor_closed()
         for direction in self.directions():
             while direction.waiter is not None:
                 direction.fire()

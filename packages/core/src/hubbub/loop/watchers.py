@@ -218,30 +218,13 @@ class IO(BaseWatcher):
 
     def _activate(self) -> None:
         handle = self.loop.handle(self._fd)
-        if handle.watchers is None:
-            handle.watchers = []
-        handle.watchers.append(self)
+        handle.join(self, level=True)
         self._handle = handle
-        try:
-            handle.renew()
-        except BaseException:
-            self._deactivate()
-            raise
 
     def _deactivate(self) -> None:
         handle, self._handle = self._handle, None
-        if handle is None or handle.watchers is None:
-            return
-        handle.watchers.remove(self)
-        if not handle.watchers:
-            handle.watchers = None
-        if not handle.closed:
-            try:
-                handle.update()
-            except OSError:
-                handle.close()  # the descriptor was closed without a word: tell whoever else waits for it
-            else:
-                handle.let_go()
+        if handle is not None:
+            handle.leave(self)
 
     def _leave_parent(self) -> None:
         super()._leave_parent()

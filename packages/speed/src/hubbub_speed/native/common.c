@@ -27,7 +27,7 @@ static const struct {
     {&N.cancel_later, "cancel_later"},
     {&N.handle_error, "handle_error"},
     {&N.forget, "forget"},
-    {&N._fire_watchers, "_fire_watchers"},
+    {&N._tell_observers, "_tell_observers"},
     {&N.fire, "fire"},
     {&N.READ_BITS, "READ_BITS"},
     {&N.WRITE_BITS, "WRITE_BITS"},

@@ -5,7 +5,7 @@ struct readiness R;
 
 static const struct field readiness_fields[] = {{"closed", &R.closed}, {"level", &R.level},
                                                 {"read", &R.read},     {"sticky", &R.sticky},
-                                                {"writer", &R.writer}, {"watchers", &R.watchers}, {0}};
+                                                {"writer", &R.writer}, {"observers", &R.observers}, {0}};
 
 const struct noun readiness_noun = {"hubbub.loop.readiness.Readiness", &R.type, readiness_fields, NULL};
 

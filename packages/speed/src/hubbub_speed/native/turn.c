@@ -62,9 +62,9 @@ static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct 
     Py_INCREF(handle);
     if (events & bits->sticky)
         put(handle, R.sticky, Py_True);
-    if (SLOT(handle, R.watchers) != Py_None) {
+    if (SLOT(handle, R.observers) != Py_None) {
         PyObject *number = PyLong_FromLong(events);
-        done = number ? PyObject_CallMethodObjArgs(self, N._fire_watchers, handle, number, NULL) : NULL;
+        done = number ? PyObject_CallMethodObjArgs(self, N._tell_observers, handle, number, NULL) : NULL;
         Py_XDECREF(number);
         if (!done) {
             Py_DECREF(handle);
