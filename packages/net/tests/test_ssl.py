@@ -298,9 +298,10 @@ def test_conversations_hardly_read_in_vain(hub: Hub, certificates: Any) -> None:
     """In a conversation of single messages few reads are tried before there is something."""
     server, client = tcp_pair(certificates)
     with server, client:
-        client._sslobj = Counting(client._sslobj)
+        wire = client._tls_reader.wire
+        wire.sslobj = Counting(wire.sslobj)
         converse(server, client, 200)
-        assert client._sslobj.in_vain < 30
+        assert wire.sslobj.in_vain < 30
 
 
 @pytest.mark.parametrize("rounds", range(0, 9, 2))

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hubbub.lowlevel import Hub
 from hubbub_net import select, selectors, socket, ssl
-from hubbub_net._records import Incoming
+from hubbub_net._tlsrecords import RECEIVE, Incoming
 
 VERSIONS = [stdlib.TLSVersion.TLSv1_2, stdlib.TLSVersion.TLSv1_3]
 RECORD = 1 << 14
@@ -119,6 +119,63 @@ def test_records_are_fed_one_at_a_time(size: int) -> None:
     assert seen == [record(text) for text in texts]
 
 
+def settled(stream: bytes, most: int) -> tuple[Incoming, int]:
+    """A stream after the handshake, of which OpenSSL has got up to ``most`` records; and how many they are."""
+    incoming = Incoming()
+    incoming.settle()
+    return incoming, incoming.take(stream, most)
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4, 100])
+def test_large_records_are_fed_together(most: int) -> None:
+    """Large records of data are given at once, as many as are asked for, but never more than four."""
+    large = record(b"x" * RECORD)
+    incoming, given = settled(large * 6 + large[:100], most)
+    assert given == min(most, 4)
+    assert incoming.bio.read() == large * given
+    assert incoming.rest() == large * (6 - given) + large[:100]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        record(b"small"),
+        record(b"x" * 4000),
+        b"\x15" + record(b"x" * RECORD)[1:],  # an alert
+        b"\x17\x09" + record(b"x" * RECORD)[2:],  # no TLS
+        record(b"x" * 30_000),  # too long
+        record(b"x" * RECORD)[:-1],  # not all of it
+        record(b"x" * RECORD)[:4],
+    ],
+)
+def test_only_large_records_are_fed_together(second: bytes) -> None:
+    """A record that is small, of another kind, bad or not whole is not given with the one before: it comes alone."""
+    large = record(b"x" * RECORD)
+    incoming, given = settled(large + second, 4)
+    assert given == 1
+    assert incoming.bio.read() == large
+    if len(second) >= 5 + int.from_bytes(second[3:5], "big"):
+        incoming, given = settled(second + large, 4)
+        assert given == 1
+        assert incoming.bio.read() == second
+
+
+def test_what_is_received_ends_with_a_record() -> None:
+    """After a large record so much is received that records of its length come whole; else as much as fits."""
+    large = record(b"x" * RECORD)
+    incoming = Incoming()
+    incoming.settle()
+    assert incoming.appetite == RECEIVE
+    assert incoming.take(large + large[:1000], 4) == 1
+    assert incoming.appetite == 4 * len(large) - 1000
+    assert not incoming.feed()  # the beginning goes to OpenSSL
+    assert incoming.appetite == 4 * len(large) - 1000
+    incoming.take(large[1000:], 4)
+    assert incoming.appetite == 4 * len(large) <= RECEIVE
+    incoming.take(record(b"small"), 4)
+    assert incoming.appetite == RECEIVE
+
+
 @pytest.mark.parametrize(
     "header", [b"GET / HTTP", b"\x63\x03\x03\x00\x40", b"\x17\x09\x03\x00\x40", b"\x17\x03\x03\xff\xff"]
 )
@@ -162,21 +219,24 @@ class KeyUpdates:
         header = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
         return header + AESGCM(self.expand(b"key", self.length)).encrypt(self.expand(b"iv", 12), inner, header)
 
-    def make(self, count: int, text: bytes) -> bytes:
-        """``count`` key updates, the first records that the client sends, and then ``text``."""
+    def make(self, count: int, text: bytes, padding: int = 0) -> bytes:
+        """``count`` key updates, the first records that the client sends, and then ``text``.
+
+        :param padding: so many bytes make each of them longer.
+        """
         parts = []
         for _ in range(count):
-            parts.append(self.seal(b"\x18\0\0\1\0\x16"))
+            parts.append(self.seal(b"\x18\0\0\1\0\x16" + bytes(padding)))
             self.secret = self.expand(b"traffic upd", len(self.secret))
         parts.append(self.seal(text + b"\x17"))
         return b"".join(parts)
 
 
-def flooded(certificates: Any, tmp_path: Any, count: int) -> tuple[Any, Peer, bytes]:
+def flooded(certificates: Any, tmp_path: Any, count: int, padding: int = 0) -> tuple[Any, Peer, bytes]:
     """A server's socket, its peer, and so many key updates to send, with a word behind them."""
     certificates.client.keylog_filename = str(tmp_path / "keys")
     server, peer = server_and_peer(certificates, stdlib.TLSVersion.TLSv1_3)
-    return server, peer, KeyUpdates(peer, str(tmp_path / "keys")).make(count, b"word")
+    return server, peer, KeyUpdates(peer, str(tmp_path / "keys")).make(count, b"word", padding)
 
 
 def test_a_flood_of_key_updates_lets_others_run(hub: Hub, certificates: Any, tmp_path: Any, ticks: list[int]) -> None:
@@ -189,6 +249,18 @@ def test_a_flood_of_key_updates_lets_others_run(hub: Hub, certificates: Any, tmp
         assert ticks[0] - before > 10
 
 
+def test_a_flood_of_long_key_updates_lets_others_run(
+    hub: Hub, certificates: Any, tmp_path: Any, ticks: list[int]
+) -> None:
+    """Records without data that are as long as records of data do not keep the thread, however much room a read has."""
+    server, peer, flood = flooded(certificates, tmp_path, 2_000, 5_000)
+    with server, peer.sock:
+        hubbub.spawn(peer.sock.sendall, flood)
+        before = ticks[0]
+        assert server.recv(1 << 20) == b"word"
+        assert ticks[0] - before > 10
+
+
 def test_a_flood_does_not_outlast_the_time_limit(hub: Hub, certificates: Any, tmp_path: Any) -> None:
     """A read that finds nothing but key updates ends with its time limit, although more of them are there."""
     server, peer, flood = flooded(certificates, tmp_path, 10_000)
@@ -197,7 +269,7 @@ def test_a_flood_does_not_outlast_the_time_limit(hub: Hub, certificates: Any, tm
         server.settimeout(0.01)
         with pytest.raises(TimeoutError, match="read"):
             server.recv(1)
-        assert server._incoming.chunk
+        assert server._tls_reader.wire.incoming.chunk
         sending.kill()
 
 

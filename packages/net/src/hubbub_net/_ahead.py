@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 from weakref import ref
 
-__all__ = ["Holder", "forget", "note", "noted", "readable"]
+__all__ = ["Holder", "forget", "note_if", "noted", "readable"]
 
 
 class Holder(Protocol):
@@ -26,9 +26,12 @@ noted: dict[int, ref[Any]] = {}
 """Those that may keep something, by descriptor. Mostly empty, which is all that the others ask then."""
 
 
-def note(holder: Holder) -> None:
-    """``holder`` may keep something from now on."""
-    noted[holder.fileno()] = ref(holder)
+def note_if(holder: Holder, keeps: bool) -> None:
+    """``holder`` keeps something from now on, or does not."""
+    if keeps:
+        noted[holder.fileno()] = ref(holder)
+    elif noted:
+        noted.pop(holder.fileno(), None)
 
 
 def forget(fd: int) -> None:

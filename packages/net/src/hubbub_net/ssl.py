@@ -10,21 +10,27 @@ import socket as _plain
 import ssl as _stdlib
 import warnings
 from _socket import socket as _CSocket
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hubbub_net import _ahead
 from hubbub_net._publicnames import public_names
-from hubbub_net._tlswire import RECORD, limited
-from hubbub_net._tlswriting import Writing
+from hubbub_net._tlscall import Call
+from hubbub_net._tlsreader import Reader
+from hubbub_net._tlswire import Wire
+from hubbub_net._tlswriter import Writer
 from hubbub_net.socket import create_connection, socket
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
 _OWN = ["SSLContext", "SSLSocket", "create_default_context", "get_server_certificate"]
 __all__ = [*_OWN, *(name for name in public_names(_stdlib) if name not in _OWN)]
 
 _DEFAULT_TIMEOUT: Any = object()
+_OWN_LIMIT: Any = object()
 _setblocking = _CSocket.setblocking  # what is in the module socket may be patched already
 _SSLError = _stdlib.SSLError
 _WantWrite = _stdlib.SSLWantWriteError
@@ -41,7 +47,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-class SSLSocket(Writing):
+class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two disagree on names of parameters only
     """An :class:`ssl.SSLSocket` whose calls let other greenlets run while they wait.
 
     Made by :meth:`SSLContext.wrap_socket`, on any socket. Greenlets may read while others write; several readers, and
@@ -53,7 +59,14 @@ class SSLSocket(Writing):
     """
 
     do_handshake_on_connect: bool
+    server_side: bool
+    suppress_ragged_eofs: bool
     _connected: bool
+    _sslobj: Any  # None where there is no TLS (yet, or any more); else there is a reader and a writer
+    _tls_reader: Reader
+    _tls_writer: Writer
+    _rest = b""
+    """What came behind the end of TLS."""
 
     @classmethod
     def _create(cls, sock: Any, *, do_handshake_on_connect: bool = True, **options: Any) -> Self:
@@ -73,6 +86,29 @@ class SSLSocket(Writing):
                     raise
         return new
 
+    def _begin(self, early: bytes = b"") -> None:
+        """Put OpenSSL, in memory, in the place of the standard library's object.
+
+        :param early: what has come already.
+        """
+        context: Any = self.context
+        wrap = partial(
+            context._wrap_bio,
+            server_side=self.server_side,
+            server_hostname=self.server_hostname,
+            owner=self,
+            session=self._session,  # type: ignore[attr-defined]  # of the standard library's class
+        )
+        wire = Wire(wrap, early)
+        self._sslobj = wire.sslobj
+        self._tls_reader = Reader(wire)
+        self._tls_writer = Writer(wire, self._tls_reader)
+
+    def _end(self) -> None:
+        """No TLS any more."""
+        self._sslobj = None
+        self._note_rest()
+
     def do_handshake(self, block: bool = False) -> None:
         """:meth:`ssl.SSLSocket.do_handshake`.
 
@@ -87,8 +123,8 @@ class SSLSocket(Writing):
         limit = self.gettimeout()
         if limit == 0.0 and block:
             limit = None
-        self._complete(sslobj.do_handshake, "handshake", limit, limited(limit))
-        self._settle()
+        self._tls_reader.wire.complete(Call(self, "handshake", limit), sslobj.do_handshake)
+        self._tls_reader.settle(self)
 
     def unwrap(self) -> Self:
         """:meth:`ssl.SSLSocket.unwrap`: exchange close_notify. The socket then goes on in plain text.
@@ -98,11 +134,10 @@ class SSLSocket(Writing):
         sslobj = self._sslobj
         if sslobj is None:
             raise ValueError(f"No SSL wrapper around {self}")
-        limit = self.gettimeout()
-        self._complete(sslobj.shutdown, "shutdown", limit, limited(limit))
-        self._rest = self._incoming.rest()
-        self._sslobj = None
-        self._note()
+        wire = self._tls_reader.wire
+        wire.complete(Call(self, "shutdown", self.gettimeout()), sslobj.shutdown)
+        self._rest = wire.incoming.rest()
+        self._end()
         return self
 
     def _surrender(self) -> bytes:
@@ -110,7 +145,130 @@ class SSLSocket(Writing):
         if self._sslobj is None:
             rest, self._rest = self._rest, b""
             return rest
-        return self._incoming.rest()
+        return self._tls_reader.wire.incoming.rest()
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        """:meth:`ssl.SSLSocket.read`: bytes, or their number if there is a ``buffer``.
+
+        It returns all that has come, and not one record, if there is room for it.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None:
+            raise ValueError("Read on closed or unwrapped SSL socket.")
+        if buffer is None:
+            return self._tls_reader.read(self, len)
+        with memoryview(buffer) as view, view.cast("B") as octets:
+            if view.readonly:
+                kind = type(buffer).__name__
+                raise TypeError(f"read() argument 2 must be read-write bytes-like object, not {kind}")
+            return self._tls_reader.read_into(self, octets[:len] if 0 < len < octets.nbytes else octets)
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """:meth:`ssl.SSLSocket.recv`.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None:
+            if self._rest:
+                return self._take_rest(buflen, flags)
+            return socket.recv(self, buflen, flags)
+        if flags:
+            raise ValueError(f"non-zero flags not allowed in calls to recv() on {type(self)}")
+        return self._tls_reader.read(self, buflen)
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
+        """:meth:`ssl.SSLSocket.recv_into`.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None and self._rest:
+            with memoryview(buffer) as view, view.cast("B") as octets:
+                data = self._take_rest(min(nbytes or octets.nbytes, octets.nbytes), flags)
+                octets[: len(data)] = data
+            return len(data)
+        return super().recv_into(buffer, nbytes, flags)
+
+    def recvfrom(self, buflen: int = 1024, flags: int = 0) -> tuple[bytes, Any]:
+        """:meth:`ssl.SSLSocket.recvfrom`: only after :meth:`unwrap`."""
+        if self._sslobj is None and self._rest:
+            return self._take_rest(buflen, flags), None
+        return super().recvfrom(buflen, flags)
+
+    def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> tuple[int, Any]:
+        """:meth:`ssl.SSLSocket.recvfrom_into`: only after :meth:`unwrap`."""
+        if self._sslobj is None and self._rest:
+            return self.recv_into(buffer, nbytes, flags), None
+        return super().recvfrom_into(buffer, nbytes or 0, flags)
+
+    def _take_rest(self, count: int, flags: int) -> bytes:
+        data = self._rest[:count]
+        if not flags & _plain.MSG_PEEK:
+            self._rest = self._rest[count:]
+            self._note_rest()
+        return data
+
+    def _note_rest(self) -> None:
+        _ahead.note_if(self, bool(self._rest))
+
+    def pending(self) -> int:
+        """:meth:`ssl.SSLSocket.pending`: how many bytes are decrypted. If something has come, that is some."""
+        return 0 if self._sslobj is None else self._tls_reader.pending(self)
+
+    def has_ahead(self) -> bool:
+        """Whether a read would return at once, whatever the kernel says: more was received than was asked for."""
+        return bool(self._rest) if self._sslobj is None else self._tls_reader.has_ahead()
+
+    def wait_readable(self, timeout: float | None = _OWN_LIMIT) -> None:
+        """Wait until an attempt to read is worth while.
+
+        :param timeout: seconds, or None for no limit; the socket's own limit if not given.
+        :raises TimeoutError: the time has run out.
+        :raises OSError: EBADF, the socket was closed.
+        """
+        if not self.has_ahead():
+            socket.wait_readable(self, *(() if timeout is _OWN_LIMIT else (timeout,)))
+
+    # Writing --------------------------------------------------------------------------------------------------------
+
+    def write(self, data: ReadableBuffer) -> int:
+        """:meth:`ssl.SSLSocket.write`: returns the number of bytes, which is all of them.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None:
+            raise ValueError("Write on closed or unwrapped SSL socket.")
+        return self._tls_writer.write(self, data)
+
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
+        """:meth:`ssl.SSLSocket.send`: returns the number of bytes, which is all of them.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self._sslobj is None:
+            return socket.send(self, data, flags)
+        if flags:
+            raise ValueError(f"non-zero flags not allowed in calls to send() on {type(self)}")
+        return self._tls_writer.write(self, data)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """:meth:`ssl.SSLSocket.sendall`; the time limit is for the whole."""
+        if self._sslobj is None:
+            return socket.sendall(self, data, flags)
+        if flags:
+            raise ValueError(f"non-zero flags not allowed in calls to sendall() on {type(self)}")
+        if type(data) is bytes:
+            if data:
+                self._tls_writer.write(self, data)
+            return None
+        with memoryview(data) as view:
+            if view.nbytes:
+                self._tls_writer.write(self, view)
+        return None
+
+    # Connecting and ending ------------------------------------------------------------------------------------------
 
     def _real_connect(self, address: Any, only_number: bool) -> int | None:
         """As the standard library's, with OpenSSL in memory.
@@ -166,31 +324,28 @@ class SSLSocket(Writing):
         After ``SHUT_WR`` what the peer sends can be read, as long as it sends; after ``SHUT_RD`` what is written is
         encrypted. ``SHUT_RDWR`` ends TLS, and what has come and was not read is lost.
         """
-        sslobj = self._sslobj
-        if how == _plain.SHUT_RD:
-            self._read_ended = True
-        elif sslobj is not None:
-            self._notify(sslobj)
-            self._write_ended = True
+        if self._sslobj is not None:
+            if how == _plain.SHUT_RD:
+                self._tls_reader.wire.read_ended = True
+            else:
+                self._notify(self._sslobj)
+                self._tls_writer.ended = True
         if how == _plain.SHUT_RDWR:
-            self._sslobj = None
-            self._note()
+            self._end()
         socket.shutdown(self, how)
 
     def _notify(self, sslobj: Any) -> None:
         """Send close_notify, without waiting for the peer's."""
-        if self._writers.held:
+        wire = self._tls_reader.wire
+        if wire.writers.held:
             return  # in the middle of a record, which the end will cut off
-        while sslobj.pending():  # OpenSSL would throw it away
-            self._clear += sslobj.read(RECORD)
-            self._more = True
+        self._tls_reader.keep_decrypted()
         try:
             sslobj.shutdown()
         except _SSLError:
             pass  # the peer's did not come yet; or there was no handshake
-        limit = self.gettimeout()
         try:
-            self._flush("shutdown", limit, limited(limit))
+            wire.flush(Call(self, "shutdown", self.gettimeout()))
         except (_WantWrite, ConnectionError):
             return  # it does not fit, or nobody is there
 

@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { FEW = 1 << 16, SOME = 1 << 12 }; /* bytes */
+enum { FEW = 66 << 10, SOME = 1 << 12 }; /* bytes */
 enum { NO_ROOM = -2 };
 
 struct socket K;

@@ -1,19 +1,29 @@
 """Ciphertext that has come, on its way to OpenSSL: free of I/O.
 
 A read of the kernel's returns what is there, which may be many TLS records and the beginning of another. OpenSSL gets
-them one at a time: so its buffer stays small, what it makes of each is known, and what is left over when TLS ends can
-be handed back.
+them one at a time, or a few large ones: so its buffer stays small, what a peer can make it do in one call is bounded,
+and what is left over when TLS ends can be handed back.
 """
 
 from __future__ import annotations
 
 from ssl import MemoryBIO
 
-__all__ = ["Incoming"]
+__all__ = ["RECEIVE", "Incoming"]
+
+RECEIVE = (1 << 16) + (1 << 8)
+"""So many bytes of ciphertext are read at once, at most: four of the longest records that peers usually send."""
 
 _HEADER = 5
 """Bytes: type, version (2), length of the rest (2). RFC 8446, 5.1."""
 _TYPES = frozenset(range(20, 25))
+_DATA = 23
+"""The type of application data, and of everything that is encrypted in TLS 1.3."""
+_LARGE = 1 << 12
+"""Bytes: several records that are as long as this may be given at once, as few of them fit into the time and memory
+that a peer is granted."""
+_MOST = 4
+"""So many are given at once, at most."""
 _LONGEST = (1 << 14) + 2048
 """Bytes of a record of TLS 1.2 after its header, at most."""
 
@@ -25,7 +35,7 @@ class Incoming:
     begin in the format of SSL 2.
     """
 
-    __slots__ = ("_missing", "_start", "bio", "chunk", "ended", "loose")
+    __slots__ = ("_length", "_missing", "_start", "bio", "chunk", "ended", "loose")
 
     def __init__(self, early: bytes = b"") -> None:
         """:param early: what has come already."""
@@ -39,15 +49,16 @@ class Incoming:
         """What OpenSSL has not got yet. Mostly empty."""
         self._start = 0
         self._missing = 0  # bytes of the record of which OpenSSL has the beginning
+        self._length = 0  # of the last record, if it was a large one
 
-    def take(self, data: bytes) -> bool:
+    def take(self, data: bytes, most: int = 1) -> int:
         """Keep ``data``, which has come, and :meth:`feed`."""
-        useful = bool(self.chunk) and self.feed()  # mostly the beginning of a record, which need not be copied
+        useful = self.feed() if self.chunk else 0  # mostly the beginning of a record, which need not be copied
         if self._start < len(self.chunk):
             data = self.chunk[self._start :] + data
         self.chunk = data
         self._start = 0
-        return self.feed() or useful
+        return self.feed(most) or useful
 
     def end(self) -> None:
         """Nothing will come any more."""
@@ -58,33 +69,55 @@ class Incoming:
             self._start = 0
         self.bio.write_eof()
 
-    def feed(self) -> bool:
+    def feed(self, most: int = 1) -> int:
         """Give OpenSSL the next record, or as much of it as there is.
 
-        :returns: whether it can do something with what it has.
+        :param most: give up to so many of them, if they are large and of application data.
+        :returns: how many reads may find something in what OpenSSL has got now.
         """
         chunk = self.chunk
         if not chunk:
-            return False
+            return 0
         start = self._start
         left = len(chunk) - start
         if self.loose:
             self._give(chunk, start, left)
-            return True
+            return 1
         wanted = self._missing
-        useful = True
+        useful = 1
         if not wanted:
             if left < _HEADER:
-                return False
+                return 0
             wanted = _HEADER + (chunk[start + 3] << 8 | chunk[start + 4])
-            # Of a bad header OpenSSL says so at once, without the rest of the record.
-            useful = wanted <= left or chunk[start] not in _TYPES or chunk[start + 1] != 3 or wanted > _LONGEST
+            self._length = wanted if _LARGE <= wanted <= _LONGEST else 0
+            if wanted > left or wanted > _LONGEST:
+                # Of a bad header OpenSSL says so at once, without the rest of the record.
+                useful = chunk[start] not in _TYPES or chunk[start + 1] != 3 or wanted > _LONGEST
+            elif most > 1:
+                useful, wanted = self._together(most, start, wanted)
         elif wanted > left:
-            useful = False
-        given = min(wanted, left)
+            useful = 0
+        given = wanted if wanted < left else left
         self._missing = wanted - given
         self._give(chunk, start, given)
         return useful
+
+    def _together(self, most: int, start: int, first: int) -> tuple[int, int]:
+        """How many records are given at once, and their bytes; the first, which is whole, has ``first`` of them."""
+        records, end = 0, start
+        while records < most and records < _MOST and (length := self._large_at(end)):
+            end += length
+            records += 1
+        return (records, end - start) if records else (1, first)
+
+    def _large_at(self, start: int) -> int:
+        """How long the record is that begins there; 0 if it is not a large one of data, or not whole."""
+        chunk = self.chunk
+        left = len(chunk) - start
+        if left < _HEADER or chunk[start] != _DATA or chunk[start + 1] != 3:
+            return 0
+        length = _HEADER + (chunk[start + 3] << 8 | chunk[start + 4])
+        return length if _LARGE <= length <= left and length <= _LONGEST else 0
 
     def _give(self, chunk: bytes, start: int, count: int) -> None:
         end = start + count
@@ -103,11 +136,21 @@ class Incoming:
         left = len(chunk) - self._start
         if self._missing:
             return left >= self._missing
+        if self.bio.pending and not self.loose:
+            return True
         if self.loose or left < _HEADER:
             return self.loose and left > 0
         start = self._start
         wanted = _HEADER + (chunk[start + 3] << 8 | chunk[start + 4])
         return wanted <= left or chunk[start] not in _TYPES or chunk[start + 1] != 3 or wanted > _LONGEST
+
+    @property
+    def appetite(self) -> int:
+        """How many bytes to receive: the last of them ends a record, if the peer goes on with records of one length."""
+        if not self._length:
+            return RECEIVE
+        begun = self._length - self._missing if self._missing else len(self.chunk) - self._start
+        return RECEIVE // self._length * self._length - begun % self._length
 
     @property
     def wanted(self) -> int:

@@ -1,0 +1,129 @@
+"""One call of a TLS socket's methods: on which socket, which operation, and until when."""
+
+from __future__ import annotations
+
+import errno
+import socket as _plain
+import ssl as _stdlib
+from typing import TYPE_CHECKING
+
+from hubbub.hub import sleep
+
+from hubbub_net._turns import Turns
+from hubbub_net._waiting import Deadline
+from hubbub_net.socket import socket
+
+if TYPE_CHECKING:
+    from hubbub_net.ssl import SSLSocket
+
+__all__ = ["BROKEN", "Call", "cut", "want_read", "want_write"]
+
+BROKEN = frozenset(
+    {
+        errno.ECONNABORTED,
+        errno.ECONNRESET,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+        errno.ENETUNREACH,
+        errno.EPIPE,
+        errno.ETIMEDOUT,
+    }
+)
+"""What the kernel says of a connection that was cut. The standard library's reads and writes call all of it an EOF."""
+_DONTWAIT = int(getattr(_plain, "MSG_DONTWAIT", 0))
+_TURN = 1e-6
+"""Seconds: of no length, but not 0, which may come back before the loop has looked at descriptors and timers."""
+
+
+def want_read() -> _stdlib.SSLWantReadError:
+    """What a socket that does not wait raises."""
+    return _stdlib.SSLWantReadError(_stdlib.SSL_ERROR_WANT_READ, "The operation did not complete (read)")
+
+
+def want_write() -> _stdlib.SSLWantWriteError:
+    """What a socket that does not wait raises."""
+    return _stdlib.SSLWantWriteError(_stdlib.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
+
+
+def cut() -> _stdlib.SSLEOFError:
+    """What the standard library makes of the errors in :data:`BROKEN`."""
+    return _stdlib.SSLEOFError(_stdlib.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
+
+
+class Call:
+    """The time limit of one call is for all its waits together. A :class:`Call` is made when the call begins."""
+
+    __slots__ = ("_deadline", "limit", "operation", "sock")
+
+    def __init__(self, sock: SSLSocket, operation: str, limit: float | None) -> None:
+        """:param limit: seconds; None waits for ever, 0 never waits."""
+        self.sock = sock
+        self.operation = operation
+        self.limit = limit
+        self._deadline = Deadline(limit) if limit else None
+
+    def late(self) -> TimeoutError:
+        """The time limit has passed."""
+        return TimeoutError(f"The {self.operation} operation timed out")
+
+    def is_late(self) -> bool:
+        """Whether the time limit has passed; never without one."""
+        return self._deadline is not None and self._deadline.left() == 0.0
+
+    def _left(self) -> float | None:
+        return None if self._deadline is None else self._deadline.left()
+
+    def wait_readable(self) -> None:
+        """Wait until the descriptor is readable.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        self._wait(False)
+
+    def wait_writable(self) -> None:
+        """Wait until the descriptor is writable; as :meth:`wait_readable`."""
+        self._wait(True)
+
+    def _wait(self, writing: bool) -> None:
+        if self.is_late():
+            raise self.late()
+        wait = socket.wait_writable if writing else socket.wait_readable
+        try:
+            wait(self.sock, self._left())
+        except TimeoutError:
+            if not self.is_late():
+                raise  # thrown in by somebody
+            raise self.late() from None
+
+    def enter(self, turns: Turns) -> None:
+        """Wait for this greenlet's turn.
+
+        :raises TimeoutError: the time limit has passed first.
+        """
+        if not turns.enter(self._left()):
+            raise self.late()
+
+    def pause(self) -> None:
+        """Let others run.
+
+        :raises TimeoutError: the time limit has passed.
+        """
+        if self.is_late():
+            raise self.late()
+        sleep(_TURN)
+
+    def receive(self, count: int) -> bytes:
+        """Ciphertext from the kernel, up to ``count`` bytes; none at the end.
+
+        :raises SSLWantReadError: there is none, and the call does not wait.
+        :raises TimeoutError: the time limit has passed.
+        """
+        flags = 0 if self._deadline is None else _DONTWAIT  # the socket's own limit would begin anew with each wait
+        while True:
+            try:
+                return socket.recv(self.sock, count, flags)
+            except BlockingIOError:
+                if self.limit == 0.0:
+                    raise want_read() from None
+            self.wait_readable()

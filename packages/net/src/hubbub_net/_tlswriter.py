@@ -1,0 +1,123 @@
+"""Writing a TLS connection."""
+
+from __future__ import annotations
+
+import errno
+import os
+import ssl as _stdlib
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hubbub.hub import sleep
+
+from hubbub_net._tlscall import BROKEN, Call, cut, want_write
+from hubbub_net._tlsreader import Reader
+from hubbub_net._tlswire import FLIGHT, RECORD, Wire
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from hubbub_net.ssl import SSLSocket
+
+__all__ = ["Writer"]
+
+_SSLError = _stdlib.SSLError
+_WantRead = _stdlib.SSLWantReadError
+_WantWrite = _stdlib.SSLWantWriteError
+_SHARE = 1 << 20
+"""After so many bytes others get their turn, although the kernel takes more."""
+
+
+class Writer:
+    """The side of a TLS socket that writes. Its methods are told the socket, which has it."""
+
+    __slots__ = ("_owed", "_reader", "ended", "wire")
+
+    def __init__(self, wire: Wire, reader: Reader) -> None:
+        """:param reader: is told when a write has ended the handshake."""
+        self.wire = wire
+        self._reader = reader
+        self._owed = 0  # bytes of a write that raised SSLWantWriteError that are encrypted already
+        self.ended = False
+        """By ``shutdown``."""
+
+    def write(self, sock: SSLSocket, data: ReadableBuffer) -> int:
+        """Encrypt and send ``data``.
+
+        :returns: the number of bytes, which is all of them.
+        """
+        wire = self.wire
+        if type(data) is not bytes or len(data) > RECORD or wire.writers.held or wire.unsent:
+            return self._write_in_turn(sock, data)
+        try:
+            count: int = wire.sslobj.write(data)
+        except _WantRead:
+            return self._write_in_turn(sock, data)
+        except _SSLError:
+            if self.ended:
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+            raise
+        try:
+            if wire.send(sock, wire.outgoing.read()):
+                return count
+        except OSError as error:
+            if error.errno in BROKEN:
+                raise cut() from error
+            raise
+        return self._write_in_turn(sock, data, count)
+
+    def _write_in_turn(self, sock: SSLSocket, data: ReadableBuffer, done: int = 0) -> int:
+        """:param done: so many bytes are encrypted already, and the kernel has just refused to take all of it."""
+        call = Call(sock, "write", sock.gettimeout())
+        writing = self.wire.writers
+        if call.limit == 0.0 and writing.held:
+            raise want_write()
+        call.enter(writing)
+        try:
+            with memoryview(data) as view, view.cast("B") as octets:
+                if not done:
+                    done = self._owed  # this is the same write, tried again
+                    if done > octets.nbytes:
+                        raise _SSLError(_stdlib.SSL_ERROR_SSL, "bad write retry: the last write was of more bytes")
+                elif call.limit != 0.0:
+                    call.wait_writable()
+                self._owed = 0
+                return self._write_flights(call, octets, done)
+        except OSError as error:
+            if error.errno in BROKEN and not isinstance(error, _SSLError):
+                raise cut() from error
+            raise
+        finally:
+            writing.leave()
+
+    def _write_flights(self, call: Call, octets: memoryview, done: int) -> int:
+        """Encrypt and send what is not ``done``. As OpenSSL, go on there if the write has to be tried again."""
+        size = octets.nbytes
+        rest = done + _SHARE
+        wire = self.wire
+        try:
+            wire.drain(call)
+            while done < size:
+                with octets[done : done + FLIGHT] as flight:
+                    done += self._encrypt(call, flight)
+                if not wire.send(call.sock, wire.outgoing.read()):
+                    if call.limit == 0.0:
+                        raise want_write()
+                    call.wait_writable()
+                    wire.drain(call)
+                if done >= rest and call.limit != 0.0:
+                    rest = done + _SHARE
+                    sleep(0)
+        except (_WantRead, _WantWrite):
+            self._owed = done
+            raise
+        return done
+
+    def _encrypt(self, call: Call, flight: memoryview) -> int:
+        write: Any = self.wire.sslobj.write
+        try:
+            count: int = write(flight)
+        except _WantRead:
+            count = self.wire.complete(call, partial(write, flight))
+            self._reader.settle(call.sock)
+        return count
