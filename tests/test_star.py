@@ -69,20 +69,8 @@ TO_CLEAR: dict[str, list[str]] = {
         "ThreadPool uses _workers of its base hubbub.threadpool.ThreadPool",
         "sets self._threads.done",
     ],
-    "hubbub_loop_libev.loop": [
-        "LibevLoop uses _check of its base hubbub.loop.ring.RingLoop",
-        "LibevLoop uses _loop of its base hubbub.loop.ring.RingLoop",
-    ],
-    "hubbub_loop_libuv.loop": [
-        "LibuvLoop uses _check of its base hubbub.loop.ring.RingLoop",
-        "LibuvLoop uses _loop of its base hubbub.loop.ring.RingLoop",
-    ],
     "hubbub_monkey._ends": [
         "sets loop.refs",
-    ],
-    "hubbub_testkit.clock": [
-        "VirtualClockLoop uses _close of its base hubbub.abc.Loop",
-        "VirtualClockLoop uses _open of its base hubbub.abc.Loop",
     ],
     "hubbub_testkit.endings": [
         "sets hub.exception_stream",
