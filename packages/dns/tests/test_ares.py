@@ -60,13 +60,13 @@ def test_servers_change_under_way(resolver: Any, nameserver: Any, nameservers: A
 
     nameserver.script = script
     resolver.gethostbyname("localhost")
-    resolver._resolv_conf._interval = 0.0
-    resolver._given_servers = None
-    resolver._port = nameserver.port
+    resolver._asker._resolv_conf._interval = 0.0
+    resolver._asker.given_servers = None
+    resolver._asker.port = nameserver.port
     (tmp_path / "r").write_text("nameserver 127.0.0.1\n")
     first = spawn(resolver, 5)
     hubbub.sleep(0.01)
-    resolver._port = other.port
+    resolver._asker.port = other.port
     (tmp_path / "r").write_text("nameserver 127.0.0.2\n")
     assert resolver.gethostbyname("other.test") == "192.0.2.2"
     hubbub.joinall(first, timeout=20)

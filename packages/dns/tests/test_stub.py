@@ -390,7 +390,7 @@ def test_resolv_conf_replaced(make: Any, nameservers: Any) -> None:
     resolver = make(port=first.port)
     assert resolver.gethostbyname("www.test") == "192.0.2.2"
     make.resolv_conf.write_text("nameserver 127.0.0.3\noptions timeout:1 attempts:1\n")
-    resolver._port = second.port
+    resolver._asker.port = second.port
     assert resolver.gethostbyname("www.test") == "192.0.2.3"
     make.resolv_conf.write_text("\0\xff nonsense\nnameserver\nnameserver not-an-address\nnameserver 127.0.0.3 # x\n")
     assert resolver.gethostbyname("www.test") == "192.0.2.3"
@@ -567,7 +567,7 @@ def test_hub_destroyed(make: Any, nameserver: Any) -> None:
     for number in range(5):
         hubbub.spawn(resolver.gethostbyname, f"n{number}.test")
     hubbub.sleep(0.05)
-    assert len(resolver._flights) == 5
+    assert len(resolver._asker.flights) == 5
     assert len(open_descriptors()) > len(before)
     nameserver.close()
     hub.exception_stream = None

@@ -14,46 +14,50 @@ from hubbub_dns._errors import LookupFailed
 from hubbub_dns._flights import Flight
 from hubbub_dns._servers import Server
 from hubbub_dns._upstream import OURS, Exchange, Upstream
-from hubbub_dns.stub import StubResolver
 
-__all__ = ["AskingResolver"]
+__all__ = ["Asking"]
 
 _TICK = 0.05
 """Seconds between two looks at whose time is over, while something is under way."""
 
 
-class AskingResolver(StubResolver):
-    """A stub resolver over an :class:`Upstream`, which subclasses make."""
+class Asking:
+    """Begins and stops the asking of questions, and sees to those whose time is over."""
 
-    def __init__(self, *args: Any, upstream: Upstream, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._clock: Any = None
 
-    def close(self) -> None:
-        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
-        super().close()
-        self._stop_clock()
-        self._upstream.close()
+    def begin(self, flight: Flight[Answer], servers: Sequence[Server]) -> None:
+        """Begin to ask ``servers`` a question; do not wait. The flight gets an Answer or LookupFailed.
 
-    def reinit(self) -> None:
-        """In the child after ``fork``: the parent's questions and connections are the parent's."""
-        super().reinit()
-        self._clock = None
-        self._upstream.abandon()
-
-    def _servers_changed(self) -> None:
-        self._upstream.forget()
-
-    def _begin(self, flight: Flight[Answer]) -> None:
-        servers = self._upstream.in_turn(flight.context, self.servers) if flight.context.rotate else self.servers
+        :param flight: its key ends with the name, which is absolute and in small letters, and the type of records; its
+            context are the settings.
+        """
+        if flight.context.rotate:
+            servers = self._upstream.in_turn(flight.context, servers)
         flight.task = _Task(self._upstream, flight, servers)
         if self._clock is None:
             self._clock = get_hub().loop.timer(_TICK, _TICK, ref=False)
             self._clock.start(self._tick)
 
-    def _stop(self, flight: Flight[Answer]) -> None:
+    def stop(self, flight: Flight[Answer]) -> None:
+        """Nobody waits for the answer any more."""
         flight.task.stop()
+
+    def forget_servers(self) -> None:
+        """The servers or the settings are others than before."""
+        self._upstream.forget()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._stop_clock()
+        self._upstream.close()
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        self._clock = None
+        self._upstream.abandon()
 
     def _tick(self) -> None:
         """Questions whose time is over go on in a greenlet."""

@@ -6,16 +6,16 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from hubbub import sleep
 
 from hubbub_dns import _hosts, _nsswitch, _policy, _sorting
 from hubbub_dns._answer import AAAA, HOST_NAME, PTR, A, Answer
+from hubbub_dns._asker import Asker, worst
 from hubbub_dns._errors import Failure, LookupFailed
 from hubbub_dns._files import Watched
 from hubbub_dns._nsswitch import Status
-from hubbub_dns._questions import Questions, worst
 from hubbub_dns._system import HostEntry
 
 __all__ = ["Finder", "Found", "ipv4_within"]
@@ -42,21 +42,18 @@ class Found(NamedTuple):
     """By family."""
 
 
-class Finder(Questions):
+class Finder:
     """Asks the hosts file and name servers in the order of nsswitch.conf(5)."""
 
-    def __init__(
-        self, *args: Any, resolv_conf: str, hosts: str, nsswitch: str, gai_conf: str, reread_seconds: float
-    ) -> None:
+    def __init__(self, asker: Asker, *, hosts: str, nsswitch: str, gai_conf: str, reread_seconds: float) -> None:
         """See :class:`hubbub_dns.stub.StubResolver`."""
-        super().__init__(*args, resolv_conf=resolv_conf, reread_seconds=reread_seconds)
+        self._asker = asker
         self._hosts = Watched(hosts, _hosts.parse, reread_seconds)
         self._plan = Watched(nsswitch, _nsswitch.parse, reread_seconds)
         self._policy = Watched(gai_conf, _policy.parse, reread_seconds)
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the parent's questions are the parent's."""
-        super().reinit()
+        """In the child after ``fork``: the files are read again."""
         for file in (self._hosts, self._plan, self._policy):
             file.reinit()
 
@@ -89,7 +86,7 @@ class Finder(Questions):
 
     # Addresses ------------------------------------------------------------------------------------------------------
 
-    def _find(self, name: str, families: tuple[int, ...]) -> Found:
+    def find(self, name: str, families: tuple[int, ...]) -> Found:
         """A name's addresses.
 
         :raises LookupFailed: there are none.
@@ -120,7 +117,7 @@ class Finder(Questions):
         return Found(first.canonical, tuple(first.aliases), addresses)
 
     def _in_servers(self, name: str, families: tuple[int, ...]) -> Found:
-        full, answers = self._search(name, _TYPES[families])
+        full, answers = self._asker.search(name, _TYPES[families])
         # What is no host name must not get into logs and access lists.
         aliases = answers[0].chain
         chain = (full, *filter(HOST_NAME.match, aliases[1:])) if len(aliases) > 1 else (full,)
@@ -130,7 +127,8 @@ class Finder(Questions):
             addresses[socket.AF_INET6 if ":" in values[0] else socket.AF_INET] = list(values)
         return Found(chain[-1], chain[:-1], addresses)
 
-    def _in_order(self, addresses: Sequence[str]) -> list[str]:
+    def in_order(self, addresses: Sequence[str]) -> list[str]:
+        """The addresses as RFC 6724 orders them: the one to try first comes first."""
         if len(addresses) < 2:
             return list(addresses)
         working = _sorting.steps(addresses, _sorting.source_of, self._policy.get())
@@ -144,7 +142,7 @@ class Finder(Questions):
 
     # Names of addresses ---------------------------------------------------------------------------------------------
 
-    def _find_names(self, address: str) -> HostEntry:
+    def find_names(self, address: str) -> HostEntry:
         """The names of a numeric address.
 
         :raises LookupFailed: it has none.
@@ -155,6 +153,10 @@ class Finder(Questions):
         name, aliases = self._by_plan(partial(self._names_in_hosts, bare), partial(self._names_in_servers, bare))
         return name, aliases, [bare]
 
+    def is_in_hosts(self, address: str) -> bool:
+        """Whether the hosts file has names of an address."""
+        return self._hosts.get().by_address(address) is not None
+
     def _names_in_hosts(self, address: str) -> _Names | None:
         host = self._hosts.get().by_address(address)
         return None if host is None else (host.canonical, host.aliases)
@@ -162,8 +164,8 @@ class Finder(Questions):
     def _names_in_servers(self, address: str) -> _Names:
         ip = ipaddress.ip_address(address)
         ip = ipv4_within(ip) or ip
-        settings = self._current_settings()
-        (outcome,) = self._ask(settings, ip.reverse_pointer, (PTR,))
+        settings = self._asker.settings_now()
+        (outcome,) = self._asker.ask(settings, ip.reverse_pointer, (PTR,))
         if isinstance(outcome, Answer):
             # What is no host name must not get into logs and access lists.
             names = [value for value in outcome.values if HOST_NAME.match(value)]

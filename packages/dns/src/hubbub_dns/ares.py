@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hubbub_dns._asking import AskingResolver
 from hubbub_dns._upstream import Upstream
+from hubbub_dns.stub import StubResolver
 
 try:
     from hubbub_dns._channels import Channels
@@ -19,11 +19,11 @@ except ImportError as error:
 __all__ = ["Resolver"]
 
 
-class Resolver(AskingResolver):
+class Resolver(StubResolver):
     """Takes the parameters of :class:`hubbub_dns.stub.StubResolver`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, upstream=Upstream(None, Channels()), **kwargs)
-        for server in self._given_servers or ():
+        for server in self._asker.given_servers or ():
             if server.scheme:
                 raise ValueError(f"c-ares asks no server over {server.scheme}; the dnspython resolver does")

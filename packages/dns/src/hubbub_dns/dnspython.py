@@ -11,11 +11,11 @@ from typing import Any
 
 from hubbub.plugins import importing
 
-from hubbub_dns._asking import AskingResolver
 from hubbub_dns._errors import Failure, LookupFailed, gai_error
 from hubbub_dns._ports import Ports
 from hubbub_dns._upstream import Upstream
 from hubbub_dns._wire import Reply
+from hubbub_dns.stub import StubResolver
 
 try:
     import dns.exception
@@ -35,7 +35,7 @@ _PER_BYTE = 40
 """Bytes that the objects of dnspython take for each of a message, about."""
 
 
-class Resolver(AskingResolver):
+class Resolver(StubResolver):
     """Takes the parameters of :class:`hubbub_dns.stub.StubResolver`, and one more.
 
     ``servers`` may be behind TLS: ``tls://192.0.2.1#dns.example`` (RFC 7858) or
@@ -65,7 +65,7 @@ class Resolver(AskingResolver):
             wire = asked.to_digestable()
         except (dns.exception.DNSException, ValueError) as error:
             raise ValueError(f"{name!r} {rdtype!r} cannot be asked for: {error!r}") from error
-        settings = self._current_settings()
+        settings = self._asker.settings_now()
         key = ("records", self.servers, wire, int(number))
         known = self.cache.get(key) if self.cache is not None else None
         if known is None:

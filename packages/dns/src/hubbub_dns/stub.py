@@ -1,8 +1,9 @@
-"""What the resolvers that ask name servers themselves share: all but the asking.
+"""What the resolvers that ask name servers themselves share: all but how a question is sent.
 
-The :mod:`socket` functions are made of one question, "which records of this type has this name", which the subclasses
-put to the servers. Arguments are checked, numeric addresses read and services looked up by the system's own functions,
-called so that they never ask a server; so their errors are right by construction.
+The :mod:`socket` functions are made of one question, "which records of this type has this name". A resolver has a
+finder, which knows where names are looked for; the finder has an asker, which puts the question to the servers.
+Arguments are checked, numeric addresses read and services looked up by the system's own functions, called so that they
+never ask a server; so their errors are right by construction.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ from hubbub import abc, sleep
 from hubbub.abc import Address, AddressInfo
 
 from hubbub_dns import _system
+from hubbub_dns._asker import Asker
+from hubbub_dns._asking import Asking
+from hubbub_dns._entries import AI_ALL, AI_CANONNAME, AI_NUMERICHOST, entries, fitting, forms_for
 from hubbub_dns._errors import Failure, LookupFailed, gai_error, host_error
 from hubbub_dns._finder import Finder, ipv4_within
 from hubbub_dns._fork import reinit_after_fork
-from hubbub_dns._forms import AI_ALL, AI_CANONNAME, AI_NUMERICHOST, entries, fitting, forms_for
 from hubbub_dns._hostnames import SPECIAL, encoded, is_of_digits, name_of, numeric, text
+from hubbub_dns._servers import Server
+from hubbub_dns._upstream import Upstream
 from hubbub_dns.cache import Cache
 
 __all__ = ["StubResolver"]
@@ -34,7 +39,7 @@ _SLICE = 300
 """Addresses between two pauses: about two milliseconds."""
 
 
-class StubResolver(Finder, abc.Resolver):
+class StubResolver(abc.Resolver):
     """Asks name servers. Belongs to the thread of its hub.
 
     The hosts file comes first, then the name servers of resolv.conf(5), over its search list. All files are read again
@@ -55,6 +60,7 @@ class StubResolver(Finder, abc.Resolver):
     :param nsswitch: path of nsswitch.conf(5), which may put the servers before the hosts file.
     :param gai_conf: path of gai.conf(5), which may change the order of addresses.
     :param reread_seconds: how often to look at most whether these files have changed.
+    :param upstream: how a question is sent, which a subclass says.
     """
 
     def __init__(
@@ -74,6 +80,7 @@ class StubResolver(Finder, abc.Resolver):
         nsswitch: str = "/etc/nsswitch.conf",
         gai_conf: str = "/etc/gai.conf",
         reread_seconds: float = 1.0,
+        upstream: Upstream,
     ) -> None:
         if timeout is not None and not timeout > 0:
             raise ValueError(f"timeout must be more than 0 seconds, not {timeout!r}")
@@ -81,23 +88,44 @@ class StubResolver(Finder, abc.Resolver):
             raise ValueError(f"attempts must be 1 or more, not {attempts!r}")
         domains = None if search is None else tuple(domain.rstrip(".") for domain in search)
         options = {"search": domains, "ndots": ndots, "timeout": timeout, "attempts": attempts, "rotate": rotate}
-        super().__init__(
+        self._upstream = upstream
+        self._asker = Asker(
+            Asking(upstream),
             servers,
             port,
             cache,
             {name: value for name, value in options.items() if value is not None},
             max_queries,
             resolv_conf=resolv_conf,
-            hosts=hosts,
-            nsswitch=nsswitch,
-            gai_conf=gai_conf,
             reread_seconds=reread_seconds,
+        )
+        self._finder = Finder(
+            self._asker, hosts=hosts, nsswitch=nsswitch, gai_conf=gai_conf, reread_seconds=reread_seconds
         )
         reinit_after_fork(self)
 
     def __repr__(self) -> str:
         kind = type(self)
-        return f"<{kind.__module__}.{kind.__name__} in_flight={len(self._flights)} cache={self.cache!r}>"
+        return f"<{kind.__module__}.{kind.__name__} in_flight={len(self._asker.flights)} cache={self.cache!r}>"
+
+    @property
+    def cache(self) -> Cache | None:
+        """Where answers are kept, or None."""
+        return self._asker.cache
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers that were asked last."""
+        return self._asker.servers
+
+    def close(self) -> None:
+        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
+        self._asker.close()
+
+    def reinit(self) -> None:
+        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        self._asker.reinit()
+        self._finder.reinit()
 
     # The functions of the socket module -----------------------------------------------------------------------------
 
@@ -123,12 +151,12 @@ class StubResolver(Finder, abc.Resolver):
                 raise gai_error(Failure.NOT_FOUND)
         forms = forms_for(port, family, type, proto, number, whole)
         try:
-            found = self._find(name, tuple(forms))
+            found = self._finder.find(name, tuple(forms))
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
         mapped = family == socket.AF_INET6
         addresses = fitting(found, mapped, everything=bool(number & AI_ALL))
-        ordered = self._in_order(addresses)
+        ordered = self._finder.in_order(addresses)
         made = _system.expand(entries(ordered[:_SLICE], forms, mapped))
         for start in range(_SLICE, len(ordered), _SLICE):
             sleep(0)
@@ -145,10 +173,10 @@ class StubResolver(Finder, abc.Resolver):
         if is_of_digits(name):
             raise gai_error(Failure.NOT_FOUND)
         try:
-            addresses = self._find(name, _IPV4).addresses[socket.AF_INET]
+            addresses = self._finder.find(name, _IPV4).addresses[socket.AF_INET]
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
-        return addresses[0] if len(addresses) == 1 else self._in_order(addresses)[0]
+        return addresses[0] if len(addresses) == 1 else self._finder.in_order(addresses)[0]
 
     def gethostbyname_ex(self, hostname: Any) -> tuple[str, list[str], list[str]]:
         """:func:`socket.gethostbyname_ex`."""
@@ -163,7 +191,7 @@ class StubResolver(Finder, abc.Resolver):
         if is_of_digits(name):
             raise gai_error(Failure.NOT_FOUND)
         try:
-            found = self._find(name, _IPV4)
+            found = self._finder.find(name, _IPV4)
         except LookupFailed as failed:
             raise gai_error(failed.failure) from failed.__cause__
         return found.canonical, list(found.aliases), found.addresses[socket.AF_INET]
@@ -176,7 +204,7 @@ class StubResolver(Finder, abc.Resolver):
         if ":" in name:
             raise host_error(Failure.NOT_FOUND)
         try:
-            found = self._find(name, _IPV4)
+            found = self._finder.find(name, _IPV4)
         except LookupFailed as failed:
             raise host_error(failed.failure) from failed.__cause__
         return found.canonical, list(found.aliases), found.addresses[socket.AF_INET]
@@ -193,11 +221,11 @@ class StubResolver(Finder, abc.Resolver):
         else:
             return _system.gethostbyaddr(ip_address)  # says what is wrong with it
         try:
-            found = self._find_names(address)
+            found = self._finder.find_names(address)
         except LookupFailed as failed:
             raise host_error(failed.failure) from failed.__cause__
         ip = ipaddress.ip_address(address)
-        if ipv4_within(ip) is not None and self._hosts.get().by_address(address) is None:
+        if ipv4_within(ip) is not None and not self._finder.is_in_hosts(address):
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))  # the name is that of an IPv4 address
         return found
 
@@ -211,7 +239,7 @@ class StubResolver(Finder, abc.Resolver):
             return _system.getnameinfo(sockaddr, number)
         address, service = _system.getnameinfo(sockaddr, number & ~socket.NI_NAMEREQD | socket.NI_NUMERICHOST)
         try:
-            name, _, _ = self._find_names(address)
+            name, _, _ = self._finder.find_names(address)
         except LookupFailed as failed:
             if failed.failure is Failure.TRY_AGAIN:
                 raise gai_error(Failure.TRY_AGAIN) from failed.__cause__

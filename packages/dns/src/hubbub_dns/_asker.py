@@ -1,13 +1,12 @@
 """Which records of this type has this name: the one question that all look-ups are made of.
 
-It is answered from the cache, or put to the name servers of resolv.conf(5); how they are asked is up to subclasses.
+It is answered from the cache, or put to the name servers of resolv.conf(5).
 """
 
 from __future__ import annotations
 
 import _socket
 import os
-from abc import abstractmethod
 from collections.abc import Generator, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from hubbub_dns import _resolvconf
 from hubbub_dns._answer import AAAA, HOST_NAME, Answer
+from hubbub_dns._asking import Asking
 from hubbub_dns._errors import Failure, LookupFailed
 from hubbub_dns._files import Watched
 from hubbub_dns._flights import Flight, Flights
@@ -22,7 +22,7 @@ from hubbub_dns._resolvconf import Settings
 from hubbub_dns._servers import Server
 from hubbub_dns.cache import Cache, shared_cache
 
-__all__ = ["Questions", "worst"]
+__all__ = ["Asker", "worst"]
 
 _Key = tuple[Hashable, str, int]
 """Who is asked, a name in small letters, and a type of records."""
@@ -42,11 +42,12 @@ _origins: WeakValueDictionary[tuple[Server, ...], _Origin] = WeakValueDictionary
 """One for each set of servers, so that resolvers can share a cache."""
 
 
-class Questions:
+class Asker:
     """Asks name servers. Belongs to the thread of its hub."""
 
     def __init__(
         self,
+        asking: Asking,
         servers: Sequence[str | tuple[str, int]] | None,
         port: int,
         cache: Cache | bool | None,
@@ -57,10 +58,11 @@ class Questions:
         reread_seconds: float,
     ) -> None:
         """See :class:`hubbub_dns.stub.StubResolver`. ``options`` replace those of resolv.conf."""
+        self._asking = asking
         self.cache: Cache | None = shared_cache() if cache is True else cache or None
         """Where answers are kept, or None."""
-        self._port = port
-        self._given_servers = None if servers is None else tuple(Server.make(server, port) for server in servers)
+        self.port = port
+        self.given_servers = None if servers is None else tuple(Server.make(server, port) for server in servers)
         self._options = options
         self._resolv_conf = Watched(resolv_conf, _read_settings, reread_seconds)
         self._read: Settings | None = None
@@ -68,38 +70,26 @@ class Questions:
         self.servers: tuple[Server, ...] = ()
         """The servers that were asked last."""
         self._origin: Hashable = ()
-        self._flights: Flights[Answer] = Flights(max_queries, self._begin, self._stop, self._keep)
+        self.flights: Flights[Answer] = self._new_flights(max_queries)
 
-    # What subclasses do ---------------------------------------------------------------------------------------------
+    def _new_flights(self, limit: int) -> Flights[Answer]:
+        return Flights(limit, self._begin, self._asking.stop, self._keep)
 
-    @abstractmethod
     def _begin(self, flight: Flight[Answer]) -> None:
-        """Begin to ask ``self.servers`` a question; do not wait. An Answer or LookupFailed is handed to ``land``.
+        self._asking.begin(flight, self.servers)
 
-        :param flight: its key ends with the name, which is absolute and in small letters, and the type of records; its
-            context are the settings.
-        """
-
-    @abstractmethod
-    def _stop(self, flight: Flight[Answer]) -> None:
-        """Nobody waits for the answer any more."""
-
-    def _servers_changed(self) -> None:
-        """``self.servers`` or the settings are others than before."""
-
-    # Asking ---------------------------------------------------------------------------------------------------------
-
-    def _current_settings(self) -> Settings:
+    def settings_now(self) -> Settings:
+        """Those of resolv.conf as it is now, and what replaces them. ``servers`` are those of the same moment."""
         read = self._resolv_conf.get()
         if read is not self._read:
             self._read = read
             self._settings = replace(read, **self._options)
-            self.servers = self._given_servers or _usable(read.servers, self._port)
+            self.servers = self.given_servers or _usable(read.servers, self.port)
             self._origin = _origins.setdefault(self.servers, _Origin(self.servers))
-            self._servers_changed()
+            self._asking.forget_servers()
         return self._settings
 
-    def _ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> Sequence[Answer | BaseException]:
+    def ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> Sequence[Answer | BaseException]:
         """All types of one absolute name at the same time: from the cache, or from the servers."""
         if len(rtypes) != 1:
             return self._ask_several(settings, name.lower(), rtypes)
@@ -125,20 +115,20 @@ class Questions:
         """What the cache has, or a flight that is to be left."""
         key = (self._origin, name, rtype)
         known = None if self.cache is None else self.cache.get(key)
-        return self._flights.join(key, settings) if known is None else known
+        return self.flights.join(key, settings) if known is None else known
 
     def _keep(self, key: _Key, outcome: Answer | BaseException) -> None:
         if self.cache is not None and isinstance(outcome, Answer):
             negative = outcome.failure is not None
             self.cache.put(key, outcome, outcome.ttl, negative=negative, size=outcome.size())
 
-    def _search(self, name: str, rtypes: Sequence[int]) -> tuple[str, list[Answer]]:
+    def search(self, name: str, rtypes: Sequence[int]) -> tuple[str, list[Answer]]:
         """Try the name in the domains of the search list, in glibc's order.
 
         :returns: the full name that has records, and the answers that hold them.
         :raises LookupFailed: there is none.
         """
-        settings = self._current_settings()
+        settings = self.settings_now()
         if settings.no_aaaa:
             rtypes = [rtype for rtype in rtypes if rtype != AAAA]
         bare = name.removesuffix(".")
@@ -152,7 +142,7 @@ class Questions:
             candidate = names[number]
             if not searching and candidate != bare:
                 continue
-            outcomes = self._ask(settings, candidate, rtypes) if HOST_NAME.match(candidate) else []
+            outcomes = self.ask(settings, candidate, rtypes) if HOST_NAME.match(candidate) else []
             found = [outcome for outcome in outcomes if type(outcome) is Answer and outcome.values]
             if found:
                 return candidate, found
@@ -173,12 +163,14 @@ class Questions:
     # Life -----------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Call off what is under way: those who wait get EAI_AGAIN."""
-        self._flights.abort(LookupFailed(Failure.TRY_AGAIN, answered=False))
+        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
+        self.flights.abort(LookupFailed(Failure.TRY_AGAIN, answered=False))
+        self._asking.close()
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the parent's questions are the parent's."""
-        self._flights = Flights(self._flights.limit, self._begin, self._stop, self._keep)
+        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        self._asking.reinit()
+        self.flights = self._new_flights(self.flights.limit)
         self._resolv_conf.reinit()
         self._read = None
 
