@@ -6,7 +6,6 @@ import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, copy_context
-from functools import partial
 from types import FunctionType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
@@ -22,10 +21,11 @@ from hubbub._arguments import (
     whole_number,
 )
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._interrupt import interrupt
+from hubbub._originals import get_ident
 from hubbub._reports import tell
 from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
-from hubbub.scope import shielded
 from hubbub.timeout import Timeout
 
 if TYPE_CHECKING:
@@ -365,7 +365,9 @@ class Greenlet(greenlet, Generic[T_co]):
     # Ending it ------------------------------------------------------------------------------------------------------
 
     def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: float | None = None) -> None:
-        """Raise ``exception`` in it, in the hub's next callback. One that has not run yet never will.
+        """Raise ``exception`` in it, in the hub's next callback, or when the shield that it is in has ended.
+
+        One that has not run yet never will. From another thread only with ``block`` false.
 
         :param block: wait until it has ended, at most ``timeout`` seconds.
         """
@@ -374,23 +376,14 @@ class Greenlet(greenlet, Generic[T_co]):
             as_seconds(timeout)
         if self.dead:
             return
-        if self._state != _RUNNING:
-            self._end_unstarted(exception)
-            return
         if self is getcurrent():
             raise exception if not isinstance(exception, type) else exception()
-        self.hub.loop.run_callback_threadsafe(self._throw_if_alive, exception)
+        if self._state != _RUNNING and self.hub.thread_ident == get_ident():
+            self._end_unstarted(exception)
+            return
+        interrupt(self, exception)
         if block:
             self.join(timeout)
-
-    def _throw_if_alive(self, exception: Any) -> None:
-        if self.dead:
-            return
-        guard = shielded(self)
-        if guard is not None:
-            guard.keep(partial(self._throw_if_alive, exception))
-        else:
-            greenlet.throw(self, exception)
 
     def _end_unstarted(self, exception: Any) -> None:
         self._cancel_start()
@@ -534,16 +527,7 @@ def kill(target: greenlet, exception: Any = GreenletExit) -> None:
     if isinstance(target, Greenlet):
         target.kill(exception, block=False)
         return
-    if not isinstance(target, greenlet):
-        raise TypeError(f"a greenlet is needed, not {target!r}")
-    check_exception(exception)
-    if not target.dead:
-        get_hub().loop.run_callback(_throw_raw, target, exception)
-
-
-def _throw_raw(target: greenlet, exception: Any) -> None:
-    if not target.dead:
-        target.throw(exception)
+    interrupt(target, exception)
 
 
 def _is_ready(item: Any) -> bool:

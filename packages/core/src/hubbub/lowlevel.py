@@ -15,6 +15,7 @@ from greenlet import getcurrent
 from hubbub._config import accelerate, loop_class
 from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
 from hubbub._hublocal import HubLocal
+from hubbub._interrupt import interrupt
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
@@ -45,6 +46,7 @@ __all__ = [
     "getcurrent",
     "hubs",
     "instances",
+    "interrupt",
     "loop_class",
     "make_loop",
     "native_local",

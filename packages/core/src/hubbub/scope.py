@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub._arguments import as_seconds
+from hubbub._current import get_hub
 from hubbub._identity import Reduce, refuse_copies
-from hubbub.hub import get_hub
+from hubbub._interrupt import keeps_out, scopes_of
+from hubbub._originals import get_ident
 
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["CancelScope", "Cancelled", "fail_after", "move_on_after", "shield", "shielded"]
+    from hubbub.hub import Hub
+
+__all__ = ["CancelScope", "Cancelled", "fail_after", "move_on_after", "shield"]
 
 
 class Cancelled(GreenletExit):
@@ -34,7 +38,7 @@ class CancelScope:
     """A block that can be cancelled from anywhere in its thread.
 
     :param deadline: seconds after entering at which it is cancelled; None: never.
-    :param shield: inside, cancellation of the scopes around it (and :meth:`Greenlet.kill`) waits for its end.
+    :param shield: inside, what would interrupt from outside waits for its end: see :func:`shield`.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
@@ -48,7 +52,10 @@ class CancelScope:
         """Whether :meth:`cancel` was called, or the deadline has passed."""
         self.cancelled_caught: bool = False
         """Whether the block ended by its own cancellation."""
+        self.entered: int = 0
+        """When it was entered, as :meth:`hubbub.loop.timers.Timers.moment` tells it."""
         self._greenlet: greenlet | None = None
+        self._hub: Hub | None = None
         self._timer: tuple[Any, Callable[[], None]] | None = None
         self._delivering = False
         self._kept: list[Any] = []
@@ -60,11 +67,13 @@ class CancelScope:
     def __enter__(self) -> Self:
         if self._greenlet is not None:
             raise RuntimeError("a cancel scope cannot be entered twice")
+        self._hub = hub = get_hub()
+        self.entered = hub.loop.moment()
         self._greenlet = current = getcurrent()
-        _scopes_of(current).append(self)
+        scopes_of(current).append(self)
         if self.deadline is not None:
             expire = self.cancel
-            key = get_hub().loop.call_later(max(self.deadline, 0.0), expire)
+            key = hub.loop.call_later(max(self.deadline, 0.0), expire)
             self._timer = (key, expire)
         if self.cancel_called:
             self._deliver_soon()
@@ -76,41 +85,43 @@ class CancelScope:
         current, self._greenlet = self._greenlet, None
         if current is None or current is not getcurrent():
             raise RuntimeError("a cancel scope must be left in the greenlet that entered it")
-        scopes = _scopes_of(current)
-        scopes.remove(self)
+        scopes_of(current).remove(self)
+        loop = get_hub().loop
         if self._timer is not None:
-            get_hub().loop.cancel_later(*self._timer)
+            loop.cancel_later(*self._timer)
             self._timer = None
         kept, self._kept = self._kept, []
         for deliver in kept:
-            get_hub().loop.run_callback(deliver)
+            loop.run_callback(deliver)
         if isinstance(error, Cancelled) and error.scope is self:
             self.cancelled_caught = True
             return True
         return False
 
     def cancel(self) -> None:
-        """End the block: raise :class:`Cancelled` in it at this wait and every further one. Idempotent."""
+        """End the block: raise :class:`Cancelled` in it at this wait and every further one. Idempotent.
+
+        A shield that was entered in the block keeps it out until the shield ends. May be called from any thread.
+        """
         self.cancel_called = True
         if self._greenlet is not None:
             self._deliver_soon()
 
     def _deliver_soon(self) -> None:
-        if not self._delivering:
+        hub = self._hub
+        if not self._delivering and hub is not None:
             self._delivering = True
-            get_hub().loop.ready.append(self._deliver)
+            if hub.thread_ident == get_ident():
+                hub.loop.ready.append(self._deliver)
+            else:
+                hub.loop.run_callback_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
         """On the hub: throw, and come again next turn for as long as the block goes on."""
         self._delivering = False
         victim = self._greenlet
-        if victim is None or victim.dead:
+        if victim is None or victim.dead or keeps_out(victim, self.entered, self._deliver_soon):
             return
-        scopes = _scopes_of(victim)
-        for inner in scopes[scopes.index(self) + 1 :]:
-            if inner.shield:
-                inner.keep(self._deliver_soon)
-                return
         victim.throw(Cancelled(self))
         if self._greenlet is victim and not victim.dead:
             self._deliver_soon()
@@ -121,23 +132,12 @@ class CancelScope:
             self._kept.append(deliver)
 
 
-def _scopes_of(target: greenlet) -> list[CancelScope]:
-    """The scopes that a greenlet is in, the outermost first."""
-    scopes: list[CancelScope] = target.__dict__.setdefault("_hubbub_scopes", [])
-    return scopes
-
-
-def shielded(target: greenlet) -> CancelScope | None:
-    """The outermost shield that ``target`` is in, if any."""
-    for scope in target.__dict__.get("_hubbub_scopes", ()):
-        if scope.shield:
-            found: CancelScope = scope
-            return found
-    return None
-
-
 def shield() -> CancelScope:
-    """``with shield():`` a section that cancellation and kill do not interrupt; they come after it."""
+    """``with shield():`` a section that nothing from outside interrupts.
+
+    Kills, cancellation of the scopes around it, and time-outs that began before it come after it. Time-outs and
+    scopes that begin inside of it work as everywhere, and what a signal handler raises is not kept out.
+    """
     return CancelScope(shield=True)
 
 

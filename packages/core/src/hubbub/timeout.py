@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, overload
 
 from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds, check_function
+from hubbub._interrupt import keeps_out
 from hubbub._twins import twin
 from hubbub.hub import get_hub
 
@@ -76,10 +78,17 @@ class Timeout(BaseException):
         self._key = loop.call_later(self.seconds if self.seconds > 0 else 0.0, fire, 0.0, self._ref)
 
     def _expired(self) -> None:
-        self._fire = None
-        victim, self._greenlet = self._greenlet, None
-        if victim is not None and not victim.dead:
+        victim, fire = self._greenlet, self._fire
+        if victim is None or victim.dead:
+            self._fire = self._greenlet = None
+        elif not keeps_out(victim, self._loop.moment_of(self._key), partial(self._expired_late, fire)):
+            self._fire = self._greenlet = None
             self._on_expiration(victim, self._to_raise())
+
+    def _expired_late(self, fire: Any) -> None:
+        """The shield has ended that has kept it out: nobody must have cancelled it meanwhile, nor started it anew."""
+        if self._fire is fire:
+            self._expired()
 
     def _on_expiration(self, victim: Any, error: Any) -> None:
         """Raise ``error`` in ``victim``. A subclass may do more."""

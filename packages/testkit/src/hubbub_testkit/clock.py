@@ -76,6 +76,16 @@ class VirtualClockLoop(BaseLoop):
         """See :meth:`hubbub.loop.timers.Timers.timer_runs`."""
         return bool(key.callback is callback)
 
+    def moment(self) -> int:
+        """See :meth:`hubbub.loop.timers.Timers.moment`."""
+        self._made += 1
+        return self._made
+
+    def moment_of(self, key: Any) -> int:
+        """See :meth:`hubbub.loop.timers.Timers.moment_of`."""
+        number: int = key.sequence
+        return number
+
     def ref_timer(self, key: Any, ref: bool) -> None:
         """See :meth:`hubbub.loop.timers.Timers.ref_timer`."""
         if key.ref != ref and key.callback is not None:

@@ -91,6 +91,16 @@ class Timers:
         elif self.ready:
             self.unschedule(callback)
 
+    def moment(self) -> int:
+        """A number greater than those of all timers that were started before, less than of all that come after."""
+        self._sequence += 1
+        return self._sequence
+
+    def moment_of(self, key: Any) -> int:
+        """The number of a timer, by its key: which of two things began first is told by their numbers."""
+        number: int = key[1]
+        return number
+
     def unschedule(self, callback: Callable[[], Any]) -> None:
         """Take ``callback`` out of the run queue, if it is there."""
         try:
