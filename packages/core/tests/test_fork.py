@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from textwrap import dedent
 from time import monotonic
 
@@ -501,7 +501,7 @@ def slow_plugin(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(plugins, "when_half", lambda name: calls and calls.pop()(), raising=False)
     entry = EntryPoint("slow", "slow_plugin:Plugin", plugins.RESOLVERS)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [entry] if group == plugins.RESOLVERS else [])
+    monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints([entry]))
     plugins.forget()
     yield calls
     monkeypatch.undo()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from importlib.util import spec_from_loader
 
 import hubbub
@@ -21,7 +21,7 @@ def installed(monkeypatch):
 
     def install(*entries):
         points = [EntryPoint(name, value, group) for group, name, value in entries]
-        monkeypatch.setattr(plugins, "entry_points", lambda group: [one for one in points if one.group == group])
+        monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints(points))
         plugins.forget()
 
     yield install
@@ -42,6 +42,22 @@ def test_the_built_in_loop_is_a_plug_in():
     """Core's own loop is found through the same door as everybody's."""
     assert "stdlib" in plugins.names(plugins.LOOPS)
     assert plugins.load(plugins.LOOPS, "stdlib") is StdlibBackend
+
+
+def test_installed_packages_are_looked_through_once(monkeypatch):
+    """However many groups and names are asked for, what is installed is looked through once."""
+    looks = []
+    entry = EntryPoint("here", "no_such_module:X", plugins.PATCHES)
+    monkeypatch.setattr(plugins, "entry_points", lambda: looks.append(1) or EntryPoints([entry]))
+    plugins.forget()
+    try:
+        for group in (plugins.LOOPS, plugins.RESOLVERS, plugins.PATCHES, plugins.ACCELERATORS):
+            assert plugins.names(group) == (("here",) if group == plugins.PATCHES else ())
+            assert plugins.distribution(group, "here") == ""
+    finally:
+        monkeypatch.undo()
+        plugins.forget()
+    assert looks == [1]
 
 
 def test_names_are_sorted(installed):

@@ -72,10 +72,10 @@ def test_unknown_loop(run):
 
 def test_broken_loop_fails(run, monkeypatch):
     """A loop that is installed but cannot be imported fails the test, with the ImportError."""
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import EntryPoint, EntryPoints
 
     broken = EntryPoint("broken", "no_such_module_of_mine:Loop", plugins.LOOPS)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [broken])
+    monkeypatch.setattr(plugins, "entry_points", lambda: EntryPoints([broken]))
     plugins.forget()
     try:
         done = run("def test_it(hub): pass")

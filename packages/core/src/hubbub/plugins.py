@@ -20,6 +20,7 @@ __all__ = [
     "PATCHES",
     "RESOLVERS",
     "check_interpreter",
+    "distribution",
     "forget",
     "importing",
     "load",
@@ -62,12 +63,22 @@ def check_interpreter(what: str) -> None:
 
 
 @cache
-def _group(group: str) -> dict[str, EntryPoint]:
+def _installed() -> tuple[EntryPoint, ...]:
+    """The entry points of all groups of hubbub's. Looking through what is installed costs some milliseconds."""
     check_interpreter("plug-ins")
-    found: dict[str, EntryPoint] = {}
     with importing:  # the parsers of what packages say of themselves
-        entries = entry_points(group=group)
-    for entry in entries:
+        groups = entry_points()
+    return tuple(
+        entry for group in groups.groups if group.startswith("hubbub.") for entry in groups.select(group=group)
+    )
+
+
+@cache
+def _group(group: str) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for entry in _installed():
+        if entry.group != group:
+            continue
         other = found.setdefault(entry.name, entry)
         if other.value != entry.value:
             raise PluginError(
@@ -83,6 +94,7 @@ def _origin(entry: EntryPoint) -> str:
 
 def forget() -> None:
     """Drop what discovery has cached: after packages were installed or removed while running."""
+    _installed.cache_clear()
     _group.cache_clear()
 
 
@@ -92,6 +104,12 @@ def names(group: str) -> tuple[str, ...]:
     :param group: for instance :data:`LOOPS`.
     """
     return tuple(sorted(_group(group)))
+
+
+def distribution(group: str, name: str) -> str:
+    """The distribution that has brought ``name``, or an empty string if nobody has or it does not tell its name."""
+    entry = _group(group).get(name)
+    return entry.dist.name if entry is not None and entry.dist is not None else ""
 
 
 def provider(group: str, name: str) -> str:

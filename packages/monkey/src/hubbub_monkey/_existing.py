@@ -16,7 +16,7 @@ import sys
 import threading
 from _thread import RLock as _thread_rlock
 from _thread import allocate_lock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinMethodType, CellType, FrameType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any
 
@@ -58,6 +58,21 @@ def _spared(module: object) -> bool:
     return isinstance(module, str) and module.startswith(_SPARED_MODULES)
 
 
+def _ours(everything: Iterable[Any]) -> Iterator[Any]:
+    """The objects whose locks stay native, by their class, and modules by their name."""
+    kinds: dict[type, bool] = {}
+    for item in everything:
+        kind = type(item)
+        if kind is ModuleType:
+            spared = _spared(vars(item).get("__name__"))
+        elif (found := kinds.get(kind)) is not None:
+            spared = found
+        else:
+            spared = kinds[kind] = _spared(kind.__module__)
+        if spared:
+            yield item
+
+
 def _values(item: Any) -> Iterator[Any]:
     """What an object holds directly, or in its own dictionary."""
     for inner in gc.get_referents(item):
@@ -90,13 +105,12 @@ class Exchange:
     def run(self) -> None:
         """Exchange what can be exchanged."""
         everything = gc.get_objects()
-        for item in everything:
-            if _spared(vars(item).get("__name__") if type(item) is ModuleType else type(item).__module__):
-                _keep(item, self._kept)
+        for item in _ours(everything):
+            _keep(item, self._kept)
         conditions = [item for item in everything if type(item) is _Condition and id(item) not in self._kept]
         self._fix_those_in_use(conditions)
         methods = {id(value) for item in conditions for value in vars(item).values() if not _in_use(item)}
-        holders = [item for item in everything if id(item) not in self._kept and self._concerns(item)]
+        holders = self._holders(everything)
         for item in holders:
             if isinstance(item, _Condition) or id(item) in methods:
                 continue
@@ -126,8 +140,14 @@ class Exchange:
             return not self._queues_may_wait
         return _is_free(lock)
 
-    def _concerns(self, item: Any) -> bool:
-        return any(type(inner) in _NATIVE and id(inner) not in self._kept for inner in gc.get_referents(item))
+    def _holders(self, everything: list[Any]) -> list[Any]:
+        """What refers to a native lock that is to be exchanged. Two calls of C look at everything there is."""
+        referents = gc.get_referents(*everything)
+        locks = {id(inner): inner for inner in referents if type(inner) in _NATIVE and id(inner) not in self._kept}
+        if not locks:
+            return []
+        known = {id(item) for item in everything} - self._kept.keys()
+        return [item for item in gc.get_referrers(*locks.values()) if id(item) in known]
 
     def _fix(self, holder: Any) -> None:
         """Note the locks that must stay, because they are in ``holder``."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from hubbub import plugins
@@ -112,7 +111,7 @@ def _ordered(patches: Mapping[str, Patch]) -> list[str]:
 
 
 def _step(name: str, patch: Patch, seen: dict[tuple[str, str], Any]) -> Step:
-    provider = _distribution(name)
+    provider = plugins.distribution(plugins.PATCHES, name)
     found = []
     for module, values in patch.replacements().items():
         for attribute, new in values.items():
@@ -123,10 +122,3 @@ def _step(name: str, patch: Patch, seen: dict[tuple[str, str], Any]) -> Step:
             seen[key] = new
             found.append(Replacement(module, attribute, old, new, name, provider))
     return Step(name, tuple(found), getattr(patch, "installed", None))
-
-
-def _distribution(name: str) -> str:
-    for entry in entry_points(group=plugins.PATCHES, name=name):
-        if entry.dist is not None:
-            return entry.dist.name
-    return ""
