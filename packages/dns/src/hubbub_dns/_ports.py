@@ -46,11 +46,11 @@ class Exchange:
         self._port = port
         self.listener = listener
         self.outcome: Reply | OSError | None = None
-        self.disliked = False
+        self.disliked: bool = False
         """Somebody says, without proof, that the server does not understand EDNS."""
-        self.query = query
-        self.server = port.server
-        self.deadline = monotonic() + timeout
+        self.query: Query = query
+        self.server: Server = port.server
+        self.deadline: float = monotonic() + timeout
 
     def settle(self, outcome: Reply | OSError) -> None:
         """A reply to the query has come, or the server cannot be reached."""
@@ -140,8 +140,8 @@ class _Port:
     """
 
     def __init__(self, server: Server, gone: Callable[[_Port], None]) -> None:
-        self.server = server
-        self.taken = 0
+        self.server: Server = server
+        self.taken: int = 0
         """How many questions have gone out from it."""
         self.pending: dict[int, Exchange] = {}
         """By id."""

@@ -68,9 +68,9 @@ class Query:
     __slots__ = ("edns", "id", "question")
 
     def __init__(self, id: int, question: bytes, edns: bool) -> None:
-        self.id = id
-        self.question = question
-        self.edns = edns
+        self.id: int = id
+        self.question: bytes = question
+        self.edns: bool = edns
 
     @classmethod
     def make(cls, name: str | bytes, rtype: int, edns: bool) -> Query:

@@ -13,8 +13,8 @@ from hubbub_dns.stub import StubResolver
 
 try:
     from hubbub_dns._channels import Channels
-except ImportError as error:
-    raise ImportError(f"the ares resolver needs pycares: pip install 'hubbub-dns[ares]' ({error})") from error
+except ImportError as _error:
+    raise ImportError(f"the ares resolver needs pycares: pip install 'hubbub-dns[ares]' ({_error})") from _error
 
 __all__ = ["Resolver"]
 

@@ -7,7 +7,7 @@ package: they come a thousand times as often, from anybody, and dnspython takes 
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubbub.plugins import importing
 
@@ -22,11 +22,14 @@ try:
     import dns.message
     import dns.name
     import dns.rdatatype
-    import dns.rrset
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
-        f"the dnspython resolver needs dnspython: pip install 'hubbub-dns[dnspython]' ({error})"
-    ) from error
+        f"the dnspython resolver needs dnspython: pip install 'hubbub-dns[dnspython]' ({_error})"
+    ) from _error
+
+if TYPE_CHECKING:
+    from dns.name import Name
+    from dns.rrset import RRset
 
 __all__ = ["Resolver"]
 
@@ -47,7 +50,7 @@ class Resolver(StubResolver):
     def __init__(self, *args: Any, ssl_context: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, upstream=Upstream(ssl_context, Ports()), **kwargs)
 
-    def query(self, name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
+    def query(self, name: str | Name, rdtype: str | int = "A") -> RRset:
         """The records of one type that a name has: MX, TXT, SRV and all others that dnspython reads.
 
         The name is taken as complete (the search list is for host names), and CNAME records are followed.
@@ -82,12 +85,12 @@ class Resolver(StubResolver):
         records, until = known
         if isinstance(records, Failure):
             raise gai_error(records)
-        copy: dns.rrset.RRset = records.copy()
+        copy: RRset = records.copy()
         copy.ttl = max(0, round(until - monotonic()))
         return copy
 
     @staticmethod
-    def _records(reply: Reply) -> tuple[dns.rrset.RRset | Failure, float]:
+    def _records(reply: Reply) -> tuple[RRset | Failure, float]:
         """What a reply says, and until when it may be kept (on the monotonic clock)."""
         negative_until = monotonic() + (reply.negative_ttl or 0.0)
         if reply.rcode == _NXDOMAIN:

@@ -9,15 +9,15 @@ from hubbub.lowlevel import Hub, HubLocal, get_hub
 from hubbub.plugins import importing
 
 if TYPE_CHECKING:
-    import dns.name
-    import dns.rrset
+    from dns.name import Name
+    from dns.rrset import RRset
 
     from hubbub_dns.dnspython import Resolver
 
 __all__ = ["query"]
 
 
-def query(name: str | dns.name.Name, rdtype: str | int = "A") -> dns.rrset.RRset:
+def query(name: str | Name, rdtype: str | int = "A") -> RRset:
     """The records of one type that a name has. See :meth:`hubbub_dns.dnspython.Resolver.query`.
 
     Asked of the hub's resolver if that is a dnspython one, else of one with the system's settings.

@@ -44,7 +44,7 @@ class Resolver(abc.Resolver):
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = int(os.environ.get("HUBBUB_DNS_THREADS") or 10) if threads is None else threads
+        self.threads: int = int(os.environ.get("HUBBUB_DNS_THREADS") or 10) if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"a resolver needs at least 1 thread, not {self.threads!r}")
         self._pool: _Pool | None = None

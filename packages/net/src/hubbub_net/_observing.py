@@ -87,7 +87,7 @@ class Observation:
         self._lasting = lasting
         self.seen: Seen = {}
         self.waiter: Waiter
-        self.broken = False
+        self.broken: bool = False
         """Whether one of the descriptors was closed."""
         self._loop: BaseLoop
         self._held = 0

@@ -58,9 +58,9 @@ class Call:
 
     def __init__(self, sock: SSLSocket, operation: str, limit: float | None) -> None:
         """:param limit: seconds; None waits for ever, 0 never waits."""
-        self.sock = sock
-        self.operation = operation
-        self.limit = limit
+        self.sock: SSLSocket = sock
+        self.operation: str = operation
+        self.limit: float | None = limit
         self._deadline = Deadline(limit) if limit else None
 
     def late(self) -> TimeoutError:

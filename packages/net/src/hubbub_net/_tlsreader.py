@@ -31,8 +31,8 @@ class Reader:
     __slots__ = ("_failure", "_more", "clear", "wire")
 
     def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self.clear = b""
+        self.wire: Wire = wire
+        self.clear: bytes = b""
         """What was decrypted and not asked for yet."""
         self._more = True  # there may be something to read without receiving
         self._failure: _stdlib.SSLError | None = None  # what the next read meets

@@ -39,13 +39,13 @@ class Incoming:
 
     def __init__(self, early: bytes = b"") -> None:
         """:param early: what has come already."""
-        self.bio = MemoryBIO()
+        self.bio: MemoryBIO = MemoryBIO()
         """OpenSSL's end."""
-        self.loose = True
+        self.loose: bool = True
         """OpenSSL gets everything at once."""
-        self.ended = False
+        self.ended: bool = False
         """Nothing will come any more."""
-        self.chunk = early
+        self.chunk: bytes = early
         """What OpenSSL has not got yet. Mostly empty."""
         self._start = 0
         self._missing = 0  # bytes of the record of which OpenSSL has the beginning

@@ -47,16 +47,16 @@ class Wire:
         """:param wrap: makes OpenSSL's object with an incoming and an outgoing buffer.
         :param early: what has come already.
         """
-        self.incoming = Incoming(early)
-        self.outgoing = _stdlib.MemoryBIO()
-        self.sslobj = wrap(self.incoming.bio, self.outgoing)
+        self.incoming: Incoming = Incoming(early)
+        self.outgoing: _stdlib.MemoryBIO = _stdlib.MemoryBIO()
+        self.sslobj: Any = wrap(self.incoming.bio, self.outgoing)
         self.unsent: list[Any] = []
         """Ciphertext that is sent before anything else."""
-        self.readers = Turns()
+        self.readers: Turns = Turns()
         """Held while ciphertext is received."""
-        self.writers = Turns()
+        self.writers: Turns = Turns()
         """Held while ciphertext waits to be sent."""
-        self.read_ended = False
+        self.read_ended: bool = False
         """By ``shutdown``."""
 
     def complete(self, call: Call, attempt: Callable[[], T], entered: bool = False) -> T:

@@ -35,10 +35,10 @@ class Writer:
 
     def __init__(self, wire: Wire, reader: Reader) -> None:
         """:param reader: is told when a write has ended the handshake."""
-        self.wire = wire
+        self.wire: Wire = wire
         self._reader = reader
         self._owed = 0  # bytes of a write that raised SSLWantWriteError that are encrypted already
-        self.ended = False
+        self.ended: bool = False
         """By ``shutdown``."""
 
     def write(self, sock: SSLSocket, data: ReadableBuffer) -> int:

@@ -16,9 +16,9 @@ class Turns:
     __slots__ = ("_gate", "behind", "held")
 
     def __init__(self) -> None:
-        self.held = False
+        self.held: bool = False
         """It is somebody's turn."""
-        self.behind = 0
+        self.behind: int = 0
         """So many wait for theirs."""
         self._gate: Semaphore | None = None
 

@@ -56,7 +56,7 @@ def _selectors() -> dict[str, dict[str, Any]]:
     return replaced
 
 
-socket = ModulePatch("socket", _socket)
-ssl = ModulePatch("ssl", _ssl, requires=("socket",))
-select = ModulePatch("select", _select)
-selectors = ModulePatch("selectors", _selectors, requires=("select",))
+socket: ModulePatch = ModulePatch("socket", _socket)
+ssl: ModulePatch = ModulePatch("ssl", _ssl, requires=("socket",))
+select: ModulePatch = ModulePatch("select", _select)
+selectors: ModulePatch = ModulePatch("selectors", _selectors, requires=("select",))

@@ -7,6 +7,7 @@ other greenlets run too.
 from __future__ import annotations
 
 import selectors as _stdlib
+import sys
 from collections.abc import Iterable
 from math import ceil
 from typing import Any
@@ -155,9 +156,15 @@ if hasattr(_stdlib, "PollSelector"):
 
     _CLASSES["PollSelector"] = PollSelector
 
-if hasattr(_stdlib, "DevpollSelector"):
+# What type checkers know of the systems is said to them; where the class really is, is asked.
+if (
+    sys.platform != "win32"
+    and sys.platform != "linux"
+    and sys.platform != "darwin"
+    and hasattr(_stdlib, "DevpollSelector")
+):
 
-    class DevpollSelector(_Cooperative, _stdlib.DevpollSelector):  # type: ignore[name-defined,misc]  # Solaris only
+    class DevpollSelector(_Cooperative, _stdlib.DevpollSelector):
         """:class:`selectors.DevpollSelector`."""
 
     _CLASSES["DevpollSelector"] = DevpollSelector
@@ -167,16 +174,20 @@ if hasattr(_stdlib, "EpollSelector"):
     class EpollSelector(_Nested, _stdlib.EpollSelector):
         """:class:`selectors.EpollSelector`."""
 
-        fileno = _stdlib.EpollSelector.fileno
+        def fileno(self) -> int:
+            """The selector's own descriptor."""
+            return _stdlib.EpollSelector.fileno(self)
 
     _CLASSES["EpollSelector"] = EpollSelector
 
-if hasattr(_stdlib, "KqueueSelector"):
+if sys.platform != "win32" and sys.platform != "linux" and hasattr(_stdlib, "KqueueSelector"):
 
-    class KqueueSelector(_Nested, _stdlib.KqueueSelector):  # type: ignore[name-defined,misc]  # BSD only
+    class KqueueSelector(_Nested, _stdlib.KqueueSelector):
         """:class:`selectors.KqueueSelector`."""
 
-        fileno = _stdlib.KqueueSelector.fileno  # type: ignore[attr-defined]  # BSD only
+        def fileno(self) -> int:
+            """The selector's own descriptor."""
+            return _stdlib.KqueueSelector.fileno(self)
 
     _CLASSES["KqueueSelector"] = KqueueSelector
 

@@ -363,7 +363,7 @@ class SSLContext(_stdlib.SSLContext):
     """An :class:`ssl.SSLContext` whose ``wrap_socket`` makes a cooperative :class:`SSLSocket`."""
 
     __slots__ = ()
-    sslsocket_class = SSLSocket
+    sslsocket_class: type[SSLSocket] = SSLSocket
     if TYPE_CHECKING:
 
         def wrap_socket(
