@@ -10,6 +10,7 @@ import select as _stdlib
 from collections.abc import Iterable
 from contextlib import suppress
 from operator import index
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -247,9 +248,17 @@ if _poll is not None:
             if mask & ~(_POLLIN | _POLLOUT) or not bits:
                 self._others[fd] = mask & ~(_POLLIN | _POLLOUT)
 
-    def poll() -> _Poll:
+    def _new_poll(kind: type[_Poll]) -> _Poll:
         """:func:`select.poll`: level-triggered events of any number of descriptors."""
-        return _Poll._make()
+        return kind._make()
+
+    _new_poll.__name__ = _new_poll.__qualname__ = "poll"
+    if TYPE_CHECKING:
+
+        def poll() -> _Poll: ...
+    else:
+        # Bound already, as builtin functions are: as an attribute of somebody's class it does not turn into a method.
+        poll = MethodType(_new_poll, _Poll)
 
 
 class _Nested:
