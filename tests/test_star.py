@@ -19,10 +19,10 @@ TO_CLEAR: dict[str, list[str]] = {
         "sets waiter.value",
     ],
     "hubbub_gevent._imap": [
-        "IMapUnordered uses _end_if_all_came of its base hubbub._imap.IMapUnordered",
-        "IMapUnordered uses _ended of its base hubbub._imap.IMapUnordered",
-        "IMapUnordered uses _next_result of its base hubbub._imap.IMapUnordered",
-        "IMapUnordered uses _results of its base hubbub._imap.IMapUnordered",
+        "IMapUnordered uses _end_if_all_came of its base hubbub._mapping.IMapUnordered",
+        "IMapUnordered uses _ended of its base hubbub._mapping.IMapUnordered",
+        "IMapUnordered uses _next_result of its base hubbub._mapping.IMapUnordered",
+        "IMapUnordered uses _results of its base hubbub._mapping.IMapUnordered",
         "_Values uses _put of its base hubbub.queue.SimpleQueue",
     ],
     "hubbub_gevent._loop": [

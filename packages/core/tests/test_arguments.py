@@ -9,7 +9,7 @@ import re
 
 import hubbub
 import pytest
-from hubbub import event, greenlet, lock, lowlevel, pool, queue, scope, taskgroup, threadpool, timeout, waitany
+from hubbub import event, greenlet, lock, lowlevel, pool, queue, scope, taskgroup, threadpool, timeout
 from hubbub.hub import get_hub
 
 
@@ -115,7 +115,7 @@ CASES = [
         ("wait()", lambda value: hubbub.wait(timeout=value)),
         ("hub.join", lambda value: get_hub().join(timeout=value)),
         ("killall", lambda value: hubbub.killall([waiting()], timeout=value)),
-        ("wait_any", lambda value: waitany.wait_any([event.Event()], value)),
+        ("wait_any", lambda value: hubbub.wait_any([event.Event()], value)),
         ("Event.wait", lambda value: event.Event().wait(value)),
         ("AsyncResult.get", lambda value: event.AsyncResult().get(timeout=value)),
         ("AsyncResult.wait", lambda value: event.AsyncResult().wait(value)),

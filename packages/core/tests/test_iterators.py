@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 from hubbub import sleep, spawn
-from hubbub.greenlet import joinall
 from hubbub.threading import concurrent_tee, serialize_iterator, synchronized_iterator
+from hubbub.waiting import joinall
 
 
 def slowly(items):

@@ -10,7 +10,7 @@ import hubbub.inspect  # noqa: F401  # says what LoopExit says
 from hubbub._config import configure
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import GreenletExit, LoopExit
-from hubbub.greenlet import Greenlet, iwait, joinall, kill, killall, spawn, spawn_later, wait
+from hubbub.greenlet import Greenlet, kill, spawn, spawn_later
 from hubbub.hub import Hub, get_hub, idle, reinit, sleep, spawn_raw
 from hubbub.lock import BoundedSemaphore, Condition, RLock, Semaphore
 from hubbub.queue import Queue
@@ -18,7 +18,7 @@ from hubbub.scope import Cancelled, CancelScope, fail_after, move_on_after, shie
 from hubbub.taskgroup import TaskGroup
 from hubbub.threadpool import to_thread
 from hubbub.timeout import Timeout, with_timeout
-from hubbub.waitany import wait_any
+from hubbub.waiting import iwait, joinall, killall, wait, wait_any
 
 __all__ = [
     "AsyncResult",

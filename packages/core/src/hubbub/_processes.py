@@ -14,9 +14,9 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
-from hubbub import _native
 from hubbub._originals import close as _os_close
 from hubbub._originals import get_ident
+from hubbub._own_thread import in_own_thread
 from hubbub.hub import get_hub, sleep
 from hubbub.io import wait_readable
 
@@ -124,5 +124,5 @@ def wait_for_any(pid: int, options: int, look: Callable[[], T | None]) -> T | No
     flags |= os.WCONTINUED if options & os.WCONTINUED else 0
     while (found := look()) is None:
         # It takes nothing away, so it does not matter if the wait is cut short and the thread goes on.
-        _native.in_own_thread(_waitid, kind, number, flags)
+        in_own_thread(_waitid, kind, number, flags)
     return found

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from greenlet import GreenletExit
 
 from hubbub._originals import socket as _socket
-from hubbub.greenlet import Greenlet, killall
+from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, sleep
 from hubbub.io import Socket
+from hubbub.waiting import killall
 
 if TYPE_CHECKING:
     from typing import Self

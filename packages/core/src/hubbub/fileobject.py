@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from greenlet import getcurrent
 
-from hubbub import _native
 from hubbub._originals import close as _os_close
+from hubbub._own_thread import in_own_thread
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.io import close as _close_descriptor
 from hubbub.io import closing, wait_readable, wait_writable
@@ -463,7 +463,7 @@ def _open_path(path: Any, mode: str, opener: Callable[[Any, int], int] | None) -
         os.set_inheritable(fd, False)
         return fd
     if _is_fifo(path) and get_hub_if_exists() not in (None, getcurrent()):
-        opened: int = _native.in_own_thread(_os_open, path, flags, 0o666)
+        opened: int = in_own_thread(_os_open, path, flags, 0o666)
         return opened
     return _in_thread(_os_open, path, flags, 0o666)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from types import FunctionType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
@@ -16,9 +15,6 @@ from hubbub._arguments import (
     as_seconds,
     check_exception,
     check_function,
-    check_waitable,
-    listed,
-    whole_number,
 )
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import interrupt
@@ -37,11 +33,10 @@ if TYPE_CHECKING:
 else:
     T_co = TypeVar("T_co", covariant=True)
 
-__all__ = ["Greenlet", "iwait", "joinall", "kill", "killall", "spawn", "spawn_later", "wait", "without_frames"]
+__all__ = ["Greenlet", "kill", "spawn", "spawn_later", "without_frames"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-W = TypeVar("W")
 E = TypeVar("E", bound=BaseException)
 G = TypeVar("G", bound="Greenlet")
 
@@ -434,15 +429,15 @@ class Greenlet(greenlet, Generic[T_co]):
         if self._state == _DONE:
             self._schedule_links()
 
-    def link(self, callback: Callable[[Any], Any], SpawnedLink: Any = None) -> None:
+    def link(self, callback: Callable[[Any], Any]) -> None:
         """Call ``callback(self)`` in a greenlet of its own when it has ended."""
         self.rawlink(_Link(callback, None))
 
-    def link_value(self, callback: Callable[[Any], Any], SpawnedLink: Any = None) -> None:
+    def link_value(self, callback: Callable[[Any], Any]) -> None:
         """The same, only if it ended without an error."""
         self.rawlink(_Link(callback, True))
 
-    def link_exception(self, callback: Callable[[Any], Any], SpawnedLink: Any = None) -> None:
+    def link_exception(self, callback: Callable[[Any], Any]) -> None:
         """The same, only if it ended with an error."""
         self.rawlink(_Link(callback, False))
 
@@ -528,179 +523,3 @@ def kill(target: greenlet, exception: Any = GreenletExit) -> None:
         target.kill(exception, block=False)
         return
     interrupt(target, exception)
-
-
-def _is_ready(item: Any) -> bool:
-    ready = getattr(item, "ready", None)
-    return callable(ready) and bool(ready())
-
-
-class _Arrivals:
-    """Collects what becomes ready, for one waiter."""
-
-    def __init__(self, objects: list[Any]) -> None:
-        from hubbub.queue import SimpleQueue
-
-        self._objects = objects
-        self._queue: SimpleQueue[Any] = SimpleQueue()
-        self._put = self._queue.put_nowait
-        try:
-            for item in objects:
-                item.rawlink(self._put)
-        except BaseException:
-            self.unlink()
-            raise
-
-    def next(self) -> Any:
-        """The next that is ready; waits for it."""
-        return self._queue.get()
-
-    def unlink(self) -> None:
-        """Collect no more."""
-        for item in self._objects:
-            unlink = getattr(item, "unlink", None)
-            if unlink is not None:
-                unlink(self._put)
-
-
-class _IWait(Generic[W]):
-    """The iterator of :func:`iwait`; as a context manager it takes its links back at the end of the block."""
-
-    def __init__(self, objects: Iterable[W], timeout: float | None, count: int | None) -> None:
-        if count is not None:
-            whole_number(count, "count")
-        if not (timeout is None or isinstance(timeout, Timeout)):
-            as_seconds(timeout)
-        candidates: list[W] = listed(objects, "greenlets, events or the like")
-        for item in candidates:
-            check_waitable(item)
-        self._ready: deque[W] = deque()
-        self._others: list[W] = []
-        for item in candidates:
-            (self._ready if _is_ready(item) else self._others).append(item)
-        self._left = len(candidates) if count is None else min(count, len(candidates))
-        self._given: list[W] = []
-        self._arrivals = _Arrivals(self._others if self._left > len(self._ready) else [])
-        self._limit = Timeout.start_new(timeout) if timeout is not None and self._left > len(self._ready) else None
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def _close(self) -> None:
-        self._left = 0
-        if self._limit is not None:
-            self._limit.cancel()
-        self._arrivals.unlink()
-
-    def __next__(self) -> W:
-        if self._left <= 0:
-            self._close()
-            raise StopIteration
-        if not self._ready:
-            self._await_one()
-        self._left -= 1
-        return self._ready.popleft()
-
-    def _await_one(self) -> None:
-        """:raises StopIteration: none became ready in time."""
-        try:
-            item = self._arrivals.next()
-        except BaseException as error:
-            left = self._left
-            self._close()
-            if error is not self._limit:
-                raise
-            self._ready.extend(self._late())
-            self._left = min(left, len(self._ready))
-            if not self._left:
-                raise StopIteration from None
-        else:
-            self._given.append(item)
-            self._ready.append(item)
-
-    def _late(self) -> list[W]:
-        """What became ready in the very turn in which the time ran out, as happens when the hub is late."""
-        given = Counter(map(id, self._given))
-        late = []
-        for item in self._others:
-            if given[id(item)]:
-                given[id(item)] -= 1
-            elif _is_ready(item):
-                late.append(item)
-        return late
-
-
-def iwait(objects: Iterable[W], timeout: float | None = None, count: int | None = None) -> _IWait[W]:
-    """Yield ``objects`` (greenlets, events ...: anything with ``rawlink``) as they become ready.
-
-    What is ready already comes first, at once, without a switch.
-
-    :param timeout: stop after so many seconds.
-    :param count: stop after so many objects.
-    """
-    return _IWait(objects, timeout, count)
-
-
-@overload
-def wait(objects: None = None, timeout: float | None = None, count: int | None = None) -> bool: ...
-
-
-@overload
-def wait(objects: Iterable[W], timeout: float | None = None, count: int | None = None) -> list[W]: ...
-
-
-def wait(objects: Iterable[Any] | None = None, timeout: float | None = None, count: int | None = None) -> Any:
-    """The list of ``objects`` that became ready, in that order; without objects, :meth:`hubbub.hub.Hub.join`."""
-    if objects is None:
-        return get_hub().join(timeout=timeout)
-    with iwait(objects, timeout, count) as ready:
-        return list(ready)
-
-
-def joinall(
-    greenlets: Iterable[W], timeout: float | None = None, raise_error: bool = False, count: int | None = None
-) -> list[W]:
-    """Wait for ``greenlets`` to end; the list of those that did, in that order.
-
-    :param raise_error: raise the error of the first that fails.
-    """
-    if not raise_error:
-        return wait(greenlets, timeout, count)
-    done = []
-    with iwait(greenlets, timeout, count) as ready:
-        for item in ready:
-            task: Any = item
-            if not task.successful():
-                task.get()
-            done.append(item)
-    return done
-
-
-def killall(
-    greenlets: Iterable[Any], exception: Any = GreenletExit, block: bool = True, timeout: float | None = None
-) -> None:
-    """Kill all of ``greenlets``.
-
-    :raises Timeout: ``block`` is true and not all have ended in ``timeout`` seconds.
-    """
-    victims = listed(greenlets, "greenlets")
-    for victim in victims:
-        if not isinstance(victim, greenlet):
-            raise TypeError(f"a greenlet is needed, not {victim!r}")
-    victims = [victim for victim in victims if not victim.dead]
-    for victim in victims:
-        kill(victim, exception)
-    if not (timeout is None or isinstance(timeout, Timeout)):
-        as_seconds(timeout)
-    if block and victims:
-        limit = Timeout.start_new(timeout)
-        try:
-            joinall([victim for victim in victims if isinstance(victim, Greenlet)])
-        finally:
-            limit.cancel()

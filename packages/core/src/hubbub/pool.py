@@ -9,11 +9,12 @@ from typing import Any, ParamSpec, TypeVar
 from greenlet import GreenletExit, getcurrent
 
 from hubbub._arguments import whole_number
-from hubbub._imap import IMap, IMapUnordered, Mapping
+from hubbub._mapping import IMap, IMapUnordered, Mapping
 from hubbub.event import Event
-from hubbub.greenlet import Greenlet, joinall
+from hubbub.greenlet import Greenlet
 from hubbub.lock import DummySemaphore, Semaphore
 from hubbub.timeout import Timeout
+from hubbub.waiting import joinall
 
 __all__ = ["Group", "IMap", "IMapUnordered", "Pool", "PoolFull"]
 

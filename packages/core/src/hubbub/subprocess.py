@@ -32,8 +32,9 @@ from greenlet import GreenletExit
 from hubbub._originals import close as _os_close
 from hubbub._processes import wait_for_end
 from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered, share
-from hubbub.greenlet import Greenlet, joinall
+from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub
+from hubbub.waiting import joinall
 
 __all__ = [
     "DEVNULL",

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from hubbub._arguments import check_function, whole_number
 from hubbub._config import setting
 from hubbub._identity import Reduce, refuse_copies
-from hubbub._imap import Mapping
+from hubbub._mapping import Mapping
 from hubbub._originals import get_ident
 from hubbub._reports import Unseen
 from hubbub._waiter import Waiter

@@ -33,6 +33,8 @@ def _backend(flags: Any) -> str:
 class GeventLoop(BaseLoop):
     """What gevent's loops have beyond hubbub's."""
 
+    MINPRI: int = -2
+    MAXPRI: int = 2
     backend_class: Any = None
     """What it asks the kernel with; None for a loop that brings that along."""
 

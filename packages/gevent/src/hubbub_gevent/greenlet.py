@@ -10,9 +10,9 @@ from typing import Any
 from greenlet import GreenletExit as GreenletExit
 from greenlet import getcurrent as getcurrent
 from hubbub import greenlet as _greenlet
-from hubbub.greenlet import iwait as iwait
-from hubbub.greenlet import joinall, killall
-from hubbub.greenlet import wait as wait
+from hubbub.waiting import iwait as iwait
+from hubbub.waiting import joinall, killall
+from hubbub.waiting import wait as wait
 
 from hubbub_gevent import hub as _hub
 from hubbub_gevent._config import config
@@ -69,6 +69,18 @@ class Greenlet(_greenlet.Greenlet):
 
     def _run(self) -> Any:
         """What a subclass runs."""
+
+    def link(self, callback: Any, SpawnedLink: Any = None) -> None:
+        """Call ``callback(self)`` in a greenlet of its own when it has ended. The class of that is hubbub's choice."""
+        super().link(callback)
+
+    def link_value(self, callback: Any, SpawnedLink: Any = None) -> None:
+        """The same, only if it ended without an error."""
+        super().link_value(callback)
+
+    def link_exception(self, callback: Any, SpawnedLink: Any = None) -> None:
+        """The same, only if it ended with an error."""
+        super().link_exception(callback)
 
     @property
     def minimal_ident(self) -> int:

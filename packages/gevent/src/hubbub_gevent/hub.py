@@ -18,12 +18,12 @@ from hubbub.exceptions import InvalidSwitchError as InvalidSwitchError
 from hubbub.exceptions import InvalidThreadUseError as InvalidThreadUseError
 from hubbub.exceptions import LoopExit as LoopExit
 from hubbub.greenlet import Greenlet as _Greenlet
-from hubbub.greenlet import iwait as iwait
-from hubbub.greenlet import wait as wait
 from hubbub.hub import reinit as _reinit
 from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
 from hubbub.signal import SignalHandler
+from hubbub.waiting import iwait as iwait
+from hubbub.waiting import wait as wait
 from hubbub_monkey import get_original
 from hubbub_monkey.threads import natives_run
 

@@ -131,8 +131,6 @@ class BaseLoop(Timers, Loop):
         "prepares",
     )
 
-    MINPRI: int = -2
-    MAXPRI: int = 2
     turn_seconds: float = 0.005
     """How long one turn's run queue may keep the loop from polling."""
 
