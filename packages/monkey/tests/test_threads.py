@@ -244,12 +244,14 @@ with warnings.catch_warnings(record=True) as caught:
     hubbub_monkey.patch_all()
 print([str(item.message).partition(";")[0] for item in caught])
 import hubbub
+go = hubbub.Event()
 def end():
-    time.sleep(0.05)
+    go.wait()
     os.write(writer, b".")
 hubbub.spawn(end)
 early.join(timeout=0.01)
 print(early.is_alive())
+go.set()
 early.join()
 print(early.is_alive())
 """

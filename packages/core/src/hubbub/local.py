@@ -110,10 +110,10 @@ def _add_entry(owner: local, current: greenlet) -> tuple[dict[str, Any], bool]:
     """An entry for ``current``, unless there is one: its attributes, and whether they are new."""
     key, entries, the_owner = id(current), _get_entries(owner), ref(owner)
 
-    def forget(_: Any) -> None:
+    def forget(_: Any, drop: Callable[[local, int], None] = _drop_entry) -> None:
         owner = the_owner()
         if owner is not None:
-            _drop_entry(owner, key)
+            drop(owner, key)
 
     new: _Entry = (ref(current, forget), {})
     found = entries.setdefault(key, new)
@@ -123,8 +123,9 @@ def _add_entry(owner: local, current: greenlet) -> tuple[dict[str, Any], bool]:
 
 
 def _drop_entry(owner: local, key: int) -> None:
-    _get_entries(owner).pop(key, None)
-    _set_last(owner, None)
+    if _get_entries is not None:  # at exit it may be gone before the owner, and nobody asks any more
+        _get_entries(owner).pop(key, None)
+        _set_last(owner, None)
 
 
 @mirrored("local.c")

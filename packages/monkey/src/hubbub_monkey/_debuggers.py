@@ -9,7 +9,6 @@ reports no events to a tool, in any greenlet of the native thread, before the to
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -20,45 +19,9 @@ from hubbub.thread import get_ident
 
 from hubbub_monkey._drivers import DriverPatch
 from hubbub_monkey._existing import NativeQueue
+from hubbub_monkey._native_event import NativeEvent
 
 __all__ = ["debugpy"]
-
-
-class _NativeEvent:
-    """What a debugger needs of :class:`threading.Event`; waiting for it stops the native thread with all greenlets."""
-
-    def __init__(self) -> None:
-        self._flag = NativeQueue()  # an item, or several, while it is set
-
-    def is_set(self) -> bool:
-        """Whether it is set."""
-        return not self._flag.empty()
-
-    isSet = is_set  # as threading.Event calls it too
-
-    def set(self) -> None:
-        """Wake who waits."""
-        if self._flag.empty():
-            self._flag.put(None)
-
-    def clear(self) -> None:
-        """Whoever waits from now on waits for the next :meth:`set`."""
-        while not self._flag.empty():
-            self._take(0.0)
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is set, at most ``timeout`` seconds; whether it is."""
-        if not self._take(timeout):
-            return False
-        self._flag.put(None)
-        return True
-
-    def _take(self, timeout: float | None) -> bool:
-        try:
-            self._flag.get(timeout=timeout)
-        except queue.Empty:
-            return False
-        return True
 
 
 def _replace(module: Any, values: dict[str, Any]) -> Callable[[], None]:
@@ -101,7 +64,7 @@ def _order_natively(debugger: Any) -> None:
     events: Any = getattr(debugger, "_thread_events", None)
     if not isinstance(queues, defaultdict) or not isinstance(events, defaultdict):
         return  # it is made otherwise than those that are known
-    events.default_factory, queues.default_factory = _NativeEvent, NativeQueue
+    events.default_factory, queues.default_factory = NativeEvent, NativeQueue
     events.clear()  # nobody is stopped while this runs, so nobody waits for the ones that are there
     for thread, orders in list(queues.items()):
         queues[thread] = NativeQueue()

@@ -30,6 +30,7 @@ from hubbub.thread import get_ident, run_thread, start_new_thread
 
 from hubbub_monkey._dummies import expect, expect_no_more
 from hubbub_monkey._ends import End, EndLock
+from hubbub_monkey._native_event import NativeEvent
 from hubbub_monkey._tracing import traced
 
 try:
@@ -53,14 +54,8 @@ __all__ = [
 ]
 
 _main_thread = threading.main_thread
-_NATIVE_CLASSES = (
-    "concurrent.futures.process",
-    # Helpers of debuggers, which see to a program that stands still.
-    "_pydev_bundle",
-    "_pydevd_bundle",
-    "debugpy",
-    "pydevd",
-)
+_DEBUGGERS = ("_pydev_bundle", "_pydevd_bundle", "debugpy", "pydevd")
+_NATIVE_CLASSES = ("concurrent.futures.process", *_DEBUGGERS)
 """How the modules of their classes begin."""
 _NATIVE_TARGETS = frozenset(
     {
@@ -108,6 +103,14 @@ def _thread_of(function: Any) -> threading.Thread | None:
     body = getattr(function, "original_func", function)  # as pydevd wraps the bodies of all threads
     thread = getattr(body, "__self__", None)
     return thread if isinstance(thread, threading.Thread) else None
+
+
+def _start_while_stopped(function: Callable[..., Any]) -> None:
+    """Have whoever starts a debugger's helper wait natively until it runs: a greenlet that the debugger has stopped may
+    start it, and lets no other greenlet run meanwhile."""
+    thread: Any = _thread_of(function)  # whose private names are not in the type stubs
+    if thread is not None and type(thread).__module__.startswith(_DEBUGGERS):
+        thread._started = NativeEvent()
 
 
 def _waits_in_c(thread: Any) -> bool:
@@ -194,6 +197,7 @@ def _release_sentinel() -> None:
 def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> int:
     """``_thread.start_new_thread``."""
     if callable(function) and isinstance(args, tuple) and runs_natively(function):
+        _start_while_stopped(function)
         return _go_native(run_thread, function, args, kwargs or {}, ended=_release_sentinel)
     if callable(function) and isinstance(args, tuple) and isinstance(kwargs or {}, dict):
         _pass_on_interrupts(function)
@@ -318,6 +322,7 @@ def start_joinable(function: Callable[[], Any], handle: Any = None, daemon: bool
         _awaited.add(handle)
     try:
         if runs_natively(function):
+            _start_while_stopped(function)
             handle.ident = _go_native(_run_joinable, handle, function, ended=partial(_finish, handle))
         else:
             _pass_on_interrupts(function)
