@@ -485,8 +485,8 @@ def test_pipelined_requests(serve: Any) -> None:
         client.until(b"/%d." % number)
 
 
-def test_sending_to_nobody(serve: Any) -> None:
-    """``send`` raises OSError once the client is gone, and no task is left waiting."""
+def test_sending_to_nobody(serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """``send`` raises OSError once the client is gone, which is no failure; and no task is left waiting."""
     ends: list[BaseException] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -507,6 +507,8 @@ def test_sending_to_nobody(serve: Any) -> None:
         while not ends:
             hubbub.sleep(0.01)
     assert isinstance(ends[0], ConnectionError)
+    assert not caplog.text
+    assert not served.log.getvalue()
 
 
 # Failures -------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from hubbub_asyncio._head import ResponseHead, response_head
 from hubbub_asyncio.bridge import Worker, as_future
 from hubbub_asyncio.loop import HubEventLoop
 
-__all__ = ["Call"]
+__all__ = ["Call", "ClientGone"]
 
 Message = MutableMapping[str, Any]
 
@@ -30,6 +30,10 @@ _MOST_HELD = 65536
 _HEAD_SECONDS = 0.05
 """A response whose body is not there after so long begins without it."""
 _PIECE = 65536
+
+
+class ClientGone(ConnectionResetError):
+    """Raised by ``send`` when there is nobody any more to send to."""
 
 
 class Call:
@@ -160,7 +164,7 @@ class Call:
         if self._last:
             raise RuntimeError("http.response.body was sent after the end of the body")
         if self._over:
-            raise ConnectionResetError("the client is gone")
+            raise ClientGone("the client is gone")
         self._last = not message.get("more_body", False)
         begins = getcurrent() is self._greenlet  # the first step of the task
         if begins and self._last and not self._pieces and len(body) <= _MOST_HELD:
@@ -245,7 +249,7 @@ class Call:
             if room.done():
                 continue
             if self._over and not self._last:
-                room.set_exception(ConnectionResetError("the client is gone"))
+                room.set_exception(ClientGone("the client is gone"))
             else:
                 room.set_result(None)
 

@@ -17,7 +17,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from hubbub_asyncio._call import Call
+from hubbub_asyncio._call import Call, ClientGone
 from hubbub_asyncio._lifespan import Lifespan
 from hubbub_asyncio._scope import http_scope
 from hubbub_asyncio.bridge import await_, thread_loop
@@ -105,7 +105,8 @@ class ASGI:
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A task that went on after its response has ended."""
         self._left.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ClientGone):
             task.get_loop().call_exception_handler(
                 {"message": "an ASGI application failed after its response", "exception": error, "task": task}
             )

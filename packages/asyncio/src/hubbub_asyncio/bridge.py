@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import os
 import weakref
 from collections.abc import (
     AsyncIterable,
@@ -29,6 +30,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from greenlet import GreenletExit
 from hubbub import Greenlet, get_hub, shield
+from hubbub.inspect import count_as_own
 from hubbub.lowlevel import Waiter
 
 from hubbub_asyncio.loop import HubEventLoop
@@ -45,6 +47,8 @@ _HOME: contextvars.ContextVar[Callable[[], asyncio.AbstractEventLoop | None]] = 
 that were cancelled keep their contexts for a while, and must not keep event loops by them."""
 _OWN = "_hubbub_asyncio_loop"
 """The attribute of a hub that holds the event loop of :func:`thread_loop`."""
+
+count_as_own(os.path.dirname(__file__))
 
 
 class _ThreadLoop(HubEventLoop):
@@ -107,16 +111,16 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
         raise
     if not isinstance(target, HubEventLoop) or not target.is_here:
         return cast(T, _await_elsewhere(awaitable, target))
-    future: asyncio.Future[T]
+    waits_for: asyncio.Future[T]  # the name by which reports find it
     if running is None and target.runs_on and inspect.iscoroutine(awaitable):
         # One that does not wait has ended without a switch.
-        future = target.begin_task(awaitable, context=contextvars.copy_context())
-        return cast(T, future.result()) if future.done() else _wait_for(future)
-    future = _task_for(awaitable, target)
+        waits_for = target.begin_task(awaitable, context=contextvars.copy_context())
+        return cast(T, waits_for.result()) if waits_for.done() else _wait_for(waits_for)
+    waits_for = _task_for(awaitable, target)
     if running is None:
-        return _wait_for(future)
-    with running.lent(future):
-        return _wait_for(future)
+        return _wait_for(waits_for)
+    with running.lent(waits_for):
+        return _wait_for(waits_for)
 
 
 def _loop_of(awaitable: Any) -> asyncio.AbstractEventLoop | None:

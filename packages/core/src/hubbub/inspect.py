@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from greenlet import getcurrent, gettrace, greenlet, settrace
 
 from hubbub._reports import complain, name_of, text_of
+from hubbub._tasks import TaskInfo, tasks
 from hubbub._waiter import Waiter
 from hubbub._weak import instances, snapshot
 from hubbub.greenlet import Greenlet
@@ -34,18 +35,23 @@ if TYPE_CHECKING:
 __all__ = [
     "FailedToSwitch",
     "GreenletInfo",
+    "TaskInfo",
     "assert_switches",
     "blocked",
+    "count_as_own",
     "greenlets",
     "report",
     "report_as_json",
     "report_on_signal",
     "stack_of",
+    "tasks",
     "track_spawns",
     "tree",
 ]
 
 _HERE = os.path.dirname(__file__)
+_OURS = [_HERE]
+"""The folders whose functions count as hubbub's; packages that wait on top of core add theirs."""
 _SPAWN_DEPTH = 10
 
 
@@ -216,14 +222,29 @@ def _name(item: greenlet) -> str:
 def _split(frame: FrameType | None) -> tuple[FrameType | None, FrameType | None]:
     """From the innermost frame outwards: the outermost of hubbub's own, and the first that is not."""
     outer = None
-    while frame is not None and os.path.dirname(frame.f_code.co_filename).startswith(_HERE):
+    while frame is not None and _is_ours(frame):
         if frame.f_code is Greenlet.run.__code__:
             return outer, None  # its function is one of hubbub's
         outer, frame = frame, frame.f_back
     return outer, frame
 
 
+def _is_ours(frame: FrameType) -> bool:
+    return os.path.dirname(frame.f_code.co_filename).startswith(tuple(_OURS))
+
+
+def count_as_own(folder: str) -> None:
+    """Have functions of the files in a folder count as hubbub's: what they wait for is what their callers wait for.
+
+    A function's variable ``waits_for``, if there is one, is that; else it is ``self``, or its arguments.
+    """
+    if folder not in _OURS:
+        _OURS.append(folder)
+
+
 def _subject(outer: FrameType | None, subject: Any) -> str:
+    if outer is not None and "waits_for" in outer.f_code.co_varnames:
+        subject = outer.f_locals.get("waits_for", subject)
     if subject is None and outer is not None:
         variables = outer.f_locals
         names = outer.f_code.co_varnames[: outer.f_code.co_argcount]
@@ -232,7 +253,7 @@ def _subject(outer: FrameType | None, subject: Any) -> str:
 
 
 def _waited(frame: FrameType | None) -> float | None:
-    while frame is not None and os.path.dirname(frame.f_code.co_filename).startswith(_HERE):
+    while frame is not None and _is_ours(frame):
         began = _beginning(frame.f_locals)
         if began is not None:
             return max(monotonic() - began, 0.0)
@@ -250,7 +271,7 @@ def _beginning(variables: Mapping[str, Any]) -> float | None:
 
 
 def report(file: TextIO | None = None) -> str:
-    """:func:`greenlets` as text for people; also written to ``file``."""
+    """:func:`greenlets` and :func:`tasks` as text for people; also written to ``file``."""
     lines = []
     infos = greenlets()
     for hub in hubs():
@@ -260,11 +281,22 @@ def report(file: TextIO | None = None) -> str:
         if info.spawned_at:
             lines.append(f"    spawned by {info.spawned_by} at {info.spawned_at[-1]}")
         lines.extend(f"    {entry}" for entry in info.stack)
+    for task in tasks():
+        lines.append(_task_headline(task))
+        lines.extend(f"    {entry}" for entry in task.stack)
     text = "\n".join(lines) + "\n"
     if file is not None:
         file.write(text)
         file.flush()
     return text
+
+
+def _task_headline(task: TaskInfo) -> str:
+    line = f"task {task.name} of {task.event_loop}: {task.state}"
+    if task.waits_for:
+        line += " for " + ", which waits for ".join(task.waits_for)
+    outside = [entry for entry in task.stack if not entry.startswith(tuple(_OURS))]
+    return f"{line} at {outside[-1]}" if outside else line
 
 
 def _headline(info: GreenletInfo) -> str:
@@ -313,14 +345,18 @@ def tree(file: TextIO | None = None) -> str:
 
 
 def blocked(limit: int = 20) -> str:
-    """One line for each greenlet that waits, at most ``limit`` of them, those of this thread first: what LoopExit
-    says."""
+    """One line for each greenlet that waits, at most ``limit`` of them, those of this thread first, and as many tasks:
+    what LoopExit says."""
     waiting = [info for info in greenlets() if info.state == "waiting"]
     mine = _hub_name(get_hub_if_exists())
     waiting.sort(key=lambda info: info.hub != mine)
     lines = [_headline(info) for info in waiting[:limit]]
     if len(waiting) > limit:
         lines.append(f"... and {len(waiting) - limit} more")
+    all_tasks = tasks()
+    lines += map(_task_headline, all_tasks[:limit])
+    if len(all_tasks) > limit:
+        lines.append(f"... and {len(all_tasks) - limit} more tasks")
     return "\n".join(lines)
 
 
