@@ -11,7 +11,6 @@ import hubbub
 import pytest
 from greenlet import GreenletExit, getcurrent, greenlet
 from hubbub import Event, Greenlet, Timeout, iwait, joinall, kill, killall, sleep, spawn, spawn_later, wait
-from hubbub.exceptions import BlockingSwitchOutError
 
 
 class Failure(Exception):
@@ -341,14 +340,16 @@ def test_join_inside_another_greenlet(hub):
     assert spawn(chain, 50).get() == 50
 
 
-def test_join_in_a_callback_is_an_error(quiet):
-    """join in a loop callback, where nothing may wait, raises and does not hang."""
+def test_join_in_a_callback(hub):
+    """join in a loop callback waits; the loop goes on."""
     one = spawn(sleep, 0.01)
-    errors = []
-    quiet.handle_error = lambda context, kind, error, tb: errors.append(kind)
-    quiet.loop.run_callback(one.join)
+    seen = []
+    hub.loop.run_callback(lambda: (one.join(), seen.append(one.dead)))
+    sleep(0)
+    assert seen == []
     one.join()
-    assert errors == [BlockingSwitchOutError]
+    sleep(0.001)
+    assert seen == [True]
 
 
 def test_killed_joiner_leaves_no_link(hub):

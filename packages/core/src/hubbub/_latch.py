@@ -138,8 +138,7 @@ class ReentrantLatch(Latch):
 
     __slots__ = ()
 
-    @staticmethod
-    def _me() -> Any:
+    def _me(self) -> Any:
         """The greenlet that takes it."""
         return getcurrent()
 

@@ -99,7 +99,7 @@ class Linkable:
         raise NotImplementedError(f"{type(self).__name__} must say when it is ready")
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub, once, when this is ready. The callback must not wait.
+        """Call ``callback(self)`` on the hub, once, when this is ready; the next link when the callback has returned.
 
         :raises TypeError: ``callback`` is not callable.
         """

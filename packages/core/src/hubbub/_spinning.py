@@ -24,8 +24,8 @@ def give_way() -> None:
     """Called at each failed try to take something without waiting: every tenth in a row lets other greenlets run.
 
     A native thread that spins is preempted; a greenlet is not, and whoever could give it what it wants would never run.
-    Tries are in a row if the loop has not finished a slice of its run queue in between. Does nothing in a loop
-    callback, nor in a native thread without a hub.
+    Tries are in a row if the loop has not finished a slice of its run queue in between. Does nothing in a
+    native thread without a hub.
     """
     hub = get_hub_if_exists()
     if hub is None:
@@ -36,6 +36,6 @@ def give_way() -> None:
         _tries.turn = turn
         _tries.count = 0
     _tries.count += 1
-    if _tries.count >= _MOST_TRIES and current is not hub:
+    if _tries.count >= _MOST_TRIES:
         _tries.count = 0
         sleep(0)

@@ -8,8 +8,8 @@ from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._standin import Seat
 from hubbub._twins import mirrored, twin
-from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Waiter"]
@@ -36,12 +36,10 @@ class Waiter:
         hub = current.parent
         if not isinstance(hub, Hub):
             hub = get_hub()
-            if current is hub:
-                raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
         self._loop = loop = hub.loop
         self._waiting = False
-        self.greenlet: Any = current
-        """Who waits."""
+        self.greenlet: Any = current if current is not hub else Seat(hub)
+        """Who waits; for the hub, whose callback waits, its seat."""
         self.since: float = loop.time
         self.done: bool = False
         self.user: Any = None
@@ -56,6 +54,7 @@ class Waiter:
     def __call__(self) -> None:
         """From the run queue: go on with the greenlet, if it still waits."""
         if self._waiting:
+            self._waiting = False
             self.greenlet.switch()
 
     @twin("waiter.c")
@@ -70,11 +69,18 @@ class Waiter:
         hub = self._loop.hub
         self._waiting = True
         try:
-            while not self.done:
+            if not self.done:
                 hub.switch()
+                if self._waiting:
+                    self._go_on_waiting(None)
         finally:
             self._waiting = False
         return True
+
+    def _go_on_waiting(self, key: Any) -> None:
+        """After a switch that was not :meth:`__call__`'s. ``key`` is that of the time limit, if there is one."""
+        loop = self._loop
+        loop.hub.wait_while(lambda: not self.done and (key is None or loop.timer_runs(key, self)))
 
     @mirrored("waiter.c")
     def _wait_until(self, timeout: float) -> bool:
@@ -82,8 +88,10 @@ class Waiter:
         key = loop.call_later(as_seconds(timeout), self)
         self._waiting = True
         try:
-            while not self.done and loop.timer_runs(key, self):
+            if not self.done and loop.timer_runs(key, self):
                 loop.hub.switch()
+                if self._waiting:
+                    self._go_on_waiting(key)
         finally:
             self._waiting = False
             loop.cancel_later(key, self)

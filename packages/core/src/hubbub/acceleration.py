@@ -15,6 +15,7 @@ from typing import Any
 from hubbub import (
     _current,
     _latch,
+    _standin,
     _twins,
     _waiter,
     _waitqueue,
@@ -31,12 +32,13 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 11
+LAYOUT = 12
 """The number of the present arrangement of slots and of what the methods promise one another."""
 
 MARKED = (
     _current,
     _latch,
+    _standin,
     _waiter,
     _waitqueue,
     hub,

@@ -18,6 +18,7 @@ __all__ = [
     "LoopExit",
     "PluginError",
     "PluginUnavailable",
+    "StandInRetired",
     "UnsupportedPythonWarning",
 ]
 
@@ -50,7 +51,7 @@ def _told(tell: Callable[..., str], *args: Any) -> str:
 
 
 class BlockingSwitchOutError(AssertionError):
-    """Something that waits was called from the hub, in a loop callback, where nothing may wait."""
+    """Code that runs in the hub may not wait for that: for the hub itself, or while too many callbacks wait already."""
 
 
 class InvalidSwitchError(AssertionError):
@@ -71,6 +72,10 @@ class LoopDestroyed(RuntimeError):
 
 class HubDestroyed(GreenletExit):
     """Thrown into a hub that is being destroyed."""
+
+
+class StandInRetired(GreenletExit):
+    """Thrown into a stand-in of the hub that is not needed any more. Not seen outside of loops."""
 
 
 class PluginError(LookupError):

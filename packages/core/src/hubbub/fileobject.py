@@ -20,8 +20,6 @@ from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from greenlet import getcurrent
-
 from hubbub._originals import close as _os_close
 from hubbub._own_thread import in_own_thread
 from hubbub.hub import get_hub, get_hub_if_exists
@@ -267,7 +265,7 @@ class ThreadedFile(_RawFile):
 def _in_thread(call: Callable[..., T], *args: Any) -> T:
     """Make a call that may block the thread, in another thread if there is anybody to let run meanwhile."""
     hub = get_hub_if_exists()
-    if hub is None or getcurrent() is hub or sys.is_finalizing():
+    if hub is None or sys.is_finalizing():
         return call(*args)
     return hub.file_pool.apply(call, args)
 
@@ -462,7 +460,7 @@ def _open_path(path: Any, mode: str, opener: Callable[[Any, int], int] | None) -
             raise ValueError(f"opener returned {fd}")
         os.set_inheritable(fd, False)
         return fd
-    if _is_fifo(path) and get_hub_if_exists() not in (None, getcurrent()):
+    if _is_fifo(path) and get_hub_if_exists() is not None:
         opened: int = in_own_thread(_os_open, path, flags, 0o666)
         return opened
     return _in_thread(_os_open, path, flags, 0o666)

@@ -20,7 +20,6 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import interrupt
 from hubbub._originals import get_ident
 from hubbub._reports import tell
-from hubbub.exceptions import BlockingSwitchOutError
 from hubbub.hub import Hub, get_hub
 from hubbub.timeout import Timeout
 
@@ -312,20 +311,18 @@ class Greenlet(greenlet, Generic[T_co]):
             return
         current = getcurrent()
         hub = get_hub()
-        if current is hub:
-            raise BlockingSwitchOutError("cannot join a greenlet in a loop callback; use link()")
         if current is self:
             raise RuntimeError("a greenlet cannot join itself")
         if timeout is not None:
             self._join_until(timeout)
             return
-        switch = current.switch
+        switch = current.switch if current is not hub else hub.resume
         began = hub.loop.time  # noqa: F841  # read by hubbub.inspect
         self.rawlink(switch)
         try:
             hub.switch()
-            while not self.dead:
-                hub.switch()
+            if not self.dead:
+                hub.wait_while(lambda: not self.dead)
         except BaseException:
             self.unlink(switch)
             raise
@@ -416,7 +413,7 @@ class Greenlet(greenlet, Generic[T_co]):
     # Links ----------------------------------------------------------------------------------------------------------
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub when it has ended. The callback must not wait.
+        """Call ``callback(self)`` on the hub when it has ended. The next link is called when the callback has returned.
 
         :raises TypeError: ``callback`` is not callable.
         """

@@ -33,10 +33,18 @@ from hubbub._hublocal import HubLocal, end_locals, renew_locals
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
+from hubbub._standin import HubRunner, Runner
 from hubbub._twins import known_to_c
 from hubbub._workers import idle_workers
 from hubbub.abc import Backend, Loop, Resolver
-from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, InvalidThreadUseError, LoopDestroyed, LoopExit
+from hubbub.exceptions import (
+    BlockingSwitchOutError,
+    HubDestroyed,
+    InvalidThreadUseError,
+    LoopDestroyed,
+    LoopExit,
+    StandInRetired,
+)
 from hubbub.loop._signals import handlers_may_wake
 from hubbub.loop.base import BaseLoop, make_loop
 
@@ -83,6 +91,8 @@ class HubStatistics:
     """How many descriptors are registered."""
     waiting: int
     """How many greenlets wait for a descriptor."""
+    stand_ins: int
+    """How many greenlets run the loop, or could, while callbacks of the loop wait."""
     longest_turn: float
     """Seconds: the longest time from one poll to the next while there was work, that is how late an event may have
     been seen."""
@@ -91,7 +101,7 @@ class HubStatistics:
 
 
 @known_to_c
-class Hub(greenlet):
+class Hub(greenlet, HubRunner):
     """Runs the event loop of its thread. One per thread, made on first use by :func:`get_hub`.
 
     ``NOT_ERROR`` and ``SYSTEM_ERROR`` are tuples of exception classes and may be assigned: the first are not reported,
@@ -102,6 +112,7 @@ class Hub(greenlet):
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
+    throw = HubRunner.throw
     PRINTS_FOR_MAIN: ClassVar[bool] = False
     """Whether an error of a signal handler is printed, although it is raised in the main greenlet."""
     WAITS_FOR_THREADS: ClassVar[bool] = True
@@ -124,6 +135,7 @@ class Hub(greenlet):
     def __init__(self, loop: str | type[Backend] | type[Loop] | BaseLoop | None = None) -> None:
         """:param loop: a loop, a class of backends, or the entry-point name of one; see :func:`hubbub.configure`."""
         super().__init__()
+        self._begin()
         self.main: greenlet = _main_greenlet()
         """The main greenlet of the thread."""
         self.parent = self.main
@@ -170,7 +182,7 @@ class Hub(greenlet):
         current = getcurrent()
         if current is self.main or self.main.dead or self._destroyed:
             return False
-        if current is not self and isinstance(error, self.SYSTEM_ERROR) and not _is_ours(frame):
+        if not isinstance(current, Runner) and isinstance(error, self.SYSTEM_ERROR) and not _is_ours(frame):
             self.handle_system_error(type(error), error)
         else:
             self.loop.run_callback_threadsafe(self.handle_system_error, type(error), error)
@@ -180,24 +192,37 @@ class Hub(greenlet):
 
     def run(self) -> None:
         """Turn the loop; when it ends while somebody waits, raise LoopExit in the main greenlet."""
-        while True:
-            try:
-                self.loop.run()
-            except HubDestroyed:
-                return
-            except (LoopDestroyed, InvalidThreadUseError):
-                raise
-            except BaseException as error:
-                # One of Python's signal handlers raised between two steps of the loop.
-                tell(self, None, error)
-                continue
-            if self.destroyed:
-                return
-            if self._forker is not None and self._forker.dead:
-                self._end_child(getattr(self._forker, "exception", None))
-            # In a child process that a greenlet has forked, that one stands for the main greenlet.
-            target = self._forker or self.main
-            target.throw(LoopExit("This operation would block forever", self, repr(self.loop)))
+        while self.go_on(self.loop.run):
+            pass
+
+    def go_on(self, run: Callable[[], None]) -> bool:
+        """Have ``run`` turn the loop; if it ends while somebody waits, raise LoopExit in the main greenlet.
+
+        :returns: False if the hub was destroyed.
+        """
+        shifts = self.shifts
+        try:
+            run()
+        except HubDestroyed:
+            return False
+        except (LoopDestroyed, InvalidThreadUseError, StandInRetired):
+            raise
+        except BaseException as error:
+            # One of Python's signal handlers raised between two steps of the loop.
+            tell(self, None, error)
+            return True
+        if self._destroyed:
+            return False
+        if self.free and getcurrent() is not self:
+            return True
+        if self._forker is not None and self._forker.dead:
+            self._end_child(getattr(self._forker, "exception", None))
+        # In a child process that a greenlet has forked, that one stands for the main greenlet.
+        target = self._forker or self.main
+        exit = LoopExit("This operation would block forever", self, repr(self.loop))
+        if self.shifts == shifts:  # a signal handler that has waited since may have changed everything
+            target.throw(exit)
+        return True
 
     def join(self, timeout: float | None = None) -> bool:
         """Run until nothing is left to wait for. Only from the main greenlet of the thread.
@@ -206,7 +231,7 @@ class Hub(greenlet):
         :returns: True when nothing was left, False when the time ran out first.
         """
         current = getcurrent()
-        if current is self:
+        if isinstance(current, Runner):
             raise BlockingSwitchOutError("the hub cannot wait for itself")
         if current is not self.main:
             raise RuntimeError("hub.join() is for the main greenlet of the thread")
@@ -237,13 +262,27 @@ class Hub(greenlet):
     def wait(self, watcher: Any) -> None:
         """Wait for one event of ``watcher``, which must be stopped."""
         current = getcurrent()
-        if current is self:
-            raise BlockingSwitchOutError("cannot wait in a loop callback; spawn a greenlet")
+        if isinstance(current, Runner):
+            self._wait_in_callback_for(current, watcher)
+            return
         fired = object()
         watcher.start(current.switch, fired)
         try:
             while self.switch() is not fired:
                 pass
+        finally:
+            watcher.stop()
+
+    def _wait_in_callback_for(self, current: Runner, watcher: Any) -> None:
+        waits = [True]
+
+        def fired() -> None:
+            waits.clear()
+            current.resume()
+
+        watcher.start(fired)
+        try:
+            self.wait_while(lambda: waits)
         finally:
             watcher.stop()
 
@@ -273,8 +312,8 @@ class Hub(greenlet):
         end_locals(self)
         if destroy_loop is not False:
             self.loop.destroy()
-        if not self.dead and getcurrent() is self.main:
-            self.throw(HubDestroyed())  # a suspended greenlet is never collected
+        if getcurrent() is self.main:
+            self.end_runners()
         all_hubs.discard(self)
 
     # Diagnosis ------------------------------------------------------------------------------------------------------
@@ -295,6 +334,7 @@ class Hub(greenlet):
             timers=loop.timer_count(),
             descriptors=len(loop.handles),
             waiting=loop.waiting_count(),
+            stand_ins=len(self.stand_ins),
             longest_turn=loop.longest_turn,
             threads=pool.size if pool is not None else 0,
         )
@@ -377,7 +417,7 @@ class Hub(greenlet):
         if current is main or main.dead:
             raise (value if value is not None else RuntimeError(f"{type} without a value"))
         error = value if value is not None else (type() if type is not None else RuntimeError("unknown failure"))
-        if current is not self:
+        if not isinstance(current, Runner):
             self.loop.ready.append(current.switch)
         main.throw(error)
 
@@ -448,20 +488,20 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
     """Let others run for at least ``seconds``; 0 or less yields once.
 
     :param ref: whether the wait counts as a reason for the loop to go on.
-    :raises BlockingSwitchOutError: called from the hub.
     """
     hub = get_hub()
     loop = hub.loop
     current = getcurrent()
-    if current is hub:
-        raise BlockingSwitchOutError("cannot sleep in a loop callback; spawn a greenlet")
-    switch = current.switch
+    switch = current.switch if current is not hub else hub.resume
     try:
         yields = seconds <= 0
     except TypeError:
         as_seconds(seconds)  # says what is wrong
         raise
     if yields:
+        if current is hub.runner:
+            _yield_in_callback(hub, current)
+            return
         loop.ready.append(switch)
         try:
             hub.switch()
@@ -473,11 +513,22 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
     key = loop.call_later(seconds, switch, 0.0, ref)
     try:
         hub.switch()
-        while loop.timer_runs(key, switch):
-            hub.switch()
+        if loop.timer_runs(key, switch):
+            hub.wait_while(partial(loop.timer_runs, key, switch))
     except BaseException:
         loop.cancel_later(key, switch)
         raise
+
+
+def _yield_in_callback(hub: Hub, current: Any) -> None:
+    waits = [True]
+
+    def resume() -> None:
+        waits.clear()
+        current.resume()
+
+    hub.loop.ready.append(resume)
+    hub.wait_while(lambda: waits)
 
 
 def idle(priority: int = 0) -> None:

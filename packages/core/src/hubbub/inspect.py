@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 from greenlet import getcurrent, gettrace, greenlet, settrace
 
 from hubbub._reports import complain, name_of, text_of
+from hubbub._standin import Runner, Seat
 from hubbub._tasks import TaskInfo, tasks
 from hubbub._waiter import Waiter
 from hubbub._weak import instances, snapshot
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs
+from hubbub.loop.base import BaseLoop, ScheduledCall
 from hubbub.loop.readiness import Direction
+from hubbub.loop.watchers import BaseWatcher, Timer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +56,11 @@ _HERE = os.path.dirname(__file__)
 _OURS = [_HERE]
 """The folders whose functions count as hubbub's; packages that wait on top of core add theirs."""
 _SPAWN_DEPTH = 10
+_BOTTOMS = {
+    function.__code__
+    for function in (Greenlet.run, ScheduledCall.__call__, BaseWatcher._run, Timer._fired, BaseLoop.run)
+}
+"""Of what calls a function that was given to hubbub, or any."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +91,14 @@ class GreenletInfo:
 
 
 def greenlets() -> list[GreenletInfo]:
-    """All greenlets that have not ended, of all threads, the hubs themselves left out.
+    """All greenlets that have not ended, of all threads, and callbacks of hubs that wait; the hubs themselves left out.
 
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
     all_hubs = hubs()
     queued = {id(owner) for hub in all_hubs for owner in _queued(hub)}
     frameless = {id(owner): wait for owner, *wait in (*_reads(all_hubs), *_acquires(instances(Waiter)))}
-    known = {id(hub) for hub in all_hubs}
+    known = {id(item) for hub in all_hubs for item in hub.helpers() if not (isinstance(item, Runner) and item.parked)}
     found = []
     for item in instances(greenlet):
         if id(item) not in known:
@@ -112,7 +120,8 @@ def _queued(hub: Hub) -> Iterable[Any]:
 
 def _greenlet_of(waiter: Waiter) -> Any:
     # The collector takes waiters in garbage apart: what it may have done so far is not known.
-    return getattr(waiter, "greenlet", None)
+    owner = getattr(waiter, "greenlet", None)
+    return owner.runner if type(owner) is Seat else owner
 
 
 # Waits done in C leave no frame of hubbub's: (greenlet, operation, whose it is, since when).
@@ -164,7 +173,7 @@ def _describe(item: greenlet, queued: set[int]) -> GreenletInfo | None:
     return GreenletInfo(
         name=_name(item),
         state=state,
-        hub=_hub_name(item.parent if isinstance(item.parent, Hub) else _hub_of_main(item)),
+        hub=_hub_name(_hub_of(item)),
         waits_for=_subject(waits_in, waits_in.f_locals.get("self")) if waits_in is not None else None,
         operation=waits_in.f_code.co_qualname if waits_in is not None else None,
         seconds=_waited(frame) if state == "waiting" else None,
@@ -203,6 +212,12 @@ def stack_of(frame: FrameType | None, limit: int | None = None) -> tuple[str, ..
     return tuple(reversed(entries))
 
 
+def _hub_of(item: greenlet) -> Hub | None:
+    if isinstance(item, Runner):
+        return item.hub
+    return item.parent if isinstance(item.parent, Hub) else _hub_of_main(item)
+
+
 def _hub_of_main(item: greenlet) -> Hub | None:
     return next((hub for hub in hubs() if getattr(hub, "main", None) is item), None)
 
@@ -216,6 +231,8 @@ def _hub_name(hub: Hub | None) -> str:
 def _name(item: greenlet) -> str:
     if isinstance(item, Greenlet):
         return text_of(item.name)
+    if isinstance(item, Runner):
+        return f"callback of {_hub_name(item.hub)}"
     return "main" if item.parent is None else f"{type(item).__name__} {id(item):#x}"
 
 
@@ -223,7 +240,7 @@ def _split(frame: FrameType | None) -> tuple[FrameType | None, FrameType | None]
     """From the innermost frame outwards: the outermost of hubbub's own, and the first that is not."""
     outer = None
     while frame is not None and _is_ours(frame):
-        if frame.f_code is Greenlet.run.__code__:
+        if frame.f_code in _BOTTOMS:
             return outer, None  # its function is one of hubbub's
         outer, frame = frame, frame.f_back
     return outer, frame

@@ -14,6 +14,7 @@ from weakref import ref
 from greenlet import getcurrent, greenlet
 
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._standin import StandIn
 from hubbub._twins import known_to_c, mirrored, twin
 
 __all__ = ["attributes_of", "local"]
@@ -36,7 +37,7 @@ class local:
         _set_arguments(self, (args, kwargs))
         _set_entries(self, {})
         _set_last(self, None)
-        _add_entry(self, getcurrent())
+        _add_entry(self, _whose())
         return self
 
     @twin("local.c")
@@ -94,7 +95,16 @@ def _attributes(owner: local) -> dict[str, Any]:
     return mine if mine is not None else _first_access(owner, current)
 
 
+def _whose() -> greenlet:
+    """The current greenlet; the hub for those that run its loop in its place."""
+    current = getcurrent()
+    return current.hub if isinstance(current, StandIn) else current
+
+
 def _first_access(owner: local, current: greenlet) -> dict[str, Any]:
+    if isinstance(current, StandIn):  # what runs in the hub's place has the attributes of the hub
+        mine = attributes_of(owner, current.hub)
+        return _add_entry(owner, current, mine if mine is not None else _first_access(owner, current.hub))[0]
     mine, fresh = _add_entry(owner, current)
     if fresh:  # no signal handler in between was the first
         args, kwargs = _get_arguments(owner)
@@ -106,8 +116,11 @@ def _first_access(owner: local, current: greenlet) -> dict[str, Any]:
     return mine
 
 
-def _add_entry(owner: local, current: greenlet) -> tuple[dict[str, Any], bool]:
-    """An entry for ``current``, unless there is one: its attributes, and whether they are new."""
+def _add_entry(owner: local, current: greenlet, mine: dict[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
+    """An entry for ``current``, unless there is one: its attributes, and whether they are new.
+
+    :param mine: those that a new entry gets; None: an empty dict.
+    """
     key, entries, the_owner = id(current), _get_entries(owner), ref(owner)
 
     def forget(_: Any, drop: Callable[[local, int], None] = _drop_entry) -> None:
@@ -115,7 +128,7 @@ def _add_entry(owner: local, current: greenlet) -> tuple[dict[str, Any], bool]:
         if owner is not None:
             drop(owner, key)
 
-    new: _Entry = (ref(current, forget), {})
+    new: _Entry = (ref(current, forget), {} if mine is None else mine)
     found = entries.setdefault(key, new)
     if found is not new and found[0]() is not current:  # an error has kept that of an ended greenlet
         found = entries[key] = new

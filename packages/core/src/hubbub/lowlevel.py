@@ -61,7 +61,7 @@ __all__ = [
 
 
 def run_callback(callback: Callable[..., Any], *args: Any) -> ScheduledCall:
-    """Call ``callback(*args)`` on this thread's hub soon. It must not wait."""
+    """Call ``callback(*args)`` on this thread's hub soon."""
     return get_hub().loop.run_callback(callback, *args)
 
 

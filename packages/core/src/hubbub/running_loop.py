@@ -17,6 +17,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from greenlet import greenlet
+
 from hubbub._twins import twin
 from hubbub.hub import Hub, get_hub
 
@@ -45,10 +47,14 @@ class Separation:
     :param put: sets it.
     """
 
-    __slots__ = ("_exchange", "_get", "_plain", "_put", "_tasks")
+    __slots__ = ("_exchange", "_get", "_put", "_tasks", "home", "plain")
 
     def __init__(self, hub: Hub, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
-        self._plain: Callable[..., Any] = hub.switch
+        switch_to: Any = greenlet.switch
+        self.home: Callable[..., Any] = switch_to.__get__(hub)
+        """Switches to the hub itself."""
+        self.plain = self.home
+        """Switches to who runs the hub's loop; the hub sets it."""
         self._get = get
         self._put = put
         self._tasks, self._exchange = _current_tasks()
@@ -58,7 +64,7 @@ class Separation:
         """The ``switch`` of the hub, around which what asyncio keeps of this greenlet is put aside."""
         loop = self._get()
         if loop is None:
-            return self._plain(*args)
+            return self.plain(*args)
         hooks = sys.get_asyncgen_hooks()
         depth = sys.get_coroutine_origin_tracking_depth()  # not 0 in the debug mode of an event loop
         tasks, exchange = self._tasks, self._exchange
@@ -67,7 +73,7 @@ class Separation:
         sys.set_asyncgen_hooks(None, None)
         sys.set_coroutine_origin_tracking_depth(0)
         try:
-            return self._plain(*args)
+            return self.plain(*args)
         finally:
             self._put(loop)
             if task is not None:
@@ -81,12 +87,13 @@ class Separation:
 
 def _count(change: int, get: Callable[[], Any], put: Callable[[Any], None]) -> None:
     """Note that an event loop begins (1) or ends (-1) to run in this thread."""
-    own = vars(get_hub())
+    hub = get_hub()
+    own = vars(hub)
     running = own[_RUNNING] = max(own.get(_RUNNING, 0) + change, 0)
     if not running:
-        own.pop("switch", None)
-    elif "switch" not in own:
-        own["switch"] = Separation(get_hub(), get, put).switch
+        hub.redirect(None)
+    elif hub.detour is None:
+        hub.redirect(Separation(hub, get, put))
 
 
 def separate_running_loops(events: ModuleType) -> Callable[[], None]:

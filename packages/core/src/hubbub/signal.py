@@ -1,10 +1,11 @@
-"""Signals whose handlers may wait, because they run in greenlets.
+"""Signal handlers that run in greenlets, and what becomes of their errors.
 
 A handler set by the standard :func:`signal.signal` runs between two bytecodes of the main thread, in whatever greenlet
-happens to be there, even the hub; it is prompt on every loop, but must not wait. What it raises is raised in that
-greenlet. :func:`prompt`, which takes its place after patching, differs in this: what the handler raises is raised in
-the main greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the main thread's hub, as soon as
-that gets to it.
+happens to be there, even the hub; it is prompt on every loop. A handler may wait: what it has interrupted goes on when
+it has ended, and the loop turns on meanwhile. What it raises is raised in the greenlet that it has interrupted.
+:func:`prompt`, which takes its place after patching, differs in this: what the handler raises is raised in the main
+greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the main thread's hub, as soon as that gets
+to it, and interrupts nobody.
 
 While a handler in Python is set, whichever function has set it, a main greenlet that waits when nothing else is left
 waits for a signal, and there is no LoopExit; but for Python's own handler of Ctrl-C and those that are wrapped in a

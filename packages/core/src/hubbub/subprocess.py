@@ -170,7 +170,7 @@ class Popen(_Popen[AnyStr]):
         return self.poll() is not None
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub when the process has ended. The callback must not wait.
+        """Call ``callback(self)`` on the hub when the process has ended.
 
         :raises TypeError: ``callback`` is not callable.
         """

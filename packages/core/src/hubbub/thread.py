@@ -16,9 +16,10 @@ from greenlet import getcurrent
 
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._originals import get_ident as _native_ident
+from hubbub._standin import Runner
 from hubbub._twins import twin
 from hubbub.greenlet import Greenlet
-from hubbub.hub import Hub, get_hub, hubs, make_way
+from hubbub.hub import get_hub, hubs, make_way
 from hubbub.local import local
 
 __all__ = [
@@ -48,7 +49,7 @@ def get_ident() -> int:
         current = getcurrent()
     except RuntimeError:  # the interpreter is ending, and greenlets with it
         return _native_ident()
-    return _native_ident() if current.parent is None or isinstance(current, Hub) else id(current)
+    return _native_ident() if current.parent is None or isinstance(current, Runner) else id(current)
 
 
 def _seconds(blocking: bool, timeout: float) -> float | None:
@@ -77,18 +78,24 @@ def _ident_of(greenlet: Any) -> int:
     """Its :func:`get_ident`, in whatever thread; 0 for None."""
     if greenlet is None:
         return 0
+    if isinstance(greenlet, Runner):
+        return int(greenlet.hub.thread_ident)
     if greenlet is _current():
         return get_ident()
     return next((hub.thread_ident for hub in hubs() if hub.main is greenlet), id(greenlet))
 
 
-def _current() -> Any:
-    """The greenlet that stands for the current thread: see :func:`get_ident`."""
+def _getcurrent() -> Any:
     try:
-        current = getcurrent()
+        return getcurrent()
     except RuntimeError:  # the interpreter is ending, and greenlets with it
         return _ENDING
-    return current.main if isinstance(current, Hub) else current
+
+
+def _current() -> Any:
+    """The greenlet that stands for the current thread: see :func:`get_ident`."""
+    current = _getcurrent()
+    return current.hub.main if isinstance(current, Runner) else current
 
 
 class _Patient(Latch):
@@ -198,7 +205,13 @@ class RLock(ReentrantLatch, _Patient):
     """A lock that its owner may take again, with the interface of :class:`_thread.RLock`."""
 
     __slots__ = ()
-    _me = staticmethod(_current)
+
+    def _me(self) -> Any:
+        """The greenlet that takes it. Code in the hub may enter what the main greenlet holds: both are the thread."""
+        me = _getcurrent()
+        if isinstance(me, Runner) and self._holder.get(0) is me.hub.main:
+            return me.hub.main
+        return me
 
     def __repr__(self) -> str:
         owner = self._holder.get(0)

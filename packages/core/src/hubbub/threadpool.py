@@ -342,7 +342,7 @@ class Future(concurrent.futures.Future[T]):
         return self.done()
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on this thread's hub when it is done. The callback must not wait."""
+        """Call ``callback(self)`` on this thread's hub when it is done."""
         if not callable(callback):
             raise TypeError(f"the callback must be callable, not {callback!r}")
         hub = get_hub()

@@ -11,7 +11,6 @@ def sleep(seconds: float, /) -> None:
     """:func:`time.sleep`, letting other greenlets run; 0 yields once.
 
     :raises ValueError: a negative number, or none at all.
-    :raises BlockingSwitchOutError: called from the hub.
     """
     if not seconds >= 0:  # which also finds what is not a number
         raise ValueError("sleep length must be non-negative")

@@ -43,7 +43,7 @@ class GreenletTracer:
         active, switches = self.active_greenlet, self.greenlet_switch_counter
         same = switches == self._seen
         self._seen = switches
-        return (True, active) if same and active is not None and active is not hub else False
+        return (True, active) if same and active is not None and active is not _runner(hub) else False
 
     def ignore_current_greenlet_blocking(self) -> None:
         """Do not report the greenlet that runs, until the next switch."""
@@ -79,6 +79,11 @@ class GreenletTracer:
             self.previous_trace_function = self.active_greenlet = None
 
 
+def _runner(hub: Any) -> Any:
+    """Who runs the loop: ``hub``, or a stand-in while a callback waits."""
+    return getattr(hub, "runner", hub)
+
+
 class HubSwitchTracer(GreenletTracer):
     """Tells whether the hub was not entered for more than ``max_blocking_time`` seconds."""
 
@@ -90,7 +95,7 @@ class HubSwitchTracer(GreenletTracer):
 
     def _trace(self, event: str, args: Any) -> None:
         super()._trace(event, args)
-        if self.active_greenlet is self.hub:
+        if self.active_greenlet is _runner(self.hub):
             self.last_entered_hub = perf_counter()
 
     def did_block_hub(self, hub: Any) -> Any:

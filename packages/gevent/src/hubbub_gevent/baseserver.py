@@ -111,9 +111,7 @@ class Habits(_Server):
         super().set_spawn(spawn)
 
     def do_handle(self, *args: Any) -> None:
-        """Run the handler for what was accepted, in the way that ``spawn`` said; without one on the hub itself, where
-        it must not wait.
-        """
+        """Run the handler for what was accepted, in the way that ``spawn`` said; without one on the hub itself."""
         self._due += 1
         try:
             if self._spawn is None:
@@ -131,7 +129,7 @@ class Habits(_Server):
     def close(self) -> None:
         """Accept no more and close the listener. A handler that was spawned begins before: gunicorn's ask it first."""
         try:
-            if self._due and getcurrent() is not get_hub():
+            if self._due and getcurrent() is not get_hub().runner:
                 self.stop_accepting()
                 sleep(0)
         finally:

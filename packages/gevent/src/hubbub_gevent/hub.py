@@ -164,9 +164,9 @@ class Hub(_hub.Hub):
             _kept.loop = loop, os.getpid()
 
     def switch_out(self) -> None:
-        """The hub never waits.
+        """Not called: what waits in the hub waits, and another greenlet runs the loop meanwhile.
 
-        :raises BlockingSwitchOutError: always.
+        :raises BlockingSwitchOutError: always, as gevent's.
         """
         raise BlockingSwitchOutError("Impossible to call blocking function in the event loop callback")
 
@@ -426,7 +426,7 @@ class Waiter:
             self.value = value
             self._exception = None
             return
-        if getcurrent() is not self.hub:
+        if getcurrent() is not self.hub.runner:
             raise AssertionError("Can only use Waiter.switch method from the Hub greenlet")
         try:
             target.switch(value)
@@ -443,7 +443,7 @@ class Waiter:
         if target is None:
             self._exception = throw_args
             return
-        if getcurrent() is not self.hub:
+        if getcurrent() is not self.hub.runner:
             raise AssertionError("Can only use Waiter.switch method from the Hub greenlet")
         try:
             target.throw(*throw_args)
@@ -459,13 +459,21 @@ class Waiter:
         if self.greenlet is not None:
             raise ConcurrentObjectUseError(f"This Waiter is already used by {self.greenlet!r}")
         current = getcurrent()
-        if current is self.hub:
-            raise BlockingSwitchOutError("Impossible to call blocking function in the event loop callback")
+        if current is self.hub.runner:
+            return self._get_in_callback(current)
         self.greenlet = current
         try:
             return self.hub.switch()
         finally:
             self.greenlet = None
+
+    def _get_in_callback(self, runner: Any) -> Any:
+        place = self.greenlet = _Callback(runner)
+        try:
+            self.hub.wait_while(lambda: place.waits)
+        finally:
+            self.greenlet = None
+        return place.value
 
     def __call__(self, source: Any) -> None:
         """As a link: take over the result of ``source``."""
@@ -473,6 +481,25 @@ class Waiter:
             self.switch(source.value)
         else:
             self.throw(source.exception)
+
+
+class _Callback:
+    """Stands among the greenlets that wait for a callback of the hub's."""
+
+    def __init__(self, runner: Any) -> None:
+        self._runner = runner
+        self.value: Any = None
+        self.waits = True
+        self.throw = runner.throw
+
+    def __repr__(self) -> str:
+        return f"<callback of {self._runner!r}>"
+
+    def switch(self, value: Any) -> None:
+        """Have it go on with ``value``."""
+        self.value = value
+        self.waits = False
+        self._runner.resume()
 
 
 class linkproxy:

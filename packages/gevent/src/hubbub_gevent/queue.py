@@ -191,7 +191,7 @@ class Channel(_Limits, _queue.Channel[Any]):
         """Hand an item over."""
         taken = not super().full()
         super().put(item, block, timeout)
-        if taken and block and getcurrent() is not get_hub():
+        if taken and block and getcurrent() is not get_hub().runner:
             sleep(0)
 
     @property

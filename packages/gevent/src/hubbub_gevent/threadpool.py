@@ -84,7 +84,7 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     def apply_async(
         self, func: Any, args: Any = None, kwds: Any = None, callback: Callable[[Any], Any] | None = None
     ) -> Any:
-        """Run ``func`` in a thread without waiting; ``callback(value)`` is called on the hub, and must not wait."""
+        """Run ``func`` in a thread without waiting; ``callback(value)`` is called on the hub."""
         task = super().apply_async(func, args, kwds)
         if callback is not None:
             task.rawlink(lambda source: callback(source.value) if source.successful() else None)

@@ -97,10 +97,7 @@ class Observation:
         self._poller: Any = None
 
     def begin(self) -> None:
-        """The calling greenlet is going to wait.
-
-        :raises BlockingSwitchOutError: it must not.
-        """
+        """The calling greenlet is going to wait."""
         self.waiter = Waiter()
         self.seen = {}
         self.broken = False

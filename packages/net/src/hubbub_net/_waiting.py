@@ -49,7 +49,7 @@ def give_way() -> bool:
     """
     hub = get_hub()
     loop = hub.loop
-    due = loop is _turn.loop and loop.iteration == _turn.iteration and getcurrent() is not hub
+    due = loop is _turn.loop and loop.iteration == _turn.iteration and getcurrent() is not hub.runner
     if due:
         sleep(0)
     _turn.loop = loop

@@ -14,7 +14,7 @@ from hubbub_speed._extension import methods as extension
 
 __all__ = ["install_methods", "uninstall_methods"]
 
-_LAYOUT = 11
+_LAYOUT = 12
 _undo: list[Callable[[], None]] = []
 
 

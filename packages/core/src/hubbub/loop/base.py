@@ -12,9 +12,9 @@ from math import inf
 from random import Random
 from time import monotonic
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent
 
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident
@@ -23,11 +23,14 @@ from hubbub._reports import tell
 from hubbub._twins import mirrored, twin
 from hubbub._workers import idle_workers
 from hubbub.abc import READ, WRITE, Backend, Loop
-from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed
+from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed, StandInRetired
 from hubbub.loop import watchers
 from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pair
 from hubbub.loop.readiness import Direction, Readiness
 from hubbub.loop.timers import Timers
+
+if TYPE_CHECKING:
+    from hubbub.hub import Hub
 
 __all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall", "make_loop"]
 
@@ -129,6 +132,7 @@ class BaseLoop(Timers, Loop):
         "longest_turn",
         "outside",
         "prepares",
+        "told",
     )
 
     turn_seconds: float = 0.005
@@ -147,7 +151,7 @@ class BaseLoop(Timers, Loop):
         """Whether a poll reports a change once."""
         self.default = default
         self.destroyed: bool = False
-        self.hub: greenlet = getcurrent()
+        self.hub: Hub = getcurrent()  # type: ignore[assignment]  # until a hub takes the loop
         self.error_handler: Any = None
         self.outside: Callable[[], bool] | None = None
         """Asked when nothing is left to wait for: may something outside the loop still wake somebody?"""
@@ -163,6 +167,9 @@ class BaseLoop(Timers, Loop):
         """How many greenlets have begun and not ended."""
         self._running = 0
         self._break = False
+        self.told: bool | None = True
+        """False while the turn goes to poll, polls, and hands on the events that nobody else knows. None: all this, but
+        a signal handler has waited meanwhile, and another turn has seen to all events."""
         # Before any time that the clock shows, and after -inf, which says that a wait was given up.
         self.born: float = 0.0
         """When the process was forked, if that was after the loop was made. Who waits since before is not here.
@@ -211,6 +218,7 @@ class BaseLoop(Timers, Loop):
 
     def _open_signals(self, reader: int, writer: int) -> None:
         watcher = watchers.IO(self, reader, READ, ref=False)
+        watcher.overlaps = True  # or nothing could end a poll while a signal handler waits that has interrupted it
         watcher.start(self._drain_signals)
         self.wakeup: WakeupDescriptor = WakeupDescriptor(writer)
         self.wakeup.install()
@@ -281,7 +289,7 @@ class BaseLoop(Timers, Loop):
         :param nowait: only look for events.
         """
         ready, heap = self.ready, self._heap
-        self.iteration += 1
+        self.iteration = iteration = self.iteration + 1
         # 1: the run queue.
         self.run_ready()
         if self._break or self.destroyed:
@@ -291,33 +299,34 @@ class BaseLoop(Timers, Loop):
             self._call_phase(self.prepares)
         # 3: poll.
         timeout = 0.0
+        self.told = False
         if not (ready or nowait or self.idles):
             witness = self._witness
             rest = -1.0
             if (witness is None or witness.waiter is None) and not self._alive():
                 if self.outside is None or not self.outside():
+                    self.told = True
                     return bool(ready)  # queued by another thread just now
                 rest = LOOK_AGAIN
             self.in_poll = True
             timeout = 0.0 if ready else self._time_left() if heap else rest
         began = monotonic() if self.time - self.gil_left > GIL_KEPT else 0.0
-        told = False
         try:
             events = self._backend.poll(timeout)
             self.in_poll = False
             self._polled(timeout)
             if began:
                 self._share_gil(began)
-            # 4: dispatch.
-            if events:
+            # 4: dispatch. If a signal handler has waited just now, another turn has seen to all that had happened.
+            if events and self.iteration == iteration:
                 self.dispatch(events)
-                told = True
         except BaseException:
             # One of Python's signal handlers raised, at any point of the above; no event may be lost to it.
             self.in_poll = False
-            if not told:
+            if self.told is False:
                 self._wake_all()
             self.handle_error(None, *sys.exc_info())
+        self.told = True
         if heap:
             self._expire()
         # 5 and 6: check, idle.
@@ -345,8 +354,8 @@ class BaseLoop(Timers, Loop):
         self.gil_left = self.time = monotonic()
 
     def _call_idles(self) -> None:
-        highest = self.idles[0].priority
-        self._call_phase([idle for idle in self.idles if idle.priority == highest])
+        idles = list(self.idles)
+        self._call_phase([idle for idle in idles if idle.priority == idles[0].priority])
 
     @twin("turn.c")
     def run_ready(self) -> None:
@@ -419,6 +428,17 @@ class BaseLoop(Timers, Loop):
                 for direction in handle.directions():
                     direction.fire()
 
+    def report_again(self) -> None:
+        """A callback is about to wait. What the present turn has found, and not handed on, is to be found again."""
+        if self.told is False:
+            self.told = True
+            for handle in list(self.handles.values()):
+                if not handle.level and handle.registered and not handle.closed:
+                    try:
+                        handle.renew()
+                    except OSError:
+                        handle.close()  # the descriptor was closed without a word: tell whoever waits for it
+
     @property
     def running(self) -> bool:
         """Whether :meth:`run` is under way."""
@@ -461,7 +481,7 @@ class BaseLoop(Timers, Loop):
         """
         if self.refs > 0 or self.holders or self._timers_alive():
             return True
-        for handle in self.handles.values():
+        for handle in list(self.handles.values()):
             for direction in handle.directions():
                 if direction.waiter is not None:
                     self._witness = direction
@@ -517,6 +537,8 @@ class BaseLoop(Timers, Loop):
 
         What a hub raises on being told ends nothing; what any other error handler raises ends :meth:`run`.
         """
+        if isinstance(error, StandInRetired):
+            raise error
         if self.error_handler is None:
             traceback.print_exception(kind, error, tb)
         elif self.error_handler is self.hub and error is not None:

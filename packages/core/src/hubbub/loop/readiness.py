@@ -23,7 +23,6 @@ from greenlet import getcurrent
 
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub.abc import LEVEL, READ, WRITE
-from hubbub.exceptions import BlockingSwitchOutError
 
 if TYPE_CHECKING:
     from hubbub.loop.base import BaseLoop
@@ -80,7 +79,6 @@ class Direction:
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
         :raises OSError: EBADF, the descriptor was closed while waiting (or before).
-        :raises BlockingSwitchOutError: called from the hub.
         """
         handle = self.handle
         if handle.closed:
@@ -95,28 +93,43 @@ class Direction:
             mine = self.loop.current_hub()
             if mine is not hub:
                 return self._on(mine.loop).wait(timeout)
-            if current is hub:
-                raise BlockingSwitchOutError(f"cannot wait for descriptor {handle.fd} in a callback; spawn a greenlet")
         if not self.armed:
             known = self.loop.arm_direction(self)
             if known is not self:
                 return known.wait(timeout)
-        switch = current.switch
+        switch = current.switch if current is not hub else hub.resume
         self.since = self.loop.time
         if self.waiter is None:
             self.waiter = switch
         else:
             self.queue(switch)
+        if handle.closed or not self.armed:
+            return self._is_late(switch)
         if timeout is not None:
             return self._wait_until(switch, timeout)
         try:
             hub.switch()
-            while self.waiter is switch or (self.others is not None and switch in self.others):
-                hub.switch()
+            if self._waits(switch):
+                self._go_on_waiting(switch)
         except BaseException:
             self._abandon(switch)
             raise
         if handle.closed:
+            raise closed_error()
+        return True
+
+    def _waits(self, switch: Callable[..., Any]) -> bool:
+        return self.waiter is switch or (self.others is not None and switch in self.others)
+
+    def _go_on_waiting(self, switch: Callable[..., Any], key: Any = None, expire: Any = None) -> None:
+        """After a switch that came back too early. ``key`` and ``expire`` are those of the time limit, if any."""
+        loop = self.loop
+        loop.hub.wait_while(lambda: self._waits(switch) and (key is None or loop.timer_runs(key, expire)))
+
+    def _is_late(self, switch: Callable[..., Any]) -> bool:
+        """A signal handler has waited after the descriptor was armed, and closed it or let reports be switched off."""
+        self._abandon(switch)
+        if self.handle.closed:
             raise closed_error()
         return True
 
@@ -140,15 +153,14 @@ class Direction:
         key = None
         try:
             key = loop.call_later(timeout, expire)
-            while True:
-                result = loop.hub.switch()
-                if not (self.waiter is switch or (self.others is not None and switch in self.others)):
-                    if result is _EXPIRED:
-                        loop.unschedule(switch)  # an event came in the same turn
-                    break
-                if result is _EXPIRED:
-                    self._abandon(switch)
-                    return False
+            result = loop.hub.switch()
+            if result is not _EXPIRED and self._waits(switch):
+                self._go_on_waiting(switch, key, expire)
+            if self._waits(switch):
+                self._abandon(switch)
+                return False
+            if not loop.timer_runs(key, expire):
+                loop.unschedule(switch)  # an event came in the same turn
         except BaseException:
             self._abandon(switch)
             raise
@@ -321,21 +333,29 @@ class Readiness:
                 self.read.unheeded = 0
                 observer.fired(events)
 
-    def update(self) -> None:
-        """Bring the backend's registration in line with what is wanted."""
+    def _wanted(self) -> int:
+        """The events that somebody is to be told of; ``LEVEL`` if for as long as they last."""
         events = READ if self.read.armed else 0
         if self.writer is not None and self.writer.armed:
             events |= WRITE
-        if self.observers:
-            for observer in self.observers:
-                events |= observer.events
+        for observer in self.observers or ():
+            events |= observer.events
         if self.loop.edge_triggered:
             self.level = self.always_level or bool(self.observers)
             if self.level:
                 events |= LEVEL
-        if events != self.registered:
+        return events
+
+    def update(self) -> None:
+        """Bring the backend's registration in line with what is wanted.
+
+        A signal handler may wait after any call, and others update meanwhile; hence the loop.
+        """
+        events = self._wanted()
+        while events != self.registered and not self.closed:
             self.loop._backend.arm(self.fd, events)
             self.registered = events
+            events = self._wanted()
 
     def renew(self) -> None:
         """Tell the kernel again what is wanted: the number may be that of another file since.
@@ -379,6 +399,9 @@ class Readiness:
         backend = self.loop._backend
         backend.arm(self.fd, 0)  # one that is told so finds out whether it is still the same file
         backend.forget(self.fd)
+        successor = self.loop.handles.get(self.fd)
+        if successor is not None:  # of one who came while a signal handler waited, in the middle of the above
+            successor.renew()
 
     def close(self) -> None:
         """The descriptor is about to be closed: unregister, and wake every waiter (they get EBADF)."""

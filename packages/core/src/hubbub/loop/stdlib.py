@@ -94,13 +94,21 @@ if hasattr(select, "epoll"):
             if events & WRITE:
                 bits |= select.EPOLLOUT
             known = fd in self._registered
+            # Noted first, without a call in between: a signal handler may wait after any, and others arm it meanwhile.
+            self._registered[fd] = bits
             try:
                 (self._epoll.modify if known else self._epoll.register)(fd, bits)
             except (FileNotFoundError, FileExistsError):
-                # Closed behind our back, and the number is in use again, perhaps even by a copy of the same file.
+                self._arm_anew(fd, bits, known)
+            except BaseException:
                 self._registered.pop(fd, None)
-                self._lost.add(fd)
-                (self._epoll.register if known else self._epoll.modify)(fd, bits)
+                raise
+
+        def _arm_anew(self, fd: int, bits: int, known: bool) -> None:
+            """Closed behind our back, and the number is in use again, perhaps even by a copy of the same file."""
+            self._registered.pop(fd, None)
+            self._lost.add(fd)
+            (self._epoll.register if known else self._epoll.modify)(fd, bits)
             self._registered[fd] = bits
 
         def _renew(self) -> None:

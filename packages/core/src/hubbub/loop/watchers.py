@@ -11,7 +11,7 @@ import signal as _signal
 import sys
 from collections.abc import Callable
 from reprlib import recursive_repr
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hubbub._identity import Reduce, refuse_copies
@@ -23,13 +23,33 @@ if TYPE_CHECKING:
     from hubbub.loop.base import BaseLoop
     from hubbub.loop.readiness import Readiness
 
-__all__ = ["IO", "Async", "BaseWatcher", "Check", "Child", "Fork", "Idle", "Prepare", "Signal", "Stat", "Timer"]
+__all__ = [
+    "IO",
+    "Async",
+    "BaseWatcher",
+    "Check",
+    "Child",
+    "Fork",
+    "Idle",
+    "Prepare",
+    "Signal",
+    "Stat",
+    "Timer",
+    "under_way",
+]
 
 
 class BaseWatcher:
     """What all watchers share: the callback, the flags and the way to the run queue."""
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
+
+    overlaps = False
+    """Whether the callback may be called while it waits."""
+    waits = False
+    """The callback waits: what happens meanwhile is for when it has ended."""
+    missed = False
+    """Something has."""
 
     def __init__(self, loop: BaseLoop, ref: bool = True, priority: int = 0) -> None:
         loop.check_alive()
@@ -134,6 +154,7 @@ class BaseWatcher:
         self._active = False
         self._held = False
         self._queued = False
+        self.waits = self.missed = False
 
     def _activate(self) -> None:
         raise TypeError(f"{type(self).__name__} cannot be started")
@@ -143,9 +164,29 @@ class BaseWatcher:
 
     def feed(self, *_: Any) -> None:
         """Queue the callback as if an event had happened."""
-        if not self._queued:
+        if self.waits:
+            self._miss()
+        elif not self._queued:
             self._queued = True
             self.loop.ready.append(self._run)
+
+    def _miss(self) -> None:
+        self.missed = True
+
+    def callback_waits(self) -> None:
+        """On the hub: the callback is under way, and is about to wait."""
+        self.waits = True
+        if self._queued:
+            self._unqueue()
+            self._miss()
+
+    def callback_goes_on(self) -> None:
+        """On the hub: undo :meth:`callback_waits`."""
+        self.waits = False
+        if self.missed:
+            self.missed = False
+            if self.active:
+                self.feed()
 
     def _unqueue(self) -> None:
         if self._queued:
@@ -241,6 +282,21 @@ class IO(BaseWatcher):
         self._seen |= events & self._events
         self.feed()
 
+    def _miss(self) -> None:
+        if not self.missed:
+            self.missed = True
+            self._deactivate()  # no more reports: they would come in every turn
+
+    def callback_goes_on(self) -> None:
+        """See :meth:`BaseWatcher.callback_goes_on`."""
+        missed = self.missed
+        super().callback_goes_on()
+        if missed and self.active and not self.loop.destroyed:
+            try:
+                self._activate()
+            except OSError:
+                pass  # the descriptor was closed: the callback, which is called now, meets the error itself
+
     def _run(self) -> None:
         if self._pass_events and self.callback is not None:
             args, seen = self.args or (), self._seen
@@ -319,7 +375,18 @@ class Timer(BaseWatcher):
         key, self._key = self._key, None
         self.loop.cancel_later(key, self._fire)
 
+    def callback_goes_on(self) -> None:
+        """See :meth:`BaseWatcher.callback_goes_on`."""
+        self.waits = False
+        if self.missed:
+            self.missed = False
+            if self._key is not None:
+                self.loop.ready.append(self._fire)
+
     def _fired(self) -> None:
+        if self.waits:
+            self.missed = True
+            return
         callback, args = self.callback, self.args or ()
         if self.repeat:
             self.at += self.repeat
@@ -342,7 +409,9 @@ class Async(BaseWatcher):
 
     def send(self) -> None:
         """Run the callback on the loop's own thread, soon. From any thread."""
-        if self.active and not self._queued:
+        if self.waits:
+            self.missed = True
+        elif self.active and not self._queued:
             self._queued = True
             self.loop.ready.append(self._run)
             self.loop.wake()
@@ -367,8 +436,9 @@ class _Phase(BaseWatcher):
         self._members().remove(self)
 
     def feed(self, *_: Any) -> None:
-        """Call back now: the phases call user code directly."""
-        self._run()
+        """Call back now: the phases call user code directly. Not while an earlier call waits."""
+        if not self.waits:
+            self._run()
 
 
 class Prepare(_Phase):
@@ -534,3 +604,18 @@ def _identity(status: os.stat_result | None) -> tuple[float, ...] | None:
     if status is None:
         return None
     return (status.st_ino, status.st_dev, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+_CALLS_BACK = (BaseWatcher._run.__code__, Timer._fired.__code__)
+
+
+def under_way(frame: FrameType | None) -> list[BaseWatcher]:
+    """The watchers whose callbacks are among the callers of ``frame``, those left out that wait already."""
+    found = []
+    while frame is not None:
+        if frame.f_code in _CALLS_BACK:
+            watcher = frame.f_locals["self"]
+            if not watcher.waits and not watcher.overlaps:
+                found.append(watcher)
+        frame = frame.f_back
+    return found

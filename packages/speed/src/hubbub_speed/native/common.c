@@ -8,7 +8,7 @@ PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes, *expired, *ze
 struct names N;
 struct constants C;
 
-PyTypeObject *hub_type;
+PyTypeObject *hub_type, *runner_type;
 static PyObject *deque_append, *deque_popleft, *closed_error, *get_hub;
 
 static const struct {
@@ -41,7 +41,6 @@ static const struct {
     {&N._alive, "_alive"},
     {&N._call_phase, "_call_phase"},
     {&N._call_idles, "_call_idles"},
-    {&N._wake_all, "_wake_all"},
     {&N._check, "_check"},
     {&N._time_left, "_time_left"},
     {&N._after_read, "_after_read"},
@@ -61,6 +60,10 @@ static const struct {
     {&N.__dict__, "__dict__"},
     {&N.put, "put"},
     {&N.get, "get"},
+    {&N.hub, "hub"},
+    {&N._wake_all, "_wake_all"},
+    {&N._is_late, "_is_late"},
+    {&N._go_on_waiting, "_go_on_waiting"},
     {0},
 };
 
@@ -227,6 +230,7 @@ int learn_common(PyObject *parts)
     if (PyErr_Occurred())
         return -1;
     if (!(hub_type = (PyTypeObject *)wanted(parts, "hubbub.hub.Hub")) ||
+        !(runner_type = (PyTypeObject *)wanted(parts, "hubbub._standin.Runner")) ||
         !(get_hub = wanted(parts, "hubbub._current.get_hub")) ||
         !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
         !(local_attributes = wanted(parts, "hubbub.local._attributes")) ||

@@ -37,25 +37,32 @@ static int join_waiters(PyObject *self, PyObject *switch_)
     return done ? 0 : -1;
 }
 
-/* 1: an event, 0: the time is up, -1: an exception. */
-static int wait_for_event(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_)
+/* After a switch that came back too early; key and expire are NULL without a time limit. */
+static int go_on_waiting(PyObject *self, PyObject *switch_, PyObject *key, PyObject *expire)
 {
-    int woken;
-    do {
-        PyObject *result = PyObject_CallMethodNoArgs(hub, N.switch_);
-        if (!result) {
-            settle(self, N._abandon, switch_, NULL);
-            return -1;
-        }
-        woken = !still_waits(self, switch_);
-        Py_DECREF(result);
-        if (result == expired) { /* compared, not used */
-            if (woken) /* an event came in the same turn */
-                return do_method(loop, N.unschedule, switch_) < 0 ? -1 : 1;
-            return do_method(self, N._abandon, switch_) < 0 ? -1 : 0;
-        }
-    } while (!woken);
-    return 1;
+    PyObject *done = PyObject_CallMethodObjArgs(self, N._go_on_waiting, switch_, key, expire, NULL);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* 1: an event, 0: the time is up, -1: an exception. key and expire are NULL without a time limit. */
+static int wait_for_event(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *key,
+                          PyObject *expire)
+{
+    PyObject *result = PyObject_CallMethodNoArgs(hub, N.switch_);
+    int running = 0;
+    if (result && result != expired && still_waits(self, switch_) && go_on_waiting(self, switch_, key, expire) < 0)
+        Py_CLEAR(result);
+    if (!result) {
+        settle(self, N._abandon, switch_, NULL);
+        return -1;
+    }
+    Py_DECREF(result);
+    if (still_waits(self, switch_))
+        return do_method(self, N._abandon, switch_) < 0 ? -1 : 0;
+    if (key && (running = timer_runs(loop, key, expire)) == 0) /* an event came in the same turn */
+        return do_method(loop, N.unschedule, switch_) < 0 ? -1 : 1;
+    return running < 0 ? -1 : 1;
 }
 
 static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *timeout)
@@ -64,7 +71,7 @@ static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *s
     PyObject *expire = PyObject_CallFunctionObjArgs(partial_type, switch_, expired, NULL);
     PyObject *key = expire ? PyObject_CallMethodObjArgs(loop, N.call_later, timeout, expire, NULL) : NULL;
     if (key) {
-        outcome = wait_for_event(self, loop, hub, switch_);
+        outcome = wait_for_event(self, loop, hub, switch_, key, expire);
         settle(loop, N.cancel_later, key, expire);
         Py_DECREF(key);
     } else {
@@ -106,6 +113,12 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         Py_DECREF(hub);
         return NULL;
     }
+    if (SLOT(handle, R.closed) != Py_False || SLOT(self, D.armed) != Py_True) {
+        PyObject *answer = PyObject_CallMethodOneArg(self, N._is_late, switch_);
+        Py_DECREF(switch_);
+        Py_DECREF(hub);
+        return answer;
+    }
     put(self, D.since, SLOT(loop, L.time));
     Py_INCREF(self);
     Py_INCREF(loop);
@@ -113,7 +126,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     if (nargs && args[0] != Py_None)
         outcome = wait_until(self, loop, hub, switch_, args[0]);
     else
-        outcome = wait_for_event(self, loop, hub, switch_);
+        outcome = wait_for_event(self, loop, hub, switch_, NULL, NULL);
     if (outcome > 0 && SLOT(handle, R.closed) != Py_False) {
         set_closed_error();
         outcome = -1;

@@ -92,28 +92,40 @@ static PyObject *lock_release(PyObject *self, PyObject *unused)
 
 /* -- locks that their owner may take again -------------------------------------------------------------------------- */
 
-/* The greenlet, as a new reference; in locks of threads the hub stands for the main greenlet. */
-static PyObject *current_owner(const struct kind *kind)
-{
-    PyObject *current = current_greenlet(), *main_;
-    if (current && kind == &thread_rlock && PyObject_TypeCheck(current, hub_type)) {
-        main_ = PyObject_GetAttr(current, N.main);
-        Py_DECREF(current);
-        return main_;
-    }
-    return current;
-}
-
 static int owns(PyObject *self, PyObject *who)
 {
     return PyDict_GetItemWithError(SLOT(self, H.holder), zero) == who;
+}
+
+static PyObject *main_greenlet(PyObject *runner)
+{
+    PyObject *hub = PyObject_GetAttr(runner, N.hub), *main_ = hub ? PyObject_GetAttr(hub, N.main) : NULL;
+    Py_XDECREF(hub);
+    return main_;
+}
+
+/* The greenlet, as a new reference; for what runs in the hub the main greenlet, if that holds a lock of threads. */
+static PyObject *current_owner(const struct kind *kind, PyObject *self)
+{
+    PyObject *current = current_greenlet(), *main_;
+    if (!current || kind != &thread_rlock || !PyObject_TypeCheck(current, runner_type))
+        return current;
+    main_ = main_greenlet(current);
+    if (main_ && owns(self, main_)) {
+        Py_DECREF(current);
+        return main_;
+    }
+    if (!main_)
+        Py_CLEAR(current);
+    Py_XDECREF(main_);
+    return current;
 }
 
 static PyObject *acquire_again(const struct kind *kind, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                PyObject *kwnames)
 {
     if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
-        PyObject *who = current_owner(kind);
+        PyObject *who = current_owner(kind, self);
         int taken;
         if (!who && !PyErr_ExceptionMatches(PyExc_RuntimeError))
             return NULL;
@@ -134,7 +146,7 @@ static PyObject *acquire_again(const struct kind *kind, PyObject *self, PyObject
 
 static PyObject *release_again(const struct kind *kind, PyObject *self)
 {
-    PyObject *who = is_whole(self) && SLOT(self, H.links) == Py_None ? current_owner(kind) : NULL;
+    PyObject *who = is_whole(self) && SLOT(self, H.links) == Py_None ? current_owner(kind, self) : NULL;
     int mine = who && owns(self, who), failed;
     Py_XDECREF(who);
     if (!mine) {

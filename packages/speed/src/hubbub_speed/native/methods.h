@@ -80,7 +80,7 @@ extern struct readiness {
 extern struct loop {
     PyTypeObject *type;
     Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
-        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares;
+        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told;
 } L;
 
 extern struct ring {
@@ -120,7 +120,7 @@ extern struct separation {
 
 /* -- what is learnt once ------------------------------------------------------------------------------------- */
 
-extern PyTypeObject *deque_type, *hub_type, *waitqueue_type;
+extern PyTypeObject *deque_type, *hub_type, *runner_type, *waitqueue_type;
 extern PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
 extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
@@ -139,7 +139,8 @@ extern struct names {
         *cancel_later, *handle_error, *forget, *_tell_observers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
-        *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get;
+        *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get, *hub,
+        *_is_late, *_go_on_waiting;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */

@@ -4,7 +4,7 @@
 struct separation P;
 
 static const struct field separation_fields[] = {
-    {"_exchange", &P.exchange}, {"_get", &P.get}, {"_plain", &P.plain}, {"_put", &P.put}, {"_tasks", &P.tasks}, {0}};
+    {"_exchange", &P.exchange}, {"_get", &P.get}, {"plain", &P.plain}, {"_put", &P.put}, {"_tasks", &P.tasks}, {0}};
 
 static PyObject *python_switch;
 

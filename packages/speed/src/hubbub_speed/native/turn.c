@@ -13,7 +13,7 @@ static const struct field loop_fields[] = {
     {"_heap", &L.heap},      {"_sequence", &L.sequence}, {"_stopped", &L.stopped}, {"_unref", &L.unref},
     {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
     {"iteration", &L.iteration}, {"_backend", &L.backend}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
-    {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {0}};
+    {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {"told", &L.told}, {0}};
 
 struct ring B;
 
@@ -352,6 +352,7 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
     fired_function fired = (fired_function)PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 2));
     struct bits bits;
     int count, i, *ring, failed = 0;
+    PyObject *turn;
     if (PyErr_Occurred() || bits_of_loop(self, &bits) < 0)
         return -1;
     count = poll_once(self, poll, loop, timeout);
@@ -363,13 +364,17 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
         return failed;
     }
     failed = read_clock(self, timeout);
+    turn = Py_NewRef(SLOT(self, L.iteration));
     for (i = 0; i < count && !failed; i++) {
         PyObject *fd;
+        if (SLOT(self, L.iteration) != turn)
+            break; /* a signal handler or a destructor has waited: the ring belongs to another turn, which saw to all */
         ring = fired(loop); /* firing may arm a descriptor, and the ring move */
         fd = PyLong_FromLong(ring[2 * i]);
         failed = fd ? dispatch_one(self, fd, ring[2 * i + 1], &bits) : -1;
         Py_XDECREF(fd);
     }
+    Py_DECREF(turn);
     return failed;
 }
 
@@ -391,15 +396,18 @@ static int is_empty(PyObject *events)
 
 static int poll_any(PyObject *self, double timeout)
 {
-    PyObject *seconds = PyFloat_FromDouble(timeout), *events, *began;
+    PyObject *seconds = PyFloat_FromDouble(timeout), *events, *began, *turn = SLOT(self, L.iteration);
     double before = has_kept_gil(self) ? monotonic() : 0.0;
     int failed = 0;
     if (!seconds)
         return -1;
+    Py_INCREF(turn);
     events = PyObject_CallMethodOneArg(SLOT(self, L.backend), N.poll, seconds);
     Py_DECREF(seconds);
-    if (!events)
+    if (!events) {
+        Py_DECREF(turn);
         return -1;
+    }
     put(self, L.in_poll, Py_False);
     failed = read_clock(self, timeout);
     if (!failed && before) {
@@ -407,8 +415,9 @@ static int poll_any(PyObject *self, double timeout)
         failed = began ? do_method(self, N._share_gil, began) : -1;
         Py_XDECREF(began);
     }
-    if (!failed && !is_empty(events))
+    if (!failed && !is_empty(events) && SLOT(self, L.iteration) == turn)
         failed = do_method(self, N.dispatch, events);
+    Py_DECREF(turn);
     Py_DECREF(events);
     return failed;
 }
@@ -418,11 +427,18 @@ static int poll_and_dispatch(PyObject *self, double timeout)
     PyObject *native = native_table(self);
     int failed = native ? poll_native(self, native, timeout) : poll_any(self, timeout);
     if (!failed)
-        return PyErr_CheckSignals() < 0 ? report(self, Py_None) : 0;
-    /* One of Python's signal handlers raised; no event may be lost to it. */
-    put(self, L.in_poll, Py_False);
-    settle(self, N._wake_all, NULL, NULL);
-    return report(self, Py_None);
+        put(self, L.told, Py_True);
+    if (!failed && PyErr_CheckSignals() < 0)
+        failed = -1;
+    if (failed) {
+        /* One of Python's signal handlers raised; no event may be lost to it. */
+        put(self, L.in_poll, Py_False);
+        if (SLOT(self, L.told) == Py_False)
+            settle(self, N._wake_all, NULL, NULL);
+        failed = report(self, Py_None);
+        put(self, L.told, Py_True);
+    }
+    return failed;
 }
 
 static PyObject *loop_turn(PyObject *self, PyObject *nowait)
@@ -435,10 +451,13 @@ static PyObject *loop_turn(PyObject *self, PyObject *nowait)
         Py_RETURN_FALSE;
     if (filled(SLOT(self, L.prepares)) && do_method(self, N._call_phase, SLOT(self, L.prepares)) < 0)
         return NULL;
+    put(self, L.told, Py_False);
     if (nowait != Py_True && !filled(SLOT(self, L.ready)) && !filled(SLOT(self, L.idles))) {
         going = time_to_wait(self, &timeout);
-        if (going != 1)
+        if (going != 1) {
+            put(self, L.told, Py_True);
             return going < 0 ? NULL : PyBool_FromLong(going);
+        }
     }
     if (poll_and_dispatch(self, timeout) < 0)
         return NULL;

@@ -39,24 +39,23 @@ PyObject *waiter_resume(PyObject *self)
 {
     if (SLOT(self, W.waiting) != Py_True)
         Py_RETURN_NONE;
+    put(self, W.waiting, Py_False);
     return PyObject_CallMethodNoArgs(SLOT(self, W.greenlet), N.switch_);
 }
 
 /* Until it was woken or the timer, if there is one, has gone off. -1: an exception. */
 static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObject *key)
 {
-    int going = 1;
+    int failed = 0, waits;
     put(self, W.waiting, Py_True);
-    while (SLOT(self, W.done) != Py_True && (going = key ? timer_runs(loop, key, self) : 1) > 0) {
-        PyObject *result = PyObject_CallMethodNoArgs(hub, N.switch_);
-        if (!result) {
-            going = -1;
-            break;
-        }
-        Py_DECREF(result);
+    waits = SLOT(self, W.done) == Py_True ? 0 : key ? timer_runs(loop, key, self) : 1;
+    if (waits > 0) {
+        failed = do_method(hub, N.switch_, NULL);
+        if (!failed && SLOT(self, W.waiting) == Py_True)
+            failed = do_method(self, N._go_on_waiting, key ? key : Py_None);
     }
     put(self, W.waiting, Py_False);
-    return going < 0 ? -1 : 0;
+    return failed || waits < 0 ? -1 : 0;
 }
 
 /* The same with a limit in seconds. */
