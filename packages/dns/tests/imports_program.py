@@ -1,4 +1,4 @@
-"""Run by test_imports.py: makes every look-up there is, and prints what was imported meanwhile.
+"""Run by test_imports.py: makes every lookup there is, and prints what was imported meanwhile.
 
 Argument: the name of a resolver.
 """

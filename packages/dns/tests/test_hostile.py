@@ -27,7 +27,7 @@ def ask(resolver: Any, name: str = "www.test") -> str:
 
 
 def error_of(function: Any, *args: Any) -> int:
-    """The number of the error that a look-up raises."""
+    """The number of the error that a lookup raises."""
     with pytest.raises(socket.gaierror) as info:
         function(*args)
     number: int = info.value.errno
@@ -143,7 +143,7 @@ def broken(request: Any, dns: Any) -> list[bytes]:
 
 
 def test_broken_messages(make: Any, nameserver: Any, dns: Any) -> None:
-    """Broken replies are ignored while a whole one is awaited, or end the look-up with a gaierror; nothing crashes."""
+    """Broken replies are ignored while a whole one is awaited, or end the lookup with a gaierror; nothing crashes."""
     resolver = make(nameserver, timeout=1.0, attempts=1)
 
     def script(request: Any) -> list[bytes]:
@@ -157,7 +157,7 @@ def test_broken_messages(make: Any, nameserver: Any, dns: Any) -> None:
 
 
 def address_or_error(resolver: Any, name: str) -> str | int | None:
-    """What a look-up returns, or the number of the gaierror that it raises."""
+    """What a lookup returns, or the number of the gaierror that it raises."""
     try:
         return ask(resolver, name)
     except socket.gaierror as error:
@@ -445,7 +445,7 @@ def test_random_ports_and_ids(make: Any, plainserver: Any, loop_name: str) -> No
 
 
 def test_lost_packets(make: Any, plainserver: Any) -> None:
-    """A thousand look-ups of which a tenth of the queries is lost take little more than the time-outs of these."""
+    """A thousand lookups of which a tenth of the queries is lost take little more than the time-outs of these."""
     dice = random.Random(3)
     server = plainserver(loses=lambda query: dice.random() < 0.1)
     assert all_answered(make(server, timeout=0.5, attempts=5), 1000, 60) < 15  # two seconds where nothing else runs
@@ -453,13 +453,13 @@ def test_lost_packets(make: Any, plainserver: Any) -> None:
 
 
 def test_overlap(make: Any, plainserver: Any) -> None:
-    """Two hundred look-ups of 50 ms each take hardly more than one."""
+    """Two hundred lookups of 50 ms each take hardly more than one."""
     assert all_answered(make(plainserver(delay=0.05)), 200, 60) < 3  # 0.3 seconds where nothing else runs
 
 
 @pytest.mark.hubbub_no_leaks
 def test_killed(make: Any, nameserver: Any) -> None:
-    """A look-up that is killed leaves no descriptor and no greenlet, and the late reply reaches nobody."""
+    """A lookup that is killed leaves no descriptor and no greenlet, and the late reply reaches nobody."""
     from hubbub_testkit.greenlets import open_descriptors
 
     resolver = make(nameserver, cache=True)
@@ -487,7 +487,7 @@ def test_killed(make: Any, nameserver: Any) -> None:
 
 
 def test_timeout_around(make: Any, nameserver: Any) -> None:
-    """A Timeout around a look-up ends it, and the next look-up of the name works."""
+    """A Timeout around a lookup ends it, and the next lookup of the name works."""
     nameserver.script = lambda request: None
     resolver = make(nameserver)
     with pytest.raises(hubbub.Timeout), hubbub.Timeout(0.05):
@@ -497,7 +497,7 @@ def test_timeout_around(make: Any, nameserver: Any) -> None:
 
 
 def test_one_of_two_killed(make: Any, nameserver: Any) -> None:
-    """Equal look-ups share their questions; when one is killed, the other goes on."""
+    """Equal lookups share their questions; when one is killed, the other goes on."""
 
     def script(request: Any) -> Any:
         hubbub.sleep(0.05)
@@ -525,7 +525,7 @@ def test_closed_while_asking(make: Any, nameserver: Any) -> None:
 
 
 def test_others_run(make: Any, nameserver: Any) -> None:
-    """While a look-up hangs, others go on without a gap of 50 ms."""
+    """While a lookup hangs, others go on without a gap of 50 ms."""
     nameserver.script = lambda request: None if request.name == "hangs.test" else request.a(REAL)
     resolver = make(nameserver)
     hanging = hubbub.spawn(ask, resolver, "hangs.test")
@@ -540,7 +540,7 @@ def test_others_run(make: Any, nameserver: Any) -> None:
 
 
 def test_no_descriptors(make: Any, nameserver: Any) -> None:
-    """Without free descriptors a look-up fails with an OSError; when there are some again, it works."""
+    """Without free descriptors a lookup fails with an OSError; when there are some again, it works."""
     resource = pytest.importorskip("resource")
     resolver = make(nameserver)
     assert ask(resolver) == REAL
@@ -556,7 +556,7 @@ def test_no_descriptors(make: Any, nameserver: Any) -> None:
 
 
 def attempt(resolver: Any, name: str) -> int | None:
-    """The number of the OSError that a look-up raises."""
+    """The number of the OSError that a lookup raises."""
     with pytest.raises(OSError) as info:
         ask(resolver, name)
     return info.value.errno

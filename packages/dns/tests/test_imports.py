@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).with_name("imports_program.py")
 
 @pytest.mark.parametrize("kind", ["ares", "dnspython", "thread", "block"])
 def test_no_call_imports(kind: str) -> None:
-    """No look-up, and no call of a socket, a poller or TLS, imports a module, a codec least of all."""
+    """No lookup, and no call of a socket, a poller or TLS, imports a module, a codec least of all."""
     done = subprocess.run([sys.executable, str(PROGRAM), kind], capture_output=True, text=True, timeout=120)
     assert done.stdout == "[]\n", done.stdout + done.stderr
 

@@ -235,7 +235,7 @@ def test_unknown_authority(start: Any, make_secure: Any) -> None:
     ],
 )
 def test_broken_https(start: Any, make_secure: Any, answered: bytes, error: int) -> None:
-    """An HTTP server that answers nonsense, or too much, or nothing, ends the look-up with a gaierror."""
+    """An HTTP server that answers nonsense, or too much, or nothing, ends the lookup with a gaierror."""
 
     def serve(file: Any) -> None:
         read_request(file)

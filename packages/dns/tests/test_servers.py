@@ -22,7 +22,7 @@ NOT_RECURSIVE = 0x8100
 
 
 def error_of(function: Any, *args: Any) -> int:
-    """The number of the error that a look-up raises."""
+    """The number of the error that a lookup raises."""
     with pytest.raises((socket.gaierror, socket.herror)) as info:
         function(*args)
     number: int = info.value.args[0]
@@ -120,7 +120,7 @@ def members(dns: Any) -> dict[str, Callable[[Any], Any]]:
 
 @pytest.mark.parametrize("bad", ["dead", "lame", "refusing", "failing", "mute"])
 def test_order_of_servers(make: Any, nameservers: Any, dns: Any, bad: str) -> None:
-    """Wherever the working server stands, the look-up succeeds; who is asked before it is asked once."""
+    """Wherever the working server stands, the lookup succeeds; who is asked before it is asked once."""
     kinds = members(dns)
     for order in permutations([bad, "dead", "working"]):
         servers = [nameservers() for _ in order]
@@ -281,7 +281,7 @@ def mutated(wire: bytes, dice: random.Random) -> bytes:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", range(3))
 def test_damaged_replies(make: Any, nameserver: Any, dns: Any, seed: int) -> None:
-    """Whatever is damaged in a reply, over UDP or TCP, the look-up ends, with an answer or gaierror or herror."""
+    """Whatever is damaged in a reply, over UDP or TCP, the lookup ends, with an answer or gaierror or herror."""
     dice = random.Random(seed)
 
     def script(request: Any) -> bytes:

@@ -405,7 +405,7 @@ def test_resolv_conf_replaced(make: Any, nameservers: Any) -> None:
 
 
 def test_rotate(make: Any, nameservers: Any) -> None:
-    """With ``rotate`` each look-up begins with another server."""
+    """With ``rotate`` each lookup begins with another server."""
     servers = [nameservers() for _ in range(3)]
     resolver = make(*servers, rotate=True)
     for number in range(60):
@@ -461,7 +461,7 @@ def test_cached(make: Any, nameserver: Any) -> None:
 
 
 def test_nothing_is_cached_behind_our_back(make: Any, nameserver: Any) -> None:
-    """Without a cache, and after it was emptied, every look-up is asked anew."""
+    """Without a cache, and after it was emptied, every lookup is asked anew."""
     resolver = make(nameserver)
     for number in range(1, 4):
         resolver.gethostbyname("www.test")
@@ -524,7 +524,7 @@ def test_other_servers_other_answers(make: Any, nameservers: Any) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_fork(make: Any, nameserver: Any) -> None:
-    """With a look-up under way at a fork, both processes finish theirs."""
+    """With a lookup under way at a fork, both processes finish theirs."""
 
     def script(request: Any) -> Any:
         hubbub.sleep(0.1)
@@ -558,7 +558,7 @@ def test_fork(make: Any, nameserver: Any) -> None:
 
 
 def test_hub_destroyed(make: Any, nameserver: Any) -> None:
-    """A hub that ends closes its resolver: no descriptor of a look-up under way is left."""
+    """A hub that ends closes its resolver: no descriptor of a lookup under way is left."""
     hub = hubbub.get_hub()
     hub.resolver = resolver = make(nameserver)
     assert resolver.gethostbyname("www.test") == REAL
@@ -605,7 +605,7 @@ def test_servers_only(make: Any, nameserver: Any) -> None:
 
 
 def test_four_thousand_addresses(make: Any, nameserver: Any) -> None:
-    """A look-up of 4,000 addresses keeps nobody else waiting for long, and does not fill the cache."""
+    """A lookup of 4,000 addresses keeps nobody else waiting for long, and does not fill the cache."""
     addresses = [f"192.0.{n >> 8}.{n & 255}" for n in range(4000)]
     nameserver.script = lambda request: request.a(*addresses) if request.tcp else request.reply(truncated=True)
     cache = Cache(max_bytes=100_000)

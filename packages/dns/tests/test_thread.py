@@ -83,7 +83,7 @@ def test_errors(resolver: thread.Resolver) -> None:
 
 
 def test_others_run(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a look-up runs, other greenlets do too."""
+    """While a lookup runs, other greenlets do too."""
     held = Held("192.0.2.1")
     monkeypatch.setattr(_system, "gethostbyname", held)
     (waiting,) = together((resolver.gethostbyname, "slow.test"))
@@ -95,7 +95,7 @@ def test_others_run(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_equal_look_ups_are_shared(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal look-ups under way at the same time are one call, and each caller owns the lists it gets."""
+    """Equal lookups under way at the same time are one call, and each caller owns the lists it gets."""
     held = Held(("x.test", ["alias.test"], ["192.0.2.1"]))
     monkeypatch.setattr(_system, "gethostbyname_ex", held)
     greenlets = together(*[(resolver.gethostbyname_ex, "x.test")] * 5, (resolver.gethostbyname_ex, b"x.test"))
@@ -105,11 +105,11 @@ def test_equal_look_ups_are_shared(resolver: thread.Resolver, monkeypatch: pytes
     answers[0][1].append("mine")
     assert answers[1:] == [held.answer] * 5
     assert resolver.gethostbyname_ex("x.test") == held.answer
-    assert len(held.calls) == 3, "a finished look-up is not shared"
+    assert len(held.calls) == 3, "a finished lookup is not shared"
 
 
 def test_shared_errors(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers that share a failing look-up get equal errors, not one object."""
+    """Callers that share a failing lookup get equal errors, not one object."""
     held = Held(socket.gaierror(socket.EAI_AGAIN, "Temporary failure"))
     monkeypatch.setattr(_system, "gethostbyname", held)
     greenlets = together(*[(attempt, resolver.gethostbyname, "x.test")] * 3)
@@ -126,7 +126,7 @@ def attempt(function: Any, *args: Any) -> Exception:
 
 
 def test_killed_look_up(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A caller that is killed leaves the others that share its look-up their answer."""
+    """A caller that is killed leaves the others that share its lookup their answer."""
     held = Held("192.0.2.1")
     monkeypatch.setattr(_system, "gethostbyname", held)
     first, second = together(*[(resolver.gethostbyname, "x.test")] * 2)
@@ -137,7 +137,7 @@ def test_killed_look_up(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPat
 
 
 def test_size(hub: hubbub.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more look-ups run at the same time than there are threads."""
+    """No more lookups run at the same time than there are threads."""
     monkeypatch.setenv("HUBBUB_DNS_THREADS", "2")
     resolver = thread.Resolver()
     held = Held("192.0.2.1")
@@ -160,7 +160,7 @@ def test_bad_size() -> None:
 
 
 def test_not_the_users_pool(resolver: thread.Resolver, hub: hubbub.Hub) -> None:
-    """Look-ups leave the hub's thread pool to the user."""
+    """Lookups leave the hub's thread pool to the user."""
     resolver.gethostbyname("localhost")
     assert hub.threadpool.size == 0
 
@@ -175,7 +175,7 @@ def test_close_and_use_again(resolver: thread.Resolver) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_fork(resolver: thread.Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child forked while a look-up is under way can look up the same name."""
+    """A child forked while a lookup is under way can look up the same name."""
     held = Held("192.0.2.1")
     monkeypatch.setattr(_system, "gethostbyname", held)
     (waiting,) = together((resolver.gethostbyname, "x.test"))

@@ -82,7 +82,7 @@ def test_unbound(make: Any, unbound: tuple[str, int]) -> None:
 
 
 def test_many(make: Any, unbound: tuple[str, int]) -> None:
-    """Hundreds of look-ups at the same time are answered."""
+    """Hundreds of lookups at the same time are answered."""
     resolver = make(unbound)
     greenlets = [hubbub.spawn(resolver.gethostbyname, f"n{number}.wild.test") for number in range(300)]
     hubbub.joinall(greenlets, timeout=20)

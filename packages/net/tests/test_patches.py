@@ -50,7 +50,7 @@ def test_patches_are_found_by_entry_point() -> None:
 
 
 def test_names_that_are_replaced_exist() -> None:
-    """A patch replaces only what the running interpreter has, and leaves the look-up of names alone."""
+    """A patch replaces only what the running interpreter has, and leaves the lookup of names alone."""
     for patch in PATCHES:
         for module, attributes in patch.replacements().items():
             for path in attributes:

@@ -1,4 +1,4 @@
-"""Which records of this type has this name: the one question that all look-ups are made of.
+"""Which records of this type has this name: the one question that all lookups are made of.
 
 It is answered from the cache, or put to the name servers of resolv.conf(5).
 """

@@ -121,7 +121,7 @@ class Ports:
             del self._filling[port.server]
 
     def close(self) -> None:
-        """Close all of them; who waits gets EBADF."""
+        """Close all of them; greenlets that wait get EBADF."""
         for port in list(self._open):
             port.fail(OSError(errno.EBADF, "the resolver was closed"))
 

@@ -26,7 +26,7 @@ class Settings:
     attempts: int = 2
     """How often to go through the servers."""
     rotate: bool = False
-    """Begin each look-up with another server."""
+    """Begin each lookup with another server."""
     use_vc: bool = False
     """Ask over TCP only."""
     no_aaaa: bool = False

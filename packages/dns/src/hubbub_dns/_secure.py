@@ -97,7 +97,7 @@ class SecureServers:
             idle.append(connection)
 
     def close(self) -> None:
-        """Close all connections; who waits gets EBADF."""
+        """Close all connections; greenlets that wait get EBADF."""
         while self._busy:
             self._busy.pop().close()
         for idle in self._idle.values():

@@ -87,7 +87,7 @@ class OpenSockets:
             sock.close()
 
     def close(self) -> None:
-        """Close all of them; who waits gets EBADF."""
+        """Close all of them; greenlets that wait get EBADF."""
         while self._sockets:
             self._sockets.pop().close()
 

@@ -16,7 +16,7 @@ __all__ = ["Resolver"]
 
 
 class Resolver(abc.Resolver):
-    """While a look-up runs, no other greenlet of the thread does."""
+    """While a lookup runs, no other greenlet of the thread does."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__module__}.{type(self).__name__}>"

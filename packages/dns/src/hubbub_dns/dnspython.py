@@ -1,6 +1,6 @@
 """Name servers asked over hubbub's own sockets: nothing waits but the greenlet that asked.
 
-dnspython reads the records of :meth:`Resolver.query`. Replies to look-ups of addresses and host names are read by this
+dnspython reads the records of :meth:`Resolver.query`. Replies to lookups of addresses and host names are read by this
 package: they come a thousand times as often, from anybody, and dnspython takes 0.3 ms for each of their records.
 """
 

@@ -53,7 +53,7 @@ class StubResolver(abc.Resolver):
     :param ndots: a name with fewer dots is first tried in these domains; instead of resolv.conf's.
     :param timeout: seconds to wait for one server, instead of resolv.conf's (whose default is 5).
     :param attempts: how often to go through the servers, instead of resolv.conf's (whose default is 2).
-    :param rotate: whether to begin each look-up with another server, instead of resolv.conf's.
+    :param rotate: whether to begin each lookup with another server, instead of resolv.conf's.
     :param max_queries: how many questions may be under way at a time.
     :param resolv_conf: path of that file.
     :param hosts: path of the hosts file.

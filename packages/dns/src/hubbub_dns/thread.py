@@ -1,6 +1,6 @@
 """The system's functions on threads of their own: the answers of every other program on the machine.
 
-The system decides what is asked (hosts file, DNS, mDNS, directories) and whether answers are kept. A look-up cannot be
+The system decides what is asked (hosts file, DNS, mDNS, directories) and whether answers are kept. A lookup cannot be
 called off: when the greenlet that waits is killed, the thread goes on until the system answers.
 """
 
@@ -29,7 +29,7 @@ _NI_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
 class _Pool(ThreadPool):
-    """Whoever gave up waiting for a name does not want to know how its look-up failed."""
+    """Whoever gave up waiting for a name does not want to know how its lookup failed."""
 
     reports = False
 
@@ -37,10 +37,10 @@ class _Pool(ThreadPool):
 class Resolver(abc.Resolver):
     """Runs the system's functions on a thread pool of its own, which nothing else uses.
 
-    Equal look-ups that are under way at the same time are made once. Numeric addresses are answered at once, without a
+    Equal lookups that are under way at the same time are made once. Numeric addresses are answered at once, without a
     thread. Belongs to the thread of its hub.
 
-    :param threads: how many look-ups may run at the same time. None: ``HUBBUB_DNS_THREADS``, or 10.
+    :param threads: how many lookups may run at the same time. None: ``HUBBUB_DNS_THREADS``, or 10.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -92,14 +92,14 @@ class Resolver(abc.Resolver):
         return _system.fqdn(self.gethostbyaddr, name)
 
     def close(self) -> None:
-        """End the threads. Look-ups that have not begun raise RuntimeError."""
+        """End the threads. Lookups that have not begun raise RuntimeError."""
         pool, self._pool = self._pool, None
         self._flights = {}
         if pool is not None:
             pool.kill()
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the threads and look-ups of the parent are not there."""
+        """In the child after ``fork``: the threads and lookups of the parent are not there."""
         self._pool = None
         self._flights = {}
 

@@ -1,4 +1,4 @@
-"""Names in socket addresses. The kernel knows numbers only, and the C library's look-up would block the thread."""
+"""Names in socket addresses. The kernel knows numbers only, and the C library's lookup would block the thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 
 
 def is_numeric(host: Any, family: int) -> bool:
-    """Whether ``host`` needs no look-up in an address of ``family``."""
+    """Whether ``host`` needs no lookup in an address of ``family``."""
     if isinstance(host, (bytes, bytearray)):
         host = host.decode("ascii", "replace")
     if not isinstance(host, str) or host in ("", "<broadcast>"):

@@ -116,7 +116,7 @@ class Wire:
     # Receiving ------------------------------------------------------------------------------------------------------
 
     def enter_reading(self, call: Call) -> None:
-        """Wait behind those who are receiving. They may have left something."""
+        """Wait for this greenlet's turn to receive. The greenlets before it may have left something."""
         if call.limit == 0.0:
             raise want_read()
         call.enter(self.readers)
@@ -221,7 +221,7 @@ class Wire:
         return True
 
     def flush(self, call: Call) -> None:
-        """Send what OpenSSL has written on its own account. Whoever is writing does that for others too."""
+        """Send what OpenSSL has written on its own account. A greenlet that is writing does that for the others too."""
         if not (self.unsent or self.outgoing.pending):
             return
         if call.operation == "write":  # it is this greenlet's turn
@@ -249,4 +249,4 @@ class Wire:
             try:
                 self._push(sock)
             except OSError:
-                return  # whoever writes next will meet the error
+                return  # the next writer will meet the error

@@ -8,7 +8,7 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """First come, first served. Whoever finds :attr:`held` false may set it instead of calling :meth:`enter`.
+    """First come, first served. A greenlet that finds :attr:`held` false may set it instead of calling :meth:`enter`.
 
     It belongs to one thread.
     """
@@ -17,13 +17,13 @@ class Turns:
 
     def __init__(self) -> None:
         self.held: bool = False
-        """It is somebody's turn."""
+        """It is the turn of a greenlet."""
         self.behind: int = 0
-        """So many wait for theirs."""
+        """So many greenlets wait for their turn."""
         self._gate: Semaphore | None = None
 
     def enter(self, timeout: float | None = None) -> bool:
-        """Wait for one's turn.
+        """Wait for the calling greenlet's turn.
 
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
@@ -40,13 +40,13 @@ class Turns:
             entered = gate.acquire(timeout=timeout)
         finally:
             self.behind -= 1
-            # Who gives up in the moment in which his turn comes hands it on, perhaps to nobody.
+            # A greenlet that gives up in the moment in which its turn comes passes it on, perhaps to nobody.
             if not entered and gate.acquire(blocking=False):
                 self.leave()
         return entered
 
     def leave(self) -> None:
-        """End one's turn: the next one's begins."""
+        """End this turn: the next greenlet's begins."""
         if self.behind and self._gate is not None:
             self._gate.release()
         else:

@@ -1,6 +1,6 @@
 """How ``socket``, ``ssl``, ``select`` and ``selectors`` are made cooperative: entry points of ``hubbub.patches``.
 
-The look-up of names is not among them: that is a patch of its own, so that it can be left out.
+The lookup of names is not among them: that is a patch of its own, so that it can be left out.
 """
 
 from __future__ import annotations

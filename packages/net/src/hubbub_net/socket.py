@@ -83,7 +83,7 @@ class socket(Socket):
         """:meth:`socket.socket.connect`.
 
         :raises socket.gaierror: the host is not found.
-        :raises TimeoutError: the socket's time limit has passed; the look-up does not count.
+        :raises TimeoutError: the socket's time limit has passed; the lookup does not count.
         """
         super().connect(numeric(address, _family(self)))
 
@@ -182,7 +182,7 @@ class socket(Socket):
 def _is_known(host: Any) -> bool:
     """Whether ``host`` is an address of either family. A program sends datagrams to the same few hosts again and again.
 
-    One of the wrong family is refused by the C library at once, without a look-up.
+    One of the wrong family is refused by the C library at once, without a lookup.
     """
     return is_numeric(host, _stdlib.AF_INET) or is_numeric(host, _stdlib.AF_INET6)
 
