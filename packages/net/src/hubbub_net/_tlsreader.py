@@ -124,7 +124,8 @@ class Reader:
 
         :param records: so many OpenSSL has got.
         """
-        self.settle(sock)
+        if self.wire.incoming.loose:
+            self.settle(sock)
         left = wanted - len(data)
         if not data:
             self.wire.incoming.ended = True
@@ -238,7 +239,8 @@ class Reader:
         """Find out what is left, and tell :mod:`select` and its kin."""
         self._more = True
         self._more = self.has_ahead()
-        _ahead.note_if(sock, self._more)
+        if self._more or _ahead.noted:
+            _ahead.note_if(sock, self._more)
 
     def pending(self, sock: SSLSocket) -> int:
         """How many bytes are decrypted. If something has come, that is some."""

@@ -102,22 +102,20 @@ class Incoming:
         self._give(chunk, start, given)
         return useful
 
-    def _together(self, most: int, start: int, first: int) -> tuple[int, int]:
-        """How many records are given at once, and their bytes; the first, which is whole, has ``first`` of them."""
-        records, end = 0, start
-        while records < most and records < _MOST and (length := self._large_at(end)):
-            end += length
-            records += 1
-        return (records, end - start) if records else (1, first)
+    def _together(self, most: int, start: int, length: int) -> tuple[int, int]:
+        """How many records are given at once, and their bytes: the next one, and those behind it that are like it.
 
-    def _large_at(self, start: int) -> int:
-        """How long the record is that begins there; 0 if it is not a large one of data, or not whole."""
+        :param length: bytes of the next one, which is whole.
+        """
         chunk = self.chunk
-        left = len(chunk) - start
-        if left < _HEADER or chunk[start] != _DATA or chunk[start + 1] != 3:
-            return 0
-        length = _HEADER + (chunk[start + 3] << 8 | chunk[start + 4])
-        return length if _LARGE <= length <= left and length <= _LONGEST else 0
+        header = chunk[start : start + _HEADER]
+        records, end = 1, start + length
+        if length >= _LARGE and header[0] == _DATA and header[1] == 3:
+            last = len(chunk) - length
+            while records < most and records < _MOST and end <= last and chunk.startswith(header, end):
+                end += length
+                records += 1
+        return records, end - start
 
     def _give(self, chunk: bytes, start: int, count: int) -> None:
         end = start + count
