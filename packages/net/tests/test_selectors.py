@@ -44,6 +44,19 @@ def test_the_default_is_that_of_the_standard_library() -> None:
     assert issubclass(selectors.DefaultSelector, stdlib.DefaultSelector)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_after_patching(hub: Hub, pair: Pair, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A class still does the standard library's work when it stands in the standard library's place."""
+    monkeypatch.setattr(stdlib, name, getattr(selectors, name))
+    one, other = pair
+    with getattr(stdlib, name)() as selector:
+        if hasattr(selector, "fileno"):
+            assert selector.fileno() >= 0
+        key = selector.register(one, stdlib.EVENT_READ)
+        hubbub.spawn(other.send, b"x")
+        assert selector.select(5) == [(key, stdlib.EVENT_READ)]
+
+
 def test_select_waits_while_others_run(selector: Any, pair: Pair, ticks: list[int]) -> None:
     """``select`` returns key and events when data comes, again and again, and others run meanwhile."""
     one, other = pair

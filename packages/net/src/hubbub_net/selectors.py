@@ -170,24 +170,26 @@ if (
     _CLASSES["DevpollSelector"] = DevpollSelector
 
 if hasattr(_stdlib, "EpollSelector"):
+    _epoll_fileno = _stdlib.EpollSelector.fileno  # patching puts the class below in its place
 
     class EpollSelector(_Nested, _stdlib.EpollSelector):
         """:class:`selectors.EpollSelector`."""
 
         def fileno(self) -> int:
             """The selector's own descriptor."""
-            return _stdlib.EpollSelector.fileno(self)
+            return _epoll_fileno(self)
 
     _CLASSES["EpollSelector"] = EpollSelector
 
 if sys.platform != "win32" and sys.platform != "linux" and hasattr(_stdlib, "KqueueSelector"):
+    _kqueue_fileno = _stdlib.KqueueSelector.fileno  # patching puts the class below in its place
 
     class KqueueSelector(_Nested, _stdlib.KqueueSelector):
         """:class:`selectors.KqueueSelector`."""
 
         def fileno(self) -> int:
             """The selector's own descriptor."""
-            return _stdlib.KqueueSelector.fileno(self)
+            return _kqueue_fileno(self)
 
     _CLASSES["KqueueSelector"] = KqueueSelector
 
