@@ -1061,11 +1061,12 @@ def test_proxies(start: Any) -> None:
 def test_blocking_seconds(start: Any) -> None:
     """Code that lets nobody else run is shown in the error log, with its stack, while it runs, and is left alone."""
     port = free_port()
-    options = ["--access-log", "none", "--no-monkey", "--blocking-seconds", "0.3", "--request-seconds", "1"]
+    options = ["--error-log", "-", "--events", "-", "--no-monkey", "--blocking-seconds", "0.3"]
     process = start("site_app:app", "-b", f"127.0.0.1:{port}", *options)
     process.says("http://")
     assert get(port, "/hold")
     process.says("nothing else could run for 0.3 s, because of:")
+    process.says('{"event": "blocked", "time"')
     process.says("site_app.py")
 
 

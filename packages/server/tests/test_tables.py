@@ -42,6 +42,16 @@ TESTS = {
         "linger_seconds": ["test_limits.test_answer_survives_what_follows_it", "test_tables.test_linger_seconds"],
         **{name: ["test_tables.test_sizes"] for name in SIZES},
     },
+    "Events and request ids": {
+        "request": ["test_events.test_requests"],
+        "error": ["test_events.test_errors", "test_events.test_deadline"],
+        "exception": ["test_events.test_errors"],
+        "log": ["test_events.test_errors"],
+        "blocked": ["test_command.test_blocking_seconds"],
+        "listening, stopping, stopped": ["test_events.test_life"],
+        "supervisor": ["test_events.test_command"],
+        "lost": ["test_events.test_lost_events"],
+    },
     "The command": {
         "SIGTERM, SIGINT": [
             *("test_command.test_term_lets_requests_end", "test_command.test_term_under_load"),

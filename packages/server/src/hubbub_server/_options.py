@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from hubbub_server._networks import Networks
+from hubbub_server.events import EVENT_FORMATS
 from hubbub_server.http.accesslog import FORMATS
 from hubbub_server.http.forwarded import FIELDS, Forwarding
 from hubbub_server.http.limits import Limits
@@ -141,9 +142,17 @@ def make_parser() -> OptionParser:
         " (default: none)",
     )
     parser.add("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
-    parser.add("--access-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
+    parser.add("--access-log", metavar="FILE", help="- for stderr, none for none (default: -)")
     parser.add("--log-format", choices=sorted(FORMATS), default="common")
-    parser.add("--error-log", default="-", metavar="FILE", help="- for stderr, none for none (default: -)")
+    parser.add(
+        "--events",
+        metavar="FILE",
+        help="one stream of events: requests, errors, starts and stops; - for stderr. The other logs are off then,"
+        " unless they are asked for (default: none)",
+    )
+    parser.add("--event-format", choices=sorted(EVENT_FORMATS), default="json")
+    parser.add("--request-ids", action="store_true", help="give each request an id, and say it in X-Request-ID")
+    parser.add("--error-log", metavar="FILE", help="- for stderr, none for none (default: -)")
     group = parser.add_argument_group("limits")
     defaults = Limits()
     for field in dataclasses.fields(Limits):

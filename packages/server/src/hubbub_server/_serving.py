@@ -18,15 +18,16 @@ from hubbub.monitor import BlockingDetector, BlockingReport
 
 from hubbub_server._application import adapt, end, find_application, start
 from hubbub_server._listener import parse_address
+from hubbub_server._logs import Logs
 from hubbub_server._options import limits_of
-from hubbub_server._outlet import Outlet, complain, standard_outlets
+from hubbub_server._outlet import complain, standard_outlets
 from hubbub_server._reload import CHANGED, watch_modules
 from hubbub_server._supervisor import REOPEN
 from hubbub_server._systemd import Notifier, listen_fds
 from hubbub_server._tls import cooperative
 from hubbub_server.wsgi import WSGIServer
 
-__all__ = ["Logs", "Serving", "application_of", "check", "tls_context"]
+__all__ = ["Serving", "application_of", "check", "tls_context"]
 
 READY = b"R"
 BEAT = b"."
@@ -73,42 +74,6 @@ def check(options: argparse.Namespace) -> None:
     complain(f"hubbub-serve: {options.application} can be served")
 
 
-class Logs:
-    """The log files of a process, each opened once however many logs go there."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, Outlet] = {}
-
-    def open(self, name: str) -> Any:
-        """What a log option means: "-" stderr, "none" nothing, else a file that is appended to.
-
-        One that cannot be opened is complained of, and tried again later: it is no reason not to serve.
-        """
-        if name == "-":
-            return "default"
-        if name == "none":
-            return None
-        if name not in self.files:
-            self.files[name] = Outlet(path=name, name=repr(name))
-        return self.files[name]
-
-    def reopen(self) -> None:
-        """The files were moved away: go on in new ones."""
-        for outlet in self.files.values():
-            outlet.reopen()
-
-    def pump(self) -> None:
-        """Write what could not be written before."""
-        for outlet in (*self.files.values(), *standard_outlets()):
-            if outlet.waiting:
-                outlet.pump()
-
-    def finish(self) -> None:
-        """The same for the last time, with a little patience."""
-        for outlet in (*self.files.values(), *standard_outlets()):
-            outlet.finish(0.5)
-
-
 class Serving:
     """Serves as the options say until it is told to stop.
 
@@ -125,7 +90,9 @@ class Serving:
         self.context = tls_context(options.certfile, options.keyfile) if options.certfile else None
         listeners = self._listeners()
         self.application = application_of(options)
-        access, errors = self.logs.open(options.access_log), self.logs.open(options.error_log)
+        usual = "-" if options.events in (None, "none") else "none"
+        access, errors = self.logs.open(options.access_log or usual), self.logs.open(options.error_log or usual)
+        self.events = self.logs.events(options)
         several = options.control is not None and (options.workers or 1) > 1
         self.servers = [
             WSGIServer(
@@ -144,6 +111,8 @@ class Serving:
                 proxy_from=options.proxy_from or (),
                 forwarded_from=options.forwarded_from or (),
                 forwarded_fields=options.forwarded_fields.split(","),
+                events=self.events,
+                request_ids=options.request_ids,
             )
             for listener in listeners
         ]
@@ -237,6 +206,8 @@ class Serving:
 
     def _report_blocking(self, found: BlockingReport) -> None:
         """Called in the detector's thread."""
+        if self.events is not None:
+            self.events.write("blocked", seconds=found.seconds, stack=found.stack)
         stack = "".join(f"  {line}\n" for line in found.stack)
         log = self.servers[0].error_log
         if log is not None:

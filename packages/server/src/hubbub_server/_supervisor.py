@@ -21,9 +21,11 @@ import traceback
 from collections import Counter
 
 from hubbub_server._listener import bind_plain, parse_address
-from hubbub_server._outlet import complain, standard_outlets
+from hubbub_server._logs import Logs
+from hubbub_server._outlet import complain
 from hubbub_server._reload import CHANGED
 from hubbub_server._systemd import Notifier, listen_fds
+from hubbub_server.http.accesslog import escape_breaks
 
 __all__ = ["REOPEN", "Supervisor"]
 
@@ -97,6 +99,8 @@ class Supervisor:
         self._telling = False
         """Whether the service manager was told of a change that has not ended."""
         self._notifier = Notifier()
+        self._logs = Logs()
+        self.events = self._logs.events(options)
         self._delay = 0.0
         self._not_before = 0.0
         self._renew_delay = 0.0
@@ -137,8 +141,7 @@ class Supervisor:
                 worker.control.close()
             for sock in (*self.listeners, *self.places, reader, writer):
                 sock.close()
-            for outlet in standard_outlets():
-                outlet.finish(0.5)
+            self._logs.finish()
         return self._status
 
     def _try_turn(self, reader: socket.socket) -> None:
@@ -176,6 +179,8 @@ class Supervisor:
 
     def _say(self, text: str) -> None:
         complain(f"hubbub-serve: {text} (supervisor, pid {os.getpid()})")
+        if self.events is not None:
+            self.events.write("supervisor", message=escape_breaks(text))
 
     # Waiting --------------------------------------------------------------------------------------------------------
 
@@ -191,9 +196,7 @@ class Supervisor:
         for descriptor in speaking:
             poll.register(descriptor, select.POLLIN)
         found = {descriptor for descriptor, _ in poll.poll(self._pause() * 1000)}
-        for outlet in standard_outlets():
-            if outlet.waiting:
-                outlet.pump()
+        self._logs.pump()
         self._count_time()
         if reader.fileno() in found:
             try:
@@ -215,7 +218,7 @@ class Supervisor:
             due.append(self._notifier.period / 2)
         if self.options.stuck_seconds is not None:
             due.append(self.options.stuck_seconds / 4)
-        if any(outlet.waiting for outlet in standard_outlets()):
+        if self._logs.waiting:
             due.append(0.5)
         return max(min(due), 0.0)
 
@@ -265,6 +268,7 @@ class Supervisor:
 
     def _reopen(self) -> None:
         self._say("opening the logs anew")
+        self._logs.reopen()
         for worker in self.workers:
             try:
                 worker.control.send(REOPEN, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)

@@ -149,8 +149,7 @@ class Worker(_Base):
                 underscores="keep" if self.cfg.header_map == "dangerous" else self.cfg.header_map,
             )
             if self.log.access_log_enabled or self._hooks.after is not None:
-                # It has write(), which is all.
-                server.access_log = _AccessLog(self.log, self._hooks)  # type: ignore[assignment]
+                server.access_log = _AccessLog(self.log, self._hooks)
             server.lends_request = getattr(self.wsgi, "wants_request", False)
             if self.cfg.workers > 1:
                 server.max_accept = 1

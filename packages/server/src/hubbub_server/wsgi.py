@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hubbub_server.events import ErrorEvents, EventLog
 from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import EmptyInput, Input
 from hubbub_server.http.exchange import Exchange
@@ -49,6 +50,8 @@ class WSGIServer(HTTPServer):
         proxy_from: Iterable[str] = (),
         forwarded_from: Iterable[str] = (),
         forwarded_fields: Iterable[str] = FIELDS[:2],
+        events: EventLog | None = None,
+        request_ids: bool = False,
     ) -> None:
         if application is not None:
             self.application = application
@@ -68,6 +71,8 @@ class WSGIServer(HTTPServer):
             proxy_from=proxy_from,
             forwarded_from=forwarded_from,
             forwarded_fields=forwarded_fields,
+            events=events,
+            request_ids=request_ids,
         )
         self.lends_request: bool = bool(getattr(application, "wants_request", False))
 
@@ -75,13 +80,18 @@ class WSGIServer(HTTPServer):
         return {
             "wsgi.input": EmptyInput(),
             "wsgi.version": (1, 0),
-            "wsgi.errors": self.error_log if self.error_log is not None else _Nowhere(),
+            "wsgi.errors": self._errors(),
             "wsgi.multithread": False,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
             "wsgi.input_terminated": True,
             "wsgi.file_wrapper": FileWrapper,
         }
+
+    def _errors(self) -> Any:
+        if self.events is not None:
+            return ErrorEvents(self.events, self.error_log)
+        return self.error_log if self.error_log is not None else _Nowhere()
 
     def serve_request(self, exchange: Exchange) -> None:
         """Have the application answer. Raises whatever it raises."""

@@ -7,12 +7,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from hubbub_server._outlet import Outlet, complain, of_stream
 from hubbub_server.http.response import ResponseHead
 
-__all__ = ["FORMATS", "AccessLog", "Entry", "LogStream", "as_text", "escape", "escape_breaks"]
+__all__ = ["FORMATS", "AccessLog", "Entry", "EntryLog", "LogStream", "as_text", "escape", "escape_breaks"]
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 _BREAKING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -114,6 +114,8 @@ def _as_json(entry: Entry) -> str:
         "referer": None if referer is None else as_text(referer),
         "agent": None if agent is None else as_text(agent),
     }
+    if "hubbub.request_id" in entry.environ:
+        fields["request_id"] = as_text(said("hubbub.request_id"))
     return json.dumps(fields).replace("\x7f", "\\u007f")  # of the control characters JSON lets this one stand
 
 
@@ -240,6 +242,13 @@ class LogStream:
 
     def flush(self) -> None:
         """Every write is flushed already."""
+
+
+class EntryLog(Protocol):
+    """Where entries go."""
+
+    def write(self, entry: Entry) -> None:
+        """Write one."""
 
 
 class AccessLog:

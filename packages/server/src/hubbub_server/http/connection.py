@@ -14,7 +14,7 @@ import hubbub
 from hubbub.io import Socket
 
 from hubbub_server._tls import send_close_notify
-from hubbub_server.http.accesslog import AccessLog, Entry
+from hubbub_server.http.accesslog import Entry, EntryLog
 from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.errors import ClientDisconnected, FileChanged, RequestError
 from hubbub_server.http.exchange import Exchange
@@ -53,7 +53,7 @@ class Service(Protocol):
     """Whether each response is to be its connection's last."""
     base_env: dict[str, Any]
     """What the environ of every request starts with."""
-    access_log: AccessLog | None
+    access_log: EntryLog | None
     lends_request: bool
     """Whether ``environ["hubbub.request"]`` is there, a :class:`~hubbub_server.http.lent.LentRequest`."""
 

@@ -60,6 +60,8 @@ class Exchange:
     """Whether the application has had its say: what it does now cannot add to the response."""
     dropped: int = 0
     """What the application gave that goes nowhere, in bytes, and some for each piece."""
+    request_id: str | None = None
+    """What the request is called in logs, and by ``X-Request-ID`` in the response."""
     deadline: float
     """When the time to answer is over, in turns of the clock."""
     lingers: bool = False
@@ -138,6 +140,7 @@ class Exchange:
             environ["REMOTE_ADDR"] = ""
         if connection.adjust is not None:
             connection.adjust(environ)
+            self.request_id = environ.get("hubbub.request_id")
 
     def _heed(self, meaning: Meaning, minor: int) -> None:
         """Do as the header fields say."""
@@ -221,11 +224,20 @@ class Exchange:
             given, request.method == "HEAD", request.minor, persists
         )
         self._delimiter = delimiter
+        if connection.adjust is not None and not head.says_request_id:
+            data = self._named(data)
         if delimiter is _CLOSE:
             # Only the end of the connection will tell the end of the response. Until that was sent any other end is to
             # look like a failure, also that of a process that is killed.
             connection.reset_on_close()
         return data
+
+    def _named(self, data: bytes) -> bytes:
+        """A response that begins with its head, with the request's id in it."""
+        if self.request_id is None:
+            return data
+        line, _, rest = data.partition(b"\r\n")
+        return b"%b\r\nX-Request-ID: %b\r\n%b" % (line, self.request_id.encode("ascii"), rest)
 
     def _check_body(self, body: Body) -> None:
         """Before the response begins: is the body sound, and will the connection outlive it?"""
@@ -396,7 +408,7 @@ class Exchange:
         self.started = True
         self.head = ResponseHead(status, [])
         try:
-            self.connection.send(error_response(status, detail, self.request.method != "HEAD"))
+            self.connection.send(self._named(error_response(status, detail, self.request.method != "HEAD")))
         except ClientDisconnected:
             return
         self._complete = True

@@ -53,6 +53,10 @@ class Forwarding:
             raise ValueError("either forwarded is believed or the x-forwarded fields, not both: they could contradict")
         self._others = tuple(_KEYS[name] for name in FIELDS if name not in self._fields)
 
+    def believes(self, address: Any) -> bool:
+        """Whether the address of a socket is that of one of the proxies."""
+        return self._networks.has(address)
+
     def apply(self, environ: dict[str, Any], address: Any) -> None:
         """Set ``REMOTE_ADDR``, ``REMOTE_PORT``, ``wsgi.url_scheme``, ``HTTPS``, ``HTTP_HOST`` and ``SERVER_PORT`` as
         the proxies say, and ``hubbub.peer`` to the address of the nearest.

@@ -18,7 +18,7 @@ _REMEMBERED = 512
 _LONG = 1024
 _BY_LENGTH = Delimiter.LENGTH
 
-_PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _SECRET, _FORBIDDEN = range(8)
+_PLAIN, _LENGTH, _DATE, _SERVER, _CONNECTION, _UPGRADE, _SECRET, _FORBIDDEN, _REQUEST_ID = range(9)
 _KINDS = {
     "content-length": _LENGTH,
     "date": _DATE,
@@ -26,6 +26,7 @@ _KINDS = {
     "connection": _CONNECTION,
     "upgrade": _UPGRADE,
     "set-cookie": _SECRET,
+    "x-request-id": _REQUEST_ID,
     "keep-alive": _FORBIDDEN,
     "proxy-connection": _FORBIDDEN,
     "te": _FORBIDDEN,
@@ -91,7 +92,7 @@ class ResponseHead:
         Features").
     """
 
-    __slots__ = ("_adds", "_decided", "_made", "_text", "code", "length", "persists", "secret")
+    __slots__ = ("_adds", "_decided", "_made", "_text", "code", "length", "persists", "says_request_id", "secret")
 
     def __init__(self, status: str, headers: list[tuple[str, str]]) -> None:
         self.code: int = _code(status)
@@ -101,6 +102,8 @@ class ResponseHead:
         """False when the application said ``Connection: close``."""
         self.secret: bool = False
         """Whether it says something that is for this client only."""
+        self.says_request_id: bool = False
+        """Whether the application says what the request is called."""
         self._adds = True
         lines = ["HTTP/1.1 " + status]
         for name, value in headers:
@@ -132,6 +135,8 @@ class ResponseHead:
             self._adds = False
         elif kind == _SECRET:
             self.secret = True
+        elif kind == _REQUEST_ID:
+            self.says_request_id = True
         elif kind == _CONNECTION:
             if self.code == 101:
                 return True

@@ -17,7 +17,8 @@ from hubbub.inspect import stack_of
 
 from hubbub_server._networks import Networks
 from hubbub_server._proxy import ProxiedAddress
-from hubbub_server.http.accesslog import AccessLog, Entry, LogStream, as_text, escape
+from hubbub_server.events import EventLog, RequestLog, new_request_id, request_id, valid_request_id
+from hubbub_server.http.accesslog import AccessLog, Entry, EntryLog, LogStream, as_text, escape, escape_breaks
 from hubbub_server.http.clock import Clock
 from hubbub_server.http.connection import Connection
 from hubbub_server.http.errors import RequestTimeout
@@ -58,6 +59,11 @@ class HTTPServer(StreamServer):
         were asked; see :class:`~hubbub_server.http.forwarded.Forwarding`. Nobody else is, and their fields of that kind
         are removed, once there are such networks.
     :param forwarded_fields: the fields that these proxies set.
+    :param events: where events go, besides the two logs: ``request``, ``error``, ``exception``, ``log``, ``listening``,
+        ``stopping``, ``stopped``.
+    :param request_ids: give each request an id: ``environ["hubbub.request_id"]`` and ``HTTP_X_REQUEST_ID``, the field
+        ``X-Request-ID`` of the response, and :data:`hubbub_server.events.request_id`. That of a proxy of
+        ``forwarded_from`` is taken over.
     :param max_memory: bytes in use by the process beyond which idle connections are closed; None for no limit.
 
     When there is no room for another client (of descriptors, of memory, or by the number that ``spawn`` says) the
@@ -82,10 +88,15 @@ class HTTPServer(StreamServer):
         proxy_from: Iterable[str] = (),
         forwarded_from: Iterable[str] = (),
         forwarded_fields: Iterable[str] = FIELDS[:2],
+        events: EventLog | None = None,
+        request_ids: bool = False,
     ) -> None:
         self.limits: Limits = limits if limits is not None else Limits()
-        self.access_log: AccessLog | None = None if log is None else AccessLog(_stream(log), log_format)
+        access_log = None if log is None else AccessLog(_stream(log), log_format)
+        self.access_log: EntryLog | None = access_log if events is None else RequestLog(events, access_log)
         self.error_log: LogStream | None = None if error_log is None else _stream(error_log)
+        self.events: EventLog | None = events
+        self.request_ids: bool = request_ids
         self.parser: HeadParser = HeadParser(self.limits)
         self.forwarding: Forwarding | None = (
             Forwarding(Networks(forwarded_from), forwarded_fields) if forwarded_from else None
@@ -174,7 +185,8 @@ class HTTPServer(StreamServer):
                 connection.expire()
             if connection.write_deadline <= now:
                 connection.expire_writing()
-        for log in (getattr(self.access_log, "stream", None), self.error_log):
+        events = None if self.events is None else self.events.stream
+        for log in (getattr(self.access_log, "stream", None), self.error_log, events):
             if log is not None and log.outlet is not None and log.outlet.waiting:
                 log.outlet.pump()
         self._enough = math.inf  # others may have given descriptors back
@@ -274,14 +286,26 @@ class HTTPServer(StreamServer):
         if type(address) is ProxiedAddress:
             own.update(_environ_of_proxied(address))
         forwarding = self.forwarding
-        if forwarding is None:
+        if forwarding is None and not self.request_ids:
             return (lambda environ: environ.update(own)) if own else None
 
         def adjust(environ: dict[str, Any]) -> None:
             environ.update(own)
-            forwarding.apply(environ, address)
+            if forwarding is not None:
+                forwarding.apply(environ, address)
+            if self.request_ids:
+                self._set_request_id(environ, address)
 
         return adjust
+
+    def _set_request_id(self, environ: dict[str, Any], address: Any) -> None:
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        if not (
+            given and self.forwarding is not None and self.forwarding.believes(address) and valid_request_id(given)
+        ):
+            given = new_request_id()
+        environ["hubbub.request_id"] = environ["HTTP_X_REQUEST_ID"] = given
+        request_id.set(given)
 
     def serve_request(self, exchange: Exchange) -> None:
         """Answer a request. Called in the greenlet of its connection, for one request after the other.
@@ -303,10 +327,13 @@ class HTTPServer(StreamServer):
             self._turns = hubbub.get_hub().loop.timer(self.clock.seconds, self.clock.seconds, ref=False)
             self._turns.start(self._tick)
         super().start_accepting()
+        self._tell("listening")
 
     def stop(self, timeout: float | None = None) -> None:
         """Accept no more; let requests that have arrived be answered, with ``Connection: close``; then as
         :meth:`~hubbub_server.baseserver.BaseServer.stop`."""
+        if self.started:
+            self._tell("stopping")
         self.stopping = True
         if timeout is None:
             timeout = self.stop_timeout
@@ -319,20 +346,40 @@ class HTTPServer(StreamServer):
         if self._turns is not None:
             self._turns.close()
             self._turns = None
+            self._tell("stopped")
+
+    def _tell(self, event: str) -> None:
+        if self.events is not None:
+            self.events.write(event, scheme="https" if self.ssl_enabled else "http", address=self.address)
 
     # Errors ---------------------------------------------------------------------------------------------------------
 
     def log_error(self, environ: dict[str, Any], message: str) -> None:
-        """Write a line about a request to the error log."""
+        """Write a line about a request to the error log, and an event ``error``."""
+        self._write_error(environ, message)
+        if self.events is not None:
+            self.events.write("error", **_named(environ), message=escape_breaks(message))
+
+    def _write_error(self, environ: dict[str, Any], message: str) -> None:
         if self.error_log is not None:
-            self.error_log.write(f"{_name(environ)}: {message}\n")
+            name = environ.get("hubbub.request_id")
+            self.error_log.write(f"{_name(environ)}{'' if name is None else f' ({as_text(name)})'}: {message}\n")
 
     def log_exception(self, environ: dict[str, Any], error: BaseException) -> None:
-        """Write the traceback of a failed application to the error log.
+        """Write the traceback of a failed application to the error log, and an event ``exception``.
 
         What an error says may come from a client: no line of it begins like a line of a log, and none moves a cursor.
         """
-        self.log_error(environ, f"the application failed\n{_quoted(_described(error))}")
+        described = _described(error)
+        self._write_error(environ, f"the application failed\n{_quoted(described)}")
+        if self.events is not None:
+            self.events.write(
+                "exception",
+                **_named(environ),
+                error=f"{type(error).__module__}.{type(error).__qualname__}",
+                message=_CONTROL.sub("?", as_text(error)),
+                traceback=_CONTROL.sub("?", described).splitlines(),
+            )
 
     def client_disconnected(self, environ: dict[str, Any]) -> None:
         """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
@@ -365,6 +412,15 @@ def _described(error: BaseException) -> str:
 
 def _quoted(text: str) -> str:
     return "\n".join(f"  {_CONTROL.sub('?', line)}" for line in text.rstrip("\n").split("\n"))
+
+
+def _named(environ: dict[str, Any]) -> dict[str, Any]:
+    """The fields of an event that say which request it is about."""
+    return {
+        "request_id": environ.get("hubbub.request_id"),
+        "method": as_text(environ.get("REQUEST_METHOD")),
+        "target": as_text(environ.get("REQUEST_URI")),
+    }
 
 
 def _name(environ: dict[str, Any]) -> str:
