@@ -92,13 +92,14 @@ class Connection:
         "_phase",
         "_turn",
         "_write_patience",
-        "address",
         "adjust",
         "clock",
         "deadline",
         "expired",
+        "host",
         "limits",
         "parser",
+        "port",
         "request",
         "service",
         "since",
@@ -134,7 +135,11 @@ class Connection:
         self._turn = 0
         self._body_patience = clock.body.ticks
         self._write_patience = clock.write.ticks
-        self.address: Any = address
+        known = isinstance(address, tuple)
+        self.host: str = address[0] if known else ""
+        """The client's address, as the environ and the log have it; empty for a UNIX socket."""
+        self.port: str | None = str(address[1]) if known else None
+        """The same for its port."""
         self.adjust: Callable[[dict[str, Any]], object] | None = adjust
         self.parser: HeadParser = parser
 
@@ -147,11 +152,6 @@ class Connection:
                 self._linger()
         except ClientDisconnected:
             return
-
-    @property
-    def host(self) -> str:
-        """The client's address, as the environ and the log have it; empty for a UNIX socket."""
-        return self.address[0] if isinstance(self.address, tuple) else ""
 
     def _serve(self) -> bool:
         """Serve requests. True: the client may be sending still, so linger before closing."""

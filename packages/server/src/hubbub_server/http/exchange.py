@@ -41,20 +41,20 @@ class Exchange:
     :param persists: whether the connection may be kept for another request, as far as the server is concerned.
     """
 
-    # What is not said in __init__: an object is made per request, most of these stay as they are.
+    # An object is made per request. Of most attributes only the class's value is ever read, or none: those are not set.
     request: Head
     """The request line."""
     environ: dict[str, Any]
     """The request's meta-variables (RFC 3875, 4.1), over what the server has for every request."""
-    meaning: Meaning = NOTHING
+    meaning: Meaning
     """What the header fields say to the server."""
-    body: Body | None = None
+    body: Body | None
     """The request's, or None if it has none."""
     upgradable: bool = False
     """Whether the client asks for another protocol, so that :meth:`upgrade` may be called."""
-    head: ResponseHead | None = None
+    head: ResponseHead | None
     """The response's, to be set before anything is sent of it."""
-    started: bool = False
+    started: bool
     """Whether something of the response was sent, or the connection was handed over."""
     ended: bool = False
     """Whether the application has had its say: what it does now cannot add to the response."""
@@ -78,6 +78,8 @@ class Exchange:
     def __init__(self, connection: Connection, persists: bool) -> None:
         self.connection = connection
         self._persists = persists
+        self.body = self.head = None
+        self.started = False
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -88,7 +90,7 @@ class Exchange:
         start = data.find(b"\r\n")
         try:
             self.request = head = connection.parser.start_line(data[:start])
-            fields, meaning, cookie = connection.parser.fields(data, start + 2, head.minor)
+            fields, self.meaning, cookie = connection.parser.fields(data, start + 2, head.minor)
             self.environ = environ = {**service.base_env, **fields}
             if cookie is not None:
                 environ["HTTP_COOKIE"] = cookie
@@ -98,8 +100,8 @@ class Exchange:
             connection.log_refused(data[:start].decode("latin-1"), error)
             connection.send(error_response(error.status, error.detail, not data.startswith(b"HEAD ")))
             return False
-        if meaning is not NOTHING or not head.minor:
-            self._heed(meaning, head.minor)
+        if self.meaning is not NOTHING or not head.minor:
+            self._heed(head.minor)
         if service.lends_request:
             self.environ["hubbub.request"] = LentRequest(self, connection, data, start + 2, self.body)
         if service.access_log is None:
@@ -132,20 +134,16 @@ class Exchange:
         if authority is not None:
             environ["HTTP_HOST"] = authority
         connection = self.connection
-        address = connection.address
-        if type(address) is tuple:
-            environ["REMOTE_ADDR"] = address[0]
-            environ["REMOTE_PORT"] = str(address[1])
-        else:
-            environ["REMOTE_ADDR"] = ""
+        environ["REMOTE_ADDR"] = connection.host
+        if connection.port is not None:
+            environ["REMOTE_PORT"] = connection.port
         if connection.adjust is not None:
             connection.adjust(environ)
             self.request_id = environ.get("hubbub.request_id")
 
-    def _heed(self, meaning: Meaning, minor: int) -> None:
+    def _heed(self, minor: int) -> None:
         """Do as the header fields say."""
-        self.meaning = meaning
-        length, persists, expects, self.upgradable = meaning
+        length, persists, expects, self.upgradable = self.meaning
         if length:
             self.body = Body(self.connection, length, expects)
         if persists is False or (not minor and not persists):

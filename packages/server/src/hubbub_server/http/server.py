@@ -396,7 +396,7 @@ def _memory() -> int:
 
 def _environ_of_proxied(address: ProxiedAddress) -> dict[str, Any]:
     """What the header of a proxy adds to the environ of all requests of its connection."""
-    own: dict[str, Any] = {"REMOTE_ADDR": address[0], "REMOTE_PORT": str(address[1]), "hubbub.peer": address.peer}
+    own: dict[str, Any] = {"hubbub.peer": address.peer}
     if address.encrypted:
         own.update({"wsgi.url_scheme": "https", "HTTPS": "on"})
     return own
