@@ -222,3 +222,20 @@ print(made.acquire(), made.acquire(True, 0.01))
     assert python(source).stdout.splitlines() == ["False", "True", "True False"]
     late = "import sys, hubbub_monkey; hubbub_monkey.patch_all(); print('multiprocessing.synchronize' in sys.modules)"
     assert python(late).stdout == "False\n"
+
+
+def test_connection_over_a_socket(python: Python) -> None:
+    """A connection over the descriptor of a socket, which is non-blocking, waits in a native thread too."""
+    source = """
+import socket, threading, time, hubbub
+from multiprocessing.connection import Connection
+one, other = socket.socketpair()
+mine, theirs = Connection(one.detach()), Connection(other.detach())
+waiting = hubbub.spawn(hubbub.to_thread, lambda: (theirs.recv(), len(theirs.recv_bytes()), theirs.send(b"x" * 1000000)))
+time.sleep(0.02)
+mine.send("first")
+time.sleep(0.02)
+mine.send_bytes(b"x" * 1000000)
+print(waiting.ready(), len(mine.recv()), waiting.get())
+"""
+    assert python(FIRST + source).stdout == "False 1000000 ('first', 1000000, None)\n"

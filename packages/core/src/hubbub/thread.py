@@ -251,13 +251,15 @@ def run_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
+        message = "Exception ignored in thread started by"
+        in_text = sys.version_info >= (3, 13)  # as CPython: the function is part of the message, and no object
         sys.unraisablehook(
             SimpleNamespace(
                 exc_type=type(failure),
                 exc_value=failure,
                 exc_traceback=failure.__traceback__,
-                err_msg="Exception ignored in thread started by",
-                object=function,
+                err_msg=f"{message} {function!r}" if in_text else message,
+                object=None if in_text else function,
             )
         )
 

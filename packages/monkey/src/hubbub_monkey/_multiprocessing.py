@@ -176,17 +176,19 @@ def _send(connection: Any, message: Any) -> None:
 
 
 def _wait(connection: Any, event: int) -> None:
-    """Wait until a read or a write of the connection does not wait; in a native thread, leave that to the call.
+    """Wait until a read or a write of the connection does not wait. Its descriptor may be that of a socket, which is
+    non-blocking, also in a native thread.
 
     :raises OSError: the connection is closed, or was meanwhile.
     """
     handle = connection._handle
     if handle is None:
         raise OSError("handle is closed")
-    if waits_natively():
-        return
     poller = _journal.original("select", "poll")()
     poller.register(handle, select.POLLIN if event == EVENT_READ else select.POLLOUT)
+    if waits_natively():
+        poller.poll()
+        return
     while not poller.poll(0):
         with selectors.PollSelector() as selector:
             selector.register(handle, event)

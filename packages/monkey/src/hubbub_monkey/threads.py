@@ -208,9 +208,14 @@ def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict
 
 
 class RLock(_RLock):
-    """``_thread.RLock``, which takes any arguments and ignores them, as CPython's does."""
+    """``_thread.RLock``, which takes any arguments and ignores them, as CPython's does before 3.15.
+
+    :raises TypeError: there are arguments, from 3.15 on.
+    """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
+        if (args or kwargs) and sys.version_info >= (3, 15):
+            raise TypeError("RLock() takes no arguments")
         super().__init__()
 
 
