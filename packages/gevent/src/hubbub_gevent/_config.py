@@ -169,7 +169,7 @@ class Setting:
         self.default = default
         self.validate = validate
         self.desc = desc
-        self.name = ""
+        self.name: str = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -193,48 +193,52 @@ class Setting:
 class Config:
     """gevent's settings. All may be assigned, which counts for what is made from then on."""
 
-    resolver = Setting(
+    resolver: Setting = Setting(
         "GEVENT_RESOLVER", os.environ.get("HUBBUB_RESOLVER") or "thread", _resolver, "Who looks up names."
     )
-    threadpool = Setting(
+    threadpool: Setting = Setting(
         "GEVENT_THREADPOOL", "hubbub_gevent.threadpool.ThreadPool", _object, "The class of thread pools."
     )
-    threadpool_idle_task_timeout = Setting(
+    threadpool_idle_task_timeout: Setting = Setting(
         "GEVENT_THREADPOOL_IDLE_TASK_TIMEOUT", 5.0, _positive, "Seconds after which an idle thread of the pool ends."
     )
-    loop = Setting("GEVENT_LOOP", None, _loop, "The event loop.")
-    libev_backend = Setting("GEVENT_BACKEND", None, validate_anything, "What libev asks the kernel with.")
-    format_context = Setting(
+    loop: Setting = Setting("GEVENT_LOOP", None, _loop, "The event loop.")
+    libev_backend: Setting = Setting("GEVENT_BACKEND", None, validate_anything, "What libev asks the kernel with.")
+    format_context: Setting = Setting(
         "GEVENT_FORMAT_CONTEXT", saferepr, _object, "A function that shows what failed in a report of an error."
     )
-    fileobject = Setting("GEVENT_FILE", "posix", _file, "The class behind gevent.fileobject.FileObject.")
-    disable_watch_children = Setting("GEVENT_NOWAITPID", False, validate_bool, "Leave child processes alone.")
-    trace_malloc = Setting("PYTHONTRACEMALLOC", None, validate_anything, "Python's own.")
-    track_greenlet_tree = Setting(
+    fileobject: Setting = Setting("GEVENT_FILE", "posix", _file, "The class behind gevent.fileobject.FileObject.")
+    disable_watch_children: Setting = Setting("GEVENT_NOWAITPID", False, validate_bool, "Leave child processes alone.")
+    trace_malloc: Setting = Setting("PYTHONTRACEMALLOC", None, validate_anything, "Python's own.")
+    track_greenlet_tree: Setting = Setting(
         "GEVENT_TRACK_GREENLET_TREE", True, validate_bool, "Whether greenlets know who spawned them."
     )
-    monitor_thread = Setting("GEVENT_MONITOR_THREAD_ENABLE", False, validate_bool, "Whether each hub is watched.")
-    max_blocking_time = Setting(
+    monitor_thread: Setting = Setting(
+        "GEVENT_MONITOR_THREAD_ENABLE", False, validate_bool, "Whether each hub is watched."
+    )
+    max_blocking_time: Setting = Setting(
         "GEVENT_MAX_BLOCKING_TIME", 0.1, _positive, "Seconds that a greenlet may run before it is reported."
     )
-    print_blocking_reports = Setting(
+    print_blocking_reports: Setting = Setting(
         "GEVENT_MONITOR_PRINT_BLOCKING_REPORTS", True, validate_bool, "Whether such reports are printed."
     )
-    memory_monitor_period = Setting(
+    memory_monitor_period: Setting = Setting(
         "GEVENT_MONITOR_MEMORY_PERIOD", 5.0, _at_least_two, "Seconds between two looks at the memory in use."
     )
-    max_memory_usage = Setting(
+    max_memory_usage: Setting = Setting(
         "GEVENT_MONITOR_MEMORY_MAX", None, _bytes, "How many bytes may be in use; kb, mb or gb may follow."
     )
-    resolver_nameservers = Setting("GEVENT_RESOLVER_NAMESERVERS", None, _list, "Name servers, with commas.")
-    resolver_timeout = Setting("GEVENT_RESOLVER_TIMEOUT", None, _positive, "Seconds to wait for a name server.")
-    ares_flags = Setting("GEVENTARES_FLAGS", None, _integer, "c-ares' flags.")
-    ares_timeout = Setting("GEVENTARES_TIMEOUT", None, _positive, "Use GEVENT_RESOLVER_TIMEOUT.")
-    ares_tries = Setting("GEVENTARES_TRIES", None, _integer, "How often each name server is asked.")
-    ares_ndots = Setting("GEVENTARES_NDOTS", None, _integer, "How many dots make a name complete.")
-    ares_udp_port = Setting("GEVENTARES_UDP_PORT", None, _integer, "The name servers' port.")
-    ares_tcp_port = Setting("GEVENTARES_TCP_PORT", None, _integer, "The name servers' port for TCP.")
-    ares_servers = Setting("GEVENTARES_SERVERS", None, _list, "Use GEVENT_RESOLVER_NAMESERVERS.")
+    resolver_nameservers: Setting = Setting("GEVENT_RESOLVER_NAMESERVERS", None, _list, "Name servers, with commas.")
+    resolver_timeout: Setting = Setting(
+        "GEVENT_RESOLVER_TIMEOUT", None, _positive, "Seconds to wait for a name server."
+    )
+    ares_flags: Setting = Setting("GEVENTARES_FLAGS", None, _integer, "c-ares' flags.")
+    ares_timeout: Setting = Setting("GEVENTARES_TIMEOUT", None, _positive, "Use GEVENT_RESOLVER_TIMEOUT.")
+    ares_tries: Setting = Setting("GEVENTARES_TRIES", None, _integer, "How often each name server is asked.")
+    ares_ndots: Setting = Setting("GEVENTARES_NDOTS", None, _integer, "How many dots make a name complete.")
+    ares_udp_port: Setting = Setting("GEVENTARES_UDP_PORT", None, _integer, "The name servers' port.")
+    ares_tcp_port: Setting = Setting("GEVENTARES_TCP_PORT", None, _integer, "The name servers' port for TCP.")
+    ares_servers: Setting = Setting("GEVENTARES_SERVERS", None, _list, "Use GEVENT_RESOLVER_NAMESERVERS.")
 
     def __init__(self) -> None:
         self._values: dict[str, Any] = {}

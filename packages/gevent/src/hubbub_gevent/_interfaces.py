@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from zope.interface import Interface  # type: ignore[import-untyped]  # no types
+from hubbub_gevent._zope import Interface
 
 __all__ = ["ICallback", "ILoop", "IWatcher"]
 
 
-class ILoop(Interface):  # type: ignore[misc]  # zope.interface has no types
+class ILoop(Interface):
     """An event loop: see :class:`hubbub.abc.Loop`."""
 
 
-class IWatcher(Interface):  # type: ignore[misc]  # see above
+class IWatcher(Interface):
     """A watcher: see :class:`hubbub.abc.Watcher`."""
 
 
-class ICallback(Interface):  # type: ignore[misc]  # see above
+class ICallback(Interface):
     """A call to come: see :class:`hubbub.abc.Callback`."""

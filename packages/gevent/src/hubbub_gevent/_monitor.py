@@ -11,10 +11,10 @@ from typing import Any
 
 from hubbub_monkey import get_original
 from zope.event import notify  # type: ignore[import-untyped]  # no types
-from zope.interface import implementer  # type: ignore[import-untyped]  # no types
 
 from hubbub_gevent._config import config
 from hubbub_gevent._tracer import GreenletTracer
+from hubbub_gevent._zope import implementer
 from hubbub_gevent.events import (
     EventLoopBlocked,
     IPeriodicMonitorThread,

@@ -65,7 +65,7 @@ class BackdoorServer(StreamServer):
 
     def __init__(self, listener: Any, locals: Any = None, banner: str | None = None, **server_args: Any) -> None:
         super().__init__(listener, spawn=Greenlet.spawn, **server_args)
-        self.locals = {"__doc__": None, "__name__": "__console__", **(locals or {})}
+        self.locals: dict[str, Any] = {"__doc__": None, "__name__": "__console__", **(locals or {})}
         self.banner = banner
 
     def handle(self, conn: Any, _address: Any) -> None:

@@ -31,6 +31,7 @@ class Habits(_Server):
     """
 
     handle: Any = None
+    address: Any
     _due = 0
     """How many handlers were spawned and have not begun."""
 

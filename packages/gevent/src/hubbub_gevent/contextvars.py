@@ -6,4 +6,4 @@ from contextvars import Context, ContextVar, Token, copy_context
 
 __all__ = ["Context", "ContextVar", "Token", "copy_context"]
 
-__implements__ = ["ContextVar", "Context", "copy_context", "Token"]
+__implements__: list[str] = ["ContextVar", "Context", "copy_context", "Token"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from zope.event import notify, subscribers  # type: ignore[import-untyped]  # no types
-from zope.interface import Attribute, Interface, implementer  # type: ignore[import-untyped]  # no types
+
+from hubbub_gevent._zope import Attribute, Interface, implementer
 
 __all__ = [
     "DoNotPatch",
@@ -47,17 +48,17 @@ def notify_and_call_entry_points(event: Any) -> None:
             entry.load()(event)
 
 
-class IPeriodicMonitorThread(Interface):  # type: ignore[misc]  # zope.interface has no types
+class IPeriodicMonitorThread(Interface):
     """The thread that watches a hub."""
 
     def add_monitoring_function(function: Any, period: Any) -> None:
         """Call ``function(hub)`` every ``period`` seconds."""
 
 
-class IPeriodicMonitorThreadStartedEvent(Interface):  # type: ignore[misc]  # see above
+class IPeriodicMonitorThreadStartedEvent(Interface):
     """A monitor thread has started."""
 
-    monitor = Attribute("The thread")
+    monitor: Any = Attribute("The thread")
 
 
 @implementer(IPeriodicMonitorThreadStartedEvent)
@@ -70,13 +71,13 @@ class PeriodicMonitorThreadStartedEvent:
         self.monitor = monitor
 
 
-class IEventLoopBlocked(Interface):  # type: ignore[misc]  # see above
+class IEventLoopBlocked(Interface):
     """The loop did not turn for too long."""
 
-    greenlet = Attribute("The greenlet that ran")
-    blocking_time = Attribute("How long, in seconds")
-    info = Attribute("Lines that tell more")
-    hub = Attribute("The hub")
+    greenlet: Any = Attribute("The greenlet that ran")
+    blocking_time: Any = Attribute("How long, in seconds")
+    info: Any = Attribute("Lines that tell more")
+    hub: Any = Attribute("The hub")
 
 
 @implementer(IEventLoopBlocked)
@@ -90,12 +91,12 @@ class EventLoopBlocked:
         self.hub = hub
 
 
-class IMemoryUsageThresholdExceeded(Interface):  # type: ignore[misc]  # see above
+class IMemoryUsageThresholdExceeded(Interface):
     """The process uses too much memory."""
 
-    mem_usage = Attribute("Bytes in use")
-    max_allowed = Attribute("Bytes allowed")
-    memory_info = Attribute("What psutil says")
+    mem_usage: Any = Attribute("Bytes in use")
+    max_allowed: Any = Attribute("Bytes allowed")
+    memory_info: Any = Attribute("What psutil says")
 
 
 class _Memory:
@@ -113,13 +114,13 @@ class MemoryUsageThresholdExceeded(_Memory):
     """The process uses too much memory."""
 
 
-class IMemoryUsageUnderThreshold(Interface):  # type: ignore[misc]  # see above
+class IMemoryUsageUnderThreshold(Interface):
     """The process uses no longer too much memory."""
 
-    mem_usage = Attribute("Bytes in use")
-    max_allowed = Attribute("Bytes allowed")
-    max_memory_usage = Attribute("The most bytes seen meanwhile")
-    memory_info = Attribute("What psutil says")
+    mem_usage: Any = Attribute("Bytes in use")
+    max_allowed: Any = Attribute("Bytes allowed")
+    max_memory_usage: Any = Attribute("The most bytes seen meanwhile")
+    memory_info: Any = Attribute("What psutil says")
 
 
 @implementer(IMemoryUsageUnderThreshold)
@@ -131,11 +132,11 @@ class MemoryUsageUnderThreshold(_Memory):
         self.max_memory_usage = max_usage
 
 
-class IGeventPatchEvent(Interface):  # type: ignore[misc]  # see above
+class IGeventPatchEvent(Interface):
     """Something about patching."""
 
-    source = Attribute("Where replacements come from")
-    target = Attribute("What is replaced")
+    source: Any = Attribute("Where replacements come from")
+    target: Any = Attribute("What is replaced")
 
 
 @implementer(IGeventPatchEvent)
@@ -175,8 +176,8 @@ class GeventDidPatchEvent(GeventPatchEvent):
 class IGeventWillPatchModuleEvent(IGeventWillPatchEvent):
     """Before a module is patched."""
 
-    module_name = Attribute("Its name")
-    target_item_names = Attribute("What is replaced in it")
+    module_name: Any = Attribute("Its name")
+    target_item_names: Any = Attribute("What is replaced in it")
 
 
 @implementer(IGeventWillPatchModuleEvent)
@@ -194,7 +195,7 @@ class GeventWillPatchModuleEvent(GeventWillPatchEvent):
 class IGeventDidPatchModuleEvent(IGeventDidPatchEvent):
     """After a module was patched."""
 
-    module_name = Attribute("Its name")
+    module_name: Any = Attribute("Its name")
 
 
 @implementer(IGeventDidPatchModuleEvent)
@@ -211,8 +212,8 @@ class GeventDidPatchModuleEvent(GeventDidPatchEvent):
 class IGeventWillPatchAllEvent(IGeventWillPatchEvent):
     """Before anything is patched."""
 
-    patch_all_arguments = Attribute("The arguments of patch_all")
-    patch_all_kwargs = Attribute("Further arguments, for plug-ins")
+    patch_all_arguments: Any = Attribute("The arguments of patch_all")
+    patch_all_kwargs: Any = Attribute("Further arguments, for plug-ins")
 
     def will_patch_module(module_name: Any) -> Any:
         """Whether a module is going to be patched."""
@@ -252,8 +253,8 @@ class GeventWillPatchAllEvent(_PatchAll, GeventWillPatchEvent):
 class IGeventDidPatchBuiltinModulesEvent(IGeventDidPatchEvent):
     """After the standard library was patched."""
 
-    patch_all_arguments = Attribute("The arguments of patch_all")
-    patch_all_kwargs = Attribute("Further arguments, for plug-ins")
+    patch_all_arguments: Any = Attribute("The arguments of patch_all")
+    patch_all_kwargs: Any = Attribute("Further arguments, for plug-ins")
 
 
 @implementer(IGeventDidPatchBuiltinModulesEvent)

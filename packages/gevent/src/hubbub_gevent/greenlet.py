@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE
 from typing import Any
@@ -63,7 +63,7 @@ class Greenlet(_greenlet.Greenlet):
         if run is not None:
             self._run = run  # type: ignore[method-assign]  # as gevent keeps it
         _check_run(self._run)
-        self.kwargs = kwargs
+        self.kwargs: Mapping[str, Any] = kwargs
         if config.track_greenlet_tree:
             track(self, self.spawning_stack_limit)
 

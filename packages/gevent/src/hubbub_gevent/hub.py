@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from operator import methodcaller
-from typing import Any
+from typing import Any, ClassVar
 
 from greenlet import GreenletExit, getcurrent, greenlet
 from hubbub import hub as _hub
@@ -18,7 +18,9 @@ from hubbub.exceptions import InvalidSwitchError as InvalidSwitchError
 from hubbub.exceptions import InvalidThreadUseError as InvalidThreadUseError
 from hubbub.exceptions import LoopExit as LoopExit
 from hubbub.greenlet import Greenlet as _Greenlet
+from hubbub.hub import idle as idle
 from hubbub.hub import reinit as _reinit
+from hubbub.hub import set_hub as set_hub
 from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
 from hubbub.signal import SignalHandler
@@ -27,7 +29,7 @@ from hubbub.waiting import wait as wait
 from hubbub_monkey import get_original
 from hubbub_monkey.threads import natives_run
 
-from hubbub_gevent._config import config
+from hubbub_gevent._config import Config, config
 from hubbub_gevent._ident import IdentRegistry
 from hubbub_gevent._loop import loop_class
 from hubbub_gevent._spawning import track
@@ -50,7 +52,6 @@ _main_ident: list[int] = []
 _kept = get_original("threading", "local")()
 """The loop that a destroyed hub of the thread has left."""
 _get_ident = get_original("_thread", "get_ident")
-idle = _hub.idle
 _sleep = _hub.sleep
 
 
@@ -68,7 +69,7 @@ class Hub(_hub.Hub):
         kept = _take_kept_loop() if loop is None else None
         super().__init__(kept or self._new_loop(loop))
         self.ident_registry = IdentRegistry()
-        self.minimal_ident = _hub_idents.get_ident(self)
+        self.minimal_ident: int = _hub_idents.get_ident(self)
 
     def run(self) -> None:
         """Turn the loop, watched by a monitor if ``config.monitor_thread`` says so."""
@@ -88,7 +89,7 @@ class Hub(_hub.Hub):
             state += f"{' default' if loop.default else ''} pending={loop.pendingcnt} ref={loop.activecnt}"
         return f"<{type(self).__name__} {self.name!r} at {id(self):#x} {state} thread_ident={self.thread_ident:#x}>"
 
-    PRINTS_FOR_MAIN = True  # as gevent does
+    PRINTS_FOR_MAIN: ClassVar[bool] = True  # as gevent does
 
     @property
     def main_hub(self) -> bool:
@@ -276,9 +277,6 @@ def get_hub_if_exists() -> Any:
 
 
 _get_hub = get_hub_if_exists
-
-
-set_hub = lowlevel.set_hub
 
 
 def get_hub_class() -> Any:
@@ -508,8 +506,8 @@ class linkproxy:
     __slots__ = ["callback", "obj"]
 
     def __init__(self, callback: Callable[[Any], object], obj: Any) -> None:
-        self.callback = callback
-        self.obj = obj
+        self.callback: Callable[[Any], object] = callback
+        self.obj: Any = obj
 
     def __call__(self, *args: object) -> None:
         """Call it; the arguments are dropped."""
@@ -517,7 +515,7 @@ class linkproxy:
 
 
 loop = BaseLoop
-GEVENT_CONFIG = config
+GEVENT_CONFIG: Config = config
 WaitOperationsGreenlet = Hub
 MAIN_THREAD_IDENT = _main_thread_ident()
 get_thread_ident = _get_ident

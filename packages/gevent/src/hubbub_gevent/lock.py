@@ -21,7 +21,7 @@ class Semaphore(AbstractLinkable, _lock.Semaphore):
 
     def __init__(self, value: int = 1, hub: Any = None) -> None:
         super().__init__(value)
-        self.hub = hub
+        self.hub: Any = hub
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit."""
@@ -35,7 +35,7 @@ class BoundedSemaphore(AbstractLinkable, _lock.BoundedSemaphore):
 
     def __init__(self, value: int = 1, hub: Any = None) -> None:
         super().__init__(value)
-        self.hub = hub
+        self.hub: Any = hub
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit."""

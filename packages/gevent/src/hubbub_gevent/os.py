@@ -30,13 +30,14 @@ __all__ = [
     "waitpid",
 ]
 
-__implements__ = ["fork", "close", "forkpty", "waitpid"]
+__implements__: list[str] = ["fork", "close", "forkpty", "waitpid"]
 if hasattr(_os, "posix_spawn"):  # PyPy has none
-    posix_spawn = _os.posix_spawn
-    posix_spawnp = _os.posix_spawnp
+    from os import posix_spawn as posix_spawn
+    from os import posix_spawnp as posix_spawnp
+
     __implements__ += ["posix_spawn", "posix_spawnp"]
     __all__ += ["posix_spawn", "posix_spawnp"]
-__extensions__ = [name for name in __all__ if name not in __implements__]
+__extensions__: list[str] = [name for name in __all__ if name not in __implements__]
 
 
 def waitpid(pid: int, options: int) -> tuple[int, int]:

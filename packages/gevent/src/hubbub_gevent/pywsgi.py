@@ -155,7 +155,7 @@ class SecureEnviron(Environ):
 class WSGISecureEnviron(SecureEnviron):
     """An environment that shows who asked for what host."""
 
-    default_whitelist_keys = ("REMOTE_ADDR", "REMOTE_PORT", "HTTP_HOST")
+    default_whitelist_keys: Any = ("REMOTE_ADDR", "REMOTE_PORT", "HTTP_HOST")
     default_print_masked_keys = False
 
 
@@ -196,7 +196,7 @@ class WSGIHandler:
         self.server = server
         self.rfile = sock.makefile("rb", -1) if rfile is None else rfile
 
-    MessageClass = staticmethod(headers_factory)
+    MessageClass: Any = staticmethod(headers_factory)
 
     # The connection -------------------------------------------------------------------------------------------------
 
@@ -646,6 +646,7 @@ class WSGIHandler:
 class WSGIServer(StreamServer):
     """Serves a WSGI application."""
 
+    environ: Any
     handler_class: Any = WSGIHandler
     environ_class: Any = dict
     secure_environ_class: Any = WSGISecureEnviron
@@ -685,7 +686,7 @@ class WSGIServer(StreamServer):
     application: Any = None
     log: Any = None
     error_log: Any = None
-    stopping = False
+    stopping: bool = False
     """Whether :meth:`stop` was called: every answer is the last of its connection."""
 
     def stop(self, timeout: float | None = None) -> None:

@@ -26,9 +26,9 @@ __all__ = [
     "SimpleQueue",
 ]
 
-__implements__ = ["Queue", "PriorityQueue", "LifoQueue", "SimpleQueue"]
-__extensions__ = ["JoinableQueue", "Channel", "ShutDown"]
-__imports__ = ["Empty", "Full"]
+__implements__: list[str] = ["Queue", "PriorityQueue", "LifoQueue", "SimpleQueue"]
+__extensions__: list[str] = ["JoinableQueue", "Channel", "ShutDown"]
+__imports__: list[str] = ["Empty", "Full"]
 
 
 class _Limits:

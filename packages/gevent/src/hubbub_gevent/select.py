@@ -11,7 +11,7 @@ from hubbub_net import select as _cooperative
 
 _original_select = get_original("select", "select")
 __all__ = ["error", "poll", "select"]
-__implements__ = ["select", "poll"]
+__implements__: list[str] = ["select", "poll"]
 error = OSError
 _ALL = _cooperative.POLLIN | _cooperative.POLLPRI | _cooperative.POLLOUT
 

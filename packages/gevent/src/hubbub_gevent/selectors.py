@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from errno import EBADF, EINVAL
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hubbub.hub import get_hub
 from hubbub_net import selectors as _cooperative
 
 __all__ = ["DefaultSelector", "GeventSelector"]
 
-__implements__ = ["DefaultSelector"]
+__implements__: list[str] = ["DefaultSelector"]
 
 
-class GeventSelector(_cooperative.DefaultSelector):  # type: ignore[misc]  # which it is depends on the system
+if TYPE_CHECKING:
+    from selectors import SelectSelector as _Selector
+else:
+    _Selector = _cooperative.DefaultSelector  # which it is depends on the system
+
+
+class GeventSelector(_Selector):
     """:class:`hubbub_net.selectors.DefaultSelector`."""
 
     def __init__(self, hub: Any = None) -> None:

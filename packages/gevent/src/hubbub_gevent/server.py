@@ -34,6 +34,7 @@ class StreamServer(Habits, _StreamServer):
     """:class:`hubbub_server.StreamServer` with gevent's arguments for TLS."""
 
     backlog = 128
+    socket: Any
 
     def __init__(
         self,

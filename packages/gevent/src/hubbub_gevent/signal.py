@@ -9,7 +9,7 @@ from hubbub import signal as _cooperative
 
 __all__ = ["getsignal", "set_wakeup_fd", "signal"]
 
-__implements__ = ["signal", "getsignal", "set_wakeup_fd"]
+__implements__: list[str] = ["signal", "getsignal", "set_wakeup_fd"]
 
 
 def signal(signalnum: int, handler: Any) -> Any:

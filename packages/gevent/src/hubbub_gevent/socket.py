@@ -20,10 +20,10 @@ from hubbub_gevent._socket3 import (  # noqa: F401 - the names that __all__ is p
 from hubbub_gevent.hub import get_hub
 
 _EXTENSIONS = ["cancel_wait", "cancel_wait_ex", "timeout_default", "wait", "wait_read", "wait_readwrite", "wait_write"]
-__dns__ = ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "getfqdn"]
-__implements__ = ["create_connection", "socket", "SocketType", "fromfd", "socketpair", *__dns__]
-__extensions__ = _EXTENSIONS
-__imports__ = [name for name in __socket__.__all__ if name not in __implements__]
+__dns__: list[str] = ["getaddrinfo", "gethostbyname", "gethostbyname_ex", "gethostbyaddr", "getnameinfo", "getfqdn"]
+__implements__: list[str] = ["create_connection", "socket", "SocketType", "fromfd", "socketpair", *__dns__]
+__extensions__: list[str] = _EXTENSIONS
+__imports__: list[str] = [name for name in __socket__.__all__ if name not in __implements__]
 __imports__ += ["error", "gaierror", "herror", "timeout", "has_ipv6"]
 __imports__ = list(dict.fromkeys(__imports__))
 __all__ = [*__implements__, *__imports__, *_EXTENSIONS]

@@ -17,8 +17,10 @@ _type: Any = type
 _NO_NAMES = ("base64", "errno", "os", "socket", "sys", "time", "warnings", "namedtuple")
 """What the standard library's module has imported for itself."""
 _create_unverified: Any = __ssl__._create_unverified_context
-__implements__ = ["SSLContext", "SSLSocket", "get_server_certificate", "wrap_socket"]
-__imports__ = [name for name in dir(__ssl__) if not name.startswith("_") and name not in (*__implements__, *_NO_NAMES)]
+__implements__: list[str] = ["SSLContext", "SSLSocket", "get_server_certificate", "wrap_socket"]
+__imports__: list[str] = [
+    name for name in dir(__ssl__) if not name.startswith("_") and name not in (*__implements__, *_NO_NAMES)
+]
 __all__ = [*__implements__, *__imports__]
 
 
@@ -84,7 +86,7 @@ class SSLSocket(_cooperative.SSLSocket, socket):  # type: ignore[misc]  # names 
 class SSLContext(_cooperative.SSLContext):
     """An :class:`ssl.SSLContext` whose ``wrap_socket`` makes an :class:`SSLSocket`."""
 
-    sslsocket_class = SSLSocket
+    sslsocket_class: Any = SSLSocket
 
 
 def _ours(context: Any) -> Any:

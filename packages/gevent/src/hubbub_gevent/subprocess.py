@@ -38,7 +38,7 @@ __all__ = [
     "run",
 ]
 
-__implements__ = ["Popen", "call", "check_call", "check_output", "run", "CompletedProcess"]
+__implements__: list[str] = ["Popen", "call", "check_call", "check_output", "run", "CompletedProcess"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,7 +32,15 @@ __all__ = [
     "start_new_thread",
 ]
 
-__implements__ = ["allocate_lock", "get_ident", "exit", "LockType", "stack_size", "start_new_thread", "_local"]
+__implements__: list[str] = [
+    "allocate_lock",
+    "get_ident",
+    "exit",
+    "LockType",
+    "stack_size",
+    "start_new_thread",
+    "_local",
+]
 __target__ = "_thread"
 
 _local = local

@@ -13,7 +13,7 @@ from hubbub_gevent.thread import LockType, start_new_thread
 
 __all__ = ["Lock", "RLock", "allocate_lock", "get_ident", "local", "start_new_thread"]
 
-__implements__ = [
+__implements__: list[str] = [
     "local",
     "_allocate_lock",
     "Lock",

@@ -9,7 +9,7 @@ from hubbub_gevent.hub import sleep
 
 __all__ = ["sleep"]
 
-__implements__ = ["sleep"]
+__implements__: list[str] = ["sleep"]
 
 
 def __getattr__(name: str) -> Any:

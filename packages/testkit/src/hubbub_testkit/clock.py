@@ -35,7 +35,8 @@ class VirtualClockLoop(BaseLoop):
     ``grace`` seconds of real time before each jump.
     """
 
-    grace = 0.02
+    grace: float = 0.02
+    refs: int
 
     def __init__(self, default: bool = False) -> None:
         super().__init__(_JumpingBackend(self), default)
@@ -43,7 +44,7 @@ class VirtualClockLoop(BaseLoop):
     def start_clock(self) -> None:
         """It is the beginning of time, and nothing is planned."""
         self._time = 0.0
-        self.jumps = 0
+        self.jumps: int = 0
         self._agenda: list[_Appointment] = []
         self._made = 0
         self._counting = 0  # how many appointments are in ``refs``

@@ -43,10 +43,10 @@ class NativeLoop:
 
     def __init__(self, extension: Any, flags: int = 0) -> None:
         """Makes a loop; raises OSError if the table refuses."""
-        self.lib = extension.lib
-        self.ffi = extension.ffi
+        self.lib: Any = extension.lib
+        self.ffi: Any = extension.ffi
         error = self.ffi.new("int *")
-        self.pointer = self.lib.hb_create(flags, error)
+        self.pointer: Any = self.lib.hb_create(flags, error)
         if not self.pointer:
             raise OSError(error[0], os.strerror(error[0]))
 

@@ -8,7 +8,7 @@ from hubbub_gevent import _backend
 
 __all__ = [name for name in _backend.__all__ if name != "loop_on"] + ["loop"]
 
-loop = _backend.loop_on("libuv")
+loop: Any = _backend.loop_on("libuv")
 
 
 def __getattr__(name: str) -> Any:

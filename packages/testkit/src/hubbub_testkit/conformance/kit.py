@@ -18,9 +18,11 @@ __all__ = ["PATIENCE", "Expected", "Kit", "Recorder", "in_turn", "needs_fork", "
 PATIENCE = 10.0
 """How long a test waits, in seconds, for what must come, before it fails."""
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-needs_pidfd = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system has no pidfd_open")
-posix = pytest.mark.skipif(os.name != "posix", reason="a promise for POSIX systems")
+needs_fork: pytest.MarkDecorator = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+needs_pidfd: pytest.MarkDecorator = pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="the system has no pidfd_open"
+)
+posix: pytest.MarkDecorator = pytest.mark.skipif(os.name != "posix", reason="a promise for POSIX systems")
 
 
 class Recorder:
