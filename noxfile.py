@@ -18,9 +18,9 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import pythons, sanitizers, soaks, testing, wheels
+from tools import pythons, sanitizers, soaks, testing, typechecks, wheels
 from tools.environment import Environment
-from tools.packages import Choice, choose, closure, packages, split, versions
+from tools.packages import Choice, Package, choose, closure, packages, split, versions
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["lint", "types", "tests", "docs"]
@@ -250,7 +250,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def types(session: nox.Session) -> None:
-    """Check types, strictly; arguments: packages, then options of mypy."""
+    """Check types, strictly, and that public names have them; arguments: packages, then options of mypy."""
     choice = chosen(session)
     environment, unbuilt = development(session)
     environment.requirements(REQUIREMENTS / "types.txt")
@@ -258,8 +258,38 @@ def types(session: nox.Session) -> None:
     environment.run("-m", "mypy", "--strict", *choice.options, *folders)
     if not choice.packages:
         for places in (["tests", "tools"], ["benchmarks"], ["soak"], ["integration/run.py", "integration/support"]):
-            environment.run("-m", "mypy", "--strict", *choice.options, *(ROOT / place for place in places))
+            paths = (ROOT / place for place in places)
+            environment.run("-m", "mypy", "--strict", "--exclude", "tests/typed/", *choice.options, *paths)
+    problems = untyped(environment, choice.packages_or_all) + misjudged(environment)
     warn(session, unbuilt)
+    if problems:
+        session.error("\n" + "\n".join(problems))
+
+
+def untyped(environment: Environment, chosen: list[Package]) -> list[str]:
+    """What pyright misses in the public types of packages."""
+    with tempfile.TemporaryDirectory() as scratch:
+        typechecks.lay_out(packages().values(), Path(scratch))
+        return [
+            f"{name}: {problem}"
+            for package in chosen
+            if not package.untyped
+            for name in typechecks.importable(package)
+            for problem in typechecks.verify(environment, name, Path(scratch))
+        ]
+
+
+def misjudged(environment: Environment) -> list[str]:
+    """Where mypy or pyright takes an example of tests/typed otherwise than it says."""
+    checkers = {"mypy": ("--strict",), "pyright": ("--pythonpath", environment.python)}
+    return [
+        problem
+        for example in sorted((ROOT / "tests" / "typed").glob("*.py"))
+        for checker, options in checkers.items()
+        for problem in typechecks.differences(
+            checker, example, environment.run("-m", checker, *options, example, silent=True, success_codes=[0, 1])
+        )
+    ]
 
 
 @nox.session(venv_backend="none")

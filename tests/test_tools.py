@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import environment, packages, pythons, testing, wheels
+from tools import environment, packages, pythons, testing, typechecks, wheels
 from tools.environment import Environment
 
 CORE = """
@@ -286,3 +286,49 @@ def test_largest_first(tmp_path: Path) -> None:
         (tmp_path / name / "test_it.py").write_text("#" * size)
     ordered = testing.largest_first(sorted(tmp_path.iterdir()))
     assert [folder.name for folder in ordered] == ["large", "middle", "small"]
+
+
+def test_untyped() -> None:
+    """Each public name without a known type is named with the reason; that there are no public names is said, too."""
+    diagnostic = {"message": "Type is missing\n\u00a0 Inferred type is int"}
+    symbols = [
+        {"name": "kit.a", "isExported": True, "isTypeKnown": True, "diagnostics": []},
+        {"name": "kit.b", "isExported": True, "isTypeKnown": False, "diagnostics": [diagnostic]},
+        {"name": "kit._c", "isExported": False, "isTypeKnown": False, "diagnostics": [diagnostic]},
+    ]
+    report = {"generalDiagnostics": [], "typeCompleteness": {"symbols": symbols}}
+    assert typechecks.untyped(report) == ["kit.b: Type is missing Inferred type is int"]
+    assert typechecks.untyped({"generalDiagnostics": [], "typeCompleteness": {"symbols": []}}) != []
+    assert typechecks.untyped({"generalDiagnostics": [{"message": "No py.typed file found"}]}) != []
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "tests/typed/calls.py:2: error: No overload variant  [call-overload]\ntests/typed/calls.py:2: note: x\n",
+        "/tree/calls.py\n  /tree/calls.py:2:5 - error: No overloads\n  /tree/calls.py:2:9 - error: Argument missing\n",
+    ],
+    ids=["mypy", "pyright"],
+)
+def test_differences(tmp_path: Path, output: str) -> None:
+    """A checker must find an error in each line that says wrong, and in no other."""
+    example = tmp_path / "calls.py"
+    example.write_text("one()\ntwo()  # wrong: too few\n")
+    assert typechecks.differences("it", example, output) == []
+    assert typechecks.differences("it", example, "") == ["calls.py:2: it lets it pass"]
+    example.write_text("one()\ntwo()\n")
+    assert typechecks.differences("it", example, output) == ["calls.py:2: it finds an error"]
+
+
+def test_lay_out(tmp_path: Path) -> None:
+    """Packages stand side by side under the names by which they are imported; modules beside them do not."""
+    folder = tmp_path / "packages" / "kit"
+    for name in ("hubbub_kit", "hubbub_kit_more"):
+        (folder / "src" / name).mkdir(parents=True)
+        (folder / "src" / name / "__init__.py").touch()
+    (folder / "src" / "hubbub_kit_start.py").touch()
+    kit = packages.Package(folder, {"project": {"name": "hubbub-kit"}})
+    (tmp_path / "all").mkdir()
+    typechecks.lay_out([kit], tmp_path / "all")
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["hubbub_kit", "hubbub_kit_more"]
+    assert (tmp_path / "all" / "hubbub_kit" / "__init__.py").exists()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from math import inf
-from typing import Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._twins import twin
@@ -68,8 +68,13 @@ class WaitQueue(deque[Waiter]):
             self.abandon(waiter, pass_on, mutex)
             raise
 
-    join = deque.append
-    """``join(waiter)``: stand last. For the ``enter`` of :meth:`wait`, which withdraws in any case."""
+    if TYPE_CHECKING:
+
+        def join(self, waiter: Waiter, /) -> None:
+            """Stand last. For the ``enter`` of :meth:`wait`, which withdraws in any case."""
+
+    else:
+        join = deque.append  # a single step of C code
 
     def withdraw(self, waiter: Waiter, mutex: AbstractContextManager[Any] | None = None) -> bool:
         """Take out ``waiter``, whose wait has ended without a wake-up. Harmless a second time.

@@ -135,6 +135,7 @@ class BaseLoop(Timers, Loop):
         "told",
     )
 
+    time: float
     turn_seconds: float = 0.005
     """How long one turn's run queue may keep the loop from polling."""
 
