@@ -345,12 +345,12 @@ def _home_context() -> contextvars.Context:
 class Worker(Greenlet):
     """Its failure is reported to the coroutine that waits for it."""
 
-    def _failed(self, error: BaseException) -> None:
+    def handle_failure(self, error: BaseException) -> None:
+        """Keep it; what ends the program goes to the hub."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            super()._failed(error)
+            super().handle_failure(error)
         else:
-            self._error = error
-            self._traceback = error.__traceback__
+            self.keep_failure(error)
 
 
 def as_future(source: Any) -> asyncio.Future[Any]:

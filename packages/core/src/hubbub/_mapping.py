@@ -25,11 +25,15 @@ _END: Any = object()
 class IMapUnordered(Greenlet[None], Generic[R]):
     """Spawns a task for each item, and iterates over the results as they come.
 
+    ``queue`` holds the results that nobody has read yet; ``finished`` tells whether all have come.
+
     A task's failure is raised where its result would stand; the iteration may then go on. A failure of the iterable
     ends it.
 
     :param maxsize: how many results may wait to be read before no more tasks are spawned; None: any number.
     """
+
+    queue_class: ClassVar[type[SimpleQueue[Any]]] = SimpleQueue
 
     def __init__(
         self,
@@ -46,11 +50,12 @@ class IMapUnordered(Greenlet[None], Generic[R]):
         self._iterable = iterable
         self._spawn = spawn
         self._room = Semaphore(maxsize) if maxsize is not None else None
-        self._results: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self.queue: SimpleQueue[Any] = self.queue_class()
+        self.finished: bool = False
         self._count = 0
-        self._finished = 0
+        self._came = 0
         self._exhausted = False
-        self._ended = False
+        self._broken_by: BaseException | None = None
         self.rawlink(self._fed)
 
     def _run(self) -> None:
@@ -62,29 +67,29 @@ class IMapUnordered(Greenlet[None], Generic[R]):
             self._count += 1
             task.rawlink(_Arrival(self, index))
 
-    def _failed(self, error: BaseException) -> None:
-        # Told to the reader, not printed.
-        self._error = error
-        self._traceback = error.__traceback__
+    def handle_failure(self, error: BaseException) -> None:
+        """Tell the reader, and nobody else."""
+        self.keep_failure(error)
+        self._broken_by = error
 
     def _fed(self, _: Any) -> None:
         self._exhausted = True
-        if self._error is not None:
-            self._results.put_nowait((self._count, _Failure(self._error)))
+        if self._broken_by is not None:
+            self._put(self._count, _Failure(self._broken_by))
             self._count += 1
-            self._finished += 1
+            self._came += 1
         self._end_if_all_came()
 
     def arrived(self, index: int, task: Any) -> None:
         """Called on the hub when a task has ended."""
-        self._finished += 1
-        self._results.put_nowait((index, task.value if task.successful() else _Failure(task.exception)))
+        self._came += 1
+        self._put(index, task.value if task.successful() else _Failure(task.exception))
         self._end_if_all_came()
 
     def _end_if_all_came(self) -> None:
-        if self._exhausted and self._finished == self._count and not self._ended:
-            self._ended = True
-            self._results.put_nowait((self._count, _END))
+        if self._exhausted and self._came == self._count and not self.finished:
+            self.finished = True
+            self._put(self._count, _END)
 
     def __iter__(self) -> Iterator[R]:
         return self
@@ -92,7 +97,7 @@ class IMapUnordered(Greenlet[None], Generic[R]):
     def __next__(self) -> R:
         result: Any = self._next_result()
         if result is _END:
-            self._results.put_nowait((self._count, _END))
+            self._put(self._count, _END)
             raise StopIteration
         if self._room is not None:
             self._room.release()
@@ -103,12 +108,15 @@ class IMapUnordered(Greenlet[None], Generic[R]):
 
     next = __next__
 
+    def _put(self, index: int, result: Any) -> None:
+        self.queue.put_nowait(result)
+
     def _next_result(self) -> Any:
-        return self._results.get()[1]
+        return self.queue.get()
 
 
 class IMap(IMapUnordered[R]):
-    """The same in the order of the items."""
+    """The same in the order of the items. ``queue`` holds pairs of a place and a result."""
 
     def __init__(
         self,
@@ -121,9 +129,12 @@ class IMap(IMapUnordered[R]):
         self._early: dict[int, Any] = {}
         self._index = 0
 
+    def _put(self, index: int, result: Any) -> None:
+        self.queue.put_nowait((index, result))
+
     def _next_result(self) -> Any:
         while self._index not in self._early:
-            index, result = self._results.get()
+            index, result = self.queue.get()
             self._early[index] = result
         result = self._early.pop(self._index)
         if result is not _END:

@@ -222,19 +222,28 @@ class Greenlet(greenlet, Generic[T_co]):
         except BaseException as error:
             run = args = None  # type: ignore[assignment]  # the traceback keeps this frame
             try:
-                self._failed(error)
+                self.handle_failure(error)
             except BaseException as failure:  # of a subclass: this one ends all the same
                 tell(loop.hub, self, failure)
         loop.greenlets -= 1
         self._finish()
 
-    def _failed(self, error: BaseException) -> None:
+    def handle_failure(self, error: BaseException) -> None:
+        """The function has raised ``error``: keep it, and report it to the hub. A subclass may report it elsewhere."""
+        if self.keep_failure(error):
+            tell(self.hub, self, error)
+
+    def keep_failure(self, error: BaseException) -> bool:
+        """Keep ``error`` as the outcome, for :meth:`get`.
+
+        :returns: False for GreenletExit, which is a value and no failure.
+        """
         if isinstance(error, GreenletExit):
             self.value = without_frames(error)
-            return
+            return False
         self._error = error
         self._traceback = error.__traceback__
-        tell(self.hub, self, error)
+        return True
 
     def _finish(self) -> None:
         self._state = _DONE
@@ -379,12 +388,7 @@ class Greenlet(greenlet, Generic[T_co]):
 
     def _end_unstarted(self, exception: Any) -> None:
         self._cancel_start()
-        error: BaseException = exception() if isinstance(exception, type) else exception
-        if isinstance(error, GreenletExit):
-            self.value = without_frames(error)
-        else:
-            self._error = error
-            self._traceback = error.__traceback__
+        self.keep_failure(exception() if isinstance(exception, type) else exception)
         self._finish()
 
     def throw(self, *exc_info: Any) -> Any:

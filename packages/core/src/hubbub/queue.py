@@ -435,6 +435,21 @@ class SimpleQueue(Linkable, Generic[T]):
                 raise
             return _NOTHING  # another thread has just taken it
 
+    def settle(self) -> None:
+        """Let those go on who need wait no longer, after ``queue`` was changed by hand."""
+        with self._mutex:
+            self._settle()
+
+    @property
+    def getters(self) -> int:
+        """How many wait for an item."""
+        return len(self._getters)
+
+    @property
+    def putters(self) -> int:
+        """How many wait for room, or in a channel for somebody who takes their item."""
+        return len(self._putters)
+
     def _settle(self) -> None:
         """Bring together what can come together."""
         if self._emptied:
@@ -521,9 +536,17 @@ class Queue(SimpleQueue[T]):
 
     @property
     def unfinished_tasks(self) -> int:
-        """How many items were put and not yet reported by :meth:`task_done`."""
+        """How many items were put and not yet reported by :meth:`task_done`. May be assigned."""
         with self._mutex:
             return self._unfinished()
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, number: int) -> None:
+        whole_number(number, "unfinished_tasks")
+        with self._mutex:
+            self._done += self._unfinished() - number
+            if not number:
+                self._joiners.wake_all()
 
     def _unfinished(self) -> int:
         return 2 * _PUTS - length_hint(self._puts) - self._done

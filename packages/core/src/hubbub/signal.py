@@ -62,10 +62,10 @@ class SignalHandler:
             raise TypeError(f"the signal handler must be callable, not {handler!r}")
         self.signalnum = signalnum
         self.handler = handler
-        self._args = args
-        self._kwargs = kwargs
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
         self._watcher = get_hub().loop.signal(signalnum, ref=False)
-        self._watcher.start(self._arrived)
+        self._watcher.start(self.arrived)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.signalnum} {self.handler!r}>"
@@ -79,8 +79,9 @@ class SignalHandler:
     def ref(self, value: bool) -> None:
         self._watcher.ref = value
 
-    def _arrived(self) -> None:
-        Greenlet.spawn(self.handler, *self._args, **self._kwargs)
+    def arrived(self) -> None:
+        """On the hub: the signal has arrived. A subclass may do otherwise; it must not wait."""
+        Greenlet.spawn(self.handler, *self.args, **self.kwargs)
 
     def cancel(self) -> None:
         """No more calls. Idempotent."""

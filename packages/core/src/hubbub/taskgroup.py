@@ -6,12 +6,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
-from greenlet import GreenletExit
-
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
-from hubbub.greenlet import Greenlet, without_frames
+from hubbub.greenlet import Greenlet
 from hubbub.scope import Cancelled, CancelScope, shield
 
 if TYPE_CHECKING:
@@ -37,15 +35,12 @@ class _Task(Greenlet[T]):
         with self.scope:
             super().run()
 
-    def _failed(self, error: BaseException) -> None:
+    def handle_failure(self, error: BaseException) -> None:
+        """Tell the group; what ends the program is the hub's business too."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            super()._failed(error)
+            super().handle_failure(error)
             self._group.cancel()
-        elif isinstance(error, GreenletExit):
-            self.value = without_frames(error)
-        else:
-            self._error = error
-            self._traceback = error.__traceback__
+        elif self.keep_failure(error):
             self._group.failed(error)
 
 

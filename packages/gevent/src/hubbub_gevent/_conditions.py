@@ -114,9 +114,9 @@ class Conditions:
 
     def __init__(self, queue: Any) -> None:
         self.mutex = LockType()
-        self.not_empty = QueueCondition(self.mutex, queue._settled)
-        self.not_full = QueueCondition(self.mutex, queue._settled)
-        self.all_tasks_done = QueueCondition(self.mutex, queue._settled)
+        self.not_empty = QueueCondition(self.mutex, queue.settle)
+        self.not_full = QueueCondition(self.mutex, queue.settle)
+        self.all_tasks_done = QueueCondition(self.mutex, queue.settle)
 
     def changed(self, queue: Any) -> None:
         """Something was put, taken or done. Wakes those who need wait no longer."""

@@ -86,11 +86,6 @@ class GeventLoop(BaseLoop):
         return _BACKENDS.get(self.backend, 0)
 
     @property
-    def depth(self) -> int:
-        """How many calls of ``run`` are under way."""
-        return self._running
-
-    @property
     def pendingcnt(self) -> int:
         """How many calls are due."""
         return len(self.ready)

@@ -50,6 +50,7 @@ _spawn_callbacks: set[Callable[[Any], Any]] | None = None
 class Greenlet(_greenlet.Greenlet):
     """gevent's greenlet."""
 
+    _given_name: str | None = None
     spawning_stack_limit = 10
     spawning_greenlet: Any = None
     """A weak reference to who spawned it."""
@@ -96,13 +97,13 @@ class Greenlet(_greenlet.Greenlet):
     @property
     def name(self) -> str:
         """``Greenlet-N`` unless assigned."""
-        if self._name is None:
-            self._name = f"{type(self).__name__}-{self.minimal_ident}"
-        return self._name
+        if self._given_name is None:
+            self._given_name = f"{type(self).__name__}-{self.minimal_ident}"
+        return self._given_name
 
     @name.setter
     def name(self, name: str) -> None:
-        self._name = name
+        self._given_name = name
 
     def _formatinfo(self) -> str:
         """Made once: the arguments are gone when it has ended."""
@@ -126,9 +127,9 @@ class Greenlet(_greenlet.Greenlet):
         return f"<bound method {type(owner).__name__}.{name} of {owner!r}>"
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_state"):
+        if not hasattr(self, "args"):
             return f"<{type(self).__name__} at {id(self):#x}: its __init__ was not called>"
-        name = f' "{self._name}"' if self._name is not None else ""
+        name = f' "{self._given_name}"' if self._given_name is not None else ""
         return f"<{type(self).__name__}{name} at {id(self):#x}: {self._formatinfo()}>"
 
     @staticmethod
@@ -203,13 +204,10 @@ class Greenlet(_greenlet.Greenlet):
         super().start_later(seconds)
 
     def _report_error(self, exc_info: Any) -> None:
-        super()._failed(exc_info[1])
+        super().handle_failure(exc_info[1])
 
-    def _report_result(self, result: Any) -> None:
-        self.value = result
-        self._finish()
-
-    def _failed(self, error: BaseException) -> None:
+    def handle_failure(self, error: BaseException) -> None:
+        """Keep and report it by ``_report_error``, which subclasses written for gevent override."""
         self._report_error((type(error), error, error.__traceback__))
 
 

@@ -49,7 +49,7 @@ __all__ = [
 
 _NONE: Any = object()
 _main_ident: list[int] = []
-_kept = get_original("threading", "local")()
+_kept = lowlevel.native_local()
 """The loop that a destroyed hub of the thread has left."""
 _get_ident = get_original("_thread", "get_ident")
 _sleep = _hub.sleep
@@ -370,13 +370,14 @@ class signal(SignalHandler):
             raise TypeError("signal handler must be callable.")
         super().__init__(signalnum, handler, *args, **kwargs)
 
-    def _arrived(self) -> None:
+    def arrived(self) -> None:
+        """Handle it in a new greenlet."""
         self.greenlet_class.spawn(self.handle)
 
     def handle(self) -> None:
         """Call the handler, here and now. What it raises is raised in the main greenlet."""
         try:
-            self.handler(*self._args, **self._kwargs)
+            self.handler(*self.args, **self.kwargs)
         except BaseException:
             get_hub().handle_error(None, *sys.exc_info())
 

@@ -36,6 +36,7 @@ class BoundedSemaphore(AbstractLinkable, _lock.BoundedSemaphore):
     def __init__(self, value: int = 1, hub: Any = None) -> None:
         super().__init__(value)
         self.hub: Any = hub
+        self._most = value
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
         """Take a permit."""
@@ -49,7 +50,7 @@ class BoundedSemaphore(AbstractLinkable, _lock.BoundedSemaphore):
         :raises ValueError: released more often than acquired.
         """
         free = super().release()
-        if free == self._initial_value:
+        if free == self._most:
             self.hub = None
         return free
 

@@ -90,7 +90,7 @@ class SimpleQueue(_Limits, _queue.SimpleQueue[Any]):
     @property
     def maxsize(self) -> int | None:
         """How many items fit; None: any number. May be assigned."""
-        return self._maxsize
+        return super().maxsize
 
     @maxsize.setter
     def maxsize(self, value: int | None) -> None:
@@ -105,8 +105,8 @@ class SimpleQueue(_Limits, _queue.SimpleQueue[Any]):
     def _state(self) -> str:
         limit = f" maxsize={self.maxsize}" if self.maxsize is not None else ""
         items = f" queue={self.queue!r}" if self.queue else ""
-        getters = f" getters[{len(self._getters)}]" if self._getters else ""
-        putters = f" putters[{len(self._putters)}]" if self._putters else ""
+        getters = f" getters[{self.getters}]" if self.getters else ""
+        putters = f" putters[{self.putters}]" if self.putters else ""
         return f"{limit}{items}{getters}{putters}"
 
 
@@ -123,29 +123,11 @@ class Queue(SimpleQueue, _queue.Queue[Any]):
         tasks = self.unfinished_tasks
         return super()._state() + (f" tasks={tasks}" if tasks else "")
 
-    @property
-    def unfinished_tasks(self) -> int:
-        """How many items were put and not yet reported by ``task_done``. Assigning wakes who waits for none."""
-        return super().unfinished_tasks
-
-    @unfinished_tasks.setter
-    def unfinished_tasks(self, number: int) -> None:
-        with self._mutex:
-            self._done += self._unfinished() - number
-        self._settled()
-
     def task_done(self) -> None:
         """One task that was got is finished."""
         super().task_done()
         if self._conditions is not None:
             self._conditions.changed(self)
-
-    def _settled(self) -> None:
-        """Let those go on who need wait no longer, after ``queue`` or ``unfinished_tasks`` was changed by hand."""
-        with self._mutex:
-            self._settle()
-            if not self._unfinished():
-                self._joiners.wake_all()
 
     def _conditions_made(self) -> Conditions:
         if self._conditions is None:
@@ -193,16 +175,6 @@ class Channel(_Limits, _queue.Channel[Any]):
         super().put(item, block, timeout)
         if taken and block and getcurrent() is not get_hub().runner:
             sleep(0)
-
-    @property
-    def getters(self) -> Any:
-        """Those who wait for an item."""
-        return self._getters
-
-    @property
-    def putters(self) -> Any:
-        """Those who wait for a getter."""
-        return self._putters
 
     def next(self) -> Any:
         """The next item."""
