@@ -318,7 +318,7 @@ def test_stop_with_a_broken_stderr(serve: Any, connect: Any, monkeypatch: pytest
     hubbub.sleep(0.05)
     monkeypatch.setattr(hub, "exception_stream", Broken())
     server.stop(0.05)
-    assert not server._handlers
+    assert not server.handlers
 
 
 def test_a_log_takes_text() -> None:

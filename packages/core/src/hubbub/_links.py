@@ -111,6 +111,11 @@ class Linkable:
         if self.ready():
             self._links.fire()
 
+    def fire_links(self) -> None:
+        """This has become ready: have the links called, each by its hub. For subclasses that are ready otherwise."""
+        if self._links is not None:
+            self._links.fire()
+
     def unlink(self, callback: Callable[[Any], Any]) -> None:
         """Undo one :meth:`rawlink`, if it has not been called."""
         if self._links is not None:

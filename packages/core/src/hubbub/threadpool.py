@@ -112,7 +112,7 @@ class ThreadPool(Mapping):
 
     def __init__(self, maxsize: int = 10, hub: Hub | None = None, idle_seconds: float | None = 5.0) -> None:
         self.hub: Hub = hub if hub is not None else get_hub()
-        self._workers = Workers(self._checked(maxsize), idle_seconds)
+        self._workers = Workers(self.check_maxsize(maxsize), idle_seconds)
         self._start_afresh()
         _pools.add(self)
 
@@ -138,15 +138,32 @@ class ThreadPool(Mapping):
 
     @maxsize.setter
     def maxsize(self, value: int) -> None:
-        self._workers.maxsize = self._checked(value)
+        self._workers.maxsize = self.check_maxsize(value)
 
-    def _checked(self, maxsize: int) -> int:
+    def check_maxsize(self, maxsize: int) -> int:
+        """``maxsize``, if it is a number of threads that the pool may have.
+
+        :raises TypeError: no whole number.
+        :raises ValueError: it is too small.
+        """
         return whole_number(maxsize, "maxsize, the number of threads,", 1)
 
     @property
     def size(self) -> int:
         """How many threads there are."""
         return self._workers.size
+
+    def resize(self, size: int) -> None:
+        """Have ``size`` threads now, as far as that goes: start some, or end some, each after its task.
+
+        :raises RuntimeError: none can be started.
+        """
+        self._workers.resize(size)
+
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for a thread."""
+        return self._workers.waiting
 
     @property
     def idle_seconds(self) -> float | None:
@@ -217,9 +234,9 @@ class ThreadPool(Mapping):
             self._workers.withdraw(task)
         self._workers.dismiss_all()
         for task in killed:
-            self._finished(task, None, self._exc_info_of_killed())
+            self._finished(task, None, self.exc_info_of_killed())
 
-    def _exc_info_of_killed(self) -> tuple[Any, Any, Any]:
+    def exc_info_of_killed(self) -> tuple[Any, Any, Any]:
         """What a task fails with that a kill has prevented."""
         return (RuntimeError, RuntimeError("the thread pool was killed"), None)
 
@@ -244,14 +261,17 @@ class ThreadPool(Mapping):
         if exc_info is None:
             task.result.set(value)
         else:
-            self._failed(task, exc_info)
+            self.task_failed(task.result, task.function, exc_info)
             task.result.set_exception(exc_info[1], exc_info)
         self._forget(task)
 
-    def _failed(self, task: _Task, exc_info: Any) -> None:
-        """``task`` has failed: if nobody asks for its error it is reported."""
-        if self.reports and exc_info[2] is not None and task.result.unseen is None:
-            task.result.unseen = Unseen(self.hub, (self, task.function), exc_info[1])
+    def task_failed(self, result: AsyncResult[Any], function: Callable[..., Any], exc_info: Any) -> None:
+        """On the hub: ``function`` has failed. If nobody asks ``result`` for the error it is reported.
+
+        :param exc_info: (type, error, traceback).
+        """
+        if self.reports and exc_info[2] is not None and result.unseen is None:
+            result.unseen = Unseen(self.hub, (self, function), exc_info[1])
 
     def _forget(self, task: _Task) -> None:
         self.hub.loop.holders.discard(task)

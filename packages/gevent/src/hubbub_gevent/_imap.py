@@ -16,6 +16,8 @@ class IMapUnordered(_pool.IMapUnordered[Any], Greenlet):
     """:class:`hubbub.pool.IMapUnordered`."""
 
     queue_class = UnboundQueue
+    queue: Any = None
+    finished: bool = False
 
 
 class IMap(_pool.IMap[Any], IMapUnordered):

@@ -116,16 +116,17 @@ class Habits(_Server):
         self._due += 1
         try:
             if self._spawn is None:
-                self.loop.run_callback(self._run_handler, *args)
+                self.loop.run_callback(self.run_handler, *args)
             else:
-                self._spawn(self._run_handler, *args)
+                self._spawn(self.run_handler, *args)
         except BaseException:
             self._due -= 1
             raise
 
-    def _run_handler(self, *args: Any) -> None:
+    def run_handler(self, *args: Any) -> None:
+        """Handle one connection."""
         self._due -= 1
-        super()._run_handler(*args)
+        super().run_handler(*args)
 
     def close(self) -> None:
         """Accept no more and close the listener. A handler that was spawned begins before: gunicorn's ask it first."""

@@ -23,6 +23,7 @@ from hubbub.hub import reinit as _reinit
 from hubbub.hub import set_hub as set_hub
 from hubbub.hub import spawn_raw as _spawn_raw
 from hubbub.loop.base import BaseLoop
+from hubbub.lowlevel import native_local
 from hubbub.signal import SignalHandler
 from hubbub.waiting import iwait as iwait
 from hubbub.waiting import wait as wait
@@ -49,7 +50,7 @@ __all__ = [
 
 _NONE: Any = object()
 _main_ident: list[int] = []
-_kept = lowlevel.native_local()
+_kept = native_local()
 """The loop that a destroyed hub of the thread has left."""
 _get_ident = get_original("_thread", "get_ident")
 _sleep = _hub.sleep

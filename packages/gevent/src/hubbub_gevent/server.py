@@ -54,13 +54,14 @@ class StreamServer(Habits, _StreamServer):
         self._failed_handshakes: WeakSet[Any] = WeakSet()
         super().__init__(listener, handle, backlog=backlog, spawn=spawn, ssl_context=context)
 
-    def _run_handler(self, sock: Any, address: Any) -> None:
+    def run_handler(self, sock: Any, address: Any) -> None:
+        """Handle one connection, with TLS if there is a context."""
         if self.ssl_context is None:
-            super()._run_handler(sock, address)
+            super().run_handler(sock, address)
             return
         self._due -= 1
         current = getcurrent()
-        self._handlers.add(current)
+        self.handlers[current] = None
         try:
             self.wrap_socket_and_handle(sock, address)
         except OSError as error:
@@ -69,7 +70,7 @@ class StreamServer(Habits, _StreamServer):
             self.handshake_failed(error, address)
         finally:
             self._failed_handshakes.discard(current)
-            self._handlers.discard(current)
+            self.handlers.pop(current, None)
             sock.close()
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> Any:

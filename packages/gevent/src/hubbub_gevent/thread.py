@@ -82,8 +82,7 @@ class _LinkedLock(LockType):
     def release(self) -> None:
         """Give the lock back."""
         super().release()
-        if self._links is not None:
-            self._links.fire()
+        self.fire_links()
 
 
 allocate_lock = LockType

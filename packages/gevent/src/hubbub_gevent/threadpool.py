@@ -10,7 +10,7 @@ from typing import Any
 
 from greenlet import GreenletExit
 from hubbub import threadpool as _threadpool
-from hubbub_monkey import get_original
+from hubbub.lowlevel import native_local
 
 from hubbub_gevent.event import AsyncResult
 from hubbub_gevent.hub import get_hub, get_hub_if_exists
@@ -21,9 +21,6 @@ __all__ = [
     "ThreadPoolExecutor",
     "ThreadResult",
 ]
-
-
-_native_local = get_original("threading", "local")
 
 
 class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
@@ -45,7 +42,10 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
         super().__init__(maxsize, hub, seconds)
         self.pid = os.getpid()
 
-    def _checked(self, maxsize: int) -> int:
+    def check_maxsize(self, maxsize: int) -> int:
+        """:raises TypeError: no whole number.
+        :raises ValueError: negative.
+        """
         if not isinstance(maxsize, int):
             raise TypeError(f"maxsize must be integer: {maxsize!r}")
         if maxsize < 0:
@@ -58,7 +58,7 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
 
         :raises ValueError: negative, or more than ``maxsize``.
         """
-        return self._workers.size
+        return super().size
 
     @size.setter
     def size(self, size: int) -> None:
@@ -66,12 +66,12 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
             raise ValueError(f"Size of the pool cannot be negative: {size!r}")
         if size > self.maxsize:
             raise ValueError(f"Size of the pool cannot be bigger than maxsize: {size!r} > {self.maxsize!r}")
-        self._workers.resize(size)
+        self.resize(size)
 
     @property
     def task_queue(self) -> Any:
         """Truly as long as there are tasks that no thread has taken."""
-        return range(self._workers.waiting)
+        return range(self.waiting)
 
     def spawn(  # type: ignore[override]  # gevent has another name for it
         self, func: Callable[..., Any], *args: Any, **kwargs: Any
@@ -93,12 +93,13 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     def __bool__(self) -> bool:
         return len(self) > 0
 
-    def _failed(self, task: Any, exc_info: Any) -> None:
+    def task_failed(self, result: Any, function: Callable[..., Any], exc_info: Any) -> None:
+        """Report it at once; being killed is no failure."""
         if not issubclass(exc_info[0], GreenletExit):
-            self.hub.handle_error((self, task.function), *exc_info)
+            self.hub.handle_error((self, function), *exc_info)
 
-    def _exc_info_of_killed(self) -> tuple[Any, Any, Any]:
-        # Who waits for a task that has not begun gets this.
+    def exc_info_of_killed(self) -> tuple[Any, Any, Any]:
+        """What who waits for a task that has not begun gets."""
         return (GreenletExit, GreenletExit(), None)
 
     def adjust(self) -> None:
@@ -160,7 +161,7 @@ class _Once:
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._function = function
         self._args = args
-        self._threads = _native_local()
+        self._threads = native_local()
 
     def __call__(self, then: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         if not hasattr(self._threads, "done"):

@@ -42,16 +42,6 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _EXHAUSTED)
 
 
-class _Handlers(dict[greenlet, Any]):
-    """The greenlets in which handlers run, each with what its handler has to do with, or None."""
-
-    add = dict.setdefault
-
-    def discard(self, handler: greenlet) -> None:
-        """Forget a handler that has ended."""
-        self.pop(handler, None)
-
-
 class BaseServer:
     """Accepts from a listener and runs a handler for each thing accepted. One hub, one thread.
 
@@ -85,7 +75,8 @@ class BaseServer:
         self._stop_event = Event()
         self._stop_event.set()
         self._acceptor: greenlet | None = None
-        self._handlers = _Handlers()
+        self.handlers: dict[greenlet, Any] = {}
+        """The greenlets in which handlers run, each with what its handler has to do with, or None."""
         self._runner: Callable[..., None] | None = None
         self._given: socket.socket | None = None
         self._bound = False
@@ -210,13 +201,14 @@ class BaseServer:
     def do_handle(self, *args: Any) -> None:
         """Run the handler for what was accepted, in the way that ``spawn`` said."""
         if self._spawn is None:
-            self._run_handler(*args)
+            self.run_handler(*args)
         else:
-            self._spawn(self._runner or self._run_handler, *args)
+            self._spawn(self._runner or self.run_handler, *args)
 
-    def _run_handler(self, *args: Any) -> None:
+    def run_handler(self, *args: Any) -> None:
+        """Handle one thing that was accepted, from beginning to end."""
         current = getcurrent()
-        handlers = self._handlers
+        handlers = self.handlers
         handlers[current] = None
         try:
             self._handle(*args)
@@ -245,7 +237,7 @@ class BaseServer:
     def start_accepting(self) -> None:
         """Accept from now on. Does nothing when it does already."""
         if self._acceptor is None:
-            self._runner = self._run_handler  # one for all: each would keep its own while its handler runs
+            self._runner = self.run_handler  # one for all: each would keep its own while its handler runs
             self._acceptor = hubbub.spawn(self._accept_loop)
 
     def stop_accepting(self) -> None:
@@ -349,7 +341,7 @@ class BaseServer:
             self.drain_backlog()
         self.close()
         hubbub.sleep(0)  # what was spawned begins, and counts
-        mine = [handler for handler in self._handlers if handler is not getcurrent()]
+        mine = [handler for handler in self.handlers if handler is not getcurrent()]
         if not mine:
             return
         left = self._wait_for(mine, self.stop_timeout if timeout is None else timeout)
@@ -361,14 +353,14 @@ class BaseServer:
 
     def _wait_for(self, handlers: Iterable[greenlet], timeout: float | None) -> list[greenlet]:
         """Those of ``handlers`` that have not ended after ``timeout`` seconds."""
-        left = [handler for handler in handlers if handler in self._handlers]
+        left = [handler for handler in handlers if handler in self.handlers]
         deadline = hubbub.Timeout.start_new(timeout)
         pause = 0.001
         try:
             while left:
                 hubbub.sleep(pause)
                 pause = min(pause * 2, 0.05)
-                left = [handler for handler in left if handler in self._handlers]
+                left = [handler for handler in left if handler in self.handlers]
         except hubbub.Timeout as error:
             if error is not deadline:
                 raise

@@ -160,7 +160,7 @@ class StreamServer(BaseServer):
     def _wait_gone(self, handler: greenlet) -> None:
         """Until a handler has ended, which takes a few turns of the loop."""
         for _ in range(100):
-            if handler not in self._handlers and handler not in self._handshakes:
+            if handler not in self.handlers and handler not in self._handshakes:
                 return
             hubbub.sleep(0.001)
 
@@ -170,7 +170,8 @@ class StreamServer(BaseServer):
             send_close_notify(sock)
         sock.close()
 
-    def _run_handler(self, sock: Any, address: Any) -> None:
+    def run_handler(self, sock: Any, address: Any) -> None:
+        """Handle one connection, from the handshake, if there is one, to its end."""
         if self.proxies is not None and self.proxies.has(address):
             try:
                 address = self._limited(lambda: read_header(sock, address))
@@ -193,7 +194,7 @@ class StreamServer(BaseServer):
                 raise
         # As in the base class, without a *args: such a call takes C stack, which is kept for every waiting connection.
         current = getcurrent()
-        handlers = self._handlers
+        handlers = self.handlers
         handlers[current] = None
         try:
             self._handle(sock, address)

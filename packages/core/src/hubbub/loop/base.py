@@ -166,8 +166,7 @@ class BaseLoop(Timers, Loop):
         """How many callables of the run queue were called; most of them are switches to a greenlet."""
         self.greenlets: int = 0
         """How many greenlets have begun and not ended."""
-        self.depth: int = 0
-        """How many calls of ``run`` are under way."""
+        self._running = 0
         self._break = False
         self.told: bool | None = True
         """False while the turn goes to poll, polls, and hands on the events that nobody else knows. None: all this, but
@@ -236,7 +235,7 @@ class BaseLoop(Timers, Loop):
             pass
 
     def __repr__(self) -> str:
-        state = "destroyed" if self.destroyed else "running" if self.depth else "idle"
+        state = "destroyed" if self.destroyed else "running" if self._running else "idle"
         return f"<{type(self).__name__} {self.name} at {id(self):#x} {state} {self._census()}>"
 
     @property
@@ -276,13 +275,13 @@ class BaseLoop(Timers, Loop):
         self.check_alive()
         self.check_thread()
         self._break = False
-        self.depth += 1
+        self._running += 1
         turn = self.turn
         try:
             while turn(nowait) and not (nowait or once):
                 pass
         finally:
-            self.depth -= 1
+            self._running -= 1
 
     @twin("turn.c")
     def turn(self, nowait: bool) -> bool:
@@ -444,7 +443,12 @@ class BaseLoop(Timers, Loop):
     @property
     def running(self) -> bool:
         """Whether :meth:`run` is under way."""
-        return self.depth > 0
+        return self._running > 0
+
+    @property
+    def depth(self) -> int:
+        """How many calls of :meth:`run` are under way."""
+        return self._running
 
     def break_(self, how: int = 0) -> None:
         """End :meth:`run` after the current turn."""

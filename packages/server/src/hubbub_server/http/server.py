@@ -176,7 +176,7 @@ class HTTPServer(StreamServer):
 
     def _tick(self) -> None:
         now = self.clock.tick()
-        for handler, connection in list(self._handlers.items()):
+        for handler, connection in list(self.handlers.items()):
             if connection is None:
                 continue
             if connection.request is not None and connection.request.deadline <= now:
@@ -214,7 +214,7 @@ class HTTPServer(StreamServer):
         """
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"a deadline is a number of seconds above 0, or None, not {seconds!r}")
-        connection = self._handlers.get(getcurrent())
+        connection = self.handlers.get(getcurrent())
         if connection is None or connection.request is None:
             raise RuntimeError("the deadline of a request can be set in the greenlet that answers it, and in no other")
         connection.request.deadline = self.clock.now + self.clock.ticks(seconds)
@@ -223,12 +223,12 @@ class HTTPServer(StreamServer):
 
     def _idle(self) -> Iterator[tuple[float, greenlet]]:
         yield from super()._idle()
-        for handler, connection in self._handlers.items():
+        for handler, connection in self.handlers.items():
             if connection is not None and connection.idle:
                 yield connection.since, handler
 
     def _dismiss(self, handler: greenlet) -> bool:
-        connection = self._handlers.get(handler)
+        connection = self.handlers.get(handler)
         return super()._dismiss(handler) if connection is None else connection.retire()
 
     def _wait_for_room(self) -> None:
@@ -248,8 +248,8 @@ class HTTPServer(StreamServer):
         if descriptor >= self._descriptor_mark:
             # It was the lowest that is free, so all below are taken. The next get those that are given back, and do not
             # tell; so for a while the number of connections does.
-            self._enough = len(self._handlers) - (descriptor - self._descriptor_mark)
-        if len(self._handlers) >= self._enough:
+            self._enough = len(self.handlers) - (descriptor - self._descriptor_mark)
+        if len(self.handlers) >= self._enough:
             hubbub.spawn(self.make_room)
         return accepted
 
@@ -273,11 +273,11 @@ class HTTPServer(StreamServer):
     @property
     def connections(self) -> list[Connection]:
         """The connections that are open."""
-        return [connection for connection in self._handlers.values() if connection is not None]
+        return [connection for connection in self.handlers.values() if connection is not None]
 
     def _serve(self, sock: Any, address: Any) -> None:
         connection = Connection(self, sock, address, self.parser_for(address), self._adjustment(sock, address))
-        self._handlers[getcurrent()] = connection
+        self.handlers[getcurrent()] = connection
         connection.run()
 
     def _adjustment(self, sock: Any, address: Any) -> Callable[[dict[str, Any]], object] | None:
