@@ -15,6 +15,7 @@ from typing import Any
 from hubbub import (
     _current,
     _latch,
+    _simplequeue,
     _standin,
     _twins,
     _waiter,
@@ -23,7 +24,6 @@ from hubbub import (
     io,
     local,
     lock,
-    queue,
     running_loop,
     thread,
     timeout,
@@ -38,6 +38,7 @@ LAYOUT = 12
 MARKED = (
     _current,
     _latch,
+    _simplequeue,
     _standin,
     _waiter,
     _waitqueue,
@@ -45,7 +46,6 @@ MARKED = (
     io,
     local,
     lock,
-    queue,
     running_loop,
     thread,
     timeout,
