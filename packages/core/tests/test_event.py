@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -14,6 +16,34 @@ class Failure(Exception):
 
 
 # Event ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_mutex_of_all_events_is_free_in_a_child(hub):
+    """A child of a process in which another thread was just setting an event can set and wait as before."""
+    code = (
+        "import os, threading, hubbub\n"
+        "from hubbub import event\n"
+        "held, go = threading.Event(), threading.Event()\n"
+        "def hold():\n"
+        "    with event._mutex:\n"
+        "        held.set()\n"
+        "        go.wait()\n"
+        "thread = threading.Thread(target=hold)\n"
+        "thread.start()\n"
+        "held.wait()\n"
+        "if not os.fork():\n"
+        "    done = event.AsyncResult()\n"
+        "    hubbub.spawn_later(0.001, event.AsyncResult.set, done, 7)\n"
+        "    os._exit(done.result())\n"
+        "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+        "go.set()\n"
+        "thread.join()\n"
+    )
+    options = ["-W", "ignore::DeprecationWarning"]
+    done = subprocess.run(
+        [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout.split() == ["7"]
 
 
 def test_set_and_clear(hub):

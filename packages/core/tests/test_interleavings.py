@@ -24,17 +24,14 @@ from typing import Any
 
 import hubbub
 import pytest
-from hubbub import _channel, _latch, _simplequeue, event, lock, queue, thread
+from hubbub import _latch, event, lock, queue, thread
 from hubbub._originals import allocate_lock
 from hubbub.event import AsyncResult, Event
 from hubbub.lock import BoundedSemaphore, Semaphore
 from hubbub.queue import Channel, LifoQueue, PriorityQueue, Queue, SimpleQueue
 
 HOME = Path(hubbub.__file__).parent
-SOURCES = {
-    str(HOME / f"{name}.py")
-    for name in ("queue", "_simplequeue", "_channel", "lock", "event", "thread", "_latch", "_waitqueue")
-}
+SOURCES = {str(HOME / f"{name}.py") for name in ("queue", "lock", "event", "thread", "_latch", "_waitqueue")}
 ALWAYS = 10**9
 SEED = int(os.environ.get("HUBBUB_INTERLEAVING_SEED", "1"))
 SAMPLE = int(os.environ.get("HUBBUB_INTERLEAVINGS", "20"))
@@ -242,6 +239,14 @@ class SteppedMutex:
             self.owner = None
 
 
+@pytest.fixture(autouse=True)
+def _mutex_of_events() -> Iterator[None]:
+    """What scenarios have put into the place of the mutex that all events share goes."""
+    before = event._mutex
+    yield
+    event._mutex = before
+
+
 @dataclass
 class Scenario:
     """Operations that threads do at the same time on what ``make`` makes."""
@@ -255,6 +260,7 @@ class Scenario:
         for name in ("_mutex", "_releasing"):
             if hasattr(made, name):
                 setattr(made, name, SteppedMutex())
+        event._mutex = SteppedMutex()  # one for all; set back by the fixture below
         scheduler = Scheduler(plan, expire)
         outcomes = scheduler.run([lambda op=op: op(made) for op in self.operations])
         return (tuple(map(repr, outcomes)), repr(self.state(made))), scheduler.steps
@@ -300,7 +306,7 @@ def _team() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _stepped(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (queue, _simplequeue, _channel, lock, event, _latch):
+    for module in (queue, lock, event, _latch):
         monkeypatch.setattr(module, "Waiter", SteppedWaiter)
     loop = SimpleNamespace(hold=lambda: 0, let_go=lambda held: None)
     monkeypatch.setattr(thread, "get_hub", lambda: SimpleNamespace(loop=loop))
@@ -519,12 +525,12 @@ EVENTS = {
 @pytest.mark.parametrize("operations", EVENTS.values(), ids=list(EVENTS))
 def test_events(operations):
     """Who waited before set is woken, also if it is cleared at once."""
-    assert Scenario(Event, operations, lambda made: (made.is_set(), len(made._waiters))).check() > 10
+    assert Scenario(Event, operations, lambda made: (made.is_set(), len(made._waiters or ()))).check() > 10
 
 
 def test_an_event_cleared_at_once_wakes_who_waited_before(monkeypatch):
     """set then clear wakes one who waits already, wherever another thread's clear strikes."""
-    scenario = Scenario(Event, [call("wait"), call("set"), call("clear")], lambda made: len(made._waiters))
+    scenario = Scenario(Event, [call("wait"), call("set"), call("clear")], lambda made: len(made._waiters or ()))
     allowed, most = scenario.allowed()
     for steps in range(1, most[1] + 1):
         outcome, _ = scenario.run([(0, ALWAYS), (1, steps), (2, ALWAYS)], False)
@@ -543,7 +549,7 @@ RESULTS = {
 @pytest.mark.parametrize("operations", RESULTS.values(), ids=list(RESULTS))
 def test_results(operations):
     """A result is one of those that were set, and never half of one and half of another."""
-    scenario = Scenario(AsyncResult, operations, lambda made: (made.value, made.exception, len(made._waiters)))
+    scenario = Scenario(AsyncResult, operations, lambda made: (made.value, made.exception, len(made._waiters or ())))
     assert scenario.check() > 50
 
 

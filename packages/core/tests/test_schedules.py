@@ -157,7 +157,7 @@ def test_an_event_wakes_all_that_waited(monkeypatch):
             results.append(event.wait())
 
         waiters = [spawn(wait) for _ in range(6)]
-        while event.ready() or len(event._waiters) < 6:
+        while event.ready() or len(event._waiters or ()) < 6:
             sleep(0)
         left = list(disturb(random, waiters))
         event.set()

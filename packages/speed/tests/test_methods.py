@@ -18,7 +18,7 @@ import hubbub
 import hubbub_speed
 import pytest
 from hubbub import acceleration, plugins
-from hubbub.event import Event
+from hubbub.event import AsyncResult, Event
 from hubbub.io import Socket
 from hubbub.local import local
 from hubbub.lock import Semaphore
@@ -143,6 +143,24 @@ def test_locals_are_the_same_to_both() -> None:
         with pytest.raises(AttributeError, match="one"):
             del mine.one
         assert hubbub.spawn(lambda mine=mine: hasattr(mine, "two")).get() is False
+
+
+def test_waits_in_c_are_named() -> None:
+    """A greenlet that waits in C, where no frame tells, is shown with what it waits in and for."""
+    from hubbub.inspect import greenlets
+
+    event, result, lock = Event(), AsyncResult[int](), Semaphore(0)
+    waits: list[Callable[[], Any]] = [event.wait, partial(event.wait, 50), result.get, lock.acquire]
+    waiting = [hubbub.spawn(wait) for wait in waits]
+    hubbub.sleep(0)
+    infos = {info.name: info for info in greenlets()}
+    shown = [infos[one.name] for one in waiting]
+    assert [info.operation for info in shown] == ["Event.wait", "Event.wait", "AsyncResult.get", "Semaphore.acquire"]
+    assert all(info.state == "waiting" for info in shown)
+    event.set()
+    result.set(1)
+    lock.release()
+    hubbub.joinall(waiting, timeout=10, raise_error=True)
 
 
 def use(queue: Queue[int], lock: Semaphore, pair: tuple[Socket, Socket]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Generic, TypeVar
 
 from hubbub._links import Linkable
 from hubbub._originals import RLock
 from hubbub._reports import Unseen
+from hubbub._twins import mirrored, twin
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 from hubbub.timeout import Timeout
@@ -16,36 +18,83 @@ __all__ = ["AsyncResult", "Event"]
 T = TypeVar("T")
 
 
-class _Awaitable(Linkable):
-    """Waiters and links.
+_mutex = RLock()
+"""One for all: it is held for a few steps, and only where somebody waits. It is re-entrant because destructors may call
+``set``."""
+if hasattr(os, "register_at_fork"):
+    # A thread that is gone may have held it.
+    os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]  # typeshed has it not
 
-    The mutex makes looking at the state and joining the queue one step, as it does changing the state and emptying the
-    queue: whoever waits anew after that is not woken by it. It is re-entrant because destructors may call ``set``.
+
+class Awaitable(Linkable):
+    """What events and results are made of: a flag, those who wait for it, and links.
+
+    The mutex makes raising the flag and emptying the queue one step: whoever waits anew after that is not woken by it.
+    Without waiters nothing is to be woken, and the flag is raised without it. So a waiter joins first and looks at the
+    flag then: it sees the flag, or is seen.
     """
 
+    __slots__ = ("_flag", "_links", "_waiters")
+
+    @twin("event.c")
     def __init__(self) -> None:
-        self._mutex = RLock()
-        self._waiters = WaitQueue()
+        self._flag: bool = False
         self._links = None
-        self._flag = False
+        self._waiters: WaitQueue | None = None
+
+    @mirrored("event.c")
+    def _wait_for_flag(self, timeout: float | None) -> bool:
+        waiter = Waiter()
+        with _mutex:
+            if self._waiters is None:
+                self._waiters = WaitQueue()
+        return self._waiters.wait(waiter, timeout, self._enter)
 
     def _enter(self, waiter: Waiter) -> None:
-        with self._mutex:
+        waiters = self._waiters
+        assert waiters is not None
+        with _mutex:
+            waiters.join(waiter)
             if self._flag:  # set by another thread meanwhile
+                waiters.remove(waiter)
                 waiter.done = True
+
+    @mirrored("event.c")
+    def _raise_flag(self) -> None:
+        """Raise the flag, and wake those who wait for it."""
+        try:
+            if self._waiters:
+                with _mutex:
+                    self._flag = True
+                    self._waiters.wake_all()
             else:
-                self._waiters.join(waiter)
+                self._flag = True
+                if self._waiters:  # somebody has joined meanwhile, in another thread
+                    with _mutex:
+                        if self._flag:
+                            self._waiters.wake_all()
+        except BaseException:  # of a signal handler
+            if self._flag and self._waiters:
+                self._waiters.wake_all()
+            raise
+        finally:
+            if self._links is not None:
+                self._links.fire()
 
 
-class Event(_Awaitable):
+class Event(Awaitable):
     """A flag to wait for, as :class:`threading.Event`. Waiters wake in the order they came.
 
     ``set`` then ``clear`` still wakes those that waited before. May be used from several threads.
     """
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {'set' if self._flag else 'clear'} waiters={len(self._waiters)}>"
+    # Beside the __dict__ of Linkable.
+    __slots__ = ()
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {'set' if self._flag else 'clear'} waiters={len(self._waiters or ())}>"
+
+    @twin("event.c")
     def is_set(self) -> bool:
         """Whether the flag is set."""
         return self._flag
@@ -56,43 +105,36 @@ class Event(_Awaitable):
         """Whether the flag is set."""
         return self._flag
 
+    @twin("event.c")
     def set(self) -> None:
         """Set the flag and wake all that wait."""
-        try:
-            with self._mutex:
-                self._flag = True
-                if self._waiters:
-                    self._waiters.wake_all()
-        except BaseException:  # of a signal handler
-            if self._flag:
-                self._waiters.wake_all()
-            raise
-        finally:
-            if self._links is not None:
-                self._links.fire()
+        self._raise_flag()
 
+    @twin("event.c")
     def clear(self) -> None:
         """Unset the flag."""
         self._flag = False
 
+    @twin("event.c")
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the flag is set.
 
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
         """
-        if self._flag:
-            return True
-        waiter = Waiter()
-        return self._waiters.wait(waiter, timeout, self._enter)
+        return self._flag or self._wait_for_flag(timeout)
 
 
-class AsyncResult(_Awaitable, Generic[T]):
+class AsyncResult(Awaitable, Generic[T]):
     """A value or an error that will be there later, as :class:`concurrent.futures.Future`. The last one set counts."""
+
+    # Beside the __dict__ of Linkable.
+    __slots__ = ("_exc_info", "value")
 
     unseen: Unseen | None = None
     """Of a failed task: what reports its error if nobody asks for it."""
 
+    @twin("event.c")
     def __init__(self) -> None:
         super().__init__()
         self.value: T | None = None
@@ -100,7 +142,7 @@ class AsyncResult(_Awaitable, Generic[T]):
 
     def __repr__(self) -> str:
         state = "failed" if self._exc_info else "ready" if self._flag else "pending"
-        return f"<{type(self).__name__} {state} waiters={len(self._waiters)}>"
+        return f"<{type(self).__name__} {state} waiters={len(self._waiters or ())}>"
 
     def ready(self) -> bool:
         """Whether there is a value or an error."""
@@ -129,6 +171,7 @@ class AsyncResult(_Awaitable, Generic[T]):
         if self.unseen is not None:
             self.unseen.seen()
 
+    @twin("event.c")
     def set(self, value: Any = None) -> None:
         """Store a value and wake all that wait."""
         self._store(value, ())
@@ -136,19 +179,10 @@ class AsyncResult(_Awaitable, Generic[T]):
     set_result = set
 
     def _store(self, value: Any, exc_info: Any) -> None:
-        try:
-            with self._mutex:  # value and error belong together
-                self.value = value
-                self._exc_info = exc_info
-                self._flag = True
-                self._waiters.wake_all()
-        except BaseException:  # of a signal handler
-            if self._flag:
-                self._waiters.wake_all()
-            raise
-        finally:
-            if self._links is not None:
-                self._links.fire()
+        with _mutex:  # value and error belong together
+            self.value = value
+            self._exc_info = exc_info
+        self._raise_flag()
 
     def set_exception(self, exception: BaseException, exc_info: Any = None) -> None:
         """Store an error and wake all that wait."""
@@ -157,10 +191,10 @@ class AsyncResult(_Awaitable, Generic[T]):
     def wait(self, timeout: float | None = None) -> T | None:
         """The value; None when there is an error instead, or nothing after ``timeout`` seconds."""
         if not self._flag:
-            waiter = Waiter()
-            self._waiters.wait(waiter, timeout, self._enter)
+            self._wait_for_flag(timeout)
         return self.value
 
+    @twin("event.c")
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """The value; raises the stored error.
 

@@ -26,8 +26,10 @@ from hubbub._standin import Runner, Seat
 from hubbub._tasks import TaskInfo, tasks
 from hubbub._waiter import Waiter
 from hubbub._weak import instances, snapshot
+from hubbub.event import AsyncResult, Event
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs
+from hubbub.lock import Semaphore
 from hubbub.loop.base import BaseLoop, ScheduledCall
 from hubbub.loop.readiness import Direction
 from hubbub.loop.watchers import BaseWatcher, Timer
@@ -97,7 +99,7 @@ def greenlets() -> list[GreenletInfo]:
     """
     all_hubs = hubs()
     queued = {id(owner) for hub in all_hubs for owner in _queued(hub)}
-    frameless = {id(owner): wait for owner, *wait in (*_reads(all_hubs), *_acquires(instances(Waiter)))}
+    frameless = {id(owner): wait for owner, *wait in (*_reads(all_hubs), *_handed_waits(instances(Waiter)))}
     known = {id(item) for hub in all_hubs for item in hub.helpers() if not (isinstance(item, Runner) and item.parked)}
     found = []
     for item in instances(greenlet):
@@ -136,18 +138,25 @@ def _reads(all_hubs: Iterable[Hub]) -> Iterator[tuple[Any, str, Any, float]]:
                     yield getattr(waiter, "__self__", None), "Socket.recv", direction.user, direction.since
 
 
-def _acquires(waiters: Iterable[Waiter]) -> Iterator[tuple[Any, str, Any, float]]:
+def _handed_waits(waiters: Iterable[Waiter]) -> Iterator[tuple[Any, str, Any, float]]:
     for item in waiters:
         if getattr(item, "user", None) is not None and not getattr(item, "done", True):
-            yield _greenlet_of(item), "Semaphore.acquire", item.user, item.since
+            yield _greenlet_of(item), _operation_in_c(item.user), item.user, item.since
+
+
+def _operation_in_c(user: Any) -> str:
+    known = ((Semaphore, "Semaphore.acquire"), (Event, "Event.wait"), (AsyncResult, "AsyncResult.get"))
+    return next((operation for kind, operation in known if issubclass(type(user), kind)), type(user).__name__)
 
 
 def _completed(info: GreenletInfo, operation: str, subject: Any, since: float) -> GreenletInfo:
     """What the frames did not tell; if they did, the outermost of them is what counts."""
     seconds = max(monotonic() - since, 0.0)
-    if info.state == "waiting":
+    # A wait in C that cannot go on there is continued in Python.
+    told = info.state == "waiting" and not (info.operation or "").startswith("Waiter.")
+    if told:
         return replace(info, seconds=seconds)
-    if info.state != "suspended":
+    if info.state not in ("waiting", "suspended"):
         return info
     return replace(info, state="waiting", operation=operation, waits_for=_subject(None, subject), seconds=seconds)
 

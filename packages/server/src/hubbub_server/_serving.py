@@ -118,7 +118,7 @@ class Serving:
         ]
         if several:
             for server in self.servers:
-                server.max_accept = 1  # so that the other workers get their share of a burst
+                server.max_accept = 1  # so that the others get their share of a burst
 
     def _listeners(self) -> list[Any]:
         options = self.options
@@ -174,7 +174,7 @@ class Serving:
         ):
             if hasattr(signal, name):
                 loop.signal(getattr(signal, name), ref=False).start(action)
-        # The attribute keeps it: a watcher without a reference stops.
+        # Kept by the attribute: a watcher that nobody holds stops.
         self._rounds = loop.timer(_ROUND, _ROUND, ref=False)
         self._rounds.start(self._round)
         if self.options.control is not None:
@@ -246,7 +246,7 @@ class Serving:
 
     def _announce(self) -> None:
         if self._notifier is None:
-            # On SIGABRT, which the supervisor sends to a process that stands still. The descriptor does not block.
+            # On SIGABRT: the supervisor wants to know where this process stands still. Nobody waits for that either.
             faulthandler.enable(max([2, *(outlet.descriptor for outlet in standard_outlets()[1:])]))
             try:
                 os.write(self.options.control, READY)

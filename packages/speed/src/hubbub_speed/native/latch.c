@@ -35,14 +35,13 @@ static int try_to_take(PyObject *self, PyObject *who)
 /* The holder gives it back: it goes to whoever has waited longest, if somebody waits. */
 static int hand_on(PyObject *self)
 {
-    PyObject *holder = Py_NewRef(SLOT(self, H.holder)), *waiters = Py_NewRef(SLOT(self, H.waiters)), *waiter, *loop;
+    PyObject *holder = Py_NewRef(SLOT(self, H.holder)), *waiters = Py_NewRef(SLOT(self, H.waiters)), *waiter;
     int failed = 0, handed = 0;
     while (!failed && !handed && filled(waiters)) {
         waiter = queue_popleft(waiters);
         if (!waiter) {
             failed = 1;
-        } else if (!Py_IS_TYPE(waiter, W.type) || !(loop = SLOT(waiter, W.loop)) ||
-                   !PyObject_TypeCheck(loop, L.type)) {
+        } else if (!is_waiter(waiter)) {
             PyErr_SetString(PyExc_SystemError, "among those who wait for a lock is something else");
             failed = 1;
         } else if (PyDict_SetItem(holder, zero, SLOT(waiter, W.value)) < 0) {

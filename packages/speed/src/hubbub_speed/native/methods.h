@@ -56,7 +56,7 @@ struct noun {
     const struct slot *slots;
 };
 
-extern const struct noun local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
+extern const struct noun awaitable_noun, event_noun, result_noun, local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
     waitqueue_noun, separation_noun;
 
@@ -165,6 +165,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
 PyObject *direction_fire(PyObject *self, PyObject *unused);
 PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *waiter_resume(PyObject *self);
+PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 int wake(PyObject *self, PyObject *value);
 int timer_runs(PyObject *loop, PyObject *key, PyObject *callback);
 
@@ -201,6 +202,12 @@ static inline int add(PyObject *object, Py_ssize_t offset, long long change)
         return -1;
     Py_SETREF(SLOT(object, offset), sum);
     return 0;
+}
+
+/* Whether it is a waiter that may be woken. */
+static inline int is_waiter(PyObject *object)
+{
+    return Py_IS_TYPE(object, W.type) && SLOT(object, W.loop) && PyObject_TypeCheck(SLOT(object, W.loop), L.type);
 }
 
 /* Whether it is a deque of the loop's or a wait queue, with the deque's own methods. */

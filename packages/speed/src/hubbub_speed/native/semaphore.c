@@ -52,14 +52,14 @@ static PyObject *semaphore_acquire(PyObject *self, PyObject *const *args, Py_ssi
 
 static PyObject *semaphore_release(PyObject *self, PyObject *unused)
 {
-    PyObject *waiters = SLOT(self, S.waiters), *permits = SLOT(self, S.permits), *waiter, *loop;
+    PyObject *waiters = SLOT(self, S.waiters), *permits = SLOT(self, S.permits), *waiter;
     int woken;
     (void)unused;
     if (waiters && permits && filled(waiters)) {
         waiter = queue_popleft(waiters);
         if (!waiter)
             return NULL;
-        if (Py_IS_TYPE(waiter, W.type) && (loop = SLOT(waiter, W.loop)) && PyObject_TypeCheck(loop, L.type)) {
+        if (is_waiter(waiter)) {
             woken = wake(waiter, Py_None);
             Py_DECREF(waiter);
             if (woken)

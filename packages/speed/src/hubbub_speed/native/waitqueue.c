@@ -52,7 +52,7 @@ static PyObject *join_and_wait(PyObject *self, PyObject *const *given, Py_ssize_
     return withdrew < 0 ? NULL : PyBool_FromLong(!withdrew);
 }
 
-static PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *given[ARGUMENTS], *done;
     Py_ssize_t i;
