@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from email.utils import formatdate
 from typing import Any
 
-__all__ = ["OldMessage", "headers_factory"]
+__all__ = ["OldMessage", "format_date_time", "headers_factory"]
 
 
 class OldMessage(http.client.HTTPMessage):
@@ -36,3 +37,8 @@ def headers_factory(fp: Any, *args: Any) -> OldMessage:
     :raises http.client.LineTooLong, http.client.HTTPException: there are too many, or one is too long.
     """
     return http.client.parse_headers(fp, OldMessage)
+
+
+def format_date_time(timestamp: float) -> str:
+    """A time, in seconds since 1970, as header fields have it (RFC 9110, 5.6.7)."""
+    return formatdate(timestamp, usegmt=True)

@@ -31,12 +31,12 @@ class Input:
     def __init__(self, rfile: Any, content_length: int | None, socket: Any = None, chunked_input: bool = False) -> None:
         self.rfile = rfile
         self.content_length = content_length
-        self.socket = socket
-        self.position = 0
+        self.socket: Any = socket
+        self.position: int = 0
         self.chunked_input = chunked_input
         self._left = 0
         self._ended = False
-        self.send_100_continue_enabled = True
+        self.send_100_continue_enabled: bool = True
 
     # Framing --------------------------------------------------------------------------------------------------------
 
