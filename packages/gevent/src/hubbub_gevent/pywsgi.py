@@ -9,6 +9,7 @@ from typing import Any
 from hubbub_gevent._http_headers import OldMessage as OldMessage
 from hubbub_gevent._http_headers import format_date_time as format_date_time
 from hubbub_gevent._http_headers import headers_factory as headers_factory
+from hubbub_gevent._http_input import MAX_REQUEST_LINE as MAX_REQUEST_LINE
 from hubbub_gevent._http_input import Input as Input
 from hubbub_gevent._http_input import InvalidInput as _InvalidClientInput  # noqa: F401  # gevent's name
 from hubbub_gevent._wsgi_environ import Environ, SecureEnviron, WSGISecureEnviron
