@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -36,6 +37,12 @@ def read(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=True,
     )
+
+
+def test_pytest_does_not_warn(starting: Package) -> None:
+    """The module says that pytest need not rewrite it; else pytest warns where a wheel is installed."""
+    path = starting.folder / "src" / f"{starting.import_name}_start.py"
+    assert "PYTEST_DONT_REWRITE" in (ast.get_docstring(ast.parse(path.read_text())) or "")
 
 
 def test_both_files_start_once(starting: Package, tmp_path: Path) -> None:

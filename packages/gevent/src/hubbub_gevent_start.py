@@ -2,6 +2,8 @@
 ``hubbub_gevent.pth``.
 
 Beside the package, so that an interpreter that does not ask for the facade imports nothing else.
+
+PYTEST_DONT_REWRITE: it is imported before pytest, which else warns in every run that it came too late to rewrite it.
 """
 
 import os

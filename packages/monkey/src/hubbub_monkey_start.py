@@ -2,6 +2,8 @@
 ``hubbub_monkey.pth``.
 
 Beside the package, because importing that takes longer than starting the interpreter.
+
+PYTEST_DONT_REWRITE: it is imported before pytest, which else warns in every run that it came too late to rewrite it.
 """
 
 import os
