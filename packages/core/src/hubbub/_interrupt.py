@@ -36,9 +36,9 @@ from greenlet import greenlet
 
 from hubbub._arguments import check_exception
 from hubbub._current import hubs
+from hubbub.hub import Hub
 
 if TYPE_CHECKING:
-    from hubbub.hub import Hub
     from hubbub.scope import CancelScope
 
 __all__ = ["OUTSIDE", "hub_of", "interrupt", "keeps_out", "scopes_of", "throw_unless_shielded"]
@@ -92,12 +92,12 @@ def hub_of(target: greenlet) -> Hub:
 
     :raises RuntimeError: it has none.
     """
-    top, known = target, {id(hub): hub for hub in hubs()}
+    top = target
     while (parent := top.parent) is not None:
-        if id(parent) in known:
-            return known[id(parent)]
+        if isinstance(parent, Hub):
+            return parent
         top = parent
-    for hub in known.values():
+    for hub in hubs():
         if hub.main is top:
             return hub
     raise RuntimeError(f"the thread of {target!r} has no hub")
