@@ -119,7 +119,7 @@ def test_table(hub, name):
     assert victim.found() == where
 
 
-def test_time_out_that_began_outside(hub):
+def test_timeout_that_began_outside(hub):
     """A Timeout that began before the shield comes after it."""
     victim = Victim(limit=0.002)
     expire()
@@ -127,14 +127,14 @@ def test_time_out_that_began_outside(hub):
     assert victim.found() == AFTER
 
 
-def test_time_out_that_began_inside(hub):
+def test_timeout_that_began_inside(hub):
     """A Timeout that began in the shield ends what it limits there."""
     victim = Victim(inner_limit=0.002)
     expire()
     assert victim.found() == IN
 
 
-def test_time_out_that_was_kept_out_may_be_cancelled(hub):
+def test_timeout_that_was_kept_out_may_be_cancelled(hub):
     """A Timeout that a shield has kept out runs until it is thrown: cancelled, or started anew, it does not come."""
     limit = Timeout(0.002)
     limit.start()
@@ -156,7 +156,7 @@ def test_time_out_that_was_kept_out_may_be_cancelled(hub):
     limit.cancel()
 
 
-def test_time_out_kept_out_is_raised_once(hub):
+def test_timeout_kept_out_is_raised_once(hub):
     """After the shield it is raised, as itself, and is over."""
     with pytest.raises(Timeout) as caught, Timeout(0.002) as limit:
         with shield():

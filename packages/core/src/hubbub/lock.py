@@ -119,7 +119,7 @@ class Semaphore(Linkable):
         self._waiters.abandon(waiter, self._give)
 
     def _acquire_at_once(self) -> bool:
-        # Permits that are free while somebody waits are on their way to him, unless he is about to give up.
+        # Permits that are free while a greenlet waits are on their way to it, unless it is about to give up.
         if not self._waiters and self._take():
             return True
         give_way()

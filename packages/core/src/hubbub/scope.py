@@ -135,7 +135,7 @@ class CancelScope:
 def shield() -> CancelScope:
     """``with shield():`` a section that nothing from outside interrupts.
 
-    Kills, cancellation of the scopes around it, and time-outs that began before it come after it. Time-outs and
+    Kills, cancellation of the scopes around it, and timeouts that began before it come after it. Timeouts and
     scopes that begin inside of it work as everywhere, and what a signal handler raises is not kept out.
     """
     return CancelScope(shield=True)
