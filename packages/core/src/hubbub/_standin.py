@@ -64,9 +64,9 @@ class Runner:
         def dead(self) -> bool: ...
         def switch(self, *args: object) -> Any: ...
 
-    parked = False
+    parked: bool = False
     """Whether a callback of it waits, while another runner has the role."""
-    woken = False
+    woken: bool = False
     """Its callback was woken, or may have been: it looks at what it waits for before it is parked."""
     _error: BaseException | None = None
 
@@ -150,11 +150,12 @@ class StandIn(greenlet, Runner):
         self.hub = hub
         self.way: Callable[..., Any] = _switch_to.__get__(self)
         """Switches to it, when it has the role."""
-        self.begun = False
+        self.begun: bool = False
 
     # Who wakes what waits in it takes it for any other greenlet.
-    switch = Runner.resume
-    throw = Runner.throw
+    if not TYPE_CHECKING:
+        switch = Runner.resume
+        throw = Runner.throw
 
     def run(self) -> None:
         """Turn the loop until the hub can."""
@@ -234,7 +235,7 @@ class HubRunner(Runner):
         self.hub: Any = self
         self.runner: Any = self
         """Who runs the loop."""
-        self.free = False
+        self.free: bool = False
         """Whether the hub could run the loop, while a stand-in does."""
         self.spare: StandIn | None = None
         """A stand-in that could; the first of a chain."""
@@ -243,7 +244,7 @@ class HubRunner(Runner):
         """The stand-in that has just ended."""
         self.detour: Detour | None = None
         """See :meth:`redirect`."""
-        self.shifts = 0
+        self.shifts: int = 0
         """How often a callback went on that had waited."""
         self._draining = False
         self._ending = False

@@ -112,7 +112,8 @@ class Hub(greenlet, HubRunner):
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
-    throw = HubRunner.throw
+    if not TYPE_CHECKING:  # for checkers it is that of a greenlet
+        throw = HubRunner.throw
     PRINTS_FOR_MAIN: ClassVar[bool] = False
     """Whether an error of a signal handler is printed, although it is raised in the main greenlet."""
     WAITS_FOR_THREADS: ClassVar[bool] = True

@@ -53,7 +53,7 @@ class Separation:
         switch_to: Any = greenlet.switch
         self.home: Callable[..., Any] = switch_to.__get__(hub)
         """Switches to the hub itself."""
-        self.plain = self.home
+        self.plain: Callable[..., Any] = self.home
         """Switches to who runs the hub's loop; the hub sets it."""
         self._get = get
         self._put = put

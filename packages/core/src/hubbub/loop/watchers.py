@@ -46,9 +46,9 @@ class BaseWatcher:
 
     overlaps = False
     """Whether the callback may be called while it waits."""
-    waits = False
+    waits: bool = False
     """The callback waits: what happens meanwhile is for when it has ended."""
-    missed = False
+    missed: bool = False
     """Something has."""
 
     def __init__(self, loop: BaseLoop, ref: bool = True, priority: int = 0) -> None:
@@ -317,6 +317,7 @@ class Timer(BaseWatcher):
 
     callback: Callable[..., Any] | None
     args: tuple[Any, ...] | None
+    missed: bool
 
     def __init__(
         self, loop: BaseLoop, after: float = 0.0, repeat: float = 0.0, ref: bool = True, priority: int = 0
