@@ -24,14 +24,17 @@ from typing import Any
 
 import hubbub
 import pytest
-from hubbub import _latch, event, lock, queue, thread
+from hubbub import _channel, _latch, _simplequeue, event, lock, queue, thread
 from hubbub._originals import allocate_lock
 from hubbub.event import AsyncResult, Event
 from hubbub.lock import BoundedSemaphore, Semaphore
 from hubbub.queue import Channel, LifoQueue, PriorityQueue, Queue, SimpleQueue
 
 HOME = Path(hubbub.__file__).parent
-SOURCES = {str(HOME / f"{name}.py") for name in ("queue", "lock", "event", "thread", "_latch", "_waitqueue")}
+SOURCES = {
+    str(HOME / f"{name}.py")
+    for name in ("queue", "_simplequeue", "_channel", "lock", "event", "thread", "_latch", "_waitqueue")
+}
 ALWAYS = 10**9
 SEED = int(os.environ.get("HUBBUB_INTERLEAVING_SEED", "1"))
 SAMPLE = int(os.environ.get("HUBBUB_INTERLEAVINGS", "20"))
@@ -306,7 +309,7 @@ def _team() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _stepped(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (queue, lock, event, _latch):
+    for module in (queue, _simplequeue, _channel, lock, event, _latch):
         monkeypatch.setattr(module, "Waiter", SteppedWaiter)
     loop = SimpleNamespace(hold=lambda: 0, let_go=lambda held: None)
     monkeypatch.setattr(thread, "get_hub", lambda: SimpleNamespace(loop=loop))

@@ -584,3 +584,44 @@ def test_locks_can_be_linked(on_loop: Program) -> None:
     with lock: print(gevent.wait([lock], timeout=0.001))
     """
     assert on_loop(source) == ["1 1 True 0 0", "False", "True True 1 0", "[]"]
+
+
+def test_callbacks_wait(on_loop: Program) -> None:
+    """What runs in the hub may wait by all means of gevent's, where gevent raises BlockingSwitchOutError."""
+    source = """
+    import os, signal
+    import gevent
+    from gevent.event import AsyncResult, Event
+    from gevent.hub import Waiter
+    from gevent.lock import BoundedSemaphore
+    from gevent.queue import Channel, Queue
+    hub, done = gevent.get_hub(), []
+    def by_all_means(where):
+        gevent.sleep(0); gevent.sleep(0.001)
+        worker = gevent.spawn(gevent.sleep, 0.002); worker.join(); assert worker.dead
+        queue, channel, event, result = Queue(), Channel(), Event(), AsyncResult()
+        gevent.spawn(lambda: (gevent.sleep(0.001), queue.put(1), channel.put(2), event.set(), result.set(3)))
+        assert [queue.get(), channel.get(), event.wait(), result.get()] == [1, 2, True, 3]
+        lock = BoundedSemaphore(1); lock.acquire()
+        gevent.spawn_later(0.001, lock.release); lock.acquire()
+        waiter = Waiter(); hub.loop.run_callback(waiter.switch, 5); assert waiter.get() == 5
+        waiter = Waiter(); hub.loop.run_callback(waiter.throw, ValueError("thrown"))
+        try: waiter.get()
+        except ValueError: pass
+        with hub.loop.timer(0.001) as timer: hub.wait(timer)
+        assert gevent.with_timeout(0.001, Queue().get, timeout_value=7) == 7
+        assert hub.threadpool.spawn(lambda: 8).get() == 8
+        done.append(where)
+    hub.loop.run_callback(by_all_means, "callback")
+    timer = hub.loop.timer(0.001); timer.start(by_all_means, "timer")
+    gevent.spawn(int).rawlink(lambda _: by_all_means("link"))
+    signal.signal(signal.SIGUSR1, lambda *_: by_all_means("handler"))
+    hub.loop.run_callback(os.kill, os.getpid(), signal.SIGUSR1)
+    class Dying:
+        def __del__(self): by_all_means("destructor")
+    hub.loop.run_callback([Dying()].clear)
+    with gevent.Timeout(20):
+        while len(done) < 5: gevent.sleep(0.001)
+    print(sorted(done))
+    """
+    assert on_loop(source) == ["['callback', 'destructor', 'handler', 'link', 'timer']"]

@@ -56,3 +56,22 @@ def test_replacements_are_like_what_they_replace(python: Python) -> None:
     unexplained = [line for line in found if not any(re.fullmatch(each, line) for each in EXCEPTIONS)]
     assert unexplained == []
     assert found  # the comparison looks at something
+
+
+BINDINGS = """
+import types
+import hubbub_monkey
+
+report = hubbub_monkey.patch_all()
+builtin = [item for item in report.replacements if isinstance(item.old, types.BuiltinFunctionType)]
+public = [item for item in builtin if not item.module.startswith("_") and not item.name.startswith("_")]
+print(len(public) > 8)
+for item in public:
+    if hasattr(type(item.new), "__get__") and item.new.__get__(object(), object) is not item.new:
+        print(f"{item.module}.{item.name} turns into a method")
+"""
+
+
+def test_builtins_do_not_turn_into_methods(python: Python) -> None:
+    """What replaces a public builtin function is no method where it is an attribute of somebody's class."""
+    assert python(BINDINGS).stdout == "True\n"

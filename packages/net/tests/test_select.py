@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import inspect
 import os
 import select as stdlib
 import socket as plain
@@ -245,16 +244,6 @@ def test_the_class_of_poll_objects_cannot_be_called() -> None:
     """``poll`` is a function; the class of what it returns is not for use."""
     with pytest.raises(TypeError, match="cannot create"):
         type(select.poll())()
-
-
-def test_poll_as_an_attribute_of_a_class(pair: Pair) -> None:
-    """As an attribute of a class ``poll`` does not turn into a method, like the builtin function that it stands for."""
-
-    class Poller:
-        make = select.poll
-
-    assert Poller().make().poll(0) == []
-    assert (select.poll.__name__, str(inspect.signature(select.poll))) == ("poll", "() -> '_Poll'")
 
 
 def test_poll_errors(pair: Pair) -> None:

@@ -128,10 +128,10 @@ def settled(stream: bytes, most: int) -> tuple[Incoming, int]:
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4, 100])
 def test_large_records_are_fed_together(most: int) -> None:
-    """Large records of data are given at once, as many as are asked for, but never more than four."""
+    """Large records of data are given at once, as many as are asked for, but never more than two."""
     large = record(b"x" * RECORD)
     incoming, given = settled(large * 6 + large[:100], most)
-    assert given == min(most, 4)
+    assert given == min(most, 2)
     assert incoming.bio.read() == large * given
     assert incoming.rest() == large * (6 - given) + large[:100]
 

@@ -7,21 +7,21 @@ from hubbub_server import Limits
 from hubbub_server.http.clock import NEVER, Clock, Pace
 
 
-@pytest.mark.parametrize(("seconds", "turn"), [(None, 0.25), (20.0, 0.25), (0.8, 0.1), (0.001, 0.005), (1000.0, 0.25)])
-def test_turn(seconds: float | None, turn: float) -> None:
-    """A turn is an eighth of the shortest time limit, within bounds."""
+@pytest.mark.parametrize(("seconds", "tick"), [(None, 0.25), (20.0, 0.25), (0.8, 0.1), (0.001, 0.005), (1000.0, 0.25)])
+def test_tick_length(seconds: float | None, tick: float) -> None:
+    """A tick is an eighth of the shortest time limit, within bounds."""
     clock = Clock(Limits(header_seconds=seconds, body_seconds=None, idle_seconds=None, write_seconds=None))
-    assert clock.seconds == pytest.approx(turn)
+    assert clock.seconds == pytest.approx(tick)
 
 
-def test_longest_turn() -> None:
-    """A turn is at most half a second, however patient the limits are."""
+def test_longest_tick() -> None:
+    """A tick is at most half a second, however patient the limits are."""
     assert Clock(Limits(linger_seconds=100.0)).seconds == 0.5
 
 
 @pytest.mark.parametrize("seconds", [0.01, 0.3, 1.0, 20.0])
 def test_ticks_are_no_less(seconds: float) -> None:
-    """A time limit is never shorter than it says, whenever in a turn it begins, and at most two turns longer."""
+    """A time limit is never shorter than it says, whenever in a tick it begins, and at most two ticks longer."""
     clock = Clock(Limits())
     assert seconds <= (clock.ticks(seconds) - 1.0) * clock.seconds
     assert clock.ticks(seconds) * clock.seconds <= seconds + 2 * clock.seconds
@@ -36,7 +36,7 @@ def test_no_limit() -> None:
 
 
 def test_tick() -> None:
-    """A turn moves the time and, with it, the deadline of those who become idle."""
+    """A tick moves the time and, with it, the deadline of those who become idle."""
     clock = Clock(Limits(idle_seconds=10.0))
     before = clock.idle_deadline
     assert clock.tick() == clock.now == 1.0

@@ -237,7 +237,7 @@ class Supply:
     def send_continue(self) -> None:
         raise AssertionError("nobody waits for that")
 
-    def take_turn(self, size: int) -> None:
+    def note_work(self, size: int) -> None:
         self.work += size
 
 

@@ -35,7 +35,7 @@ from hubbub.lowlevel import Waiter
 
 from hubbub_asyncio.loop import HubEventLoop
 
-__all__ = ["as_future", "await_", "entered", "in_greenlet", "iterate", "thread_loop"]
+__all__ = ["Worker", "as_future", "await_", "entered", "in_greenlet", "iterate", "thread_loop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")

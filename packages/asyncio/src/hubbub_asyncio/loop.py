@@ -21,11 +21,10 @@ import sys
 from asyncio import events, unix_events
 from asyncio.base_events import _format_handle  # type: ignore[attr-defined]  # private in typeshed
 from asyncio.log import logger
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from greenlet import getcurrent, greenlet
 from hubbub import Greenlet, get_hub, sleep, spawn
@@ -34,6 +33,7 @@ from hubbub.exceptions import InvalidThreadUseError
 from hubbub.lowlevel import get_hub_if_exists, spawn_raw
 from hubbub.running_loop import separate_running_loops
 
+from hubbub_asyncio._base import SelectorEventLoop
 from hubbub_asyncio._watching import NoSelector, Watches
 
 __all__ = ["HubEventLoop"]
@@ -46,11 +46,10 @@ _READ_SIZE = 64 * 1024
 """Bytes a transport asks for in a read. More would make each read map and unmap memory (glibc's mmap threshold)."""
 
 
-# Its private methods, which are overridden here, are not in typeshed.
-_SelectorEventLoop: Any = unix_events._UnixSelectorEventLoop
+_Ts = TypeVarTuple("_Ts")
 
 
-class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see above
+class HubEventLoop(SelectorEventLoop):
     """The event loop of asyncio (:class:`asyncio.AbstractEventLoop`), run by the hub of the thread that makes it.
 
     As a ``loop_factory`` for :class:`asyncio.Runner`, or through :func:`hubbub_asyncio.run`.
@@ -73,8 +72,6 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
         self._first_step: Callable[[], Any] | None = None
         """Set while :meth:`begin_task` makes a task: what that asks to be called, and is not queued."""
-        self._ready: deque[Any]
-        self._current_handle: Any
         self._watches = Watches(self._hub_loop, self._fired)
         super().__init__(NoSelector())
 
@@ -332,7 +329,9 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
 
     # Callbacks -------------------------------------------------------------------------------------------------------
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> events.Handle:
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> events.Handle:
         """Call ``callback(*args)`` in the next round. From any greenlet of the thread."""
         if self._debug or self._closed or self._first_step is not None:
             if self._first_step is not None:
@@ -348,7 +347,7 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         return handle
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> events.Handle:
         """:meth:`call_soon`, from any thread and from signal handlers."""
         self._check_closed()
@@ -360,7 +359,11 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
         return handle
 
     def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: Context | None = None,
     ) -> events.TimerHandle:
         """Call ``callback(*args)`` at ``when`` seconds of :meth:`time`. From any greenlet of the thread."""
         timer: events.TimerHandle = super().call_at(when, callback, *args, context=context)
@@ -426,7 +429,7 @@ class HubEventLoop(_SelectorEventLoop):  # type: ignore[misc]  # of Any, see abo
     def _remove_writer(self, fd: Any) -> bool:
         return False if self.is_closed() else self._watches.remove(fd, WRITE)
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
         """Call ``callback(*args)`` in the event loop when the signal comes. Several event loops may have the same.
 
         :raises ValueError: there is no such signal.

@@ -15,6 +15,7 @@ from typing import Any
 from hubbub import (
     _current,
     _latch,
+    _simplequeue,
     _standin,
     _twins,
     _waiter,
@@ -24,7 +25,6 @@ from hubbub import (
     io,
     local,
     lock,
-    queue,
     running_loop,
     thread,
     timeout,
@@ -39,6 +39,7 @@ LAYOUT = 12
 MARKED = (
     _current,
     _latch,
+    _simplequeue,
     _standin,
     _waiter,
     _waitqueue,
@@ -47,7 +48,6 @@ MARKED = (
     io,
     local,
     lock,
-    queue,
     running_loop,
     thread,
     timeout,

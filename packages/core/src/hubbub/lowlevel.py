@@ -12,6 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._builtin import Place, as_builtin
 from hubbub._config import accelerate, loop_class
 from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
 from hubbub._hublocal import HubLocal
@@ -34,12 +35,14 @@ __all__ = [
     "HubLocal",
     "NativeRLock",
     "Observer",
+    "Place",
     "Readiness",
     "ScheduledCall",
     "WaitQueue",
     "Waiter",
     "accelerate",
     "allocate_native_lock",
+    "as_builtin",
     "closing",
     "get_hub",
     "get_hub_if_exists",

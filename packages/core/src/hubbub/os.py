@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from hubbub import io
+from hubbub._builtin import Place, as_builtin
 from hubbub._processes import wait_for_any, wait_for_end
 from hubbub.hub import get_hub, get_hub_if_exists
 
@@ -75,7 +76,8 @@ def tp_write(fd: int, buf: ReadableBuffer) -> int:
     return get_hub().threadpool.apply(_write, (fd, buf))
 
 
-def close(fd: int) -> None:
+@as_builtin
+def close(_: Place, fd: int) -> None:
     """:func:`os.close`: greenlets that wait for the descriptor get EBADF."""
     io.close(fd)
 
@@ -101,7 +103,8 @@ if hasattr(os, "fork"):
         """:func:`os.forkpty`; as :func:`fork`."""
         return _forkpty()
 
-    def waitpid(pid: int, options: int, /) -> tuple[int, int]:
+    @as_builtin
+    def waitpid(_: Place, pid: int, options: int, /) -> tuple[int, int]:
         """:func:`os.waitpid`, letting other greenlets run. From any thread, for any child however it was started.
 
         :param pid: the child; -1 for any, 0 or a negative number for any of a process group.
@@ -121,6 +124,7 @@ if hasattr(os, "fork"):
             found = wait_for_any(pid, options, look)
         return found if found is not None else _waitpid(pid, options)
 
-    def wait() -> tuple[int, int]:
+    @as_builtin
+    def wait(_: Place) -> tuple[int, int]:
         """:func:`os.wait`: :func:`waitpid` for any child."""
         return waitpid(-1, 0)

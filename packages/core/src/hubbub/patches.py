@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from hubbub._builtin import Place, as_builtin
+
 __all__ = ["ModulePatch", "os", "queue", "signal", "subprocess", "time"]
 
 
@@ -59,7 +61,7 @@ queue: ModulePatch = ModulePatch("queue", _queue, requires=("threading",))
 def _signal() -> dict[str, dict[str, Any]]:
     from hubbub import signal
 
-    def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
+    def set_wakeup_fd(_: Place, fd: int, *, warn_on_full_buffer: bool = True) -> int:
         return signal.set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)
 
     def set_signal(signalnum: int, handler: Any) -> Any:
@@ -70,11 +72,15 @@ def _signal() -> dict[str, dict[str, Any]]:
 
     set_wakeup_fd.__doc__, set_signal.__doc__ = signal.set_wakeup_fd.__doc__, signal.prompt.__doc__
     getsignal.__doc__ = signal.getsignal_prompt.__doc__
-    found = {"set_wakeup_fd": set_wakeup_fd, "signal": set_signal, "getsignal": getsignal}
+    found: dict[str, Callable[..., Any]] = {
+        "set_wakeup_fd": set_wakeup_fd,
+        "signal": set_signal,
+        "getsignal": getsignal,
+    }
     for name, function in found.items():
         # The module's functions say that they are its own.
         function.__module__, function.__name__, function.__qualname__ = "signal", name, name
-    return {"signal": found}
+    return {"signal": {**found, "set_wakeup_fd": as_builtin(set_wakeup_fd)}}
 
 
 class _SignalPatch(ModulePatch):

@@ -22,7 +22,7 @@ from greenlet import greenlet
 from hubbub._twins import twin
 from hubbub.hub import Hub, get_hub
 
-__all__ = ["separate_running_loops"]
+__all__ = ["Separation", "separate_running_loops"]
 
 _RUNNING = "_hubbub_running_loops"
 """The attribute of a hub that counts the event loops that run in its thread."""

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from greenlet import getcurrent
 
+from hubbub._builtin import Place, as_builtin
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._originals import get_ident as _native_ident
 from hubbub._standin import Runner
@@ -38,7 +39,8 @@ __all__ = [
 ]
 
 
-def get_ident() -> int:
+@as_builtin
+def get_ident(_: Place) -> int:
     """A number for the current greenlet, never 0; for the first greenlet of a native thread that of the thread.
 
     The hub counts as the first greenlet: what runs there does so on behalf of the native thread. So a signal handler,

@@ -13,6 +13,7 @@ from typing import Any
 from hubbub import plugins
 from hubbub.abc import Resolver
 from hubbub.hub import get_hub
+from hubbub.lowlevel import Place, as_builtin
 from hubbub.patches import ModulePatch
 
 from hubbub_monkey._asyncio import separate_event_loops, share_signals
@@ -44,22 +45,26 @@ def _getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: in
     return _resolver().getaddrinfo(host, port, family, type, proto, flags)
 
 
-def _gethostbyname(hostname: Any) -> str:
+@as_builtin
+def _gethostbyname(_: Place, hostname: Any) -> str:
     """:func:`socket.gethostbyname` by the hub's resolver."""
     return _resolver().gethostbyname(hostname)
 
 
-def _gethostbyname_ex(hostname: Any) -> tuple[str, list[str], list[str]]:
+@as_builtin
+def _gethostbyname_ex(_: Place, hostname: Any) -> tuple[str, list[str], list[str]]:
     """:func:`socket.gethostbyname_ex` by the hub's resolver."""
     return _resolver().gethostbyname_ex(hostname)
 
 
-def _gethostbyaddr(ip_address: Any) -> tuple[str, list[str], list[str]]:
+@as_builtin
+def _gethostbyaddr(_: Place, ip_address: Any) -> tuple[str, list[str], list[str]]:
     """:func:`socket.gethostbyaddr` by the hub's resolver."""
     return _resolver().gethostbyaddr(ip_address)
 
 
-def _getnameinfo(sockaddr: Any, flags: int) -> tuple[str, str]:
+@as_builtin
+def _getnameinfo(_: Place, sockaddr: Any, flags: int) -> tuple[str, str]:
     """:func:`socket.getnameinfo` by the hub's resolver."""
     return _resolver().getnameinfo(sockaddr, flags)
 

@@ -147,7 +147,7 @@ class Reader:
         pending = self.wire.sslobj.pending
         try:
             while left and (records > 0 or (records := 1 if pending() else incoming.feed(left // RECORD))):
-                for _ in range(records):
+                for _ in range(records):  # there is room for each, as no more were given
                     more = read(left if left < RECORD else RECORD)
                     if not more:
                         incoming.ended = True

@@ -1,7 +1,7 @@
 """Ciphertext that has come, on its way to OpenSSL: free of I/O.
 
 A read of the kernel's returns what is there, which may be many TLS records and the beginning of another. OpenSSL gets
-them one at a time, or a few large ones: so its buffer stays small, what a peer can make it do in one call is bounded,
+them one at a time, or two large ones: so its buffer stays small, what a peer can make it do in one call is bounded,
 and what is left over when TLS ends can be handed back.
 """
 
@@ -22,8 +22,8 @@ _DATA = 23
 _LARGE = 1 << 12
 """Bytes: several records that are as long as this may be given at once, as few of them fit into the time and memory
 that a peer is granted."""
-_MOST = 4
-"""So many are given at once, at most."""
+_MOST = 2
+"""So many are given at once, at most: OpenSSL's buffer does not shrink again, and with four a read costs the same."""
 _LONGEST = (1 << 14) + 2048
 """Bytes of a record of TLS 1.2 after its header, at most."""
 

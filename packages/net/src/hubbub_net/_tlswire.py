@@ -24,8 +24,8 @@ __all__ = ["FLIGHT", "RECORD", "Wire"]
 T = TypeVar("T")
 RECORD = 1 << 14
 """Bytes of plain text in a record, at most."""
-FLIGHT = 4 * RECORD
-"""So many bytes are encrypted before they are sent."""
+FLIGHT = 2 * RECORD
+"""So many bytes are encrypted before they are sent. OpenSSL's buffer grows to that and does not shrink again."""
 _MOST_PIECES = 64
 """So many pieces are sent at once: systems have a limit."""
 _PATIENCE = 64

@@ -10,13 +10,12 @@ import select as _stdlib
 from collections.abc import Iterable
 from contextlib import suppress
 from operator import index
-from types import MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from hubbub.abc import READ, WRITE
 from hubbub.io import Socket
-from hubbub.lowlevel import closing
+from hubbub.lowlevel import Place, as_builtin, closing
 
 from hubbub_net import _ahead, _limits
 from hubbub_net._observing import ERR, HUP, IN, OUT, PRI, Observation, Seen
@@ -62,8 +61,9 @@ def _look(reading: list[Any], writing: list[Any], urgent: list[Any]) -> tuple[li
     return [m for m in reading if id(m) in known or _ahead.readable(_number(m))], found[1], found[2]
 
 
+@as_builtin
 def select(
-    rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None
+    _: Place, rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """:func:`select.select`: which of the descriptors are readable, writable, or have urgent data.
 
@@ -248,17 +248,10 @@ if _poll is not None:
             if mask & ~(_POLLIN | _POLLOUT) or not bits:
                 self._others[fd] = mask & ~(_POLLIN | _POLLOUT)
 
-    def _new_poll(kind: type[_Poll]) -> _Poll:
+    @as_builtin
+    def poll(_: Place) -> _Poll:
         """:func:`select.poll`: level-triggered events of any number of descriptors."""
-        return kind._make()
-
-    _new_poll.__name__ = _new_poll.__qualname__ = "poll"
-    if TYPE_CHECKING:
-
-        def poll() -> _Poll: ...
-    else:
-        # Bound already, as builtin functions are: as an attribute of somebody's class it does not turn into a method.
-        poll = MethodType(_new_poll, _Poll)
+        return _Poll._make()
 
 
 class _Nested:

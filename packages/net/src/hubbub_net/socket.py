@@ -19,7 +19,7 @@ from hubbub.abc import READ, WRITE, Address
 from hubbub.abc import AddressInfo as Found  # a public name of the standard library is another thing
 from hubbub.hub import get_hub
 from hubbub.io import Socket
-from hubbub.lowlevel import wait_readable, wait_writable
+from hubbub.lowlevel import Place, as_builtin, wait_readable, wait_writable
 
 from hubbub_net import _ahead, _connect
 from hubbub_net._address import is_numeric, numeric
@@ -321,22 +321,26 @@ def getaddrinfo(host: Any, port: Any, family: int = 0, type: int = 0, proto: int
     return get_hub().resolver.getaddrinfo(host, port, family, type, proto, flags)
 
 
-def gethostbyname(hostname: Any, /) -> str:
+@as_builtin
+def gethostbyname(_: Place, hostname: Any, /) -> str:
     """:func:`socket.gethostbyname`, by the hub's resolver."""
     return get_hub().resolver.gethostbyname(hostname)
 
 
-def gethostbyname_ex(hostname: Any, /) -> tuple[str, list[str], list[str]]:
+@as_builtin
+def gethostbyname_ex(_: Place, hostname: Any, /) -> tuple[str, list[str], list[str]]:
     """:func:`socket.gethostbyname_ex`, by the hub's resolver."""
     return get_hub().resolver.gethostbyname_ex(hostname)
 
 
-def gethostbyaddr(ip_address: Any, /) -> tuple[str, list[str], list[str]]:
+@as_builtin
+def gethostbyaddr(_: Place, ip_address: Any, /) -> tuple[str, list[str], list[str]]:
     """:func:`socket.gethostbyaddr`, by the hub's resolver."""
     return get_hub().resolver.gethostbyaddr(ip_address)
 
 
-def getnameinfo(sockaddr: Address, flags: int, /) -> tuple[str, str]:
+@as_builtin
+def getnameinfo(_: Place, sockaddr: Address, flags: int, /) -> tuple[str, str]:
     """:func:`socket.getnameinfo`, by the hub's resolver."""
     return get_hub().resolver.getnameinfo(sockaddr, flags)
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(f"hubbub-serve: {error}")
         return 2
     except KeyboardInterrupt:
-        return 130  # as shells have it for SIGINT; whoever pressed the keys knows why it has ended
+        return 130  # as shells have it for SIGINT
 
 
 def _run(options: argparse.Namespace, given: list[str], own_process: bool) -> int:

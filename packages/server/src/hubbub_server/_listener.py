@@ -77,7 +77,7 @@ class UnixPath(str):
     mode: int | None
     """Its permission bits; None for what the umask leaves."""
     user: int
-    """The number of its owner; -1 for whoever makes it."""
+    """The number of its owner; -1 for the user that makes it."""
     group: int
 
     def prepare(self, sock: socket.socket) -> None:
@@ -168,7 +168,7 @@ def bind(
 ) -> Socket:
     """A socket bound to ``address`` (as :func:`parse_address` gives it), listening if it is a stream.
 
-    A UNIX socket's file that nobody listens on any more is replaced.
+    The file of a UNIX socket without a listener is replaced.
 
     :param reuse_addr: SO_REUSEADDR; not on Windows, where it means something else.
     :param reuse_port: SO_REUSEPORT: several processes may listen, the kernel spreads the connections.

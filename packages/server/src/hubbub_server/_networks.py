@@ -26,8 +26,8 @@ def host_of(text: str) -> Host | None:
 class Networks:
     """Some networks.
 
-    :param texts: such as ``"10.0.0.0/8"``, ``"::1"``, ``"unix"`` for whoever connects to a UNIX socket, ``"*"`` for
-        everybody; several in one text are separated by commas.
+    :param texts: such as ``"10.0.0.0/8"``, ``"::1"``, ``"unix"`` for clients of UNIX sockets, ``"*"`` for all
+        clients; several in one text are separated by commas.
     :raises ValueError: something is none of these, or has bits set beyond its prefix.
     """
 

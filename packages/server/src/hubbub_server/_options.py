@@ -138,8 +138,7 @@ def make_parser() -> OptionParser:
         "--blocking-seconds",
         type=_limit_type("float | None"),
         metavar="N",
-        help="code that lets nobody else run for so long is shown in the error log; none for no look at that"
-        " (default: none)",
+        help="code that lets nothing else run for so long is shown in the error log; none for never (default: none)",
     )
     parser.add("--stop-seconds", type=_seconds, default=30.0, help="time for requests to end (default: 30)")
     parser.add("--access-log", metavar="FILE", help="- for stderr, none for none (default: -)")

@@ -1,11 +1,11 @@
-"""Where lines go that nobody may have to wait for: log files, standard error, pipes.
+"""Where lines go that must not make anything wait: log files, standard error, pipes.
 
 A log that is full, closed, stuck or gone is no reason not to serve. So an :class:`Outlet` never raises, hardly ever
 waits, and never holds more than :data:`HELD_BYTES`; what did not fit is counted, and told once there is room again.
 
 How not to wait depends on what the descriptor is. A regular file does not make anybody wait. A socket is asked not to
 by a flag of each call. A pipe or a terminal has no such flag, and ``O_NONBLOCK`` belongs to the open file description,
-which is shared with whoever started this process: setting it would change that process's standard error too. So these
+which is shared with the parent process: setting it would change that process's standard error too. So these
 are opened a second time, through ``/proc/self/fd``, which makes a description of our own. Where that cannot be done,
 :manpage:`poll(2)` tells whether there is room, and no more is written than fits into a pipe in one piece.
 """
@@ -48,7 +48,7 @@ _NOT_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getat
 _SENDING = getattr(socket, "MSG_DONTWAIT", 0) | getattr(socket, "MSG_NOSIGNAL", 0)
 _PlainSocket: type[socket.socket] = Socket.__bases__[0]
 _GONE = frozenset({errno.EPIPE, errno.EBADF, errno.ENXIO, errno.ENODEV, errno.ECONNRESET, errno.ENOTCONN, errno.ESTALE})
-"""There is nobody at the other end any more, and waiting does not bring them back."""
+"""The other end is gone, and waiting does not bring it back."""
 
 
 def _original(module: Any) -> Any:
@@ -71,11 +71,11 @@ def complain(text: str) -> None:
         stream.write(f"{text}\n")
         stream.flush()
     except (OSError, ValueError, AttributeError):
-        return  # nobody is there to be told that there is nobody to tell
+        return  # there is no other place to complain
 
 
 def can_stick(descriptor: int) -> bool:
-    """Whether a write to ``descriptor`` may wait for somebody: it is a pipe, a socket or a terminal."""
+    """Whether a write to ``descriptor`` may block: it is a pipe, a socket or a terminal."""
     mode = os.fstat(descriptor).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or (stat.S_ISCHR(mode) and os.isatty(descriptor))
 
@@ -97,7 +97,7 @@ class _Way:
 
     @classmethod
     def beside(cls, descriptor: int) -> _Way:
-        """For what somebody else has open as ``descriptor``.
+        """For what another part of the process has open as ``descriptor``.
 
         :raises OSError: it is not open.
         """
@@ -125,7 +125,7 @@ class _Way:
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
-            # A FIFO that nobody reads. Opened for both, it can be written to before somebody does (fifo(7)).
+            # A FIFO without a reader. Opened for both, it can be written to before there is one (fifo(7)).
             return cls(os.open(path, flags | os.O_RDWR))
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ _all: weakref.WeakSet[Outlet] = weakref.WeakSet()
 
 
 def _renew_locks() -> None:
-    """In a child: whoever had a lock at the fork is a thread of the parent's."""
+    """In a child: a lock that was held at the fork is held by a thread of the parent."""
     for outlet in _all:
         outlet.renew_lock()
 
@@ -185,7 +185,7 @@ def _lost(count: int) -> str:
 class Outlet:
     """Takes lines from any thread and signal handler; see the module.
 
-    :param descriptor: what somebody else has open, such as 2; or
+    :param descriptor: one that is open already, such as 2; or
     :param path: a file that is appended to. One that cannot be opened is tried again when there is something to write.
     :param name: what complaints call it; empty for none.
     """
@@ -214,7 +214,7 @@ class Outlet:
         return f"<Outlet {self.name or self.path or self._descriptor} held={len(self._held)} lost={self.lost}>"
 
     def renew_lock(self) -> None:
-        """Nobody else is there any more who could write."""
+        """Make the lock anew: in a child no other thread exists."""
         self._busy = allocate_lock()
 
     # Opening --------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ class Outlet:
     def write(self, data: bytes) -> None:
         """Write, hold or lose ``data``, which is whole lines for the most part."""
         self._given.append(data)
-        # Whoever has the lock writes it: another thread, or what this signal handler has interrupted.
+        # The holder of the lock writes it: another thread, or the code that this signal handler has interrupted.
         while self._given and self._busy.acquire(False):
             try:
                 self._take()
@@ -414,10 +414,10 @@ def standard_outlets() -> list[Outlet]:
 
 
 def guard_standard_streams() -> None:
-    """Have nobody wait for, or fail at, ``sys.stdout`` and ``sys.stderr``; for a process that is ours.
+    """Keep ``sys.stdout`` and ``sys.stderr`` from blocking and failing, in a process that is ours.
 
     Standard descriptors that are closed are opened on ``/dev/null`` first: else the next socket would get their number,
-    and whoever writes to standard error by number would write into it.
+    and code that writes to standard error by number would write into it.
     """
     for descriptor, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
         try:
@@ -427,7 +427,7 @@ def guard_standard_streams() -> None:
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         old = getattr(sys, name)
         if old is not getattr(sys, f"__{name}__"):
-            continue  # somebody has put another stream there
+            continue  # another stream was put there
         outlet = Outlet(descriptor)
         _standard.append(outlet)
         setattr(sys, name, _text(outlet, descriptor, f"<{name}>", old))

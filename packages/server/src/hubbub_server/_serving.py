@@ -118,7 +118,7 @@ class Serving:
         ]
         if several:
             for server in self.servers:
-                server.max_accept = 1  # so that the others get their share of a burst
+                server.max_accept = 1  # so that the other workers get their share of a burst
 
     def _listeners(self) -> list[Any]:
         options = self.options
@@ -174,7 +174,7 @@ class Serving:
         ):
             if hasattr(signal, name):
                 loop.signal(getattr(signal, name), ref=False).start(action)
-        # Kept by the attribute: a watcher that nobody holds stops.
+        # The attribute keeps it: a watcher without a reference stops.
         self._rounds = loop.timer(_ROUND, _ROUND, ref=False)
         self._rounds.start(self._round)
         if self.options.control is not None:
@@ -246,7 +246,7 @@ class Serving:
 
     def _announce(self) -> None:
         if self._notifier is None:
-            # On SIGABRT: the supervisor wants to know where this process stands still. Nobody waits for that either.
+            # On SIGABRT, which the supervisor sends to a process that stands still. The descriptor does not block.
             faulthandler.enable(max([2, *(outlet.descriptor for outlet in standard_outlets()[1:])]))
             try:
                 os.write(self.options.control, READY)

@@ -105,7 +105,7 @@ class Supervisor:
         self._not_before = 0.0
         self._renew_delay = 0.0
         self._deadline = _NEVER
-        self._last_turn = time.monotonic()
+        self._last_round = time.monotonic()
         self._ever_ready = False
         """Whether a worker has begun to serve: then it is worthwhile to try again when one does not."""
         self._told = False
@@ -132,7 +132,7 @@ class Supervisor:
         try:
             self._announce()
             while not (self.stopping and not self.workers):
-                self._try_turn(reader)
+                self._try_round(reader)
         finally:
             signal.set_wakeup_fd(-1)
             for worker in self.workers:
@@ -144,9 +144,9 @@ class Supervisor:
             self._logs.finish()
         return self._status
 
-    def _try_turn(self, reader: socket.socket) -> None:
+    def _try_round(self, reader: socket.socket) -> None:
         try:
-            self._turn(reader)
+            self._round(reader)
         except Exception:
             if not self._ever_ready:
                 raise
@@ -154,7 +154,7 @@ class Supervisor:
             self._say(f"a fault of the supervisor's:\n{traceback.format_exc()}")
             time.sleep(0.5)
 
-    def _turn(self, reader: socket.socket) -> None:
+    def _round(self, reader: socket.socket) -> None:
         self._renew()
         self._fill()
         self._wait(reader)
@@ -225,7 +225,7 @@ class Supervisor:
     def _count_time(self) -> None:
         """What has passed counts against silent workers, but not what this process itself has slept through."""
         now = time.monotonic()
-        passed, self._last_turn = now - self._last_turn, now
+        passed, self._last_round = now - self._last_round, now
         longest = 60.0 if self.options.stuck_seconds is None else self.options.stuck_seconds / 2
         for worker in self.workers:
             worker.since_beat += min(passed, longest)
@@ -378,7 +378,7 @@ class Supervisor:
         try:
             while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 if found.si_pid in mine:
-                    self._asked[signal.SIGCHLD] += 1  # it died just now; the next turn asks after it
+                    self._asked[signal.SIGCHLD] += 1  # it died just now; the next round asks after it
                     return
                 os.waitpid(found.si_pid, os.WNOHANG)
         except ChildProcessError:

@@ -12,7 +12,7 @@ __all__ = ["check_context", "cooperative", "send_close_notify"]
 def check_context(context: Any) -> None:
     """Accept a context whose sockets wait cooperatively, which shows in their having ``wait_readable``.
 
-    Not an :class:`ssl.SSLContext` at all: whoever brings its own ``wrap_socket`` knows what it does.
+    An object that is no :class:`ssl.SSLContext` is accepted if it has its own ``wrap_socket``.
 
     :raises TypeError: the context would block the whole thread, or cannot wrap sockets.
     """

@@ -61,7 +61,7 @@ class BaseServer:
     max_delay: float = 1.0
     """The longest such wait, in seconds."""
     max_accept: int = 100
-    """How many are accepted before others get their turn."""
+    """How many connections are accepted before the acceptor yields."""
     stop_timeout: float | None = 1.0
     """How many seconds :meth:`stop` waits for handlers unless told otherwise."""
     socket: Socket
@@ -116,7 +116,7 @@ class BaseServer:
         """Set how handlers run; see the class.
 
         :raises TypeError: not one of the forms.
-        :raises ValueError: a number below 1, with which nobody would be served.
+        :raises ValueError: a number below 1, with which no client would be served.
         """
         self.pool = None
         self._spawn: Callable[..., Any] | None
@@ -128,7 +128,9 @@ class BaseServer:
             from hubbub.pool import Pool
 
             if spawn < 1:
-                raise ValueError(f"spawn={spawn} would serve nobody; give the number of handlers that may run at once")
+                raise ValueError(
+                    f"spawn={spawn} would serve no client; give the number of handlers that may run at once"
+                )
             self.pool = Pool(spawn)
             self._spawn = self.pool.spawn
         elif hasattr(spawn, "spawn"):
@@ -220,8 +222,8 @@ class BaseServer:
         """Take what the kernel has accepted already, which closing the listener would throw away."""
 
     def make_room(self) -> bool:
-        """There is no room for another client. Have one go that is idle, the one that is for longest, and wait until it
-        is gone. False: nobody is."""
+        """There is no room for another client: close the connection that is idle for longest, and wait for its end.
+        False: none is idle."""
         return False
 
     def _wait_for_room(self) -> None:
@@ -376,7 +378,7 @@ class BaseServer:
             )
 
     def serve_forever(self, stop_timeout: float | None = None) -> None:
-        """Start, wait until somebody calls :meth:`close` or :meth:`stop`, and stop.
+        """Start, wait until a greenlet calls :meth:`close` or :meth:`stop`, and stop.
 
         :param stop_timeout: see :meth:`stop`.
         """

@@ -27,7 +27,7 @@ def new_request_id() -> str:
 
 
 def valid_request_id(text: str) -> bool:
-    """Whether an id that somebody else has chosen may be taken over: letters, digits, ``.``, ``_``, ``-``, 128 at
+    """Whether an id that a peer has chosen may be taken over: letters, digits, ``.``, ``_``, ``-``, 128 at
     most."""
     return _ID.fullmatch(text) is not None
 

@@ -34,7 +34,7 @@ class StreamServer(BaseServer):
     :param reuse_port: SO_REUSEPORT on a listener made from an address.
     :param proxy_from: networks of proxies, such as ``"10.0.0.0/8"``, or ``"unix"``. Each of their connections must
         begin with a header of the PROXY protocol, version 1 or 2, within ``handshake_timeout``; the address in it is
-        given to the handler. Nobody else's header is believed.
+        given to the handler. A header of other clients is not believed.
     :raises ValueError: ``proxy_from`` has something that is no network.
     :raises TypeError: ``ssl_context`` would block.
     """
@@ -42,7 +42,7 @@ class StreamServer(BaseServer):
     reuse_addr: bool = True
     """SO_REUSEADDR on a listener made from an address."""
     handshake_patience: float = 1.0
-    """Seconds after which a TLS handshake counts as idle when there is no room for others."""
+    """Seconds after which a TLS handshake counts as idle when there is no room for another client."""
 
     def __init__(
         self,
@@ -155,10 +155,10 @@ class StreamServer(BaseServer):
     def _end_handshake(self, handler: greenlet) -> None:
         """Called on the hub, where nothing comes between the look and the throw."""
         if handler in self._handshakes:
-            greenlet.throw(handler, TimeoutError("the handshake took too long, and others were waiting"))
+            greenlet.throw(handler, TimeoutError("the handshake took too long, and other clients were waiting"))
 
     def _wait_gone(self, handler: greenlet) -> None:
-        """Until a handler has ended, which takes a few turns of the loop."""
+        """Wait until a handler has ended, which takes a few turns of the loop."""
         for _ in range(100):
             if handler not in self.handlers and handler not in self._handshakes:
                 return

@@ -136,7 +136,7 @@ class _Stderr:
         self._outlet: Outlet | None = None
 
     def outlet(self) -> Outlet | None:
-        """Past the stream, if to write to that might wait for somebody."""
+        """An outlet beside the stream, if a write to the stream may block."""
         stream = sys.stderr
         if stream is not self._seen:
             self._seen, self._outlet = stream, of_stream(stream)
@@ -154,7 +154,7 @@ class LogStream:
     """Where lines go: ``"default"`` (``sys.stderr``), a file-like object, an :class:`~hubbub_server._outlet.Outlet`, or
     a :class:`logging.Logger` (then at ``level``).
 
-    A log that cannot be written (a full disk, a pipe that nobody reads) must not stop the server, nor a request: lines
+    A log that cannot be written (a full disk, a pipe without a reader) must not stop the server, nor a request: lines
     are held, dropped and counted, and the first failure is reported on stderr. What a logger's handler waits for, its
     request waits for.
 

@@ -150,8 +150,8 @@ class Source(Protocol):
     def send_continue(self) -> None:
         """Tell the client to go on."""
 
-    def take_turn(self, size: int) -> None:
-        """Let others run after so much work, counted in bytes moved."""
+    def note_work(self, size: int) -> None:
+        """Yield after much work, counted in bytes moved."""
 
 
 class Body:
@@ -217,7 +217,7 @@ class Body:
         if decoder.done:
             self.done = True
             self._source.give_back(decoder.rest)
-        self._source.take_turn((decoder.count - before) * _CHUNK_COST)
+        self._source.note_work((decoder.count - before) * _CHUNK_COST)
         return piece
 
     @property

@@ -1,7 +1,8 @@
 """The clock by which a server measures its clients. No I/O.
 
-It counts turns of a timer of the loop and stands while the process does, so no client is blamed for what the server was
-busy with. The time limits of a connection are numbers that are compared once a turn; so a wait costs no timer.
+It counts ticks of a timer of the loop, which stands still while the process does: no client is blamed for what the
+server was busy with. The deadlines of a connection are numbers that are compared at each tick, so that a wait costs no
+timer.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ __all__ = ["NEVER", "Clock", "Pace"]
 NEVER: Final = math.inf
 """The deadline of what has no time limit."""
 _PER_LIMIT = 8
-"""The shortest time limit is at least so many turns."""
+"""The shortest time limit is at least so many ticks."""
 _SHORTEST, _LONGEST = 0.005, 0.5
-"""Seconds of a turn."""
+"""Bounds of the length of a tick, in seconds."""
 
 
 class Pace:
     """How fast something has to move, with some patience: each byte that moves earns a little time.
 
-    :param ticks: the most time without progress, in turns.
-    :param gain: what a byte earns, in turns.
+    :param ticks: the most time without progress, in ticks.
+    :param gain: what a byte earns, in ticks.
     """
 
     __slots__ = ("gain", "ticks")
@@ -35,13 +36,13 @@ class Pace:
         self.gain: float = gain
 
     def after(self, patience: float, waited: float, moved: int) -> float:
-        """What is left of ``patience``, in turns, after a wait of ``waited`` turns in which ``moved`` bytes moved."""
+        """What is left of ``patience``, in ticks, after a wait of ``waited`` ticks in which ``moved`` bytes moved."""
         left = patience - waited + moved * self.gain
         return left if left < self.ticks else self.ticks
 
 
 class Clock:
-    """Counts the turns of one server, in which it has the limits on its clients.
+    """Counts the ticks of one server, and has the time limits on its clients in ticks.
 
     :param limits: those with ``seconds`` in their names, and the rates.
     """
@@ -56,9 +57,9 @@ class Clock:
         )
         shortest = min(time for time in times if time is not None)
         self.seconds: float = min(max(shortest / _PER_LIMIT, _SHORTEST), _LONGEST)
-        """Of one turn; time limits are that exact."""
+        """The length of a tick; time limits are that exact."""
         self.now: float = 0.0
-        """Turns so far."""
+        """Ticks so far."""
         self.header_ticks: float = self.ticks(limits.header_seconds)
         self.first_ticks: float = self.header_ticks
         """The time for the first head of a connection, which begins before its first byte."""
@@ -73,11 +74,11 @@ class Clock:
         """The same for a request that begins now."""
 
     def ticks(self, seconds: float | None) -> float:
-        """The turns that take at least ``seconds``; :data:`NEVER` for None."""
+        """The ticks that take at least ``seconds``; :data:`NEVER` for None."""
         return NEVER if seconds is None else math.ceil(seconds / self.seconds) + 1.0
 
     def tick(self) -> float:
-        """A turn has passed; the new count."""
+        """A tick has passed; the new count."""
         self.now = now = self.now + 1.0
         self.idle_deadline = now + self.idle_ticks
         self.request_deadline = now + self.request_ticks

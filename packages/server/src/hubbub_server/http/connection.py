@@ -26,8 +26,8 @@ from hubbub_server.http.response import error_response
 __all__ = ["Connection", "Service"]
 
 _RECEIVE = 65536
-_TURN = 1048576
-"""After so many bytes without a wait, others get their turn."""
+_YIELD_AFTER = 1048576
+"""After so many bytes without a wait the greenlet yields."""
 _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
 """Errors of sendfile(2) with a kind of file that it cannot send."""
 _FILE_FAILED = frozenset(
@@ -77,10 +77,10 @@ class Service(Protocol):
 class Connection:
     """Serves the requests of one client, one after the other. ``run`` is called in the greenlet of the connection.
 
-    The server looks at :attr:`deadline` of all connections at each turn of its clock, and calls :meth:`expire`.
+    The server looks at :attr:`deadline` of all connections at each tick of its clock, and calls :meth:`expire`.
 
     :param service: what answers requests.
-    :param sock: the connected socket; whoever made it closes it.
+    :param sock: the connected socket; the server closes it.
     :param address: the client's, as :meth:`socket.socket.accept` gave it.
     :param parser: of the heads of its requests.
     :param adjust: called with the environ of each of its requests, or None; may raise RequestError.
@@ -90,7 +90,7 @@ class Connection:
         "_body_patience",
         "_buffer",
         "_phase",
-        "_turn",
+        "_work",
         "_write_patience",
         "adjust",
         "clock",
@@ -121,7 +121,7 @@ class Connection:
         self.clock: Clock = clock
         self.limits: Limits = service.limits
         self.deadline: float = NEVER
-        """When the present wait to receive has lasted too long, in turns of the clock."""
+        """When the present wait to receive has lasted too long, in ticks of the clock."""
         self.write_deadline: float = NEVER
         """The same for the wait to send: one greenlet may receive a body while another sends the response."""
         self.request: Exchange | None = None
@@ -132,7 +132,7 @@ class Connection:
         """When it became idle, as :func:`time.monotonic` has it; the present wait, if it is."""
         self._phase = _RUNNING
         self._buffer = b""
-        self._turn = 0
+        self._work = 0
         self._body_patience = clock.body.ticks
         self._write_patience = clock.write.ticks
         known = isinstance(address, tuple)
@@ -174,7 +174,7 @@ class Connection:
                 return exchange.lingers
             del exchange, data  # a connection that waits for its next request holds nothing of the last
             if self._buffer:
-                hubbub.sleep(0)  # a client that sends many requests at once waits its turn
+                hubbub.sleep(0)  # yield: a client may have sent many requests at once
 
     def expire(self) -> None:
         """The time to receive is up: end the present wait. Called on the hub."""
@@ -228,7 +228,7 @@ class Connection:
             data: bytes = self.sock.recv(size)
         except OSError:
             data = b""
-        finally:  # also if whoever reads is killed, and others go on with the connection
+        finally:  # also if the reading greenlet is killed, and another goes on with the connection
             self.deadline = NEVER
             self._phase = _RUNNING
         return data
@@ -318,7 +318,7 @@ class Connection:
         if data:
             return data
         clock = self.clock
-        self.take_turn(size)
+        self.note_work(size)
         self._phase = _READING
         began = clock.now
         self.deadline = began + self._body_patience
@@ -382,10 +382,10 @@ class Connection:
             sent = self.sock.send(view)
             view = view[sent:]
             self._note_wait(began, sent)
-            self.take_turn(sent)
+            self.note_work(sent)
 
     def _note_wait(self, began: float, sent: int) -> None:
-        """What was sent since the turn ``began`` of the clock earns the client more time."""
+        """What was sent since the tick ``began`` of the clock earns the client more time."""
         self._write_patience = self.clock.write.after(self._write_patience, self.clock.now - began, sent)
 
     def send_file(self, file: PlainFile, count: int) -> bool:
@@ -400,10 +400,10 @@ class Connection:
         try:
             began = clock.now
             while offset < end:
-                if end - offset <= _TURN and file.change() < 0:
+                if end - offset <= _YIELD_AFTER and file.change() < 0:
                     raise FileChanged("the file became shorter while it was sent")
                 try:
-                    sent = os.sendfile(out, file.descriptor, offset, min(end - offset, _TURN))
+                    sent = os.sendfile(out, file.descriptor, offset, min(end - offset, _YIELD_AFTER))
                 except BlockingIOError:
                     self.write_deadline = clock.now + self._write_patience
                     self.sock.wait_writable()
@@ -413,7 +413,7 @@ class Connection:
                 offset += sent
                 self._note_wait(began, sent)
                 began = clock.now
-                self.take_turn(sent)
+                self.note_work(sent)
         except OSError as error:
             if error.errno in _NO_SENDFILE and offset == file.offset:
                 return False
@@ -424,11 +424,11 @@ class Connection:
             self.write_deadline = NEVER
         return True
 
-    def take_turn(self, size: int) -> None:
-        """Let others run when this connection has moved much, or done what takes as long, without a wait."""
-        self._turn += size
-        if self._turn >= _TURN:
-            self._turn = 0
+    def note_work(self, size: int) -> None:
+        """Yield when the connection has moved many bytes, or done what takes as long, without a wait."""
+        self._work += size
+        if self._work >= _YIELD_AFTER:
+            self._work = 0
             hubbub.sleep(0)
 
     def reset_on_close(self) -> None:
@@ -483,7 +483,7 @@ class Connection:
             if not data:
                 return
             left -= len(data)
-            self.take_turn(len(data))
+            self.note_work(len(data))
 
     def _end_writing(self) -> None:
         if self.service.ssl_enabled:

@@ -28,8 +28,8 @@ class RequestError(ValueError):
 class RequestTimeout(hubbub.Timeout):
     """The time for a request is over (``Limits.request_seconds``). Raised in the application, wherever it waits.
 
-    It is no :class:`Exception`. Whoever catches it may clean up, and should let it go on: it is raised again, each
-    second, until the request ends.
+    It is no :class:`Exception`. An application that catches it may clean up, and should raise it again: the server
+    raises it each second until the request ends.
     """
 
 

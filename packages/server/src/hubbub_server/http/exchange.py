@@ -63,7 +63,7 @@ class Exchange:
     request_id: str | None = None
     """What the request is called in logs, and by ``X-Request-ID`` in the response."""
     deadline: float
-    """When the time to answer is over, in turns of the clock."""
+    """When the time to answer is over, in ticks of the clock."""
     lingers: bool = False
     """Whether the client may still be sending, and must be listened to for its answer to arrive."""
     _delimiter = _LENGTH
@@ -253,7 +253,7 @@ class Exchange:
         """Send the head and all of the body.
 
         :raises AssertionError: there is no head, or the body is not bytes.
-        :raises ClientDisconnected: nobody is there to read it.
+        :raises ClientDisconnected: the client is gone, or does not read.
         """
         if not isinstance(data, bytes):
             raise AssertionError(f"the body must be bytes, not {type(data).__name__}")
@@ -298,7 +298,7 @@ class Exchange:
         """Send the next piece of the body, which is not empty; the head before the first.
 
         :raises AssertionError: there is no head.
-        :raises ClientDisconnected: nobody is there to read it.
+        :raises ClientDisconnected: the client is gone, or does not read.
         """
         head = b"" if self.started else self._begin(None)
         if self._upgraded or self._delimiter is _HEAD:
@@ -323,7 +323,7 @@ class Exchange:
         """Send the head of the response now. Without this it waits for the first piece of the body.
 
         :raises AssertionError: there is none.
-        :raises ClientDisconnected: nobody is there to read it.
+        :raises ClientDisconnected: the client is gone, or does not read.
         """
         if not self.started:
             self.connection.send(self._begin(None))
@@ -333,7 +333,7 @@ class Exchange:
         """The application has given all: send what is missing of the response.
 
         :raises AssertionError: there is no head.
-        :raises ClientDisconnected: nobody is there to read it.
+        :raises ClientDisconnected: the client is gone, or does not read.
         """
         if self._upgraded or self._complete:
             return
@@ -353,7 +353,7 @@ class Exchange:
         """Send a plain file, whose length is known, as the body. False: only the head was sent, it must be read.
 
         :raises AssertionError: there is no head.
-        :raises ClientDisconnected: nobody is there to read it.
+        :raises ClientDisconnected: the client is gone, or does not read.
         :raises FileChanged: the file became shorter.
         """
         connection = self.connection

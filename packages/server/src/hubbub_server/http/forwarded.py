@@ -23,7 +23,7 @@ _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 
 
 class _Hop(NamedTuple):
-    """What one proxy says of whoever it was asked by."""
+    """What one proxy says of the client or proxy that asked it."""
 
     host: Host | None
     port: str | None
@@ -63,7 +63,7 @@ class Forwarding:
 
         From everybody else, and of other fields than those to believe, nothing is left in the environ.
 
-        :param address: of whoever is connected.
+        :param address: the peer's.
         :raises RequestError: 400, what a proxy says is not valid.
         """
         if not self._networks.has(address):

@@ -11,7 +11,7 @@ __all__ = ["Limits"]
 class Limits:
     """Limits on clients. Sizes are in bytes, times in seconds; None means no limit where it is allowed.
 
-    Times are counted in turns of a clock that stands while the process does: a client is not blamed for what the
+    Times are counted in ticks of a clock that stands still while the process does: a client is not blamed for what the
     server was busy with.
     """
 

@@ -391,7 +391,7 @@ def _check_coding(environ: dict[str, str], minor: int) -> int:
         raise RequestError(BAD_REQUEST, "Both Transfer-Encoding and Content-Length are there.")
     coding = environ["HTTP_TRANSFER_ENCODING"].lower()
     if coding != "chunked":
-        # Chunked once, and last; else nobody could say where the body ends.
+        # Chunked once, and last; else the end of the body could not be told.
         if coding.count("chunked") == 1 and coding.endswith("chunked") and _CODINGS.fullmatch(coding):
             raise RequestError("501 Not Implemented", "Of the transfer codings only chunked is known.")
         raise RequestError(BAD_REQUEST, "The Transfer-Encoding is not valid.")
@@ -404,7 +404,7 @@ def _check_connection(value: str, environ: dict[str, str], length: int, minor: i
     upgrade = "upgrade" in options and "HTTP_UPGRADE" in environ
     if upgrade and (length or not minor or "h2c" in environ["HTTP_UPGRADE"].lower()):
         # A server may ignore an upgrade, and must in HTTP/1.0 (RFC 9110, 7.8). The application must not see one that
-        # nobody can serve: HTTP/2, or one in the midst of a body.
+        # cannot be served: HTTP/2, or one in the midst of a body.
         del environ["HTTP_UPGRADE"]
         environ.pop("HTTP_HTTP2_SETTINGS", None)
         upgrade = False
@@ -436,7 +436,7 @@ def _bad_start_line(line: bytes, limits: Limits) -> RequestError:
 
 
 def check_partial(buffer: bytearray, seen: int, limits: Limits, parser: HeadParser) -> None:
-    """Refuse the beginning of a head that cannot become a good one, so that nobody waits for the rest.
+    """Refuse the beginning of a head that cannot become a valid one, without waiting for the rest.
 
     :param seen: how many bytes were checked before.
     :raises RequestError: 400, 414, 431, 501 or 505.

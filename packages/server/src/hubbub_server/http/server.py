@@ -56,8 +56,8 @@ class HTTPServer(StreamServer):
         :class:`~hubbub_server.http.accesslog.Entry` to a line.
     :param proxy_from: see :class:`~hubbub_server.stream.StreamServer`.
     :param forwarded_from: networks of proxies that are believed when they say, in header fields, by whom and how they
-        were asked; see :class:`~hubbub_server.http.forwarded.Forwarding`. Nobody else is, and their fields of that kind
-        are removed, once there are such networks.
+        were asked; see :class:`~hubbub_server.http.forwarded.Forwarding`. Other clients are not, and their fields of
+        that kind are removed, once there are such networks.
     :param forwarded_fields: the fields that these proxies set.
     :param events: where events go, besides the two logs: ``request``, ``error``, ``exception``, ``log``, ``listening``,
         ``stopping``, ``stopped``.
@@ -110,7 +110,7 @@ class HTTPServer(StreamServer):
         """With so many connections descriptors get scarce, as far as is known."""
         self._next_look = 0.0
         self.clock: Clock = Clock(self.limits)
-        self._turns: Any = None
+        self._ticker: Any = None
         """The timer that the clock counts."""
         self.base_env: dict[str, Any] = {}
         """What every request's environ starts with; complete once the server has started."""
@@ -169,7 +169,7 @@ class HTTPServer(StreamServer):
         return None
 
     def parser_for(self, address: Any) -> HeadParser:
-        """The parser of requests that come from ``address``. Override to believe some clients more than others."""
+        """The parser of requests that come from ``address``. Override to treat some clients in another way."""
         return self.parser
 
     # The clock ------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class HTTPServer(StreamServer):
         for log in (getattr(self.access_log, "stream", None), self.error_log, events):
             if log is not None and log.outlet is not None and log.outlet.waiting:
                 log.outlet.pump()
-        self._enough = math.inf  # others may have given descriptors back
+        self._enough = math.inf  # descriptors may have been closed meanwhile
         if self.max_memory is not None and now >= self._next_look:
             self._next_look = now + 1.0 / self.clock.seconds
             self._look_at_memory(self.max_memory)
@@ -232,7 +232,7 @@ class HTTPServer(StreamServer):
         return super()._dismiss(handler) if connection is None else connection.retire()
 
     def _wait_for_room(self) -> None:
-        """The pool is full: who is idle goes once there is somebody who wants the place."""
+        """The pool is full: close the connection that is idle for longest once a client wants its place."""
         self.socket.wait_readable()
         if not self._is_full():
             return
@@ -323,9 +323,9 @@ class HTTPServer(StreamServer):
         if self.socket.family in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it. A response leaves when it is written, not 40 ms later.
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._turns is None:
-            self._turns = hubbub.get_hub().loop.timer(self.clock.seconds, self.clock.seconds, ref=False)
-            self._turns.start(self._tick)
+        if self._ticker is None:
+            self._ticker = hubbub.get_hub().loop.timer(self.clock.seconds, self.clock.seconds, ref=False)
+            self._ticker.start(self._tick)
         super().start_accepting()
         self._tell("listening")
 
@@ -343,9 +343,9 @@ class HTTPServer(StreamServer):
         for connection in self.connections:
             connection.hurry(deadline)
         super().stop(timeout)
-        if self._turns is not None:
-            self._turns.close()
-            self._turns = None
+        if self._ticker is not None:
+            self._ticker.close()
+            self._ticker = None
             self._tell("stopped")
 
     def _tell(self, event: str) -> None:

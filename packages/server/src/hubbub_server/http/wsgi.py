@@ -51,7 +51,7 @@ class Response:
         """PEP 3333, "The write() Callable".
 
         :raises AssertionError: before start_response(), after the end of the response, or not bytes.
-        :raises ClientDisconnected: nobody is there to read it.
+        :raises ClientDisconnected: the client is gone, or does not read.
         """
         if not isinstance(data, bytes):
             raise AssertionError(f"the body must be bytes, not {type(data).__name__}")
@@ -70,10 +70,10 @@ class Response:
         for piece in result:
             self.write(piece)
             if exchange.dropped:
-                # What nobody gets costs nobody else his turn, and does not go on for ever.
-                exchange.connection.take_turn(len(piece) + PIECE_COST)
+                # A body that the client does not get must neither keep other greenlets from running nor go on for ever.
+                exchange.connection.note_work(len(piece) + PIECE_COST)
                 if exchange.dropped > _MOST_DROPPED:
                     break
             elif not piece:
-                exchange.connection.take_turn(PIECE_COST)
+                exchange.connection.note_work(PIECE_COST)
         exchange.finish()
