@@ -13,7 +13,7 @@ from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 from hubbub.timeout import Timeout
 
-__all__ = ["AsyncResult", "Event"]
+__all__ = ["AsyncResult", "Awaitable", "Event"]
 
 T = TypeVar("T")
 
