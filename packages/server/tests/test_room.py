@@ -15,7 +15,7 @@ from typing import Any
 
 import hubbub
 import pytest
-from hubbub_server.http import server as http_server
+from hubbub_server.http import room
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -193,7 +193,7 @@ def test_stalled_handshakes(serve: Any, connect: Any, certificate: Any, site: Si
 def test_memory(serve: Any, connect: Any, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more memory in use than may be, idle connections are closed, those idle for longest first."""
     used = [0]
-    monkeypatch.setattr(http_server, "_memory", lambda: used[0])
+    monkeypatch.setattr(room, "_memory", lambda: used[0])
     server = serve(site, max_memory=1000)
     clients = [connect(server) for _ in range(8)]
     busy = connect(server)
@@ -212,11 +212,11 @@ def test_memory(serve: Any, connect: Any, site: Site, monkeypatch: pytest.Monkey
 
 def test_memory_is_measured() -> None:
     """What is compared with the limit is what the process has resident."""
-    before = http_server._memory()
+    before = room._memory()
     if not before:
         pytest.skip("this system does not tell")
     block = bytearray(os.urandom(1) * 50_000_000)
-    assert http_server._memory() - before > 40_000_000
+    assert room._memory() - before > 40_000_000
     del block
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import socket
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from operator import itemgetter
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import hubbub
@@ -26,12 +24,7 @@ from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.forwarded import FIELDS, Forwarding
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
-from hubbub_server.stream import StreamServer
-
-try:
-    import resource
-except ImportError:  # Windows has no such limits
-    resource = None  # type: ignore[assignment]  # as above
+from hubbub_server.http.room import RoomyServer
 
 __all__ = ["HTTPServer"]
 
@@ -40,7 +33,7 @@ _AGAIN = 1.0
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class HTTPServer(StreamServer):
+class HTTPServer(RoomyServer):
     """Serves HTTP/1.1 and HTTP/1.0. Subclasses say what answers a request: :meth:`serve_request`.
 
     :param listener: see :class:`~hubbub_server.baseserver.BaseServer`.
@@ -105,9 +98,6 @@ class HTTPServer(StreamServer):
         self.lends_request = False
         self.stopping: bool = False
         self.max_memory = max_memory
-        self._descriptor_mark = math.inf
-        self._enough = math.inf
-        """With so many connections descriptors get scarce, as far as is known."""
         self._next_look = 0.0
         self.clock: Clock = Clock(self.limits)
         self._ticker: Any = None
@@ -189,7 +179,7 @@ class HTTPServer(StreamServer):
         for log in (getattr(self.access_log, "stream", None), self.error_log, events):
             if log is not None and log.outlet is not None and log.outlet.waiting:
                 log.outlet.pump()
-        self._enough = math.inf  # descriptors may have been closed meanwhile
+        self._forget_scarcity()
         if self.max_memory is not None and now >= self._next_look:
             self._next_look = now + 1.0 / self.clock.seconds
             self._look_at_memory(self.max_memory)
@@ -219,61 +209,7 @@ class HTTPServer(StreamServer):
             raise RuntimeError("the deadline of a request can be set in the greenlet that answers it, and in no other")
         connection.request.deadline = self.clock.now + self.clock.ticks(seconds)
 
-    # Room -----------------------------------------------------------------------------------------------------------
-
-    def _idle(self) -> Iterator[tuple[float, greenlet]]:
-        yield from super()._idle()
-        for handler, connection in self.handlers.items():
-            if connection is not None and connection.idle:
-                yield connection.since, handler
-
-    def _dismiss(self, handler: greenlet) -> bool:
-        connection = self.handlers.get(handler)
-        return super()._dismiss(handler) if connection is None else connection.retire()
-
-    def _wait_for_room(self) -> None:
-        """The pool is full: close the connection that is idle for longest once a client wants its place."""
-        self.socket.wait_readable()
-        if not self._is_full():
-            return
-        if self.make_room():
-            self.pool.wait_available(1.0)
-        else:
-            self.pool.wait_available(0.1)
-
-    def do_read(self) -> tuple[Any, ...] | None:
-        """Accept one connection. What the application needs descriptors for shall find some left."""
-        accepted = self.socket.accept()
-        descriptor = accepted[0].fileno()
-        if descriptor >= self._descriptor_mark:
-            # It was the lowest that is free, so all below are taken. The next get those that are given back, and do not
-            # tell; so for a while the number of connections does.
-            self._enough = len(self.handlers) - (descriptor - self._descriptor_mark)
-        if len(self.handlers) >= self._enough:
-            hubbub.spawn(self.make_room)
-        return accepted
-
-    def _set_descriptor_mark(self) -> None:
-        if resource is not None:
-            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            self._descriptor_mark = (
-                math.inf if limit == resource.RLIM_INFINITY else limit - max(1, min(64, limit // 16))
-            )
-
-    def _look_at_memory(self, limit: int) -> None:
-        """Close an eighth of the idle connections, the longest idle first, if more is in use than may be."""
-        if _memory() <= limit:
-            return
-        idle = sorted(self._idle(), key=itemgetter(0))
-        for _, handler in idle[: (len(idle) + 7) // 8]:
-            self._dismiss(handler)
-
     # Connections ----------------------------------------------------------------------------------------------------
-
-    @property
-    def connections(self) -> list[Connection]:
-        """The connections that are open."""
-        return [connection for connection in self.handlers.values() if connection is not None]
 
     def _serve(self, sock: Any, address: Any) -> None:
         connection = Connection(self, sock, address, self.parser_for(address), self._adjustment(sock, address))
@@ -383,15 +319,6 @@ class HTTPServer(StreamServer):
 
     def client_disconnected(self, environ: dict[str, Any]) -> None:
         """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
-
-
-def _memory() -> int:
-    """Bytes of memory that the process has resident; 0 where that cannot be asked."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _environ_of_proxied(address: ProxiedAddress) -> dict[str, Any]:
