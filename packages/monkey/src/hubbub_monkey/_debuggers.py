@@ -72,7 +72,7 @@ def _order_natively(debugger: Any) -> None:
             queues[thread].put(orders.get_nowait())
 
 
-debugpy = DriverPatch(
+debugpy: DriverPatch = DriverPatch(
     "debugpy",
     {
         "_pydevd_sys_monitoring._pydevd_sys_monitoring": _tell_greenlets_apart,

@@ -102,7 +102,7 @@ def _wait_in_python(waiting: Any) -> Callable[[], None]:
     return back
 
 
-psycopg = DriverPatch("psycopg", {"psycopg.waiting": _wait_in_python})
+psycopg: DriverPatch = DriverPatch("psycopg", {"psycopg.waiting": _wait_in_python})
 """psycopg 3. Without its C accelerator nothing changes."""
 
 
@@ -134,10 +134,10 @@ def _with_call(callable: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         raise
 
 
-grpc = DriverPatch("grpc", {"grpc._channel": _call_by_future})
+grpc: DriverPatch = DriverPatch("grpc", {"grpc._channel": _call_by_future})
 """gRPC's clients. Its server runs as it is, in native threads."""
 
-multiprocessing = DriverPatch(
+multiprocessing: DriverPatch = DriverPatch(
     "multiprocessing",
     {"multiprocessing.connection": wait_for_connections, "multiprocessing.synchronize": wait_for_semaphores},
 )

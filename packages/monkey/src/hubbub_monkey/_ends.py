@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import sleep as _native_sleep
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from hubbub.event import Event
 from hubbub.hub import get_hub, get_hub_if_exists, sleep
@@ -28,8 +28,8 @@ class End:
 
     def __init__(self, also: Callable[[], Any] | None = None) -> None:
         self._also = also
-        self.begun = False
-        self.over = Event()
+        self.begun: bool = False
+        self.over: Event = Event()
 
     def __repr__(self) -> str:
         state = "over" if self.over.is_set() else "to come" if self.begun else "of nothing yet"
@@ -108,7 +108,9 @@ class EndLock(End):
         elif self._lock.locked():
             self._lock.release()
 
-    acquire_lock, release_lock, locked_lock = acquire, release, locked
+    acquire_lock: ClassVar[Any] = acquire
+    release_lock: ClassVar[Any] = release
+    locked_lock: ClassVar[Any] = locked
 
     def __enter__(self) -> bool:
         return self.acquire()

@@ -90,11 +90,13 @@ def _dns() -> dict[str, dict[str, Any]]:
     }
 
 
-dns = ModulePatch("socket", _dns, requires=("socket",))
+dns: ModulePatch = ModulePatch("socket", _dns, requires=("socket",))
 """Names to addresses through the hub's resolver."""
 
-threading = ThreadingPatch()
+threading: ThreadingPatch = ThreadingPatch()
 """Threads, their locks and thread-local data on greenlets."""
 
-asyncio = DriverPatch("asyncio", {"asyncio.events": separate_event_loops, "asyncio.unix_events": share_signals})
+asyncio: DriverPatch = DriverPatch(
+    "asyncio", {"asyncio.events": separate_event_loops, "asyncio.unix_events": share_signals}
+)
 """A running event loop in each greenlet."""

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _main_thread = threading.main_thread
-originals = _journal.originals
+originals: dict[str, dict[str, Any]] = _journal.originals
 """``{module: {name: what was there before any patch}}``, for what is replaced at present. To be read only."""
 
 

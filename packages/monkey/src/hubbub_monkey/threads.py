@@ -249,7 +249,7 @@ class Handle:
     __slots__ = ("__weakref__", "_end", "ident")
 
     def __init__(self, ident: int = 0, also: Callable[[], Any] | None = None) -> None:
-        self.ident = ident
+        self.ident: int = ident
         self._end = End(also)
         if ident:
             self.begin()
