@@ -213,13 +213,15 @@ static inline int is_waiter(PyObject *object)
 /* Whether it is a deque of the loop's or a wait queue, with the deque's own methods. */
 static inline int is_deque(PyObject *queue)
 {
-    return Py_IS_TYPE(queue, waitqueue_type) || Py_IS_TYPE(queue, deque_type);
+    return Py_IS_TYPE(queue, deque_type) || Py_IS_TYPE(queue, waitqueue_type);
 }
 
 /* Whether something that can be counted is there and not empty. */
 static inline int filled(PyObject *collection)
 {
-    return collection && collection != Py_None && PyObject_Size(collection) > 0;
+    if (!collection || collection == Py_None)
+        return 0;
+    return is_deque(collection) ? Py_SIZE(collection) > 0 : PyObject_Size(collection) > 0;
 }
 
 #endif
