@@ -311,6 +311,7 @@ def _team() -> Iterator[None]:
 def _stepped(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (queue, _simplequeue, _channel, lock, event, _latch):
         monkeypatch.setattr(module, "Waiter", SteppedWaiter)
+    monkeypatch.setattr(event, "_mutex", SteppedMutex())  # one for all events and results
     loop = SimpleNamespace(hold=lambda: 0, let_go=lambda held: None)
     monkeypatch.setattr(thread, "get_hub", lambda: SimpleNamespace(loop=loop))
 
