@@ -423,3 +423,15 @@ def test_link_from_a_foreign_thread(hub):
     assert done.wait(timeout=5)
     thread.join()
     assert called == [threading.get_ident()]
+
+
+def test_result_of_a_class_with_a_value_of_its_own(hub):
+    """A subclass may have a class attribute where the base has a slot: what was set is what is got."""
+
+    class Result(AsyncResult):
+        value = None
+
+    result = Result()
+    assert Result.value is None
+    spawn(result.set, 7)
+    assert (result.get(), result.value, result.wait()) == (7, 7, 7)

@@ -139,6 +139,12 @@ static PyObject *event_wait(PyObject *self, PyObject *const *args, Py_ssize_t na
 
 /* -- results ----------------------------------------------------------------------------------------------------- */
 
+/* A subclass may have an attribute of its own in the place of a slot, as gevent's has ``value``. */
+static int is_plain(PyObject *self)
+{
+    return Py_IS_TYPE(self, A.type) && is_whole(self);
+}
+
 static PyObject *result_init(PyObject *self, PyObject *unused)
 {
     PyObject *nothing = PyTuple_New(0);
@@ -154,7 +160,7 @@ static PyObject *result_init(PyObject *self, PyObject *unused)
 static PyObject *result_set(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *nothing, *value, *exc_info;
-    if (kwnames || nargs > 1 || !is_whole(self))
+    if (kwnames || nargs > 1 || !is_plain(self))
         return fall_back(python_result_set, self, args, nargs, kwnames);
     nothing = PyTuple_New(0);
     if (!nothing)
@@ -175,7 +181,7 @@ static PyObject *result_set(PyObject *self, PyObject *const *args, Py_ssize_t na
 static PyObject *result_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *exc_info;
-    if (kwnames || nargs > 1 || (nargs && args[0] != Py_True) || !is_whole(self))
+    if (kwnames || nargs > 1 || (nargs && args[0] != Py_True) || !is_plain(self))
         return fall_back(python_result_get, self, args, nargs, kwnames);
     if (SLOT(self, E.flag) != Py_True && wait_for_flag(self, NULL) < 0)
         return NULL;
