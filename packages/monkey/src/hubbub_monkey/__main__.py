@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Our options, and the script with its arguments; or, with ``-m module``, the module's arguments."""
+    """This command's options, and the script with its arguments; or, with ``-m module``, the module's arguments."""
     for index, word in enumerate(arguments):
         if word == "--":
             return arguments[:index], arguments[index + 1 :]
@@ -82,11 +82,11 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 class _Patched(BaseException):
-    """Ends a script that is being checked; no ``except Exception`` stops it."""
+    """Ends a script that is being checked; no ``except Exception`` in the script catches it."""
 
 
 def check(module: str | None, rest: Sequence[str]) -> int:
-    """Run a script up to its first call that patches, and print what that found; the exit status."""
+    """Run a script up to its first call that patches, and print that call's report. Returns the exit status."""
     reports: list[Report] = []
 
     def stop(event: object) -> None:
@@ -117,7 +117,7 @@ def check(module: str | None, rest: Sequence[str]) -> int:
 
 
 def _caller(traceback: TracebackType | None) -> str:
-    """File and line of the last frame before ours."""
+    """File and line of the last frame outside this module."""
     place = ""
     here = os.path.dirname(os.path.abspath(__file__))
     while traceback is not None:

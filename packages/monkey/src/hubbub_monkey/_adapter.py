@@ -1,4 +1,4 @@
-"""What is known of :mod:`threading` in one version of CPython, and whether it holds where we run."""
+"""What is known of :mod:`threading` in one version of CPython, and whether it is true of this interpreter."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Adapter:
     """One version's private names.
 
     :param version: the minor version, ``(3, 14)``.
-    :param replacements: gives what to set, ``{module: {name: value}}``. Every name must be there already.
-    :param adopt_threads: makes the threads that are there fit; called when all is set. Returns what undoes it.
-    :param leans_on: by function of :mod:`threading`, the names that it must use.
+    :param replacements: returns the names to set, ``{module: {name: value}}``. Every name must exist already.
+    :param adopt_threads: adapts the threads that exist; called after the names are set. Returns what undoes it.
+    :param leans_on: for each function of :mod:`threading`, the names that it must use.
     """
 
     version: tuple[int, int]
@@ -33,7 +33,7 @@ class Adapter:
     leans_on: Mapping[str, tuple[str, ...]]
 
     def faults(self) -> list[str]:
-        """What is not as the adapter needs it, each in a few words."""
+        """What differs from what the adapter needs, each in a few words."""
         return [*self._missing(), *self._unused()]
 
     def _missing(self) -> Iterator[str]:
@@ -48,7 +48,7 @@ class Adapter:
                 yield f"threading.{path} is not there"
                 continue
             code = inspect.unwrap(function).__code__
-            if code.co_filename == threading.Thread.run.__code__.co_filename:  # else it is somebody's wrapper
+            if code.co_filename == threading.Thread.run.__code__.co_filename:  # else it is a wrapper of another library
                 used = set(_names(code))
                 yield from (f"threading.{path} does not use {name}" for name in names if name not in used)
 
@@ -73,7 +73,7 @@ _KNOWN = ((3, 11), (3, 12), (3, 13), (3, 14), (3, 15))
 def choose() -> Adapter:
     """The adapter for this interpreter: that of its version; for a later one the newest, with a warning.
 
-    :raises PatchError: this interpreter is not as the adapter needs it. Nothing was changed.
+    :raises PatchError: this interpreter differs from what the adapter needs. Nothing was changed.
     """
     mine = sys.version_info[:2]
     if sys.implementation.name != "cpython":

@@ -1,4 +1,4 @@
-"""asyncio: each greenlet has a running event loop and, by :func:`asyncio.set_event_loop`, a set one of its own."""
+"""asyncio: each greenlet has a running event loop, and one set by :func:`asyncio.set_event_loop`, of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["separate_event_loops", "share_signals"]
 
 
 def separate_event_loops(events: Any) -> Callable[[], None]:
-    """Of ``asyncio.events``: what belongs to a native thread belongs to a greenlet; returns what undoes it."""
+    """Make what ``asyncio.events`` keeps per native thread belong to each greenlet. Returns what undoes it."""
     undo_running = separate_running_loops(events)
     undo_set = _separate_set_loops(events)
 
@@ -27,7 +27,10 @@ def separate_event_loops(events: Any) -> Callable[[], None]:
 
 
 def _separate_set_loops(events: Any) -> Callable[[], None]:
-    """The policy keeps the event loop that was set in thread-local data, of before patching if asyncio is older."""
+    """Make the policy keep the event loop that was set per greenlet.
+
+    It keeps it in thread-local data, whose class is the original one if asyncio was imported before patching.
+    """
     # The name has an underscore from CPython 3.14 on; a later version may have no policies at all.
     policy_class = getattr(events, "BaseDefaultEventLoopPolicy", None) or getattr(
         events, "_BaseDefaultEventLoopPolicy", None
@@ -51,7 +54,7 @@ def _separate_set_loops(events: Any) -> Callable[[], None]:
 
 
 def _move(policy: Any, policy_class: type, kind: Callable[[], Any]) -> None:
-    """Let a policy that exists already keep its data in a new ``kind()``, with what the current greenlet has set."""
+    """Make an existing policy keep its data in a new ``kind()``, which begins with the current greenlet's values."""
     if isinstance(policy, policy_class):
         before, policy._local = policy._local, kind()  # type: ignore[attr-defined]  # of asyncio's own class
         for name, value in vars(before).items():
@@ -59,10 +62,10 @@ def _move(policy: Any, policy_class: type, kind: Callable[[], Any]) -> None:
 
 
 def share_signals(unix_events: Any) -> Callable[[], None]:
-    """Of ``asyncio.unix_events``: event loops of several greenlets may listen to the same signal.
+    """Let event loops of several greenlets listen to the same signal (``asyncio.unix_events``).
 
-    They have watchers of the hub's loop. asyncio's own way takes the one wake-up descriptor and the one handler of the
-    process, and gives them up for all when one event loop has had enough. Returns what undoes it.
+    They use watchers of the hub's loop. asyncio itself takes the one wake-up descriptor and the one handler of the
+    process, and gives them up for all event loops when one of them stops listening. Returns what undoes it.
     """
     kind = unix_events._UnixSelectorEventLoop
     add, remove = kind.add_signal_handler, kind.remove_signal_handler
@@ -84,7 +87,7 @@ def share_signals(unix_events: Any) -> Callable[[], None]:
         self._check_signal(sig)
         watcher = self._signal_handlers.get(sig)
         if watcher is None or isinstance(watcher, unix_events.events.Handle):
-            return bool(remove(self, sig))  # nothing, or of before patching
+            return bool(remove(self, sig))  # there is no handler, or it was added before patching
         del self._signal_handlers[sig]
         watcher.close()
         if sig == signal.SIGINT and signal.getsignal(sig) is signal.SIG_DFL:

@@ -1,4 +1,4 @@
-"""The internals of :mod:`threading` in CPython 3.11: threads are joined by a lock that ends with them."""
+"""The internals of :mod:`threading` in CPython 3.11: a thread is joined by a lock that is released at its end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hubbub_monkey.threads import RLock, set_sentinel, start
 
 __all__ = ["ADAPTER", "LEANS_ON", "adopt_threads", "replacements"]
 
-_threading: Any = threading  # whose private names are not in the type stubs
+_threading: Any = threading  # its private names are not in the type stubs
 _main_thread = threading.main_thread
 
 LEANS_ON = {
@@ -34,7 +34,7 @@ LEANS_ON = {
     "_shutdown": ("_main_thread", "_shutdown_locks", "_tstate_lock", "get_ident"),
     "current_thread": ("_DummyThread", "_active", "get_ident"),
 }
-"""By function of the module: the names that it must use, or what is set would not reach it."""
+"""For each function of the module: the names that it must use; else the replacements have no effect on it."""
 
 
 class _DummyThread(_threading._DummyThread):  # type: ignore[misc]  # see above
@@ -46,7 +46,7 @@ class _DummyThread(_threading._DummyThread):  # type: ignore[misc]  # see above
 
 
 def replacements() -> dict[str, dict[str, Any]]:
-    """What is set, by module."""
+    """The names to set, by module."""
     return {
         "_thread": {
             "LockType": LockType,
@@ -75,7 +75,7 @@ def replacements() -> dict[str, dict[str, Any]]:
 
 
 def adopt_threads() -> Callable[[], None]:
-    """Make threads joinable cooperatively that run already, the main thread among them; returns what undoes it."""
+    """Make threads that run already, the main thread among them, joinable cooperatively. Returns what undoes it."""
     before: list[tuple[Any, Any]] = []
     for thread in threading.enumerate():
         native = getattr(thread, "_tstate_lock", None)
@@ -95,7 +95,7 @@ _NativeLock: Any = type(_thread.allocate_lock())
 
 
 def _main_end(native: Any) -> EndLock:
-    """The end of the main thread, for native threads too that wait for it already."""
+    """The end of the main thread. Native threads that wait for it already are woken too."""
     end = EndLock(also=lambda: native.release() if native.locked() else None)
     end.begin()
     return end

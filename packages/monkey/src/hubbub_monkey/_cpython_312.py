@@ -1,4 +1,4 @@
-"""The internals of :mod:`threading` in CPython 3.12: those of 3.11; later releases see dummy threads end."""
+"""The internals of :mod:`threading` in CPython 3.12: as in 3.11; its later releases notice the end of dummy threads."""
 
 from __future__ import annotations
 

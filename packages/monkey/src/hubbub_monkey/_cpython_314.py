@@ -1,4 +1,4 @@
-"""The internals of :mod:`threading` in CPython 3.14: handles are called otherwise, and threads name themselves."""
+"""The internals of :mod:`threading` in CPython 3.14: handles have other names, and threads set their own names."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LEANS_ON = {**_handles.leans_on(HANDLE), "Thread._set_os_name": ("_set_name",)}
 
 
 def replacements() -> dict[str, dict[str, Any]]:
-    """What is set, by module."""
+    """The names to set, by module."""
     found = _handles.replacements()
-    native: Any = _thread  # whose new names are not in the type stubs
+    native: Any = _thread  # its new names are not in the type stubs
     if hasattr(native, "set_name"):  # not on every system
         found["threading"]["_set_name"] = found["_thread"]["set_name"] = named_by_system(native.set_name)
     return found

@@ -1,4 +1,4 @@
-"""The internals of :mod:`threading` in CPython 3.15: those of 3.14."""
+"""The internals of :mod:`threading` in CPython 3.15: as in 3.14."""
 
 from __future__ import annotations
 

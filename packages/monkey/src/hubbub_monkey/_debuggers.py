@@ -1,9 +1,9 @@
-"""debugpy, and pydevd in it: what it knows of threads, so that it tells greenlets apart.
+"""debugpy, and pydevd in it: patches what it knows of threads, so that it tells greenlets apart.
 
-It keeps the thread that runs in a ``threading.local``, and asks for native numbers. If it was imported before patching,
-all greenlets of a native thread were one to it: it stopped one, and waited for orders to another for ever.
+It keeps the running thread in a ``threading.local``, and asks for native numbers. If it was imported before patching,
+it takes all greenlets of a native thread for one: it stops one, and waits for orders to another for ever.
 
-While it has stopped a greenlet all others stand still, as its users expect of threads. That is also because CPython
+While it has stopped a greenlet all others stand still, as its users expect of threads. CPython requires that too: it
 reports no events to a tool, in any greenlet of the native thread, before the tool's function has returned.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["debugpy"]
 
 
 def _replace(module: Any, values: dict[str, Any]) -> Callable[[], None]:
-    """Set those names that the module has; returns what undoes it."""
+    """Set those of the names that the module has. Returns what undoes it."""
     before = {name: vars(module)[name] for name in values if name in vars(module)}
     for name in before:
         setattr(module, name, values[name])
@@ -38,13 +38,13 @@ def _replace(module: Any, values: dict[str, Any]) -> Callable[[], None]:
 
 
 def _tell_greenlets_apart(monitoring: Any) -> Callable[[], None]:
-    """pydevd's use of :mod:`sys.monitoring`, from CPython 3.12 on, written in Python or Cython."""
+    """Patch pydevd's use of :mod:`sys.monitoring` (from CPython 3.12 on), written in Python or Cython."""
     active: Any = vars(threading)["_active"]
     return _replace(monitoring, {"_thread_local_info": local(), "_get_ident": get_ident, "_thread_active": active})
 
 
 def _stand_still(pydevd: Any) -> Callable[[], None]:
-    """``pydevd``, in which a stopped thread waits for orders, by a queue and an event of its own."""
+    """Patch ``pydevd``, in which a stopped thread waits for orders by a queue and an event of its own."""
     kind = pydevd.PyDB
     made = kind.__init__
 
@@ -59,13 +59,13 @@ def _stand_still(pydevd: Any) -> Callable[[], None]:
 
 
 def _order_natively(debugger: Any) -> None:
-    """Give one debugger native queues and events, by the number of a thread."""
+    """Give one debugger native queues and events, one of each per number of a thread."""
     queues: Any = getattr(debugger, "_cmd_queue", None)
     events: Any = getattr(debugger, "_thread_events", None)
     if not isinstance(queues, defaultdict) or not isinstance(events, defaultdict):
-        return  # it is made otherwise than those that are known
+        return  # an unknown version, which is made differently
     events.default_factory, queues.default_factory = NativeEvent, NativeQueue
-    events.clear()  # nobody is stopped while this runs, so nobody waits for the ones that are there
+    events.clear()  # no thread is stopped while this runs, so none waits for the existing ones
     for thread, orders in list(queues.items()):
         queues[thread] = NativeQueue()
         while not orders.empty():

@@ -1,6 +1,6 @@
-"""Libraries that wait in C by themselves, and have a way of waiting in Python to choose instead; and multiprocessing.
+"""Libraries that wait in C, but let one choose a way of waiting in Python instead; and multiprocessing.
 
-Nothing of them is imported for this: what is not there yet is seen to when it is imported.
+This module imports none of them: a library that is not loaded yet is patched when it is imported.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["DriverPatch", "grpc", "multiprocessing", "psycopg"]
 class DriverPatch:
     """A patch of modules that may be imported later. See :class:`hubbub.abc.Patch`.
 
-    :param module: the name of what it patches.
-    :param choices: by the name of a module, what chooses the way of waiting in Python there; returns what undoes it.
+    :param module: the name of the library that it patches.
+    :param choices: by the name of a module, a function that makes it wait in Python, and returns what undoes that.
     """
 
     requires: tuple[str, ...] = ("select", "selectors", "threading")
@@ -35,7 +35,7 @@ class DriverPatch:
         return {}
 
     def installed(self) -> Callable[[], None]:
-        """See to the modules now, or when they are imported; returns what undoes it."""
+        """Patch the modules now, or when they are imported. Returns what undoes it."""
         undo: list[Callable[[], None]] = []
         for name, choose in self._choices.items():
             self._see_to(name, choose, undo)
@@ -57,7 +57,7 @@ class DriverPatch:
 
 
 class _Finder(MetaPathFinder):
-    """Finds nothing itself, but has a function called with a module when that has been imported."""
+    """Finds nothing itself, but makes the loader call a function with the module after its import."""
 
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
         self._name = name
@@ -66,7 +66,7 @@ class _Finder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What the other finders find, with a loader that calls the function afterwards."""
+        """The spec that the other finders give, with a loader that calls the function afterwards."""
         if fullname != self._name:
             return None
         for finder in sys.meta_path:
@@ -92,7 +92,7 @@ class _Finder(MetaPathFinder):
 
 
 def _wait_in_python(waiting: Any) -> Callable[[], None]:
-    """``psycopg.waiting``: its accelerator waits in C; beside it are functions that wait by :mod:`select`."""
+    """``psycopg.waiting``: choose its functions that wait by :mod:`select`, not the accelerator, which waits in C."""
     before = waiting.wait
     waiting.wait = waiting.wait_poll if hasattr(waiting, "wait_poll") else waiting.wait_selector
 
@@ -107,7 +107,7 @@ psycopg: DriverPatch = DriverPatch("psycopg", {"psycopg.waiting": _wait_in_pytho
 
 
 def _call_by_future(channel: Any) -> Callable[[], None]:
-    """``grpc._channel``: its blocking calls wait in C; its futures, ended by its own thread, take their place."""
+    """``grpc._channel``: its blocking calls wait in C. Replace them by its futures, which its own thread completes."""
     kinds = [channel._UnaryUnaryMultiCallable, channel._StreamUnaryMultiCallable]
     before = [(kind, name, vars(kind)[name]) for kind in kinds for name in ("__call__", "with_call")]
     for kind in kinds:
@@ -141,4 +141,4 @@ multiprocessing: DriverPatch = DriverPatch(
     "multiprocessing",
     {"multiprocessing.connection": wait_for_connections, "multiprocessing.synchronize": wait_for_semaphores},
 )
-"""Its connections, queues and locks, made from now on."""
+"""multiprocessing's connections, queues and locks, made from now on."""

@@ -1,4 +1,4 @@
-"""Which thread objects greenlets have; those that :mod:`threading` did not start go with their greenlet."""
+"""The thread objects of greenlets. The object of a greenlet that :mod:`threading` did not start ends with it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FEW = 64
 
 
 class Active(dict[int, threading.Thread]):
-    """``threading._active``, the threads that run, by their number. Who looks at them all finds none that has ended.
+    """``threading._active``, the threads that run, by their number. A caller that lists them finds none that has ended.
 
-    A greenlet that has ended may be kept for its result, and nobody is told when a bare one ends. So those that have
-    are looked for when it matters, and when there are twice as many as the last time.
+    A greenlet that has ended may be kept for its result, and nothing reports the end of a raw one. So this looks for
+    ended greenlets before it lists the threads, and whenever it has twice as many as after the last look.
     """
 
     def __init__(self) -> None:
@@ -30,8 +30,8 @@ class Active(dict[int, threading.Thread]):
         self._starting: weakref.WeakValueDictionary[int, threading.Thread] = weakref.WeakValueDictionary()
 
     def __missing__(self, ident: int) -> threading.Thread:
-        """A thread is known from its first frame on, not only when :mod:`threading` has noted it: trace functions and
-        tools that ask for the current thread in frames of ours would else get a dummy, and keep it."""
+        """A thread is known from its first frame on, before :mod:`threading` enters it. Else trace functions and tools
+        that ask for the current thread in hubbub's frames would get a dummy, and keep it."""
         return self._starting[ident]
 
     def expect(self, ident: int, thread: threading.Thread) -> None:
@@ -39,7 +39,7 @@ class Active(dict[int, threading.Thread]):
         self._starting[ident] = thread
 
     def expect_no_more(self, ident: int) -> None:
-        """It has ended."""
+        """The thread of that number has ended."""
         self._starting.pop(ident, None)
 
     def watch(self, thread: threading.Thread) -> None:
@@ -82,7 +82,7 @@ class Active(dict[int, threading.Thread]):
 
 
 def _gone(active: Active, ident: int, reference: weakref.ref[greenlet]) -> None:
-    """A greenlet is; its number may be another's already. No names of the module: it may be gone too, at exit."""
+    """A greenlet is gone; another may have its number already. Uses no global names: at exit they may be gone too."""
     seen, thread = active._watched.get(ident, (None, None))
     if seen is reference:
         del active._watched[ident]
@@ -105,7 +105,7 @@ def expect_no_more() -> None:
 
 
 def track_dummy(thread: threading.Thread) -> None:
-    """Forget the dummy thread object of the current greenlet when that has ended; another may then have its number."""
+    """Forget the dummy thread object of the current greenlet at its end; another greenlet may then get its number."""
     active = threading._active  # type: ignore[attr-defined]  # not in the type stubs
     if isinstance(active, Active):
         active.watch(thread)

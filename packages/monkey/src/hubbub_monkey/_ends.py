@@ -1,7 +1,7 @@
-"""The ends of threads, which others wait for.
+"""The ends of threads, which other threads wait for.
 
-An end comes once, and wakes all that wait for it. It is no lock that is handed from one to the next: whoever waited
-finds the thread ended, and so does everybody who looks at the same moment.
+An end comes once, and wakes all that wait for it. It is not a lock that is handed from one waiter to the next: every
+waiter finds that the thread has ended, and so does every other thread that looks at the same moment.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LONGEST_PAUSE = 0.01
 class End:
     """The end of one thread.
 
-    :param also: called at the end, once.
+    :param also: called once, when the thread ends.
     """
 
     def __init__(self, also: Callable[[], Any] | None = None) -> None:
@@ -43,7 +43,7 @@ class End:
         return self.begun and not self.over.is_set()
 
     def begin(self) -> bool:
-        """The thread runs from now on. False if it did before."""
+        """Note that the thread runs from now on. False if it did before."""
         begun, self.begun = self.begun, True
         return not begun
 
@@ -56,14 +56,14 @@ class End:
         if self.over.is_set():
             return True
         loop = get_hub().loop
-        loop.refs += 1  # the thread may be a native one, which this loop knows nothing of
+        loop.refs += 1  # the thread may be a native one, which this loop does not know
         try:
             return self.over.wait(timeout if timeout is not None and 0 <= timeout <= TIMEOUT_MAX else None)
         finally:
             loop.refs -= 1
 
     def come(self) -> None:
-        """The end has come. A second time nothing happens."""
+        """Note that the end has come. A second call does nothing."""
         also, self._also = self._also, None
         self.over.set()
         if also is not None:
@@ -71,10 +71,10 @@ class End:
 
 
 class EndLock(End):
-    """An end as the lock by which :mod:`threading` waits for it up to CPython 3.12.
+    """An end in the form of a lock, by which :mod:`threading` waits for it up to CPython 3.12.
 
     The first ``acquire`` says that the thread runs, and the first ``release`` that it has ended. After that it is an
-    ordinary lock, except that it never says that it is locked: whoever waited finds the thread ended.
+    ordinary lock, except that ``locked()`` is always false: every waiter finds that the thread has ended.
     """
 
     def __init__(self, also: Callable[[], Any] | None = None) -> None:
@@ -82,7 +82,7 @@ class EndLock(End):
         self._lock = LockType()
 
     def _at_fork_reinit(self) -> None:
-        """In the child after a fork: nobody waits, and no thread runs."""
+        """In the child after a fork: there are no waiters, and the thread does not run."""
         EndLock.__init__(self, self._also)
 
     def locked(self) -> bool:
@@ -102,7 +102,7 @@ class EndLock(End):
         return self._lock.acquire(blocking, timeout)
 
     def release(self) -> None:
-        """The end has come; after that, give the lock back, if somebody has it."""
+        """The first time, note that the end has come; after that, release the lock, if it is held."""
         if self.runs():
             self.come()
         elif self._lock.locked():
@@ -120,7 +120,7 @@ class EndLock(End):
 
 
 def look_again(ended: Callable[[], bool], timeout: float | None) -> bool:
-    """Wait for the end of a native thread by looking again and again: it tells nobody of it who could be woken.
+    """Wait for the end of a native thread by looking again and again: such a thread wakes no greenlet when it ends.
 
     :param timeout: at most so many seconds; None for no limit.
     :returns: whether it has come.
@@ -137,7 +137,7 @@ def look_again(ended: Callable[[], bool], timeout: float | None) -> bool:
 
 
 class NativeEnd:
-    """Stands for the lock of a thread that was started before patching, up to CPython 3.12."""
+    """Takes the place of the lock of a thread that was started before patching, up to CPython 3.12."""
 
     def __init__(self, native: Any) -> None:
         self.native = native

@@ -1,12 +1,12 @@
 """Locks that were made before patching: they are exchanged for cooperative ones where they can be reached.
 
 A native lock that one greenlet holds while it waits for something stops the whole native thread as soon as another
-wants it. So every free native lock in a module, an object, a list or a closure gets a cooperative one in its place, the
-same for all who hold it. A lock that is held stays native, and so does one that somebody has where nothing can be put
-in its place, in a tuple or a C object: two locks in place of one would keep nobody out.
+wants it. So every free native lock in a module, an object, a list or a closure is replaced by a cooperative one, the
+same one wherever the lock is referred to. A lock that is held stays native. So does one that a tuple or a C object
+refers to, where it cannot be replaced: two locks in place of one would exclude nobody.
 
-The same goes for ``queue.SimpleQueue``, which waits in C. Nothing tells whether a native thread waits for its next
-item, so all stay that are there while such threads run.
+The same goes for ``queue.SimpleQueue``, which waits in C. Nothing tells whether a native thread waits for an item of
+such a queue, so while native threads run all queues stay native.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _SPARED_MODULES = (
     "importlib._bootstrap",
     "_thread",
     "greenlet",
-    # Debuggers stop the native thread, with all greenlets, and see to it from another one.
+    # Debuggers stop the native thread, with all greenlets, and control it from another one.
     "_pydev",
     "_pydevd",
     "debugpy",
@@ -54,7 +54,7 @@ _SPARED_MODULES = (
 
 
 def _spared(module: object) -> bool:
-    """Whether locks of this module stay native: ours, which native threads share, and those of imports."""
+    """Whether locks of this module stay native: hubbub's, which native threads share, and the import system's."""
     return isinstance(module, str) and module.startswith(_SPARED_MODULES)
 
 
@@ -74,7 +74,7 @@ def _ours(everything: Iterable[Any]) -> Iterator[Any]:
 
 
 def _values(item: Any) -> Iterator[Any]:
-    """What an object holds directly, or in its own dictionary."""
+    """What an object refers to directly, or in its own dictionary."""
     for inner in gc.get_referents(item):
         yield inner
         if type(inner) is dict:
@@ -82,7 +82,7 @@ def _values(item: Any) -> Iterator[Any]:
 
 
 def _keep(item: Any, kept: dict[int, Any]) -> None:
-    """Note the locks and conditions in ``item``, and the locks in those."""
+    """Note the locks and conditions in ``item``, and the locks in those conditions."""
     for inner in _values(item):
         if type(inner) in _NATIVE or (isinstance(inner, _KEEPERS) and id(inner) not in kept):
             kept[id(inner)] = inner
@@ -124,14 +124,14 @@ class Exchange:
             self._in_condition(item)
 
     def _fix_those_in_use(self, conditions: list[Any]) -> None:
-        """The lock of a condition that a native thread waits for stays, also for other conditions around it."""
+        """Keep the lock of a condition that a native thread waits for, also for other conditions around that lock."""
         for item in conditions:
             lock = vars(item).get("_lock")
             if _in_use(item) and type(lock) in _NATIVE:
                 self._fixed[id(lock)] = lock
 
     def left(self) -> str:
-        """Which locks and queues stay native though somebody has them, in a sentence; nothing if there are none."""
+        """A sentence that says which locks and queues stay native though they are in use; empty if there are none."""
         found = owners(self._fixed.values(), self._fixed, self._new, self._kept)
         return f"locks stay native that are held, or kept where they cannot be exchanged: {found}" if found else ""
 
@@ -141,7 +141,7 @@ class Exchange:
         return _is_free(lock)
 
     def _holders(self, everything: list[Any]) -> list[Any]:
-        """What refers to a native lock that is to be exchanged. Two calls of C look at everything there is."""
+        """The objects that refer to a native lock that is to be exchanged. Two calls of C look at all objects."""
         referents = gc.get_referents(*everything)
         locks = {id(inner): inner for inner in referents if type(inner) in _NATIVE and id(inner) not in self._kept}
         if not locks:
@@ -150,7 +150,7 @@ class Exchange:
         return [item for item in gc.get_referrers(*locks.values()) if id(item) in known]
 
     def _fix(self, holder: Any) -> None:
-        """Note the locks that must stay, because they are in ``holder``."""
+        """Note the locks that must stay native because ``holder`` refers to them."""
         if isinstance(holder, dict | list | CellType):
             return
         own = {id(value) for value in _attributes(holder).values()}
@@ -201,7 +201,7 @@ class Exchange:
         return new
 
     def _in_condition(self, condition: Any) -> None:
-        """A condition keeps methods of its lock: it is made anew around the new one."""
+        """A condition keeps methods of its lock: initialize it again around the new lock."""
         old = condition.__dict__.get("_lock")
         if _in_use(condition):
             return
@@ -225,9 +225,9 @@ class Exchange:
 
 
 def _is_hook(item: Any, *mine: object) -> bool:
-    """Whether this is a lock's method that only the interpreter has, as ``os.register_at_fork`` gives it.
+    """Whether this is a lock's method that only the interpreter refers to, given to it by ``os.register_at_fork``.
 
-    :param mine: lists of the caller's.
+    :param mine: lists of the caller, which do not count.
     """
     if type(item) is not BuiltinMethodType:
         return False
@@ -237,7 +237,7 @@ def _is_hook(item: Any, *mine: object) -> bool:
 
 
 def _of_interpreter(holder: Any, known: set[int]) -> bool:
-    """Whether this is a frame, or a list that nobody has in Python."""
+    """Whether this is a frame, or a list that no Python object refers to."""
     if isinstance(holder, FrameType | GeneratorType):
         return True
     if type(holder) is not list:
@@ -249,7 +249,7 @@ def _of_interpreter(holder: Any, known: set[int]) -> bool:
 
 
 def _attributes(holder: Any) -> dict[str, Any]:
-    """What an object has in its dictionary, and in slots."""
+    """The attributes of an object, from its dictionary and its slots."""
     found = dict(getattr(holder, "__dict__", {}))
     for kind in type(holder).__mro__:
         for name, slot in vars(kind).items():
@@ -262,7 +262,7 @@ def _attributes(holder: Any) -> dict[str, Any]:
 
 
 def _move(source: Any, target: Any) -> None:
-    """All items of one queue into another, in their order."""
+    """Move all items of one queue into another, in their order."""
     while not source.empty():
         target.put(source.get_nowait())
 

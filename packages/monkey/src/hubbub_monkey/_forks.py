@@ -1,7 +1,7 @@
-"""Locks that nobody may hold at a fork, because the child would wait for ever for who holds them.
+"""Locks that must be free at a fork: the holder does not exist in the child, which would wait for it for ever.
 
-A module says so with ``os.register_at_fork`` and methods of its lock. If that lock is exchanged for a cooperative one
-the methods remain those of the old one, so the new one is seen to here.
+A module registers methods of such a lock with ``os.register_at_fork``. If that lock is exchanged for a cooperative
+one, the methods remain those of the old lock, so this module registers those of the new one.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _registered: list[bool] = []
 
 
 def keep_free(lock: Any) -> Callable[[], None]:
-    """Have ``lock`` taken before each fork, given back in the parent and made anew in the child.
+    """Take ``lock`` before each fork, release it in the parent and reset it in the child.
 
-    :returns: what ends that.
+    :returns: a function that ends this.
     """
     if not _registered:
         _registered.append(True)

@@ -20,7 +20,7 @@ _main_thread = threading.main_thread
 
 
 def leans_on(handle: str) -> dict[str, tuple[str, ...]]:
-    """By function of the module: the names that it must use, or what is set would not reach it.
+    """For each function of the module: the names that it must use; else the replacements have no effect on it.
 
     :param handle: the name of the handle in a thread object.
     """
@@ -43,7 +43,7 @@ def leans_on(handle: str) -> dict[str, tuple[str, ...]]:
 
 
 def replacements() -> dict[str, dict[str, Any]]:
-    """What is set, by module, on every CPython that has handles."""
+    """The names to set, by module, on every CPython that has handles."""
     return {
         "_thread": {
             "LockType": LockType,
@@ -67,7 +67,7 @@ def replacements() -> dict[str, dict[str, Any]]:
             "_active": Active(),
             "_active_limbo_lock": RLock(),
             "_allocate_lock": allocate_lock,
-            "_get_main_thread_ident": get_ident,  # asked for the main thread's after a fork: then it is the current one
+            "_get_main_thread_ident": get_ident,  # called after a fork, when the current thread is the main one
             "_make_thread_handle": Handle,
             "_start_joinable_thread": start_joinable,
             "_thread_shutdown": shutdown,
@@ -82,7 +82,7 @@ def replacements() -> dict[str, dict[str, Any]]:
 
 
 class _Earlier:
-    """Stands for the handle of a thread that was started before patching."""
+    """Takes the place of the handle of a thread that was started before patching."""
 
     def __init__(self, native: Any) -> None:
         self._native = native
@@ -99,7 +99,7 @@ _at_fork: list[bool] = []
 
 
 def adopt(attribute: str) -> Callable[[], None]:
-    """Give all thread objects that there are handles that fit, the main thread among them; returns what undoes it.
+    """Give all existing thread objects, the main thread's among them, a cooperative handle. Returns what undoes it.
 
     :param attribute: the name of the handle in a thread object.
     """

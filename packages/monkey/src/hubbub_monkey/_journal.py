@@ -22,7 +22,7 @@ lock = RLock()
 
 @dataclass
 class Applied:
-    """A patch in force: its replacements, and what ends its other effects."""
+    """A patch in force: its replacements, and a function that undoes its other effects."""
 
     name: str
     replacements: list[Replacement] = field(default_factory=list)
@@ -46,7 +46,7 @@ def _owner(module: str, name: str) -> tuple[Any, str]:
 
 
 def current(module: str, name: str) -> Any:
-    """What is there now, as it lies in the owner's dictionary: descriptors stay descriptors."""
+    """The present value, as the owner's dictionary has it: descriptors stay descriptors."""
     owner, last = _owner(module, name)
     return vars(owner).get(last, MISSING)
 
@@ -67,7 +67,7 @@ def substitute(replacement: Replacement) -> None:
 
 
 def restore(patch: Applied) -> None:
-    """Undo all of a patch, whatever came after it."""
+    """Undo all of a patch, whatever was patched after it."""
     if patch.ending is not None:
         patch.ending()
         patch.ending = None
@@ -98,7 +98,7 @@ def _restore_one(gone: Replacement) -> None:
 
 
 def _later(gone: Replacement) -> tuple[Applied, int] | None:
-    """The replacement of the same name that was put over ``gone``."""
+    """The replacement of the same name that was set over ``gone``."""
     for patch in applied.values():
         for index, item in enumerate(patch.replacements):
             if (item.module, item.name) == (gone.module, gone.name) and item.old is gone.new:

@@ -1,8 +1,8 @@
-"""Waiting for other processes by the means of :mod:`multiprocessing`: its connections, and the locks below its queues.
+"""Waiting for other processes in :mod:`multiprocessing`: for its connections, and the locks that its queues use.
 
 Its descriptors and semaphores are shared with processes that know nothing of hubbub, so they stay as they are: blocking
-descriptors, which are polled before they are read, and semaphores, of which the system tells nobody when they are free.
-What need not wait is done as before, without a switch. So is everything in native threads.
+descriptors, which are polled before they are read, and semaphores, for which the system has no event when they become
+free. Operations that need not wait are done as before, without a switch. So is everything in native threads.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from hubbub_monkey.threads import waits_natively
 __all__ = ["wait_for_connections", "wait_for_semaphores"]
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.01
-"""Seconds between two looks at a semaphore while other greenlets have something to do."""
+"""Seconds between two tries of a semaphore while other greenlets have something to do."""
 _SLICE = 0.05
-"""Seconds to wait in the system, when no greenlet has."""
+"""Seconds to wait in the system while no other greenlet has anything to do."""
 _PIECE = 4096
-"""Bytes: POSIX's PIPE_BUF on Linux. Of a descriptor that polls as writable so many are taken without waiting."""
+"""Bytes: POSIX's PIPE_BUF on Linux. A descriptor that polls as writable takes so many without waiting."""
 
 _LARGEST_READ = 1 << 18
 _LARGEST_SHORT = 0x7FFFFFFF
@@ -43,7 +43,7 @@ _JOINED = 16384
 
 
 def wait_for_semaphores(synchronize: Any) -> Callable[[], None]:
-    """``multiprocessing.synchronize``: locks that are made from now on let others run while they wait.
+    """``multiprocessing.synchronize``: let others run while a greenlet waits for a lock that is made from now on.
 
     :returns: what undoes it, for locks to come.
     """
@@ -60,8 +60,8 @@ def _enter(lock: Any) -> Any:
 
 
 def _acquire(semaphore: Any, block: bool = True, timeout: float | None = None) -> bool:
-    """As ``_multiprocessing.SemLock.acquire``. Nothing is taken that is not returned: a waiter that is killed has not
-    got the semaphore, because it takes it without a switch.
+    """As ``_multiprocessing.SemLock.acquire``. A greenlet takes the semaphore and returns without a switch in between,
+    so a greenlet that is killed while it waits has not taken it.
     """
     if not block or waits_natively():
         return bool(semaphore.acquire(block, timeout))
@@ -86,9 +86,9 @@ def _acquire(semaphore: Any, block: bool = True, timeout: float | None = None) -
 
 
 def _is_alone() -> bool:
-    """Whether no other greenlet of this native thread is about to run, or waits for a descriptor or for time to pass.
+    """Whether no other greenlet of this native thread is runnable, or waits for a descriptor or a timer.
 
-    One that waits for another thread may be there; it is run after the slice.
+    A greenlet that waits for another thread does not count; it runs after the short wait in the system.
     """
     hub = get_hub_if_exists()
     if hub is None:
@@ -101,7 +101,7 @@ def _is_alone() -> bool:
 
 
 def wait_for_connections(connection: Any) -> Callable[[], None]:
-    """``multiprocessing.connection``: its connections let others run while they wait, where they are descriptors.
+    """``multiprocessing.connection``: let others run while a connection waits, where connections are descriptors.
 
     :returns: what undoes it.
     """
@@ -119,11 +119,11 @@ def wait_for_connections(connection: Any) -> Callable[[], None]:
 
 
 def _close(connection: Any) -> None:
-    os.close(connection._handle)  # the cooperative one, which sees to those who wait
+    os.close(connection._handle)  # the cooperative close, which wakes the greenlets that wait for the descriptor
 
 
 def _receive(connection: Any, maxsize: int | None = None) -> io.BytesIO | None:
-    """One message. What has come of it before a waiter is killed is kept for the next who asks."""
+    """One message. If the waiter is killed, the part that has arrived is kept for the next caller."""
     begun: bytearray = vars(connection).setdefault("_begun", bytearray())
     _fill(connection, begun, 4)
     head, (size,) = 4, struct.unpack_from("!i", begun)
@@ -136,14 +136,14 @@ def _receive(connection: Any, maxsize: int | None = None) -> io.BytesIO | None:
     _fill(connection, begun, head + size, head)
     connection._begun = bytearray()
     message = io.BytesIO()
-    message.write(memoryview(begun)[head:])  # and stays at its end, where who called looks for the size
+    message.write(memoryview(begun)[head:])  # the position stays at the end, where the caller looks for the size
     return message
 
 
 def _fill(connection: Any, begun: bytearray, wanted: int, boundary: int = 0) -> None:
     """Read until ``begun`` has ``wanted`` bytes.
 
-    :raises EOFError: the other side has closed, at the start or at ``boundary``.
+    :raises EOFError: the peer has closed, at the start or at ``boundary``.
     :raises OSError: the same amid a message.
     """
     while len(begun) < wanted:
@@ -157,11 +157,12 @@ def _fill(connection: Any, begun: bytearray, wanted: int, boundary: int = 0) -> 
 
 
 def _send(connection: Any, message: Any) -> None:
-    """One message. If a waiter is killed amid it, the connection is closed: what came after would not be understood."""
+    """Send one message. If the sender is killed amid it, the connection is closed: the peer could not read on."""
     size = len(message)
     head = struct.pack("!i", size) if size <= _LARGEST_SHORT else struct.pack("!iQ", -1, size)
     begun = False
-    # Joined as in the standard library: it spares a small message a second system call, and a large one the copy.
+    # As in the standard library, a small message is joined to its header, which saves a system call; a large one is
+    # not, which saves the copy.
     for part in [head + message] if size <= _JOINED else [head, message]:
         rest = memoryview(part)
         while rest:
@@ -176,8 +177,8 @@ def _send(connection: Any, message: Any) -> None:
 
 
 def _wait(connection: Any, event: int) -> None:
-    """Wait until a read or a write of the connection does not wait. Its descriptor may be that of a socket, which is
-    non-blocking, also in a native thread.
+    """Wait until the connection is readable or writable. Its descriptor may be that of a socket, which is non-blocking,
+    also in a native thread.
 
     :raises OSError: the connection is closed, or was meanwhile.
     """

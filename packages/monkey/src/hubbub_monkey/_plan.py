@@ -25,9 +25,9 @@ KNOWN = ("dns", "os", "queue", "select", "selectors", "signal", "socket", "ssl",
 """The patches of hubbub's own packages, installed or not."""
 
 PROVIDERS = {"select": "hubbub-net", "selectors": "hubbub-net", "socket": "hubbub-net", "ssl": "hubbub-net"}
-"""The packages that bring what is in none of those that are always there."""
+"""The packages that bring the patches that no required package has."""
 
-# Of core; a test looks that no module is missing.
+# Modules of core; a test checks that none is missing.
 _KEEPERS = ("hubbub.monitor", "hubbub.threading")
 
 
@@ -44,7 +44,7 @@ def choose(asked: Mapping[str, bool | None]) -> tuple[list[str], list[Left]]:
     """The names of the patches to apply, and of those left out.
 
     :param asked: by name: True it must be applied, False it must not, None or absent it is applied if installed.
-    :raises PatchError: a name that nobody knows, one that is asked for and not installed, or a wish that is none.
+    :raises PatchError: a name is unknown, a patch that must be applied is not installed, or a value is another.
     """
     installed = plugins.names(plugins.PATCHES)
     for name, wish in asked.items():
@@ -67,7 +67,7 @@ def choose(asked: Mapping[str, bool | None]) -> tuple[list[str], list[Left]]:
 
 
 def check_names(names: Iterable[object]) -> None:
-    """:raises TypeError: one of them is no text."""
+    """:raises TypeError: one of them is not a string."""
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f'patches are named by text, such as "socket", not by {name!r}')
@@ -95,7 +95,7 @@ def plan(names: Iterable[str]) -> list[Step]:
 
 
 def _import_keepers() -> None:
-    """Import what keeps originals for itself and is otherwise imported late: it must not find replacements."""
+    """Import modules that keep originals and would be imported later: they must not find replacements."""
     for name in _KEEPERS:
         import_module(name)
     for name in {"stdlib", os.environ.get("HUBBUB_LOOP", "")} & set(plugins.names(plugins.LOOPS)):

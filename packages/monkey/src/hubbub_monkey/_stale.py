@@ -1,7 +1,7 @@
 """Finding references to originals that were taken before patching.
 
 A module that ran ``from time import sleep`` before ``time.sleep`` was replaced goes on blocking. Nothing can be done
-about it afterwards in general (the name may be a default argument, or bound in a closure), but it can be said.
+about it afterwards in general (the name may be a default argument, or bound in a closure), but it can be reported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KINDS = (FunctionType, BuiltinFunctionType, type)
 
 
 def find(replacements: Iterable[Replacement]) -> Iterator[Stale]:
-    """References in modules and their classes to what ``replacements`` replaced, ours excepted."""
+    """References in modules and their classes, except hubbub's, to what ``replacements`` replaced."""
     originals: dict[int, Replacement] = {}
     for item in sorted(replacements, key=_obscurity):
         if isinstance(item.old, _KINDS):
@@ -37,7 +37,7 @@ def find(replacements: Iterable[Replacement]) -> Iterator[Stale]:
 
 
 def _obscurity(item: Replacement) -> tuple[bool, bool]:
-    """Of the names that a function has, the one it is called by in reports comes first: public, and its module's."""
+    """Sort key: of the names of a function, the one to use in reports comes first: public, and in its own module."""
     private = item.module.startswith("_") or item.name.startswith("_")
     return private, item.module != getattr(item.old, "__module__", item.module)
 
@@ -55,7 +55,7 @@ def _in_module(holder: str, module: ModuleType, originals: dict[int, Replacement
 
 
 def _home(holder: str, name: str, item: Replacement) -> bool:
-    """Whether the original lies where it belongs: where it is defined, in the C half of its module, or replaced."""
+    """Whether this is the original's own place: where it is defined, the C half of its module, or a replaced name."""
     if holder in (f"_{item.module}", getattr(item.old, "__module__", None)) and name == item.old.__name__:
         return True
     return holder == f"_{item.module}" or bool(_journal.replaced(holder, name))

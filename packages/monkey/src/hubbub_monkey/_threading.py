@@ -1,4 +1,4 @@
-"""The patch of :mod:`threading`: picks the adapter of this CPython, and sees to what existed before."""
+"""The patch of :mod:`threading`: picks the adapter of this CPython, and converts what existed before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ThreadingPatch"]
 
 
 class ThreadingPatch:
-    """Threads become greenlets; all of them, or it refuses."""
+    """Makes threads greenlets; all of them, or it refuses."""
 
     module = "threading"
     requires: tuple[str, ...] = ()
@@ -37,8 +37,8 @@ class ThreadingPatch:
         return found
 
     def installed(self) -> Callable[[], None]:
-        """Exchange what was made before; returns what puts it back."""
-        assert self._adapter is not None  # replacements() were asked for
+        """Exchange what was made before patching. Returns what puts it back."""
+        assert self._adapter is not None  # replacements() was called before
         release_active = _take_over_active()
         _warn_of_threads()
         locks = Exchange()
@@ -61,7 +61,7 @@ class ThreadingPatch:
 
 
 def _take_over_active() -> Callable[[], None]:
-    """Let the new table of running threads begin with what the old one has; returns what gives it back."""
+    """Copy the old table of running threads into the new one. Returns what moves it back."""
     new: dict[int, Any] = vars(threading)["_active"]
     old: dict[int, Any] = _journal.original("threading", "_active")
     new.update(old)

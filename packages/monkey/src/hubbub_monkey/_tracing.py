@@ -1,9 +1,9 @@
 """Trace and profile functions of threads that are greenlets.
 
 The interpreter keeps one of each per native thread; ``threading.settrace`` and ``setprofile`` promise one per thread.
-What they set would trace all greenlets, and replace what a debugger has set for the main one. So, while such threads
-run, each switch between one of them and another greenlet exchanges the functions. All other greenlets share those of
-their native thread. Where nobody traces nothing is done.
+The functions that they set would trace all greenlets, and replace those that a debugger has set for the main one. So,
+while such threads run, each switch between one of them and another greenlet exchanges the functions. All other
+greenlets share those of their native thread. Where no function is set nothing is done.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Switches:
         _set((None, None))
 
     def remove(self, one: greenlet) -> bool:
-        """``one``, which is the current greenlet, ends. True if it was the last, and nothing is watched any more."""
+        """``one``, which is the current greenlet, ends. True if it was the last one, and the watching ends too."""
         self._own.pop(one, None)
         _set(self._shared)
         if self._own:
@@ -79,8 +79,8 @@ _switches: dict[int, _Switches] = {}
 
 
 def traced(function: Callable[..., Any], *args: Any) -> None:
-    """Call ``function``, the body of a thread in the current greenlet, so that what it traces is its own."""
-    hooks: Any = threading  # whose private names are not in the type stubs
+    """Call ``function``, the body of a thread in the current greenlet, with trace functions of its own."""
+    hooks: Any = threading  # its private names are not in the type stubs
     if hooks._trace_hook is None and hooks._profile_hook is None:
         function(*args)
         return

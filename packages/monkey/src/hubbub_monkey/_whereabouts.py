@@ -1,4 +1,4 @@
-"""Objects that were made before patching and stay what they are: which, and who has them."""
+"""Which objects were made before patching and stay what they are, and what refers to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hubbub_monkey.report import Replacement
 __all__ = ["callers_level", "is_ours", "old_objects", "owners"]
 
 _ASKED = 30
-"""Of so many objects at most the owners are looked for: each time takes a look at everything there is."""
+"""The owners of at most so many objects are looked for: each search looks at all objects of the process."""
 _SHOWN = 3
 
 
@@ -24,7 +24,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def callers_level() -> int:
-    """The ``stacklevel`` for a warning given by who calls this: that of the first frame outside this package."""
+    """The ``stacklevel`` for a warning given by the caller: that of the first frame outside this package."""
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
@@ -36,7 +36,7 @@ def callers_level() -> int:
 
 
 def is_ours(module: object) -> bool:
-    """Whether a module of this name is one of hubbub's, or of a package that says so in ``__implementation__``."""
+    """Whether a module of this name is hubbub's, or of a package that says so in ``__implementation__``."""
     if not isinstance(module, str):
         return False
     top = module.partition(".")[0]
@@ -44,9 +44,9 @@ def is_ours(module: object) -> bool:
 
 
 def old_objects(replacements: Iterable[Replacement], *spared: type) -> Iterator[str]:
-    """For each replaced class that has instances outside the standard library, a sentence that says who has them.
+    """For each replaced class that has instances outside the standard library, a sentence that names their owners.
 
-    :param spared: classes that somebody else sees to.
+    :param spared: classes that are dealt with elsewhere.
     """
     classes = {item.old for item in replacements if isinstance(item.old, type)} - set(spared)
     found: dict[type, list[Any]] = {}
@@ -60,7 +60,7 @@ def old_objects(replacements: Iterable[Replacement], *spared: type) -> Iterator[
 
 
 def owners(items: Collection[Any], *others: object) -> str:
-    """What to call those that refer to objects; nothing if they are all nameless, hubbub's or the standard library's.
+    """Names for those that refer to objects; empty if they are all nameless, hubbub's or the standard library's.
 
     :param others: referrers that do not count.
     """
@@ -73,7 +73,7 @@ def owners(items: Collection[Any], *others: object) -> str:
 
 
 def _owners(item: Any, others: set[int], depth: int) -> Iterator[tuple[int, str]]:
-    """Names of those that refer to an object, each with a number: the less, the better known it is."""
+    """Names of those that refer to an object, each with a number: the lower, the better known is the name."""
     holders = gc.get_referrers(item)
     others = others | {id(holders)}
     for holder in holders:

@@ -1,6 +1,7 @@
 """Patching at the start of the interpreter: ``HUBBUB_MONKEY=1`` in the environment, by ``hubbub_monkey.pth``.
 
-The value ``1`` patches everything; names with commas between, ``socket,ssl``, patch those; ``0`` or nothing, none.
+The value ``1`` patches everything; names separated by commas, ``socket,ssl``, patch those; ``0`` or an empty value,
+nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ VARIABLE = "HUBBUB_MONKEY"
 def start(value: str | None = None) -> None:
     """Patch as the environment asks.
 
-    :param value: in place of the variable's value.
-    :raises PatchError: a name that nobody knows; the interpreter prints it and goes on unpatched.
+    :param value: used in place of the variable's value.
+    :raises PatchError: a name is unknown; the interpreter prints the error and goes on unpatched.
     """
     text = (os.environ.get(VARIABLE, "") if value is None else value).strip()
     if text in ("", "0"):

@@ -1,4 +1,4 @@
-"""What happens while patching, told to subscribers."""
+"""The events of patching, told to subscribers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class DidPatchAll:
 
 
 subscribers: list[Callable[[Any], Any]] = []
-"""Called with every event, in order. Anything raised but a Veto undoes the whole call and reaches its caller."""
+"""Called with every event, in order. An exception other than Veto undoes the whole call and reaches its caller."""
 
 
 def publish(event: object) -> None:

@@ -1,4 +1,4 @@
-"""Errors and warnings of patching. This module imports nothing of ours."""
+"""Errors and warnings of patching. This module imports nothing of hubbub."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ __all__ = ["asyncio", "debugpy", "dns", "grpc", "multiprocessing", "psycopg", "t
 
 
 class _System:
-    """The system's own functions, for native threads that run no hub: there is nobody to let run meanwhile."""
+    """The system's own functions, for native threads without a hub: they have no other greenlets to run meanwhile."""
 
     getaddrinfo = staticmethod(socket.getaddrinfo)
     gethostbyname = staticmethod(socket.gethostbyname)
@@ -75,7 +75,7 @@ def _getfqdn(name: str = "") -> str:
 
 
 def _dns() -> dict[str, dict[str, Any]]:
-    # Resolvers that use the system's functions take them when they are imported: that must be now.
+    # Resolvers that use the system's functions take them at their import, which must come before patching.
     for name in {"block", "thread", os.environ.get("HUBBUB_RESOLVER")} & set(plugins.names(plugins.RESOLVERS)):
         plugins.load(plugins.RESOLVERS, str(name))
     return {
@@ -91,7 +91,7 @@ def _dns() -> dict[str, dict[str, Any]]:
 
 
 dns: ModulePatch = ModulePatch("socket", _dns, requires=("socket",))
-"""Names to addresses through the hub's resolver."""
+"""Lookups in :mod:`socket` by the hub's resolver."""
 
 threading: ThreadingPatch = ThreadingPatch()
 """Threads, their locks and thread-local data on greenlets."""

@@ -51,8 +51,8 @@ originals: dict[str, dict[str, Any]] = _journal.originals
 def patch_all(**modules: bool | None) -> Report:
     """Apply every installed patch.
 
-    Call it first, before other imports: who has said ``from time import sleep`` already keeps the old one. The report
-    lists such places.
+    Call it first, before other imports: a module that has run ``from time import sleep`` already keeps the original.
+    The report lists such places.
 
     :param modules: by name (``dns os queue select selectors signal socket ssl subprocess thread time``, or that of any
         entry point in ``hubbub.patches``): False leaves a module alone, True insists on it; the rest is patched if a
@@ -67,14 +67,14 @@ def patch_module(*names: str) -> Report:
     """Apply the patches of these names.
 
     :raises PatchError: one is unknown or not installed.
-    :raises TypeError: one is no text.
+    :raises TypeError: one is not a string.
     """
     _plan.check_names(names)
     return _patch(dict.fromkeys(names, True), only=True)
 
 
 def patch_dns() -> Report:
-    """Make name resolution in :mod:`socket` cooperative."""
+    """Make lookups in :mod:`socket` cooperative."""
     return patch_module("dns")
 
 
@@ -106,13 +106,13 @@ def patch_signal() -> Report:
 def patch_socket(dns: bool = True) -> Report:
     """Make :mod:`socket` cooperative.
 
-    :param dns: name resolution too.
+    :param dns: lookups too.
     """
     return patch_module("socket", *(["dns"] if dns else []))
 
 
 def patch_ssl() -> Report:
-    """Make :mod:`ssl` cooperative, for contexts too that were made before."""
+    """Make :mod:`ssl` cooperative, also contexts that were made before."""
     return patch_module("ssl")
 
 
@@ -161,11 +161,11 @@ def patched(*names: str, **modules: bool | None) -> Iterator[Report]:
 
 
 def get_original(module: str, name: str | list[str] | tuple[str, ...]) -> Any:
-    """What ``module.name`` was before patching; of several names, a list. Also for modules that are not patched.
+    """What ``module.name`` was before patching; for several names, a list. Works for modules that are not patched too.
 
     :raises AttributeError: there is no such name.
     :raises ImportError: there is no such module.
-    :raises TypeError: neither a name nor a list of names.
+    :raises TypeError: ``name`` is neither a name nor a list of names.
     """
     if isinstance(name, str):
         return _journal.original(module, name)
@@ -190,7 +190,7 @@ def is_anything_patched() -> bool:
 
 
 def _patch(asked: Mapping[str, bool | None], only: bool) -> Report:
-    """The one way in: choose, plan, set, check, report."""
+    """What all patching functions call: choose, plan, set, check, report."""
     with _journal.lock:
         wanted, left = _plan.choose(asked)
         if only:
@@ -237,7 +237,7 @@ def _apply(step: _plan.Step, done: list[str], left: list[Left]) -> None:
     _journal.applied[step.name] = entry
     done.append(step.name)
     for planned in step.replacements:
-        # A veto may have kept back what was planned below this one.
+        # A veto may have prevented what this step was planned to replace.
         old = _journal.current(planned.module, planned.name)
         item = Replacement(planned.module, planned.name, old, planned.new, planned.patch, planned.provider)
         entry.replacements.append(item)
@@ -267,7 +267,7 @@ def _report(done: list[str], already: tuple[str, ...], left: list[Left], trouble
 
 
 def _misplaced() -> Iterator[str]:
-    """What is wrong with the place that patching is called from."""
+    """What is wrong with the time or place of the call that patches."""
     if get_ident() != _main_thread().ident:
         yield "patching from another thread than the main one: the main thread's hub, locks and signals are not covered"
     elif getcurrent().parent is not None:
@@ -281,7 +281,7 @@ def _contradictions(left: list[Left]) -> Iterator[str]:
 
 
 def _half(wanted: list[str], left: list[Left], asked: Mapping[str, bool | None]) -> Iterator[str]:
-    """What blocks all greenlets, because threads become greenlets and no installed package sees to it."""
+    """The modules that block all greenlets, because threads become greenlets and no installed package patches these."""
     missing = [item for item in left if item.patch in _plan.PROVIDERS and asked.get(item.patch) is not False]
     if "threading" not in wanted or not missing:
         return

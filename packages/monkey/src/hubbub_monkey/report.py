@@ -18,7 +18,7 @@ class _Missing:
 
 
 MISSING = _Missing()
-"""Stands for the value of a name that is not there."""
+"""Stands for the value of a name that does not exist."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Left:
 
 @dataclass(frozen=True)
 class Stale:
-    """A reference to an original that somebody took before patching, and that patching does not reach.
+    """A reference to an original that a module took before patching, and that patching does not reach.
 
-    :param holder: who holds it: a module, or a class of one.
+    :param holder: what holds it: a module, or a class in one.
     :param file: where that module is, or an empty string.
     :param name: the name under which it is held; ``"(base class)"`` for a subclass of an original.
     :param original: what it refers to, ``"time.sleep"``.
@@ -74,7 +74,7 @@ class Stale:
 
     @cached_property
     def line(self) -> int:
-        """The line that binds the name, or 0 where it cannot be told. Read from the file when it is asked for."""
+        """The line that binds the name, or 0 where it cannot be told. Read from the file at the first access."""
         return _line(self.file, self.name) if self.file.endswith(".py") else 0
 
     def __str__(self) -> str:

@@ -1,10 +1,10 @@
-"""What :mod:`threading` is given in place of the primitives of :mod:`_thread`, the same for every CPython.
+"""What :mod:`threading` gets in place of the primitives of :mod:`_thread`, the same for every CPython.
 
 A thread becomes a greenlet of the native thread that starts it, except where that cannot work:
 
 - while an asyncio loop runs in this native thread, because the loop's helper threads must run beside it, and code in
   them must not see the running loop (``asyncio.to_thread``, ``run_in_executor``);
-- helpers of ``multiprocessing`` and ``ProcessPoolExecutor``, which wait in ways of their own for other processes;
+- helpers of ``multiprocessing`` and ``ProcessPoolExecutor``, which wait for other processes in ways of their own;
 - helpers of debuggers, because a debugger stops the native thread;
 - in a native thread without a hub, where no greenlet would ever run.
 
@@ -56,7 +56,7 @@ __all__ = [
 _main_thread = threading.main_thread
 _DEBUGGERS = ("_pydev_bundle", "_pydevd_bundle", "debugpy", "pydevd")
 _NATIVE_CLASSES = ("concurrent.futures.process", *_DEBUGGERS)
-"""How the modules of their classes begin."""
+"""The beginnings of the names of the modules of their classes."""
 _NATIVE_TARGETS = frozenset(
     {
         "multiprocessing.managers",
@@ -67,19 +67,19 @@ _NATIVE_TARGETS = frozenset(
         "pycares",  # waits inside c-ares for its queries to end
     }
 )
-# They wait inside gRPC for its events, unless gRPC was told to wait by gevent, or what stands for it.
+# Threads of gRPC wait inside it for its events, unless gRPC was told to wait by gevent or by hubbub-gevent.
 _GRPC_TARGETS = frozenset({"grpc._cython.cygrpc", "grpc._server"})
 
 
 def waits_natively() -> bool:
-    """Whether nobody would run meanwhile if the current native thread waited cooperatively: it has no hub to run."""
+    """Whether the current native thread has no hub to run: if it waited cooperatively, nothing would run meanwhile."""
     mine = native_ident()
-    # Waiting for a lock may have made a hub there. That does not mean that the thread will run it again.
+    # Waiting for a lock may have made a hub in a native thread. That does not mean that the thread will run it again.
     return mine != _main_thread().ident and (mine in _natives or get_hub_if_exists() is None)
 
 
 def runs_natively(function: Callable[..., Any]) -> bool:
-    """Whether a thread with this body has to be a native one; see above."""
+    """Whether a thread with this body has to be a native one; see the module's docstring."""
     if waits_natively():
         return True
     events = sys.modules.get("asyncio.events")
@@ -100,21 +100,21 @@ def runs_natively(function: Callable[..., Any]) -> bool:
 
 def _thread_of(function: Any) -> threading.Thread | None:
     """The thread whose body this is; None if it is not one of :mod:`threading`'s."""
-    body = getattr(function, "original_func", function)  # as pydevd wraps the bodies of all threads
+    body = getattr(function, "original_func", function)  # pydevd wraps the bodies of all threads so
     thread = getattr(body, "__self__", None)
     return thread if isinstance(thread, threading.Thread) else None
 
 
 def _start_while_stopped(function: Callable[..., Any]) -> None:
-    """Have whoever starts a debugger's helper wait natively until it runs: a greenlet that the debugger has stopped may
-    start it, and lets no other greenlet run meanwhile."""
-    thread: Any = _thread_of(function)  # whose private names are not in the type stubs
+    """Make the caller that starts a debugger's helper block until the helper runs. The caller may be a greenlet that
+    the debugger has stopped, which must not let other greenlets run."""
+    thread: Any = _thread_of(function)  # its private names are not in the type stubs
     if thread is not None and type(thread).__module__.startswith(_DEBUGGERS):
         thread._started = NativeEvent()
 
 
 def _waits_in_c(thread: Any) -> bool:
-    """Whether it is given a queue that waits in C, older than the patches, or a worker of another interpreter's."""
+    """Whether the thread uses a queue that waits in C, made before patching, or a worker in another interpreter."""
     given = getattr(thread, "_args", None) or ()
     kinds = {type(item) for item in given} if isinstance(given, tuple | list) else set()
     return _NativeQueue in kinds or any(kind.__module__ == "concurrent.futures.interpreter" for kind in kinds)
@@ -128,15 +128,15 @@ _natives: set[int] = set()
 
 
 def _go_native(body: Callable[..., Any], *args: Any, ended: Callable[[], None]) -> int:
-    """Run ``body(*args)`` in a native thread, and after it ``ended()``; its number.
+    """Run ``body(*args)`` in a native thread, and after it ``ended()``. Returns the thread's number.
 
-    Who joins the thread may count on its having let go of its arguments: futures, queues and semaphores are closed when
-    the last reference to them goes. So they are handed over in a list, which is emptied, and gone before ``ended``.
+    A caller that joins the thread may rely on its having dropped its arguments: futures, queues and semaphores are
+    closed when the last reference to them goes. So the thread gets them in a list, and empties it before ``ended``.
     """
     begun = _native_lock()
     begun.acquire()
     ident = _start_native(_native_body, ([begun, body, args, ended],))
-    # Until it runs the interpreter does not count it, and who waits for it next would seem to wait for nobody.
+    # Until the thread runs the interpreter does not count it, and a greenlet that waits for it would look deadlocked.
     begun.acquire()
     return ident
 
@@ -167,10 +167,10 @@ def set_sentinel() -> EndLock:
 
 
 def _pass_on_interrupts(function: Callable[..., Any]) -> None:
-    """Make Ctrl-C, if it finds the thread whose body this is, reach the main thread instead of ``excepthook``."""
+    """Make Ctrl-C, if it interrupts the thread whose body this is, reach the main thread instead of ``excepthook``."""
     thread = _thread_of(function)
     if thread is not None:
-        mine: Any = thread  # whose private names are not in the type stubs
+        mine: Any = thread  # its private names are not in the type stubs
         mine._invoke_excepthook = partial(_invoke_excepthook, mine._invoke_excepthook)
 
 
@@ -204,7 +204,7 @@ def start(function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict
         ident = start_new_thread(_body, (function, args, kwargs or {}))
         expect(ident, _thread_of(function))
         return ident
-    return start_new_thread(function, args, kwargs)  # which refuses it
+    return start_new_thread(function, args, kwargs)  # which raises the right error
 
 
 class RLock(_RLock):
@@ -220,7 +220,7 @@ class RLock(_RLock):
 
 
 def named_by_system(native: Callable[[str], None]) -> Callable[[str], None]:
-    """``_thread.set_name``: tells the system the current thread's name, unless that is a greenlet."""
+    """``_thread.set_name``: tells the system the current thread's name, unless that thread is a greenlet."""
 
     def set_name(name: str) -> None:
         if not isinstance(name, str):
@@ -233,7 +233,7 @@ def named_by_system(native: Callable[[str], None]) -> Callable[[str], None]:
 
 # Joining by handles, as CPython does it since 3.13 --------------------------------------------------------------------
 
-_native: Any = _thread  # whose newer names are not in the type stubs of all versions
+_native: Any = _thread  # its newer names are not in the type stubs of all versions
 NativeHandle: Any = getattr(_native, "_ThreadHandle", ())
 _start_joinable_native: Any = getattr(_native, "start_joinable_thread", None)
 _shutdown_native: Any = getattr(_native, "_shutdown", None)
@@ -292,7 +292,7 @@ class Handle:
 
 _begun: weakref.WeakSet[Handle] = weakref.WeakSet()
 _awaited: set[Handle] = set()
-"""Of threads that the process does not end before."""
+"""The handles of threads whose end the process waits for before it ends."""
 
 
 def _joinable_body(handle: Handle, function: Callable[[], Any]) -> None:
@@ -314,7 +314,7 @@ def _finish(handle: Handle) -> None:
 
 
 def start_joinable(function: Callable[[], Any], handle: Any = None, daemon: bool = True) -> Any:
-    """``_thread.start_joinable_thread``. What has a handle of the interpreter's becomes a native thread."""
+    """``_thread.start_joinable_thread``. A thread with one of the interpreter's own handles becomes a native thread."""
     if not callable(function):
         raise TypeError("thread function must be callable")
     if handle is not None and isinstance(handle, NativeHandle):
@@ -334,13 +334,13 @@ def start_joinable(function: Callable[[], Any], handle: Any = None, daemon: bool
             handle.ident = start_new_thread(_joinable_body, (handle, function))
             expect(handle.ident, _thread_of(function))
     except BaseException:
-        _finish(handle)  # there was no room for another native thread
+        _finish(handle)  # the system could not start another native thread
         raise
     return handle
 
 
 def shutdown() -> None:
-    """``_thread._shutdown``: wait for the threads that are no daemons, also those that were started before patching."""
+    """``_thread._shutdown``: wait for threads that are not daemons, also those that were started before patching."""
     while _awaited:
         next(iter(_awaited)).join()
     _shutdown_native()
