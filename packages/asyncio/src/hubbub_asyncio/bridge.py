@@ -162,13 +162,15 @@ def _park_until_done(future: asyncio.Future[Any]) -> None:
     if future.done():
         return
     waiter = Waiter()
-    wake = waiter.wake
+
+    def wake(_: object) -> None:
+        waiter.wake()
+
     future.add_done_callback(wake)
     try:
         waiter.wait()
     finally:
         future.remove_done_callback(wake)
-        waiter.value = None  # the hub has the waiter in its hands until this greenlet waits again
 
 
 def _cancel_and_wait(future: asyncio.Future[Any], interruption: BaseException) -> None:

@@ -6,7 +6,8 @@ import hubbub._instrumentation  # before any of our code runs in greenlets
 import hubbub._originals  # first: before anybody patches
 import hubbub._python  # says what does not work on this Python
 import hubbub._resolver  # takes the originals of the socket module before anybody patches them
-import hubbub.inspect  # noqa: F401  # says what LoopExit says
+import hubbub.inspect  # says what LoopExit says
+import hubbub.io  # noqa: F401  # takes originals of the socket and select modules too
 from hubbub._config import configure
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import GreenletExit, LoopExit

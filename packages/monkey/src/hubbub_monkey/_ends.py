@@ -56,11 +56,11 @@ class End:
         if self.over.is_set():
             return True
         loop = get_hub().loop
-        loop.refs += 1  # the thread may be a native one, which this loop does not know
+        held = loop.hold()  # the thread may be a native one, which this loop does not know
         try:
             return self.over.wait(timeout if timeout is not None and 0 <= timeout <= TIMEOUT_MAX else None)
         finally:
-            loop.refs -= 1
+            loop.let_go(held)
 
     def come(self) -> None:
         """Note that the end has come. A second call does nothing."""
