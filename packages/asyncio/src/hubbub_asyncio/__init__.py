@@ -1,4 +1,4 @@
-"""asyncio and greenlets in one thread: an event loop on the hub, and ways to wait for one another."""
+"""asyncio and greenlets in one thread: an event loop on the hub; greenlets wait for coroutines and vice versa."""
 
 from hubbub_asyncio.bridge import as_future, await_, entered, in_greenlet, iterate, thread_loop
 from hubbub_asyncio.loop import HubEventLoop

@@ -1,4 +1,4 @@
-"""asyncio's event loop with the private parts that ours uses and replaces, which type checkers do not know."""
+"""asyncio's event loop with the private parts that hubbub's uses and replaces, which type checkers do not know."""
 
 from __future__ import annotations
 

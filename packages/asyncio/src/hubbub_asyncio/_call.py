@@ -1,8 +1,7 @@
 """One HTTP request to an ASGI application: its messages, between the application's task and the server's greenlet.
 
 The greenlet of the connection makes the task and runs its first step. From then on it writes what the task sends; the
-steps that follow are those of the event loop. What has to be waited for from the client's side, a body or the end, is
-waited for by one greenlet more.
+event loop runs the task's other steps. One more greenlet waits for what comes from the client: a body, or its end.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ Message = MutableMapping[str, Any]
 _MOST_HELD = 65536
 """Bytes that may be sent before the task waits for the client to read."""
 _HEAD_SECONDS = 0.05
-"""A response whose body is not there after so long begins without it."""
+"""Seconds after which the head of a response is sent though no body has come."""
 _PIECE = 65536
 
 
 class ClientGone(ConnectionResetError):
-    """Raised by ``send`` when there is nobody any more to send to."""
+    """Raised by ``send`` when the client is gone."""
 
 
 class Call:
@@ -73,7 +72,7 @@ class Call:
         self._greenlet: Any = getcurrent()
         self._waiter: Waiter | None = None
         self._head: ResponseHead | None = None
-        """What was sent by http.response.start."""
+        """What the application sent in http.response.start."""
         self._begun = False
         """Whether the server has accepted the head."""
         self._write: Callable[[bytes], Any] | None = None
@@ -81,26 +80,26 @@ class Call:
         self._pieces: list[bytes] = []
         self._held = 0
         self._room: list[asyncio.Future[None]] = []
-        """Sends that wait until what is held was written."""
+        """Sends that wait until the held pieces are written."""
         self._last = False
         """Whether the end of the body was sent."""
         self._over = False
         """Whether nothing can be sent any more: all was written, or the client is gone."""
         self._body_read = False
         self._pending: asyncio.Future[Any] | None = None
-        """What somebody who receives waits for."""
+        """What a caller of ``receive`` waits for."""
         self._worker: Worker | None = None
 
     def serve(
         self, application: Callable[..., Any], scope: dict[str, Any], keep: Callable[[asyncio.Task[None]], None]
     ) -> None:
-        """Have the application answer. Returns when the response was written.
+        """Let the application respond. Returns when the response was written.
 
-        :param keep: gets the task if it goes on after that.
-        :raises RuntimeError: it has ended without a response.
+        :param keep: called with the task if that goes on after the response.
+        :raises RuntimeError: the application has ended without a response.
         :raises ConnectionError: the client is gone.
 
-        Whatever the application raises is raised.
+        An error of the application is raised too.
         """
         coroutine = application(scope, self.receive, self.send)
         if type(coroutine) is not CoroutineType:
@@ -122,7 +121,7 @@ class Call:
         error = task.exception()
         if error is not None:
             if self._last and self._begun and self._write is None and isinstance(error, Exception):
-                # Its response is empty, and not sent before the server is told that this is all. It shall be sent.
+                # The response is empty, and the server sends its head only if the call returns without an error. It shall.
                 self._loop.call_exception_handler(
                     {"message": "an ASGI application failed after its response", "exception": error, "task": task}
                 )
@@ -138,7 +137,7 @@ class Call:
         """The ``send`` of ASGI.
 
         :raises OSError: the client is gone.
-        :raises RuntimeError: the message has no place here.
+        :raises RuntimeError: the message is not allowed at this point of the response.
         """
         kind = message["type"]
         if kind == "http.response.body":
@@ -158,7 +157,7 @@ class Call:
             raise RuntimeError(f"http.response.start and http.response.body can be sent, not {kind!r}")
 
     def _accept(self, body: bytes, message: Message) -> bool:
-        """Take a piece of the body. True: its task must let the greenlet of the connection go on."""
+        """Take a piece of the body. True: the task must now let the greenlet of the connection run."""
         if self._head is None:
             raise RuntimeError("http.response.body was sent before http.response.start")
         if self._last:
@@ -180,16 +179,16 @@ class Call:
         return begins
 
     def _write_out(self, data: bytes) -> None:
-        """Write a part of the body. In the greenlet of the connection."""
+        """Write a part of the body. Called in the greenlet of the connection."""
         write = self._write or self._begin(len(data) if self._last else None)
         if data:
             self._write = write
             write(data)
 
     def _begin(self, length: int | None) -> Callable[[bytes], Any]:
-        """Tell the server what the head is to be; of ``length`` bytes of body if that is all."""
+        """Tell the server the head; with the length of the body in bytes, if ``length`` is all of it."""
         head = self._head
-        assert head is not None  # or there would be nothing to write
+        assert head is not None  # the body comes after the head
         fields = head.fields
         if length is not None and not head.has_length and self._method != "HEAD":
             fields = [*fields, ("Content-Length", str(length))]
@@ -198,7 +197,7 @@ class Call:
         return write
 
     def _attend(self, task: asyncio.Task[None]) -> None:
-        """Write what the task sends, until all was sent or it has ended. In the greenlet of the connection."""
+        """Write what the task sends, until all was sent or it has ended. Called in the greenlet of the connection."""
         task.add_done_callback(self._wake)
         try:
             while True:
@@ -210,12 +209,12 @@ class Call:
                 if self._last or task.done():
                     return
                 self._await_something()
-        except OSError:  # the client is gone: the task is told so when it sends or receives
+        except OSError:  # the client is gone: the task learns it when it sends or receives
             self._over = True
             self._give_room()
             raise
         except BaseException:
-            # What was sent is no response, or this greenlet is to end: so is the task.
+            # What the task sent is not a response, or this greenlet is interrupted: end the task too.
             self._over = True
             self._give_room()
             task.cancel()
@@ -243,7 +242,7 @@ class Call:
             self._waiter.wake()
 
     def _give_room(self) -> None:
-        """Let those go on who have sent much; with an error if it was in vain."""
+        """Wake the sends that wait for room; they fail if the client is gone."""
         waiting, self._room = self._room, []
         for room in waiting:
             if room.done():
@@ -256,7 +255,7 @@ class Call:
     # Receiving -------------------------------------------------------------------------------------------------------
 
     async def receive(self) -> Message:
-        """The ``receive`` of ASGI. A body that is not valid, or ends early, is a client that is gone."""
+        """The ``receive`` of ASGI. A body that is invalid, or ends early, counts as a client that is gone."""
         while not self._over and not self._last:
             if self._pending is None:
                 if not self._body_read and (message := self._body_at_hand()) is not None:
@@ -264,7 +263,7 @@ class Call:
                 self._pending = self._begin_receiving()
             pending = self._pending
             if not pending.done():
-                await asyncio.wait([pending])  # whoever is cancelled here leaves it to the next
+                await asyncio.wait([pending])  # if the caller is cancelled, it stays for the next one
             if self._pending is pending and not self._over:
                 self._pending = None
                 if (message := self._outcome(pending)) is not None:
@@ -272,7 +271,7 @@ class Call:
         return {"type": "http.disconnect"}
 
     def _body_at_hand(self) -> Message | None:
-        """As much of the body as is here; None if that is nothing."""
+        """The part of the body that has arrived; None if that is empty."""
         request = self._request
         try:
             piece = b"" if request.body_done else request.read_nowait()
@@ -284,18 +283,18 @@ class Call:
         return None
 
     def _begin_receiving(self) -> asyncio.Future[Any]:
-        """Let a greenlet wait for the client."""
+        """Start a greenlet that waits for the client."""
         function = self._request.wait_end if self._body_read else self._request.read
         self._worker = worker = Worker(function)
         worker.start()
         return as_future(worker)
 
     def _outcome(self, pending: asyncio.Future[Any]) -> Message | None:
-        """What a greenlet has waited for, as a message; None if there is something else to wait for."""
+        """The result of the greenlet that waited, as a message; None if the caller must wait for something else."""
         error = pending.exception()
         if self._body_read:
             if error is None and not pending.result():
-                self._pending = self._loop.create_future()  # its end cannot be seen: only the response's is left
+                self._pending = self._loop.create_future()  # the client's end cannot be seen: wait for the response's
                 return None
             return {"type": "http.disconnect"}
         if error is not None:
@@ -306,7 +305,7 @@ class Call:
         return {"type": "http.request", "body": pending.result(), "more_body": not done}
 
     def _end_receiving(self) -> None:
-        """The connection goes on to the next request: nobody waits for this one any more."""
+        """The connection goes on to the next request: end all waits for this one."""
         pending, self._pending = self._pending, None
         if self._worker is not None:
             with shield():
@@ -320,14 +319,14 @@ async def _awaited(awaitable: Awaitable[None]) -> None:
 
 
 class _PlainRequest:
-    """What a WSGI server has that gives the environ alone."""
+    """Takes the place of ``hubbub.request`` with a WSGI server that gives the environ alone."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
         self.body_done = False
 
     def read_nowait(self) -> bytes:
-        """Nothing: one cannot know."""
+        """Nothing: whether a read would wait is not known."""
         return b""
 
     def read(self) -> bytes:
@@ -337,8 +336,8 @@ class _PlainRequest:
         return data
 
     def wait_end(self) -> bool:
-        """It cannot be seen."""
+        """False: the client's end cannot be seen."""
         return False
 
     def send_head(self) -> None:
-        """It cannot be sent by itself."""
+        """Nothing: the head cannot be sent by itself."""

@@ -1,4 +1,4 @@
-"""The head of a response: what ASGI has in bytes, as WSGI has it."""
+"""The head of a response, converted from ASGI's bytes to WSGI's text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["ResponseHead", "response_head"]
 
 _STATUSES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 _OF_THE_SERVER = frozenset({b"transfer-encoding", b"connection", b"keep-alive"})
-"""Fields that applications send and that are the server's business: they are left out."""
+"""Fields that applications send but that the server decides: they are left out."""
 _REMEMBERED = 512
 _LONG = 1024
 
@@ -20,18 +20,18 @@ class ResponseHead(NamedTuple):
 
     status: str
     fields: list[tuple[str, str]]
-    """Not to be changed."""
+    """Callers must not change it."""
     has_length: bool
-    """Whether nothing need be said of the length: the application has said it, or there is no body."""
+    """Whether the server need not state the length: the application has stated it, or there is no body."""
 
 
 _heads: dict[Any, ResponseHead] = {}
 
 
 def response_head(message: MutableMapping[str, Any]) -> ResponseHead:
-    """The head that a message ``http.response.start`` asks for, made once for what is said again and again.
+    """The head that a message ``http.response.start`` asks for. Heads that occur again and again are cached.
 
-    :raises TypeError: something is not of the type that ASGI says.
+    :raises TypeError: a value is not of the type that ASGI requires.
     """
     code, headers = message["status"], message.get("headers", ())
     if type(headers) is not list:
@@ -39,7 +39,7 @@ def response_head(message: MutableMapping[str, Any]) -> ResponseHead:
     key = (code, *headers)
     try:
         return _heads[key]
-    except (KeyError, TypeError):  # not seen before, or in lists, which have no hash
+    except (KeyError, TypeError):  # not cached, or not hashable, as lists are
         head = _made(code, headers)
     if _may_be_remembered(key):
         if len(_heads) >= _REMEMBERED:
@@ -49,7 +49,7 @@ def response_head(message: MutableMapping[str, Any]) -> ResponseHead:
 
 
 def _may_be_remembered(key: tuple[Any, ...]) -> bool:
-    """Whether it is made of plain objects, short, and says nothing that is for one client only."""
+    """Whether a head may be cached: of plain objects, short, and with nothing that is meant for one client."""
     pairs = key[1:]
     if type(key[0]) is not int or not all(type(pair) is tuple and len(pair) == 2 for pair in pairs):
         return False

@@ -10,7 +10,7 @@ __all__ = ["Lifespan"]
 
 
 class Lifespan:
-    """One task of the application for as long as it serves. To be used by coroutines of one event loop.
+    """The task of an application's lifespan. To be used by coroutines of one event loop.
 
     :param application: an ASGI application.
     :param state: the dictionary that it may fill (``scope["state"]``).
@@ -26,9 +26,9 @@ class Lifespan:
     async def startup(self) -> None:
         """Start the application, and wait until it is ready.
 
-        An application that raises at the sight of the scope, or ends, knows nothing of the protocol: no failure.
+        An application that raises, or ends, before it answers does not know the protocol; that is no failure.
 
-        :raises RuntimeError: it has answered that it failed.
+        :raises RuntimeError: the application has answered that its start failed.
         """
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self._state}
         self._task = asyncio.create_task(self._run(scope))
@@ -38,11 +38,11 @@ class Lifespan:
             raise RuntimeError(answer.get("message") or "it gives no reason") from self._error()
 
     async def shutdown(self, seconds: float | None) -> None:
-        """Have the application end what it began.
+        """Run the application's end.
 
         A failure is handed to the event loop's exception handler.
 
-        :param seconds: how long each of the answer and the end may take; then the task is cancelled.
+        :param seconds: how long each of the answer and the end of the task may take; then the task is cancelled.
         """
         task = self._task
         if task is None or task.done():
@@ -71,7 +71,7 @@ class Lifespan:
         await self._application(scope, self._messages.get, self._send)
 
     async def _say(self, kind: str, seconds: float | None) -> dict[str, Any] | None:
-        """Give the application a message, and return its answer; None: it has none, or no more time."""
+        """Give the application a message, and return its answer; None: it gave none, or not in time."""
         task = self._task
         assert task is not None  # startup has made it
         self._answer = asyncio.get_running_loop().create_future()
@@ -80,7 +80,7 @@ class Lifespan:
         await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if self._answer.done():
             return self._answer.result()
-        self._error()  # is looked at: not reported as never retrieved
+        self._error()  # retrieve it: else asyncio would report that it was never retrieved
         return None
 
     async def _send(self, message: dict[str, Any]) -> None:

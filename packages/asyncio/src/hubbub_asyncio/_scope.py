@@ -1,4 +1,4 @@
-"""What an ASGI application is told of a request."""
+"""The scope with which an ASGI application is called for a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def http_scope(environ: dict[str, Any], request: Any, root_path: str | None) -> 
     """The connection scope of an HTTP request (specification of ASGI, "HTTP Connection Scope").
 
     :param request: ``environ["hubbub.request"]``, or None with servers that have no such thing.
-    :param root_path: None: ``SCRIPT_NAME``.
+    :param root_path: if None, ``SCRIPT_NAME``.
     """
     script = environ["SCRIPT_NAME"]
     path, raw_path, query = _target(script, environ["PATH_INFO"], environ["QUERY_STRING"], environ.get("REQUEST_URI"))
@@ -49,7 +49,7 @@ def _target(script: str, path: str, query: str, target: str | None) -> tuple[str
 
 
 def _decoded(text: str) -> str:
-    """Bytes in the guise of latin-1, as PEP 3333 has them, as the text that they are in UTF-8."""
+    """Decode as UTF-8 the bytes that PEP 3333 stores as latin-1 text."""
     return text if text.isascii() else text.encode("latin-1").decode("utf-8", "replace")
 
 
@@ -62,7 +62,7 @@ def _raw_path(target: str) -> bytes:
 
 
 def _fields(environ: dict[str, Any]) -> list[tuple[bytes, bytes]]:
-    """The header fields, from what WSGI keeps of them."""
+    """The header fields, from the variables of the WSGI environ."""
     fields = []
     for key, value in environ.items():
         if key.startswith("HTTP_"):

@@ -14,7 +14,7 @@ class NoSelector(selectors.BaseSelector):
     """What asyncio's event loop holds in place of a selector. It has no descriptors and never waits."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> NoReturn:
-        """Refuse: the event loop has watchers."""
+        """Refuse: the event loop uses watchers."""
         raise NotImplementedError("descriptors are watched by the hub: use add_reader and add_writer")
 
     def unregister(self, fileobj: Any) -> NoReturn:
@@ -57,7 +57,7 @@ class Watches:
         return handle
 
     def remove(self, fileobj: Any, event: int) -> bool:
-        """Watch no more.
+        """Stop watching.
 
         :returns: whether it was watched.
         """
@@ -70,7 +70,7 @@ class Watches:
         return True
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching everything."""
         while self._watchers:
             _, (watcher, handle) = self._watchers.popitem()
             watcher.close()

@@ -1,11 +1,11 @@
 """ASGI 3 applications behind a server of greenlets.
 
-:class:`ASGI` makes of an ASGI application a WSGI one, for ``hubbub-serve --asgi``, for hubbub-server's worker of
-gunicorn, or for :class:`hubbub_server.WSGIServer`. All requests are tasks of the event loop of their thread
+:class:`ASGI` makes an ASGI application a WSGI one, for ``hubbub-serve --asgi``, for hubbub-server's gunicorn
+worker, or for :class:`hubbub_server.WSGIServer`. All requests are tasks of the event loop of their thread
 (:func:`hubbub_asyncio.thread_loop`). The server's rules, limits and logs are those for WSGI.
 
-The connection's greenlet begins the task itself, and writes the response. An application that never has to wait has
-answered then without a switch of greenlets.
+The connection's greenlet runs the first step of the task itself, and writes the response. So an application that never
+waits responds without a switch of greenlets.
 
 See the specification of ASGI (https://asgi.readthedocs.io/en/latest/specs/), version 3.0, ``http`` 2.4 and ``lifespan``
 2.0.
@@ -32,19 +32,19 @@ Application = Callable[
     ],
     Awaitable[None],
 ]
-"""What ASGI 3 calls an application."""
+"""An application of ASGI 3."""
 
 
 class ASGI:
     """A WSGI application that serves an ASGI application.
 
     :param application: called as ``application(scope, receive, send)``, and awaited, for each request.
-    :param root_path: what the application is mounted at (``scope["root_path"]``). None: the environ's ``SCRIPT_NAME``.
+    :param root_path: where the application is mounted (``scope["root_path"]``). None: the environ's ``SCRIPT_NAME``.
     :raises TypeError: it cannot be called.
     """
 
     wants_request = True
-    """Tells hubbub-server to give ``environ["hubbub.request"]``. Other servers are served by the environ alone."""
+    """Tells hubbub-server to set ``environ["hubbub.request"]``. With other servers the environ alone is used."""
 
     def __init__(self, application: Application, *, root_path: str | None = None) -> None:
         if not callable(application):
@@ -59,9 +59,9 @@ class ASGI:
         self._left: set[asyncio.Task[None]] = set()
 
     def startup(self) -> None:
-        """Run the application's start (``lifespan.startup``) and wait for its end. Nothing, if it has none.
+        """Run the application's start (``lifespan.startup``) and wait until it is complete; nothing if it has none.
 
-        :raises RuntimeError: the application says that it failed, or it has failed otherwise.
+        :raises RuntimeError: the start has failed.
         """
         self._lifespan = Lifespan(self.application, self.state)
         await_(self._lifespan.startup(), loop=thread_loop())
@@ -98,7 +98,7 @@ class ASGI:
         return ()
 
     def _keep(self, task: asyncio.Task[None]) -> None:
-        """A task goes on after its response, or without the client."""
+        """Keep a task that goes on after its response, or after the client is gone."""
         self._left.add(task)
         task.add_done_callback(self._ended)
 
@@ -113,4 +113,4 @@ class ASGI:
 
 
 async def _nothing() -> None:
-    """Waited for to know that the event loop runs."""
+    """Does nothing. The caller awaits it to know that the event loop runs."""

@@ -5,8 +5,8 @@ in a greenlet             ``await_(coroutine)``, ``iterate(aiterable)``, ``enter
 in a coroutine            ``await in_greenlet(function, *args)``, ``await as_future(greenlet)``
 ========================  ================================================================
 
-Whoever gives up waiting ends what it waits for: a greenlet that is killed or out of time cancels the task, a task that
-is cancelled kills the greenlet. Both then wait until that has ended, so nothing goes on behind anybody's back.
+A waiter that is interrupted ends what it waits for: a greenlet that is killed or out of time cancels the task, a task
+that is cancelled kills the greenlet. Both then wait until that has ended, so nothing goes on unnoticed.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ T = TypeVar("T")
 _HOME: contextvars.ContextVar[Callable[[], asyncio.AbstractEventLoop | None]] = contextvars.ContextVar(
     "hubbub_asyncio_home"
 )
-"""A weak reference to the event loop of the coroutine that has started this greenlet by :func:`in_greenlet`. Timers
-that were cancelled keep their contexts for a while, and must not keep event loops by them."""
+"""A weak reference to the event loop of the coroutine that has started this greenlet by :func:`in_greenlet`. It is
+weak because timers that were cancelled keep their contexts for a while, and must not keep event loops alive."""
 _OWN = "_hubbub_asyncio_loop"
 """The attribute of a hub that holds the event loop of :func:`thread_loop`."""
 
@@ -52,10 +52,10 @@ count_as_own(os.path.dirname(__file__))
 
 
 class _ThreadLoop(HubEventLoop):
-    """The event loop of a thread's greenlets. Nobody closes it: it ends with its hub."""
+    """The event loop of a thread's greenlets. It is never closed: it ends with its hub."""
 
     def __del__(self) -> None:
-        """Say nothing about not being closed."""
+        """Give no warning that it was not closed."""
 
 
 def thread_loop() -> HubEventLoop:
@@ -79,19 +79,19 @@ def thread_loop() -> HubEventLoop:
 def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Wait in a greenlet for a coroutine, a task, a future or any other awaitable, and return its result.
 
-    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables. Its first step is taken in the
-    calling greenlet, at once, if that runs no event loop. A future or task stays where it is, also if that is the event
-    loop of another native thread. A function that a task has called may call this too, at any depth, if that task's
+    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables. Its first step runs at once in
+    the calling greenlet, if that runs no event loop. A future or task stays on its event loop, also if that runs in
+    another native thread. A function that a task has called may call this too, at any depth, if that task's
     event loop is a :class:`HubEventLoop`.
 
     If the wait is interrupted (kill, time limit, cancelled scope), the task is cancelled, and the interruption goes on
-    when the task has ended. An error that the task then ends with is its cause.
+    when the task has ended. If the task then ends with an error, that is the interruption's cause.
 
-    :param loop: the event loop to run a coroutine on; None: that of the coroutine that started this greenlet by
-        :func:`in_greenlet`, if it is of this thread, else :func:`thread_loop`.
-    :raises TypeError: it cannot be awaited.
+    :param loop: the event loop to run a coroutine on; None: the event loop of the coroutine that started this greenlet
+        by :func:`in_greenlet`, if it runs in this thread, else :func:`thread_loop`.
+    :raises TypeError: ``awaitable`` cannot be awaited.
     :raises RuntimeError: called by a task of an event loop that cannot be lent; or the event loop is closed.
-    :raises asyncio.CancelledError: somebody has cancelled the task.
+    :raises asyncio.CancelledError: the task was cancelled by others.
     """
     if not inspect.isawaitable(awaitable):
         raise TypeError(f"await_ takes a coroutine, task, future or other awaitable, not {awaitable!r}")
@@ -107,13 +107,13 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
             )
     except BaseException:
         if inspect.iscoroutine(awaitable):
-            awaitable.close()  # no warning about not being awaited, besides
+            awaitable.close()  # so that Python does not warn that it was never awaited
         raise
     if not isinstance(target, HubEventLoop) or not target.is_here:
         return cast(T, _await_elsewhere(awaitable, target))
     waits_for: asyncio.Future[T]  # the name by which reports find it
     if running is None and target.runs_on and inspect.iscoroutine(awaitable):
-        # One that does not wait has ended without a switch.
+        # A task that does not wait has ended without a switch.
         waits_for = target.begin_task(awaitable, context=contextvars.copy_context())
         return cast(T, waits_for.result()) if waits_for.done() else _wait_for(waits_for)
     waits_for = _task_for(awaitable, target)
@@ -183,7 +183,7 @@ def _cancel_and_wait(future: asyncio.Future[Any], interruption: BaseException) -
 
 
 def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
-    """Wait for what an event loop of another native thread, or one that is not the hub's, runs."""
+    """Wait for an awaitable on an event loop of another native thread, or on one that is not the hub's."""
     waiter = Waiter()
     tasks: list[asyncio.Future[Any]] = []
     context = contextvars.copy_context()
@@ -195,7 +195,7 @@ def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
 
     loop.call_soon_threadsafe(begin, context=context)
     hub_loop = get_hub().loop
-    held = hub_loop.hold()  # what ends the wait is out of this hub's sight
+    held = hub_loop.hold()  # this hub cannot see what will end the wait
     try:
         try:
             waiter.wait()
@@ -214,9 +214,10 @@ def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
 
 
 class _Session:
-    """A task that awaits for a greenlet, one awaitable after the other.
+    """A task that awaits on behalf of a greenlet, one awaitable after the other.
 
-    What belongs together must run in one task: time limits and cancel scopes of asyncio and anyio are bound to it.
+    The parts of an iterator or manager must run in one task: time limits and cancel scopes of asyncio and anyio are
+    bound to a task.
     """
 
     def __init__(self) -> None:
@@ -234,7 +235,7 @@ class _Session:
             except BaseException as error:
                 if not answer.done():
                     answer.set_exception(error if not isinstance(error, StopIteration) else RuntimeError(repr(error)))
-                    answer.exception()  # whoever waits may have given up
+                    answer.exception()  # retrieve it: the greenlet that waited may have given up
             else:
                 if not answer.done():
                     answer.set_result(result)
@@ -266,7 +267,7 @@ def iterate(iterable: AsyncIterable[T]) -> Iterator[T]:
 
     An asynchronous generator is closed when the loop is left.
 
-    :raises TypeError: it is no asynchronous iterable.
+    :raises TypeError: ``iterable`` is not an asynchronous iterable.
     """
     if not isinstance(iterable, AsyncIterable):
         raise TypeError(f"iterate takes an asynchronous iterable (async for), not {iterable!r}")
@@ -295,7 +296,7 @@ def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
 def entered(manager: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
     """An asynchronous context manager, for a ``with`` statement in a greenlet.
 
-    :raises TypeError: it is no asynchronous context manager.
+    :raises TypeError: ``manager`` is not an asynchronous context manager.
     """
     if not (hasattr(manager, "__aenter__") and hasattr(manager, "__aexit__")):
         raise TypeError(f"entered takes an asynchronous context manager (async with), not {manager!r}")
@@ -310,7 +311,7 @@ def _entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
         try:
             yield value
         except BaseException as error:
-            failure = error  # bound until the handler has ended
+            failure = error  # ``error`` is unbound when the handler has ended
             if not session.call(lambda: manager.__aexit__(type(failure), failure, failure.__traceback__)):
                 raise
         else:
@@ -323,12 +324,12 @@ def _entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
 
 
 async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``function(*args, **kwargs)`` in a greenlet and return its result. It may wait as plain blocking code does.
+    """Run ``function(*args, **kwargs)`` in a greenlet and return its result. It may wait, as blocking code does.
 
     It gets a copy of the context variables, and may call :func:`await_`, which runs coroutines on this event loop. If
-    the task is cancelled the greenlet is killed, and the cancellation goes on when that has ended.
+    the task is cancelled the greenlet is killed, and the cancellation goes on when the greenlet has ended.
     """
-    work = partial(function, **kwargs) if kwargs else function  # which may have a parameter named context
+    work = partial(function, **kwargs) if kwargs else function  # the function may have a parameter named context
     worker = Worker(work, *args, context=_home_context())
     worker.start()
     future = _Outcome(loop=asyncio.get_running_loop())
@@ -345,10 +346,10 @@ def _home_context() -> contextvars.Context:
 
 
 class Worker(Greenlet):
-    """Its failure is reported to the coroutine that waits for it."""
+    """A greenlet whose failure is reported to the coroutine that waits for it."""
 
     def handle_failure(self, error: BaseException) -> None:
-        """Keep it; what ends the program goes to the hub."""
+        """Keep the error; one that ends the program goes to the hub."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             super().handle_failure(error)
         else:
@@ -356,13 +357,13 @@ class Worker(Greenlet):
 
 
 def as_future(source: Any) -> asyncio.Future[Any]:
-    """A future of the running event loop for a greenlet, an AsyncResult, an Event, or whatever else has ``rawlink``.
+    """A future of the running event loop for a greenlet, an AsyncResult, an Event, or another object with ``rawlink``.
 
-    The result is that of ``source.get()``, or True where there is none. Cancelling the future leaves ``source`` alone.
-    The hub of this thread must turn while the event loop waits, as it does for :class:`HubEventLoop`, and for asyncio's
-    own after patching.
+    The result is that of ``source.get()``, or True if it has no ``get``. Cancelling the future leaves ``source`` alone.
+    The hub of this thread must run while the event loop waits. It does for :class:`HubEventLoop`, and for asyncio's own
+    event loop after patching.
 
-    :raises TypeError: nothing that can be waited for in this way.
+    :raises TypeError: ``source`` cannot be waited for in this way.
     :raises RuntimeError: no event loop runs here.
     """
     loop = asyncio.get_running_loop()
@@ -377,12 +378,12 @@ def as_future(source: Any) -> asyncio.Future[Any]:
 
 
 class _Linked(asyncio.Future[Any]):
-    """A future of what has ``rawlink``, which is unlinked if the future is cancelled."""
+    """A future of an object with ``rawlink``. If the future is cancelled, it is unlinked."""
 
     source: Any
 
     def settle(self, source: Any) -> None:
-        """The source has its outcome. On the hub of the event loop's thread."""
+        """Take over the outcome of ``source``. Called in the hub of the event loop's thread."""
         if not self.done() and not self.get_loop().is_closed():
             _settle(self, source)
 
@@ -392,7 +393,7 @@ class _Linked(asyncio.Future[Any]):
             self.get_loop().call_soon_threadsafe(_settle, self, source)
 
     def cancel(self, msg: Any = None) -> bool:
-        """As any future; ``source`` has no link to it any more."""
+        """Cancel the future, and unlink it from ``source``."""
         cancelled = super().cancel(msg)
         unlink = getattr(self.source, "unlink", None)
         if cancelled and unlink is not None:
@@ -402,13 +403,13 @@ class _Linked(asyncio.Future[Any]):
 
 
 class _Outcome(_Linked):
-    """The future of a :class:`Worker`, for one task. To cancel it is to kill the worker, and to wait for its end."""
+    """The future of a :class:`Worker`, for one task. Cancelling it kills the worker; it is done when that has ended."""
 
     _cancelled = False
     _reason: Any = None
 
     def settle(self, source: Any) -> None:
-        """The worker has ended."""
+        """Take over the outcome of the worker, which has ended."""
         if not self._cancelled:
             super().settle(source)
         elif not self.done():
@@ -424,7 +425,7 @@ class _Outcome(_Linked):
             self.get_loop().call_soon_threadsafe(self.settle, source)
 
     def cancel(self, msg: Any = None) -> bool:
-        """Kill the worker; once more, for one that has caught the first. The task goes on when that has ended."""
+        """Kill the worker; a further call kills it again, as it may have caught the first. The task goes on at its end."""
         if self.done():
             return False
         self._cancelled, self._reason = True, msg

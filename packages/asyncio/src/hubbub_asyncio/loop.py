@@ -1,13 +1,13 @@
 """An asyncio event loop on the hub: its readiness, timers, signals and wake-ups are those of the hub's loop.
 
-Callbacks run in the greenlet that called ``run_forever``, so tasks may call what waits cooperatively, and tasks and
-greenlets take turns. There is no second poll and no pipe to wake it: a watcher's callback queues the handle and
-schedules the greenlet of the event loop, if that waits.
+Callbacks run in the greenlet that called ``run_forever``, so tasks may call functions that wait cooperatively, and
+tasks and greenlets take turns. There is no second poll and no pipe to wake it: a watcher's callback queues the handle
+and, if the greenlet of the event loop waits, makes it runnable.
 
 **Waiting in the middle of a callback.** :func:`hubbub_asyncio.await_` may be called by a function that a task has
 called. The frames of that task then stand on the stack of the greenlet that runs the event loop. So another greenlet, a
-*stand-in*, runs the callbacks meanwhile. ``_runner`` is the greenlet whose part that is. The greenlet that called
-``run_forever`` takes it back as soon as it is free; a stand-in that finds that it is not the runner ends.
+*stand-in*, runs the callbacks meanwhile. ``_runner`` is the greenlet that runs them at present. The greenlet that
+called ``run_forever`` becomes the runner again as soon as it is free; a stand-in that is not the runner any more ends.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from hubbub_asyncio._watching import NoSelector, Watches
 __all__ = ["HubEventLoop"]
 
 _TURNS = 16
-"""How many rounds of callbacks run before other greenlets get their turn."""
+"""How many rounds of callbacks run before other greenlets may run."""
 _CANCELLED_TIMERS = 100
-"""From so many on, cancelled timers are swept out when they are the greater part."""
+"""With more timers than this, the cancelled ones are removed when they are more than half."""
 _READ_SIZE = 64 * 1024
-"""Bytes a transport asks for in a read. More would make each read map and unmap memory (glibc's mmap threshold)."""
+"""Bytes that a transport reads at once. With more each read would map and unmap memory (glibc's mmap threshold)."""
 
 
 _Ts = TypeVarTuple("_Ts")
@@ -52,7 +52,7 @@ _Ts = TypeVarTuple("_Ts")
 class HubEventLoop(SelectorEventLoop):
     """The event loop of asyncio (:class:`asyncio.AbstractEventLoop`), run by the hub of the thread that makes it.
 
-    As a ``loop_factory`` for :class:`asyncio.Runner`, or through :func:`hubbub_asyncio.run`.
+    Use it as a ``loop_factory`` for :class:`asyncio.Runner`, or through :func:`hubbub_asyncio.run`.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class HubEventLoop(SelectorEventLoop):
         self._hub = get_hub()
         self._hub_loop: Any = self._hub.loop
         self._parked: Callable[[], Any] | None = None
-        self._wake_up = self._wake  # one object, by which a timer is taken back
+        self._wake_up = self._wake  # one object: a timer is cancelled by the same callback
         self._turn = -1
         self._rounds = 0
         self._origin: greenlet | None = None
@@ -71,7 +71,7 @@ class HubEventLoop(SelectorEventLoop):
         self._stops_later = False
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
         self._first_step: Callable[[], Any] | None = None
-        """Set while :meth:`begin_task` makes a task: what that asks to be called, and is not queued."""
+        """Set while :meth:`begin_task` makes a task: the call that the task asks for, which is not queued."""
         self._watches = Watches(self._hub_loop, self._fired)
         super().__init__(NoSelector())
 
@@ -80,7 +80,7 @@ class HubEventLoop(SelectorEventLoop):
     def run_forever(self) -> None:
         """Run callbacks until :meth:`stop` is called.
 
-        :raises InvalidThreadUseError: called in another native thread than the one that made the event loop.
+        :raises InvalidThreadUseError: the caller's native thread is not the one that made the event loop.
         """
         self._check_hub()
         self._check_closed()
@@ -91,12 +91,12 @@ class HubEventLoop(SelectorEventLoop):
         finally:
             self._origin = self._runner = None
             self._stops_later = False
-            self._wake()  # a stand-in that is left ends
+            self._wake()  # a stand-in that is left wakes and ends
 
     def begin(self) -> None:
-        """Run in a greenlet of its own, until it is stopped. Does nothing if it runs already, or is about to.
+        """Run the event loop in a greenlet of its own, until it is stopped. Does nothing if it runs, or is about to.
 
-        A stop that has not taken effect yet is taken back.
+        A stop that has not taken effect yet is undone.
         """
         self._check_hub()
         if self._own_greenlet is not None and not self._own_greenlet.dead:
@@ -106,12 +106,12 @@ class HubEventLoop(SelectorEventLoop):
 
     @property
     def runs_on(self) -> bool:
-        """Whether it runs, and was not told to stop."""
+        """Whether the event loop runs, and was not told to stop."""
         return self._thread_id is not None and not self._stopping
 
     @property
     def is_here(self) -> bool:
-        """Whether the current native thread is the one whose hub runs it."""
+        """Whether the current native thread is the one whose hub runs the event loop."""
         return get_hub_if_exists() is self._hub
 
     def _check_hub(self) -> None:
@@ -135,10 +135,10 @@ class HubEventLoop(SelectorEventLoop):
         for _ in range(len(ready)):
             call(ready.popleft())
             if self._stand_ins and not (self._still_runs() and ready):
-                return  # others have called what was ready, or will
+                return  # another greenlet has called what was ready, or will
 
     def _call_slowly(self, handle: events.Handle) -> None:
-        """In debug mode: call, and say so if it took long."""
+        """In debug mode: call a handle, and log it if it took long."""
         if handle._cancelled:
             return
         self._current_handle = handle
@@ -152,7 +152,7 @@ class HubEventLoop(SelectorEventLoop):
             logger.warning("Executing %s took %.3f seconds", _format_handle(handle), took)
 
     def _take_turns(self) -> None:
-        """There is something to do: let other greenlets run, and the hub look for events, once in a while."""
+        """There are callbacks to run: once in a while, let other greenlets run and the hub look for events first."""
         turn = self._hub_loop.iteration
         if turn != self._turn:
             self._turn = turn
@@ -164,7 +164,7 @@ class HubEventLoop(SelectorEventLoop):
             sleep(0)
 
     def _park(self) -> None:
-        """Wait in the hub for something to do."""
+        """Wait in the hub until there is something to do."""
         loop = self._hub_loop
         delay = self._next_delay()
         key = None if delay is None else loop.call_later(delay, self._wake_up)
@@ -183,7 +183,7 @@ class HubEventLoop(SelectorEventLoop):
                 loop.cancel_later(key, self._wake_up)
 
     def _wake(self) -> None:
-        """Let the event loop go on, if it waits. In the thread of the hub."""
+        """Wake the event loop, if it waits. Called in the thread of the hub."""
         parked = self._parked
         if parked is not None:
             self._parked = None
@@ -202,7 +202,7 @@ class HubEventLoop(SelectorEventLoop):
         return max(scheduled[0]._when - self.time(), 0.0) if scheduled else None
 
     def _sweep(self) -> None:
-        """Take out the timers that were cancelled."""
+        """Remove the timers that were cancelled."""
         kept = []
         for handle in self._scheduled:
             if handle._cancelled:
@@ -234,7 +234,7 @@ class HubEventLoop(SelectorEventLoop):
         If the event loop is stopped meanwhile, and the greenlet that called ``run_forever`` is the one that waits,
         ``future`` is cancelled: that greenlet could not return otherwise.
         """
-        if getcurrent() is not self._runner:  # the first step of a task of begin_task: the callbacks go on anyway
+        if getcurrent() is not self._runner:  # the first step of a task of begin_task: the runner goes on anyway
             yield
             return
         is_origin = self._runner is self._origin
@@ -249,22 +249,22 @@ class HubEventLoop(SelectorEventLoop):
                 self._origin_waits = None
 
     def begin_task(self, coroutine: Any, *, context: Context) -> asyncio.Task[Any]:
-        """A task whose first step runs now, in the calling greenlet, which runs no event loop itself.
+        """Make a task and run its first step now, in the calling greenlet, which runs no event loop itself.
 
-        The event loop must be running, in another greenlet of this thread; it does the steps that follow. If the first
-        one waits in the middle of a synchronous call, others go on meanwhile.
+        The event loop must be running in another greenlet of this thread; it runs the other steps. If the first step
+        waits in the middle of a synchronous call, other greenlets and tasks go on meanwhile.
         """
-        put = getattr(events._set_running_loop, "native", events._set_running_loop)  # it goes on to run in its own
+        put = getattr(events._set_running_loop, "native", events._set_running_loop)  # its own greenlet keeps it
         hooks = sys.get_asyncgen_hooks()
         put(self)
         sys.set_asyncgen_hooks(*self._hooks)
         try:
             if self._task_factory is not None:
                 task: asyncio.Task[Any] = self.create_task(coroutine, context=context)
-                return task  # one of its own kind begins when it begins
+                return task  # the task of a factory decides itself when it begins
             if _EAGER:
                 return asyncio.Task(coroutine, loop=self, context=context, **_EAGER)
-            # A task asks for its first step, by call_soon, when it is made. It is done here instead.
+            # A new task asks for its first step by call_soon. The step is run here instead.
             self._first_step = self._no_step
             try:
                 task = asyncio.Task(coroutine, loop=self, context=context)
@@ -277,7 +277,7 @@ class HubEventLoop(SelectorEventLoop):
             sys.set_asyncgen_hooks(*hooks)
 
     def _no_step(self) -> None:
-        """In place of the first step of a task that could not be made."""
+        """Takes the place of the first step of a task that could not be made."""
 
     def _still_runs(self) -> bool:
         """Whether this greenlet goes on to run the callbacks. The one that called ``run_forever`` always does."""
@@ -290,11 +290,11 @@ class HubEventLoop(SelectorEventLoop):
         if self._stops_later:
             self._stopping = True
         self._stops_later = False
-        self._wake()  # the stand-in, if it waits: it ends
+        self._wake()  # if the stand-in waits, it wakes and ends
         return True
 
     def _stand_in(self) -> None:
-        """Run the callbacks while the greenlet whose part it is cannot."""
+        """Run the callbacks while the greenlet that called ``run_forever``, or another stand-in, waits."""
         me = getcurrent()
         hooks = sys.get_asyncgen_hooks()
         events._set_running_loop(self)
@@ -308,7 +308,7 @@ class HubEventLoop(SelectorEventLoop):
             self._stand_ins -= 1
 
     def _run_once_for_origin(self) -> None:
-        """One round. What ends the event loop must come out of ``run_forever``, in another greenlet."""
+        """One round. An error that ends the event loop must be raised by ``run_forever``, in another greenlet."""
         try:
             self._run_once()
         except (SystemExit, KeyboardInterrupt) as error:
@@ -319,7 +319,7 @@ class HubEventLoop(SelectorEventLoop):
             self._release_origin()
 
     def _release_origin(self) -> None:
-        """The event loop is to stop, but its greenlet is in the middle of a callback: end the wait that keeps it."""
+        """The event loop is to stop, but its greenlet waits in the middle of a callback: end that wait."""
         self._stopping = False
         self._stops_later = True
         if self._origin_waits is not None:
@@ -332,7 +332,7 @@ class HubEventLoop(SelectorEventLoop):
     def call_soon(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> events.Handle:
-        """Call ``callback(*args)`` in the next round. From any greenlet of the thread."""
+        """Call ``callback(*args)`` in the next round. Any greenlet of the thread may call this."""
         if self._debug or self._closed or self._first_step is not None:
             if self._first_step is not None:
                 self._first_step = callback
@@ -349,7 +349,7 @@ class HubEventLoop(SelectorEventLoop):
     def call_soon_threadsafe(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> events.Handle:
-        """:meth:`call_soon`, from any thread and from signal handlers."""
+        """As :meth:`call_soon`. Any thread and any signal handler may call this."""
         self._check_closed()
         if self._debug:
             self._check_callback(callback, "call_soon_threadsafe")
@@ -365,7 +365,7 @@ class HubEventLoop(SelectorEventLoop):
         *args: *_Ts,
         context: Context | None = None,
     ) -> events.TimerHandle:
-        """Call ``callback(*args)`` at ``when`` seconds of :meth:`time`. From any greenlet of the thread."""
+        """Call ``callback(*args)`` at ``when`` seconds of :meth:`time`. Any greenlet of the thread may call this."""
         timer: events.TimerHandle = super().call_at(when, callback, *args, context=context)
         _forget_last_frame(timer)
         if self._parked is not None:
@@ -392,18 +392,18 @@ class HubEventLoop(SelectorEventLoop):
         self._internal_fds = 0
 
     def _close_self_pipe(self) -> None:
-        """There is none."""
+        """Nothing: there is no pipe."""
 
     def _write_to_self(self) -> None:
-        """Let the event loop go on, from any thread."""
+        """Wake the event loop. Any thread may call this."""
         if not self._hub.destroyed:
             self._hub_loop.run_callback_threadsafe(self._wake)
 
     def _process_events(self, event_list: Any) -> None:
-        """Watchers have queued them already."""
+        """Nothing: watchers have queued the handles already."""
 
     def _fired(self, handle: events.Handle) -> None:
-        """A watcher's event: call its handle in the next round."""
+        """A watcher has an event: call its handle in the next round."""
         if not handle._cancelled:
             self._ready.append(handle)
             if self._parked is not None:
@@ -430,7 +430,7 @@ class HubEventLoop(SelectorEventLoop):
         return False if self.is_closed() else self._watches.remove(fd, WRITE)
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
-        """Call ``callback(*args)`` in the event loop when the signal comes. Several event loops may have the same.
+        """Call ``callback(*args)`` in the event loop when the signal comes. Several event loops may handle the same one.
 
         :raises ValueError: there is no such signal.
         :raises RuntimeError: it cannot be caught, or this is not the main thread.
@@ -513,6 +513,6 @@ def _call(handle: events.Handle) -> None:
 
 
 def _forget_last_frame(handle: Any) -> None:
-    """In debug mode a handle tells where it was made: where the event loop was called, not a place in it."""
+    """In debug mode a handle keeps the stack where it was made. Drop the last frame, which is the event loop's own."""
     if handle._source_traceback:
         del handle._source_traceback[-1]

@@ -23,11 +23,12 @@ def new_event_loop() -> HubEventLoop:
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
     """Run a coroutine on a new event loop on the hub, and return its result. Other greenlets run meanwhile.
 
-    As :func:`asyncio.run`, in any number of greenlets of a thread at once. Tasks that are left when ``main`` has ended
-    are cancelled.
+    As :func:`asyncio.run`, but any number of greenlets of a thread may call it at once. Tasks that are left when
+    ``main`` has ended are cancelled.
 
     :param debug: asyncio's debug mode; None: as the environment says.
-    :raises RuntimeError: called by a coroutine, which must await ``main``, or :func:`hubbub_asyncio.await_` it.
+    :raises RuntimeError: the caller runs in a coroutine, which must await ``main``, or call
+        :func:`hubbub_asyncio.await_`.
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError(
@@ -43,8 +44,8 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel the tasks that are left, and wait until they have ended.
 
-    A greenlet that is killed or out of time meanwhile goes on waiting, and is interrupted when they have ended: no task
-    may be left on an event loop that never runs again.
+    A greenlet that is killed or out of time meanwhile goes on waiting, and is interrupted when the tasks have ended: no
+    task may be left on an event loop that never runs again.
     """
     interruption: BaseException | None = None
     cancelled: set[asyncio.Task[Any]] = set()
@@ -64,7 +65,7 @@ def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _report(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
-    """Nobody else will ask for the error of a task that was cancelled at the end."""
+    """Report the error of a task that was cancelled at the end: no caller will ask for it."""
     if not task.cancelled() and (error := task.exception()) is not None:
         message = "unhandled exception in a task that was cancelled at the end of run()"
         loop.call_exception_handler({"message": message, "exception": error, "task": task})
