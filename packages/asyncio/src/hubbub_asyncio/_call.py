@@ -121,7 +121,7 @@ class Call:
         error = task.exception()
         if error is not None:
             if self._last and self._begun and self._write is None and isinstance(error, Exception):
-                # The response is empty, and the server sends its head only if the call returns without an error. It shall.
+                # The response is empty. The server sends its head only if the call returns without an error.
                 self._loop.call_exception_handler(
                     {"message": "an ASGI application failed after its response", "exception": error, "task": task}
                 )

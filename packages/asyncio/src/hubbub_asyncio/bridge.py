@@ -425,7 +425,7 @@ class _Outcome(_Linked):
             self.get_loop().call_soon_threadsafe(self.settle, source)
 
     def cancel(self, msg: Any = None) -> bool:
-        """Kill the worker; a further call kills it again, as it may have caught the first. The task goes on at its end."""
+        """Kill the worker; a further call kills it again, as it may have caught this. The task goes on at its end."""
         if self.done():
             return False
         self._cancelled, self._reason = True, msg

@@ -430,7 +430,7 @@ class HubEventLoop(SelectorEventLoop):
         return False if self.is_closed() else self._watches.remove(fd, WRITE)
 
     def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
-        """Call ``callback(*args)`` in the event loop when the signal comes. Several event loops may handle the same one.
+        """Call ``callback(*args)`` in the event loop when a signal comes. Several event loops may handle the same one.
 
         :raises ValueError: there is no such signal.
         :raises RuntimeError: it cannot be caught, or this is not the main thread.
