@@ -26,7 +26,7 @@ from hubbub._weak import instances
 from hubbub.hub import Hub, set_hub_class, spawn_raw
 from hubbub.io import closing, wait_readable, wait_writable
 from hubbub.loop.base import BaseLoop, ScheduledCall, make_loop
-from hubbub.loop.readiness import Direction, Observer, Readiness
+from hubbub.loop.readiness import Direction, Observer, Readiness, join_all, leave_all
 
 __all__ = [
     "BaseLoop",
@@ -50,6 +50,8 @@ __all__ = [
     "hubs",
     "instances",
     "interrupt",
+    "join_all",
+    "leave_all",
     "loop_class",
     "make_loop",
     "native_local",

@@ -11,7 +11,7 @@ from typing import Any
 from hubbub.abc import READ, WRITE
 from hubbub.hub import get_hub
 from hubbub.io import Socket
-from hubbub.lowlevel import BaseLoop, Readiness, Waiter, closing
+from hubbub.lowlevel import BaseLoop, Readiness, Waiter, closing, join_all, leave_all
 
 __all__ = ["ERR", "HUP", "IN", "OUT", "PRI", "Observation", "Seen", "ready_now"]
 
@@ -91,9 +91,9 @@ class Observation:
         """Whether one of the descriptors was closed."""
         self._loop: BaseLoop
         self._held = 0
-        self._known: dict[int, _Observer] = {}
+        self._known: dict[int, tuple[Readiness, _Observer]] = {}
         """Of those that are registered with the kernel for good, in case there is another wait."""
-        self._joined: list[_Observer] = []
+        self._joined: list[tuple[Readiness, _Observer]] = []
         self._poller: Any = None
 
     def begin(self) -> None:
@@ -113,20 +113,22 @@ class Observation:
         """
         alone = _epoll is None or (len(interests) == 1 and not others)
         masks = {} if _epoll is None else dict(others)
-        known, joined, handles = self._known, self._joined, self._loop.handles
+        known, handles = self._known, self._loop.handles
+        usual: list[tuple[Readiness, _Observer]] = []
         for fd, events in interests.items():
             handle = handles.get(fd)
-            observer = known.get(fd)
-            if observer is not None and observer.handle is handle and observer.events == events:
-                observer.handle.join(observer)  # the usual case by itself, as this is done for each of many
-                joined.append(observer)
+            pair = known.get(fd)
+            if pair is not None and pair[0] is handle and pair[1].events == events:
+                usual.append(pair)
             elif alone or self._is_lasting(fd, handle, sockets):
                 observer = _Observer(self, self._loop.handle(fd), events)
                 if self._lasting:
-                    known[fd] = observer
+                    known[fd] = observer.handle, observer
                 self._join(observer)
             else:
                 masks[fd] = masks.get(fd, 0) | (IN if events & READ else 0) | (OUT if events & WRITE else 0)
+        self._joined += usual
+        join_all(usual)
         if masks:
             self._enter_poller(masks)
 
@@ -158,7 +160,7 @@ class Observation:
 
     def _join(self, observer: _Observer) -> None:
         observer.handle.join(observer)
-        self._joined.append(observer)
+        self._joined.append((observer.handle, observer))
 
     def _look(self) -> bool:
         found = self._poller.poll(0)
@@ -190,8 +192,7 @@ class Observation:
     def end(self) -> None:
         """Take everything back."""
         self._loop.let_go(self._held)
-        for observer in self._joined:
-            observer.handle.leave(observer)
+        leave_all(self._joined)
         self._joined.clear()
         if self._poller is not None:
             closing(self._poller.fileno())

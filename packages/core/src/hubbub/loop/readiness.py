@@ -15,7 +15,7 @@ of the queue and marks the direction ready again, so that the event is not lost 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,7 @@ from hubbub.abc import LEVEL, READ, WRITE
 if TYPE_CHECKING:
     from hubbub.loop.base import BaseLoop
 
-__all__ = ["Direction", "Observer", "Readiness", "closed_error"]
+__all__ = ["Direction", "Observer", "Readiness", "closed_error", "join_all", "leave_all"]
 
 _EXPIRED: Any = object()
 _PATIENCE = 4
@@ -419,6 +419,39 @@ class Readiness:
             while direction.waiter is not None:
                 direction.fire()
             direction.ready = True
+
+
+def join_all(pairs: Iterable[tuple[Readiness, Observer]]) -> None:
+    """:meth:`Readiness.join` for each pair: for those who wait for many descriptors, again and again.
+
+    :raises OSError: a descriptor is closed, or cannot be polled. :func:`leave_all` takes back what was joined.
+    """
+    for handle, observer in pairs:
+        observers = handle.observers
+        handle.observers = (observer,) if observers is None else (*observers, observer)
+        if handle.foreign or not (handle.read.armed and observer.events == READ):
+            handle._joined(observer, False)
+
+
+def leave_all(pairs: Iterable[tuple[Readiness, Observer]]) -> None:
+    """:meth:`Readiness.leave` for each pair."""
+    for handle, observer in pairs:
+        observers = handle.observers
+        if observers is None:
+            continue
+        if observers[0] is observer and len(observers) == 1:
+            handle.observers = None
+        elif observer in observers:
+            handle.observers = tuple(each for each in observers if each is not observer)
+        else:
+            continue
+        if (
+            observer.events != READ
+            or not handle.read.armed
+            or handle.foreign
+            or handle.level is not handle.always_level
+        ):
+            handle._left(observer)
 
 
 @known_to_c
