@@ -3,10 +3,10 @@
 from greenlet import getcurrent
 
 import hubbub._instrumentation  # before any of our code runs in greenlets
-import hubbub._originals  # first: before anybody patches
-import hubbub._python  # says what does not work on this Python
-import hubbub._resolver  # takes the originals of the socket module before anybody patches them
-import hubbub.inspect  # says what LoopExit says
+import hubbub._originals  # before anything can be patched
+import hubbub._python  # warns of what does not work on this Python
+import hubbub._resolver  # takes the originals of the socket module before they can be patched
+import hubbub.inspect  # gives LoopExit its report of what greenlets wait for
 import hubbub.io  # noqa: F401  # takes originals of the socket and select modules too
 from hubbub._config import configure
 from hubbub.event import AsyncResult, Event

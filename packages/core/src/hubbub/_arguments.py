@@ -1,4 +1,4 @@
-"""Checks at the door: what is wrong with an argument is said where it is given, and what would be right."""
+"""Checks of arguments: the call that gives a wrong one fails at once, with an error that says what would be right."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def _hint(given: Any) -> str:
 
 
 def _is_asynchronous(function: Any) -> bool:
-    # Nothing is asked of the object itself: it may be a proxy, or worse.
+    # Only the object's type is looked at: a proxy's attributes may say, or do, anything.
     while issubclass(type(function), (partial, MethodType)):
         function = function.func if issubclass(type(function), partial) else function.__func__
     if issubclass(type(function), type):
-        return False  # to call a class makes an object
+        return False  # calling a class makes an object
     candidates = (function, type(function).__call__)
     return any(
         type(one) is FunctionType and (iscoroutinefunction(one) or isasyncgenfunction(one)) for one in candidates
@@ -101,7 +101,7 @@ def listed(objects: Iterable[Any], what: str) -> list[Any]:
         return list(objects)
     except TypeError:
         if isinstance(objects, Iterable):
-            raise  # its own error
+            raise  # the error comes from the iteration itself
         raise TypeError(f"an iterable of {what} is needed, not {objects!r}") from None
 
 

@@ -1,7 +1,7 @@
 """Functions that stand for builtin ones.
 
 A builtin function that is an attribute of a class does not turn into a method when it is reached through an instance;
-a function of Python does. So what patching puts in the place of builtins is bound already.
+a function of Python does. So patching puts functions that are bound already in the place of builtin ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Place:
-    """What such a function is bound to: the module that it is found in, so that it can be pickled by name."""
+    """What such a function is bound to. It stands for the function's module, so that pickle finds it there by name."""
 
     __slots__ = ("_module",)
 
@@ -41,8 +41,8 @@ class Place:
 
 
 def as_builtin(function: Callable[Concatenate[Place, P], T]) -> Callable[P, T]:
-    """Decorator: the function without its first parameter, as an attribute of a class not a method.
+    """Decorator: the function without its first parameter. As an attribute of a class it does not become a method.
 
-    The call costs nothing more. The first argument is a :class:`Place`, of no use to the function.
+    The call costs nothing more. The first argument is a :class:`Place`, which the function ignores.
     """
     return cast("Callable[P, T]", MethodType(function, Place(function.__module__)))

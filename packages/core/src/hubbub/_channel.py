@@ -1,4 +1,4 @@
-"""A queue without a place for items: whoever puts and whoever gets meet."""
+"""A queue that stores no items: each ``put`` hands its item over to a ``get``."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ T = TypeVar("T")
 
 
 class Channel(SimpleQueue[T]):
-    """A meeting place: ``put`` waits until somebody has got the item."""
+    """A queue that stores no items: ``put`` waits until a ``get`` has taken the item."""
 
     __module__ = "hubbub.queue"  # where users find it
 
     def __init__(self, maxsize: int = 1) -> None:
-        """:param maxsize: only 1, for the sake of the interface."""
+        """:param maxsize: only 1; it is there because other queues have it."""
         if maxsize != 1:
             raise ValueError("a channel holds no items: maxsize can only be 1")
         super().__init__()
 
     @property
     def balance(self) -> int:
-        """How many wait to put, less how many wait to get."""
+        """The number of waiting putters, less the number of waiting getters."""
         return len(self._putters) - len(self._getters)
 
     def full(self) -> bool:
-        """Whether nobody is there to take an item."""
+        """Whether no getter waits, so that ``put`` would wait."""
         return not self._getters
 
     def empty(self) -> bool:
-        """Whether nobody is there to give an item."""
+        """Whether no item is to be had, so that ``get`` would wait."""
         return not (self._putters or self.queue)
 
     def ready(self) -> bool:
@@ -44,7 +44,7 @@ class Channel(SimpleQueue[T]):
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Hand an item over.
 
-        :raises Full: nobody took it in ``timeout`` seconds, or is there now and ``block`` is false.
+        :raises Full: no getter took it in ``timeout`` seconds, or ``block`` is false and no getter waits now.
         """
         with self._mutex:
             self._check_open()
@@ -72,7 +72,7 @@ class Channel(SimpleQueue[T]):
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take an item.
 
-        :raises Empty: nobody gave one in ``timeout`` seconds, or is there now and ``block`` is false.
+        :raises Empty: no putter gave one in ``timeout`` seconds, or ``block`` is false and no putter waits now.
         """
         with self._mutex:
             found = self._take()
@@ -87,7 +87,7 @@ class Channel(SimpleQueue[T]):
         return self._received(waiter)
 
     def _take(self) -> Any:
-        if self.queue:  # its getter was killed
+        if self.queue:  # an item whose getter was killed
             return self._get()
         while self._putters:
             putter = self._putters.popleft()
@@ -97,10 +97,10 @@ class Channel(SimpleQueue[T]):
         return NOTHING
 
     def _settle(self) -> None:
-        """Nothing comes together here: put and get meet of themselves."""
+        """Does nothing: putters and getters are brought together as they come."""
 
     def _give_back(self, item: Any) -> None:
-        """The next one that waits gets it; if there is none it waits in front."""
+        """Pass ``item`` on to the next getter; if none waits, keep it for the next ``get``."""
         with self._mutex:
             if not isinstance(item, Failure) and not self._getters.wake_one(item):
                 self.queue.append(item)

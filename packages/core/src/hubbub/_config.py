@@ -1,4 +1,4 @@
-"""Process-wide choices: ``configure`` first, the environment second."""
+"""Process-wide settings: what ``configure`` was given, else what the environment says."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def configure(
     accelerators: bool | None = _UNCHANGED,
     threadpool_size: int | None = _UNCHANGED,
 ) -> None:
-    """Choose for hubs that are created from now on. What is left out stays; None goes back to the environment's choice.
+    """Choose what hubs that are created from now on use.
+
+    An argument that is left out changes nothing; None goes back to the environment's choice.
 
     :param loop: a name in the entry-point group ``hubbub.loops`` (``HUBBUB_LOOP``), or a class of
         :class:`hubbub.abc.Backend`.
@@ -85,10 +87,10 @@ def setting(name: str, default: str) -> str:
 
 
 def loop_class(choice: str | type[Backend] | type[Loop] | None = None) -> type[Backend] | type[Loop]:
-    """The class to use: of backends, or of loops that bring theirs along.
+    """The class to use: a class of backends, or of loops that make their own backend.
 
     :raises PluginError: the name is not installed.
-    :raises ImportError: the package is installed and broken: there is no silent fall-back.
+    :raises ImportError: the package is installed but broken: there is no silent fall-back.
     """
     choice = choice or _settings.loop or os.environ.get("HUBBUB_LOOP") or _first_available_loop()
     if isinstance(choice, str):
@@ -101,7 +103,7 @@ def resolver_class() -> type[Resolver]:
     """The resolver class to use: the one chosen, else ``thread`` of hubbub-dns, else ``pool``, which is core's own.
 
     :raises PluginError: the name is not installed.
-    :raises ImportError: the package is installed and broken.
+    :raises ImportError: the package is installed but broken.
     """
     choice = _settings.resolver or os.environ.get("HUBBUB_RESOLVER") or _first_available_resolver()
     if isinstance(choice, str):
@@ -124,18 +126,18 @@ def _first_available_loop() -> str | type[Backend]:
             try:
                 loaded: type[Backend] = plugins.load(plugins.LOOPS, name)
             except PluginUnavailable:
-                continue  # there is none for this Python: importing hubbub has said so
+                continue  # there is none for this Python: hubbub has warned of that when it was imported
             return loaded
     return last
 
 
 def accelerate() -> None:
-    """Install the accelerators that are to be used; the first hub of the process does it anyhow."""
+    """Put the configured accelerators in place. The first hub of the process does so too."""
     if not _accelerated and setting("accelerators", "1") not in ("0", "False"):
         for name in plugins.names(plugins.ACCELERATORS):
             try:
                 install = plugins.load(plugins.ACCELERATORS, name)
             except PluginUnavailable:
-                continue  # there is none for this Python: importing hubbub has said so
+                continue  # as above
             install()
             _accelerated.append(name)

@@ -1,4 +1,4 @@
-"""Which hub a native thread has. It is made when the thread first needs one, and ended with the thread."""
+"""The hub of each native thread. It is made when the thread first needs one, and ends with the thread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _ThreadState(local):
 
 
 class _ThreadGuard:
-    """Lives in the thread's local storage, which the interpreter empties when the thread ends: so ends the hub."""
+    """Ends the hub with its thread: it lives in the thread's local storage, which the interpreter empties then."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub: Hub | None = hub
@@ -55,9 +55,9 @@ class _ThreadGuard:
 
 _state = _ThreadState()
 hub_class: list[type[Hub]] = []
-"""The class of the hubs to come, as the one entry. :mod:`hubbub.hub` sets it."""
+"""Its one entry is the class of hubs made from now on. :mod:`hubbub.hub` sets it."""
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
-"""The hubs that have not ended. Each adds itself."""
+"""The hubs that have not ended. Each hub adds itself."""
 
 
 @known_to_c
@@ -75,7 +75,7 @@ def get_hub_if_exists() -> Hub | None:
 
 
 def set_hub(hub: Hub | None) -> None:
-    """Make ``hub`` the hub of this thread. With None the thread has none any more; that one is not destroyed."""
+    """Make ``hub`` the hub of this thread. With None the thread has no hub any more; its old one is not destroyed."""
     if hub is None:
         if get_hub_if_exists() is not None:
             _state.guard.forget()
@@ -86,7 +86,7 @@ def set_hub(hub: Hub | None) -> None:
 
 
 def forget_hub(hub: Hub) -> None:
-    """If ``hub`` is the hub of this thread, the thread has none any more."""
+    """If ``hub`` is the hub of this thread, leave the thread without one."""
     if get_hub_if_exists() is hub:
         set_hub(None)
 
@@ -97,7 +97,7 @@ def hubs() -> list[Hub]:
 
 
 def drop_foreign_hubs() -> Hub | None:
-    """In the child after a fork: the hubs of the threads that are gone never run again. Returns this thread's hub."""
+    """In the child after a fork: abandon the hubs of the other threads, which are gone. Returns this thread's hub."""
     mine = get_hub_if_exists()
     for other in hubs():
         if other is not mine:
@@ -109,11 +109,12 @@ def drop_foreign_hubs() -> Hub | None:
 
 
 def make_way() -> bool:
-    """For locks: if this thread is only just making its hub, let native threads run for a moment.
+    """For locks: if this thread is in the middle of making its hub, let other native threads run for a moment.
 
-    An import on the way may meet the lock of another thread's import, and there is no greenlet to switch to yet.
+    Making a hub imports modules. Such an import may need a lock that another thread's import holds, and there is no
+    hub to switch to yet.
 
-    :returns: whether it was so.
+    :returns: whether this thread is making its hub.
     """
     if _state.making:
         _native_sleep(0.001)

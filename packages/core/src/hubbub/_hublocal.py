@@ -1,4 +1,4 @@
-"""Values that hang on a hub: what is made for each hub by somebody of whom the hub knows nothing."""
+"""Variables with a value for each hub, for modules that the hub does not know."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class HubLocal(Generic[T]):
     which can be assigned and deleted.
 
     :param doc: what it is, for people.
-    :param make: returns the value for a hub. None: :meth:`provide` says it later.
-    :param end: called with the value when the hub is destroyed. Not called when somebody sets another value or forgets
-        this one: the caller may go on using it.
-    :param renew: called with the value in the child after a fork, where its hub goes on.
+    :param make: returns the value for a hub. None: :meth:`provide` gives this function later.
+    :param end: called with the value when the hub is destroyed. Not called when the value is replaced or forgotten:
+        callers may go on using it.
+    :param renew: called with the value in the child after a fork, if its hub goes on there.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class HubLocal(Generic[T]):
         end: Callable[[T], object] | None = None,
         renew: Callable[[T], object] | None = None,
     ) -> None:
-        """Say how values are made, ended and renewed: for a variable whose maker is not yet there when it is declared.
+        """Say how values are made, ended and renewed, if the module that makes them is loaded after the declaration.
 
-        :raises RuntimeError: that was said already.
+        :raises RuntimeError: the variable is provided already.
         """
         if self._make is not None:
             raise RuntimeError(f"{self!r} is provided already")
@@ -63,7 +63,7 @@ class HubLocal(Generic[T]):
     def get(self, hub: Hub | None = None) -> T:
         """The value for ``hub``, by default this thread's hub. If there is none it is made.
 
-        :raises LookupError: there is none, and nobody has said how to make one.
+        :raises LookupError: there is none, and no function to make one was given.
         """
         if hub is None:
             hub = get_hub()
@@ -87,11 +87,11 @@ class HubLocal(Generic[T]):
         return (get_hub() if hub is None else hub).locals.get(self)
 
     def set(self, value: T, hub: Hub | None = None) -> None:
-        """Have ``value`` for ``hub``, by default this thread's hub."""
+        """Make ``value`` the value for ``hub``, by default this thread's hub."""
         (get_hub() if hub is None else hub).locals[self] = value
 
     def forget(self, hub: Hub | None = None) -> None:
-        """Have no value for ``hub``, by default this thread's hub. Harmless if there is none."""
+        """Drop the value for ``hub``, by default this thread's hub. Harmless if there is none."""
         (get_hub() if hub is None else hub).locals.pop(self, None)
 
     def end(self, value: T) -> None:

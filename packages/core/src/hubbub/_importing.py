@@ -1,7 +1,7 @@
 """Imports in the middle of other work, for which forks wait.
 
-A module that one thread is importing at the time of another one's fork can never be imported in the child: its lock
-stays held by a thread that is not there. So what is imported at its first use is imported under :data:`importing`.
+If one thread forks while another one imports a module, the child can never import that module: its lock stays held by
+a thread that the child does not have. So imports at first use are made under :data:`importing`.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ _PAUSE = 0.001
 
 
 class Importing:
-    """Entered by those who import, any number at a time and again within each other; a fork waits for the others.
+    """A context for imports. Any number of threads may be in it, each several times; a fork waits for other threads.
 
-    Those who import never wait for each other here: they may do so in the import system already, in another order.
+    Threads that import never wait for each other here: they may do so in the import system already, in another order.
     """
 
     def __init__(self) -> None:
         self.patience: float = 5.0
-        """Seconds that a fork waits at most: it may itself be in the middle of an import that others wait for."""
+        """Seconds that a fork waits at most: other threads may wait for an import that the forking thread is in."""
         self._changing = RLock()
-        """Held while threads are counted, and all through a fork. Signal handlers may come in between."""
+        """Held while threads are counted, and all through a fork. Re-entrant, because signal handlers may import."""
         self._threads: list[int] = []
-        """Who is inside, once for each time."""
+        """The threads that are inside, once for each time that they entered."""
 
     def __enter__(self) -> None:
         with self._changing:
@@ -59,7 +59,7 @@ class Importing:
         self._changing.release()
 
     def after_fork_in_child(self) -> None:
-        """The other threads are not here."""
+        """Forget the other threads, which the child does not have, and let imports begin again."""
         own = get_ident()
         self._threads = [thread for thread in self._threads if thread == own]
         self._changing.release()

@@ -1,4 +1,4 @@
-"""Makes code fit for tools that begin to watch while greenlets wait in it.
+"""Keeps the interpreter from crashing when a tool (debugger, profiler ...) is switched on while greenlets wait.
 
 From CPython 3.15 on, an exception that leaves a frame is reported by what the tools of :mod:`sys.monitoring` have noted
 in the frame's code object. Code that was never instrumented has no such note, and the interpreter reads through a null
@@ -17,19 +17,19 @@ from typing import Any
 
 __all__ = ["prepare"]
 
-_TOOLS = range(5, -1, -1)  # the last ones are the least likely to be somebody's
+_TOOLS = range(5, -1, -1)  # the last ones are the least likely to be in use
 
 
 def prepare() -> bool:
-    """Have all code that is called from now on noted.
+    """See to it that every code object that is called from now on gets its note.
 
-    :returns: False where that is not needed, or where all tool numbers are in use: then a tool has seen to it.
+    :returns: False where that is not needed, or where all tool numbers are in use: then a tool has changed the events.
     """
     return sys.version_info >= (3, 15) and hasattr(sys, "monitoring") and any(map(_touch_events, _TOOLS))
 
 
 def _touch_events(tool: int) -> bool:
-    """Change the set of events and put it back. False if the tool number is somebody's."""
+    """Change the set of events and put it back. False if the tool number is in use."""
     monitoring: Any = vars(sys)["monitoring"]
     try:
         monitoring.use_tool_id(tool, "hubbub")

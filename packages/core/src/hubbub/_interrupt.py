@@ -1,4 +1,4 @@
-"""Throwing into a greenlet from outside: the one door, and the one rule of what a shield keeps out.
+"""Throwing exceptions into a greenlet from outside, and the rule of what a shield keeps out.
 
 .. list-table::
    :header-rows: 1
@@ -14,16 +14,17 @@
      - any
    * - :class:`hubbub.Timeout`
      - if the shield was entered after the time began to run
-     - its own
+     - the greenlet's
    * - what a signal handler raises; :class:`hubbub.LoopExit`
-     - never: it belongs to the main greenlet, and nobody can answer for how long that would be
+     - never: it belongs to the main greenlet, and nothing limits how long a shield would delay it
      - the main thread
    * - ``greenlet.throw``
      - never: it switches at once
-     - its own
+     - the greenlet's
 
-What is kept out is not lost: it comes in the first turn after the shield, unless it was taken back meanwhile. So the
-one rule is: what was begun inside of the shield is part of what it protects, and everything else waits.
+An interrupt that is kept out is not lost: it is thrown in the first turn after the shield, unless it was taken back
+meanwhile. So the one rule is: scopes and timeouts that began inside of the shield are part of what it protects, and
+may interrupt it; everything else waits.
 """
 
 from __future__ import annotations
@@ -44,16 +45,16 @@ if TYPE_CHECKING:
 __all__ = ["OUTSIDE", "hub_of", "interrupt", "keeps_out", "scopes_of", "throw_unless_shielded"]
 
 OUTSIDE = -1
-"""When something began that no shield has inside."""
+"""The moment of interrupts that began inside of no shield: before any shield was entered."""
 
 
 def interrupt(target: greenlet, error: BaseException | type[BaseException]) -> None:
-    """Throw ``error`` into ``target`` from its hub, soon; after the shields that it is in. From any thread.
+    """Have the hub of ``target`` throw ``error`` into it soon, after the shields that it is in. From any thread.
 
-    Nothing happens if it has ended by then. A greenlet that has not begun ends without running.
+    Nothing happens if ``target`` has ended by then. A greenlet that has not begun ends without running.
 
     :raises TypeError: ``target`` is no greenlet, or ``error`` no exception.
-    :raises RuntimeError: ``target`` is a bare greenlet of a thread without a hub.
+    :raises RuntimeError: ``target`` is a raw greenlet of a thread without a hub.
     """
     if not isinstance(target, greenlet):
         raise TypeError(f"a greenlet is needed, not {target!r}")
@@ -63,15 +64,15 @@ def interrupt(target: greenlet, error: BaseException | type[BaseException]) -> N
 
 
 def throw_unless_shielded(target: greenlet, error: Any) -> None:
-    """On the hub of ``target``: throw ``error`` into it if it lives, or when the shield that it is in has ended."""
+    """On the hub of ``target``: throw ``error`` into it unless it has ended; if it is in a shield, after the shield."""
     if not target.dead and not keeps_out(target, OUTSIDE, partial(throw_unless_shielded, target, error)):
         target.throw(error)
 
 
 def keeps_out(target: greenlet, began: int, again: Callable[[], Any]) -> bool:
-    """Whether ``target`` is in a shield that it entered after what is to be thrown began.
+    """Whether ``target`` is in a shield that it entered after the cause of the interrupt (a scope, a timeout) began.
 
-    :param began: what :meth:`hubbub.loop.timers.Timers.moment` gave then; :data:`OUTSIDE`: any shield counts.
+    :param began: what :meth:`hubbub.loop.timers.Timers.moment` returned then; :data:`OUTSIDE`: any shield counts.
     :param again: called on the hub when that shield has ended.
     """
     for scope in target.__dict__.get("_hubbub_scopes", ()):
@@ -90,7 +91,7 @@ def scopes_of(target: greenlet) -> list[CancelScope]:
 def hub_of(target: greenlet) -> Hub:
     """The hub of the thread of ``target``.
 
-    :raises RuntimeError: it has none.
+    :raises RuntimeError: the thread has none.
     """
     top = target
     while (parent := top.parent) is not None:

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 
 
 class serialize_iterator(Generic[T]):
-    """:class:`threading.serialize_iterator`: one at a time takes an item, or calls a generator's methods."""
+    """:class:`threading.serialize_iterator`: one thread at a time takes an item, or calls a generator's methods."""
 
     __slots__ = ("_iterator", "_lock")
 
@@ -52,7 +52,7 @@ class serialize_iterator(Generic[T]):
 
 
 def synchronized_iterator(func: Callable[P, Iterable[T]]) -> Callable[P, serialize_iterator[T]]:
-    """:func:`threading.synchronized_iterator`: a function whose iterators may be shared."""
+    """:func:`threading.synchronized_iterator`: ``func``, returning iterators that threads may share."""
 
     @wraps(func)
     def serialized(*args: P.args, **kwargs: P.kwargs) -> serialize_iterator[T]:
@@ -62,7 +62,7 @@ def synchronized_iterator(func: Callable[P, Iterable[T]]) -> Callable[P, seriali
 
 
 def concurrent_tee(iterable: Iterable[T], n: int = 2) -> tuple[Iterator[T], ...]:
-    """:func:`threading.concurrent_tee`: ``n`` iterators, for a thread each, that all give what ``iterable`` gives.
+    """:func:`threading.concurrent_tee`: ``n`` iterators, for a thread each; each gives all items of ``iterable``.
 
     :raises ValueError: ``n`` is negative.
     """
@@ -75,7 +75,7 @@ def concurrent_tee(iterable: Iterable[T], n: int = 2) -> tuple[Iterator[T], ...]
 
 
 class _Link(Generic[T]):
-    """An item and what comes after it, once somebody has asked for it."""
+    """An item and the link after it; both are set when the first branch asks for the item."""
 
     __slots__ = ("item", "next")
 
@@ -86,7 +86,7 @@ class _Link(Generic[T]):
 
 
 class _Source(Generic[T]):
-    """What all branches take from, one at a time."""
+    """The iterator from which all branches take items, one branch at a time."""
 
     __slots__ = ("_iterator", "_lock")
 

@@ -1,8 +1,8 @@
-"""What locks are made of: one holder at a time, those who come later in turn.
+"""What locks are made of: one holder at a time; those that come later get it in turn.
 
-The whole state is one entry of a dict: who holds the latch. Taking it, giving it back and handing it on are single
+The whole state is one entry of a dict: who holds the latch. Taking it, giving it back and handing it over are single
 operations of C code on that dict, so there is no moment at which a latch is half taken. A signal handler, a destructor
-or another thread that comes between any two steps finds it free, or held by somebody who can give it back.
+or another thread that comes between any two steps finds it free, or held by a holder that can give it back.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HELD = 0
 
 @known_to_c
 class Latch(Linkable):
-    """Held or free. Whoever takes it is known by an object that no other attempt to take it has."""
+    """Held or free. Each attempt to take it brings an object of its own, by which the holder is known."""
 
     __slots__ = ("_depth", "_holder", "_links", "_waiters")  # beside the __dict__ of Linkable
 
@@ -76,7 +76,7 @@ class Latch(Linkable):
             self._hand_over()
 
     def _pass_on(self, who: object) -> None:
-        """``who`` will not use it: if it was taken for ``who``, whoever has waited longest gets it."""
+        """``who`` will not use it: if it was taken for ``who``, pass it on to the waiter that has waited longest."""
         if self._holder.get(_HELD) is who:
             self._leave()
 
@@ -122,12 +122,12 @@ class Latch(Linkable):
         self._leave()
 
     def _take_back(self, hold: Any) -> None:
-        """Hold it as before, whether it was given back or an exception came first."""
+        """Take it again, to hold it as before. It may still be held: an exception may come before it is given back."""
         if self._holder.get(_HELD) is not hold:
             self._take(hold, None)
 
     def _reset(self) -> None:
-        """Free, and nobody waits."""
+        """Make it free, and forget its waiters."""
         self._holder.clear()
         self._waiters.clear()
         self._depth = 0
@@ -222,5 +222,5 @@ class ReentrantLatch(Latch):
         self._depth = hold
 
     def _at_fork_reinit(self) -> None:
-        """In the child after a fork: free, and nobody waits. Called by :mod:`threading`."""
+        """In the child after a fork: make it free, and forget its waiters. Called by :mod:`threading`."""
         self._reset()

@@ -77,7 +77,7 @@ class Links:
             try:
                 self._entries.remove(entry)
             except ValueError:
-                continue  # unlinked by the one before
+                continue  # an earlier callback has unlinked it
             try:
                 entry.callback(self._source)
             except BaseException:
@@ -85,9 +85,9 @@ class Links:
 
 
 class Linkable:
-    """``rawlink`` and ``unlink`` for what has ``ready``; it fires ``_links``, if there are any, when it becomes ready.
+    """``rawlink`` and ``unlink`` for classes with ``ready``. They fire ``_links``, if not None, when they become ready.
 
-    Sets ``_links`` to None in its constructor: finding that on the class takes three times as long.
+    They set ``_links`` to None in their constructor: finding that on the class takes three times as long.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
@@ -99,7 +99,7 @@ class Linkable:
         raise NotImplementedError(f"{type(self).__name__} must say when it is ready")
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub, once, when this is ready; the next link when the callback has returned.
+        """Call ``callback(self)`` on the hub, once, when this is ready. Links are called one after the other.
 
         :raises TypeError: ``callback`` is not callable.
         """
@@ -112,7 +112,7 @@ class Linkable:
             self._links.fire()
 
     def fire_links(self) -> None:
-        """This has become ready: have the links called, each by its hub. For subclasses that are ready otherwise."""
+        """Have the links called, each by its hub, as this has become ready. For subclasses with their own ``ready``."""
         if self._links is not None:
             self._links.fire()
 

@@ -62,13 +62,13 @@ class IMapUnordered(Greenlet[None], Generic[R]):
         for item in self._iterable:
             if self._room is not None:
                 self._room.acquire()
-            task = self._spawn(self._function, item)  # which may raise, or be killed while it waits for a place
+            task = self._spawn(self._function, item)  # may raise; may be interrupted while it waits for a place
             index = self._count
             self._count += 1
             task.rawlink(_Arrival(self, index))
 
     def handle_failure(self, error: BaseException) -> None:
-        """Tell the reader, and nobody else."""
+        """Keep ``error`` for the reader. It is not reported to the hub."""
         self.keep_failure(error)
         self._broken_by = error
 
@@ -116,7 +116,7 @@ class IMapUnordered(Greenlet[None], Generic[R]):
 
 
 class IMap(IMapUnordered[R]):
-    """The same in the order of the items. ``queue`` holds pairs of a place and a result."""
+    """:class:`IMapUnordered`, but in the order of the items. ``queue`` holds pairs of an index and a result."""
 
     def __init__(
         self,
@@ -181,11 +181,11 @@ class Mapping:
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     def spawn(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """Start ``function(*args, **kwargs)``; returns something with ``get`` and ``rawlink``."""
+        """Start ``function(*args, **kwargs)``; returns an object with ``get`` and ``rawlink``."""
         raise NotImplementedError(f"{type(self).__name__} must say how it starts a task")
 
     def _runs_inline(self) -> bool:
-        """Whether ``apply`` should call at once, because waiting for a place could never end."""
+        """Whether ``apply`` should call the function itself, because waiting for a place could never end."""
         return False
 
     def _would_wait(self) -> bool:
@@ -193,7 +193,7 @@ class Mapping:
         return False
 
     def apply(self, func: Callable[..., R], args: Iterable[Any] | None = None, kwds: dict[str, Any] | None = None) -> R:
-        """``func(*args, **kwds)`` as a task; waits for what it returns or raises."""
+        """Run ``func(*args, **kwds)`` as a task and wait for it; returns or raises what it does."""
         args, kwds = tuple(args or ()), kwds or {}
         if self._runs_inline():
             return func(*args, **kwds)
@@ -220,7 +220,7 @@ class Mapping:
         kwds: dict[str, Any] | None = None,
         callback: Callable[[R], Any] | None = None,
     ) -> Any:
-        """:meth:`apply` without waiting; returns something with ``get``."""
+        """:meth:`apply` without waiting; returns an object with ``get``."""
         if self._would_wait():
             return Greenlet.spawn(self.apply_cb, func, args, kwds, callback)
         task = self.spawn(func, *tuple(args or ()), **(kwds or {}))
@@ -229,7 +229,7 @@ class Mapping:
         return task
 
     def map(self, func: Callable[[T], R], iterable: Iterable[T]) -> list[R]:
-        """``func`` of each item, at once; the results in order. Raises the first failure."""
+        """Call ``func`` for all items at the same time; the results are in order. Raises the first failure."""
         return list(self.imap(func, iterable))
 
     def map_cb(
@@ -301,7 +301,7 @@ class Mapping:
     def imap_unordered(
         self, func: Callable[..., Any], *iterables: Iterable[Any], maxsize: int | None = None
     ) -> IMapUnordered[Any]:
-        """The same in the order in which the results come."""
+        """:meth:`imap` in the order in which the results come."""
         results = IMapUnordered(func, *self._items(iterables), maxsize)
         results.start()
         return results

@@ -1,8 +1,8 @@
-"""What patching replaces in the standard library and core itself needs, as the interpreter made it.
+"""The originals of what patching replaces, as far as core itself needs them.
 
-All of core takes these from here, and nothing from the modules that are patched: a mutex that became cooperative would
-be waited for by the very loop that is to release it. :mod:`hubbub` loads this first, so before anybody patches.
-Should the modules be patched already, perhaps by another library, the originals come from a second, fresh copy.
+All of core takes these from here, and nothing from the modules that are patched: with a mutex that became cooperative
+the loop would wait for itself. :mod:`hubbub` loads this module before anything can be patched. If the modules are
+patched already, perhaps by another library, the originals come from a second, fresh copy.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ waitpid: Any = getattr(os, "waitpid", None)
 
 
 def _fresh(module: ModuleType) -> ModuleType:
-    """Another copy of a module in C that nobody has touched."""
+    """A second copy of a module in C, as it was before it was patched."""
     spec = BuiltinImporter.find_spec(module.__name__)
     if spec is None or spec.loader is None:
         return module  # not built into this interpreter

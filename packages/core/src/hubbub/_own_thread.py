@@ -29,7 +29,7 @@ def in_own_thread(function: Callable[..., Any], *args: Any) -> Any:
 
     start_new_thread(work, ())
     loop = get_hub().loop
-    held = loop.hold()  # what ends the wait is in another thread, out of the loop's sight
+    held = loop.hold()  # another thread ends the wait, and the loop cannot see that thread
     try:
         waiter.wait()
     finally:

@@ -1,7 +1,8 @@
 """Waiting for the end of child processes without reaping them, from any thread.
 
-By a process descriptor where there is one (pidfd_open(2), Linux 5.3). Elsewhere, and when no descriptor can be had, by
-SIGCHLD in the main thread, and by looking again and again, less and less often, in the others.
+Where there are process descriptors (pidfd_open(2), Linux 5.3), a greenlet waits until one is readable. Elsewhere, and
+when no descriptor can be had, it waits for SIGCHLD in the main thread, and looks after longer and longer pauses in
+others.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
 def wait_for_end(pid: int, look: Callable[[], T | None], timeout: float | None = None) -> T | None:
-    """Wait until ``look()`` gives something else than None: it should when the child ``pid`` has ended.
+    """Wait until ``look()`` returns something else than None, as it should when the child ``pid`` has ended.
 
     :param look: asks for the status without waiting, for instance by :func:`os.waitpid` with WNOHANG.
     :param timeout: seconds, or None for no limit.
-    :returns: what ``look`` gave; None when the time ran out first.
+    :returns: what ``look`` returned; None when the time ran out first.
     """
     found = look()
     if found is not None or (timeout is not None and timeout <= 0):
@@ -46,7 +47,7 @@ def wait_for_end(pid: int, look: Callable[[], T | None], timeout: float | None =
     try:
         pidfd = _pidfd_open(pid)
     except ProcessLookupError:
-        return look()  # somebody has reaped it meanwhile
+        return look()  # it was reaped meanwhile
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS, errno.EPERM):
             raise
@@ -60,14 +61,14 @@ def wait_for_end(pid: int, look: Callable[[], T | None], timeout: float | None =
                 found = look()
                 if found is not None:
                     return found
-                sleep(0)  # another thread is about to say what it found
+                sleep(0)  # another thread has reaped it, and is about to keep the status
     finally:
         _os_close(pidfd)
     return found
 
 
 def _wait_by_looking(look: Callable[[], T | None], deadline: float | None) -> T | None:
-    """Look after each SIGCHLD if this is the main thread, and after pauses anyhow: a handler may be replaced."""
+    """Look after each SIGCHLD if this is the main thread, and after pauses too: the program may replace the handler."""
     watched = get_ident() == _main_thread().ident
     pause = _FIRST_PAUSE
     with _ChildSignal(watched) as arrived:
@@ -82,7 +83,7 @@ def _wait_by_looking(look: Callable[[], T | None], deadline: float | None) -> T 
 
 
 class _ChildSignal:
-    """In the main thread, SIGCHLD ends a pause."""
+    """Pauses. In the main thread SIGCHLD ends them early."""
 
     def __init__(self, watched: bool) -> None:
         self._watcher = get_hub().loop.signal(signal.SIGCHLD, ref=False) if watched else None
@@ -107,7 +108,7 @@ class _ChildSignal:
 
 
 def wait_for_any(pid: int, options: int, look: Callable[[], T | None]) -> T | None:
-    """Wait until ``look()`` gives something: when a child of those that ``pid`` means has changed its state.
+    """Wait until ``look()`` returns something else than None: until a child that ``pid`` selects changes its state.
 
     :param pid: as for :func:`os.waitpid`.
     :param options: of :func:`os.waitpid`: WUNTRACED, WCONTINUED.
@@ -123,6 +124,6 @@ def wait_for_any(pid: int, options: int, look: Callable[[], T | None]) -> T | No
     flags |= os.WSTOPPED if options & os.WUNTRACED else 0
     flags |= os.WCONTINUED if options & os.WCONTINUED else 0
     while (found := look()) is None:
-        # It takes nothing away, so it does not matter if the wait is cut short and the thread goes on.
+        # With WNOWAIT the thread reaps nothing, so it does no harm if the wait is cut short and the thread goes on.
         in_own_thread(_waitid, kind, number, flags)
     return found

@@ -1,4 +1,4 @@
-"""Says once, when hubbub is imported, what does not work on Pythons for which it is not made."""
+"""Warns once, when hubbub is imported, on Pythons for which it is not made, of what does not work there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def shortcomings() -> str:
 
 
 def gil_is_on() -> bool:
-    """Whether the GIL is in use: a free-threaded build uses it when told to, or once it loaded what needs it."""
+    """Whether the GIL is in use: a free-threaded build uses it when told to, or after an extension that needs it."""
     answer: bool = getattr(sys, "_is_gil_enabled", lambda: True)()
     return answer
 

@@ -18,7 +18,7 @@ One turn of a loop, in phases:
 The loop ends when the run queue is empty and nothing that counts (``ref``) is waited for.
 
 **Threads.** A loop, and its backend, belong to the thread that created them. ``run_callback_threadsafe``, ``wake`` and
-the ``send`` of ``async_`` watchers may be called from any thread; nothing else.
+the ``send`` of ``async_`` watchers may be called from any thread; nothing else may.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Watcher(Protocol):
     ref: bool
     """Whether the watcher, while active, keeps the loop from ending."""
     priority: int
-    """Only kept for idle watchers: the higher go first."""
+    """Matters for idle watchers alone: those with a higher one are called first."""
 
     @property
     def active(self) -> bool:
@@ -145,8 +145,8 @@ class Backend(ABC):
     def arm(self, fd: int, events: int) -> None:
         """Report ``events`` (:data:`READ`, :data:`WRITE`, both, or 0 for none) of ``fd`` from now on.
 
-        To ask once more for what is armed already tells the kernel again: the number may be that of another file since.
-        An edge-triggered backend also gets :data:`LEVEL` where somebody needs that.
+        If they are armed already, tell the kernel again: the number may be that of another file by now. An
+        edge-triggered backend also gets :data:`LEVEL` where a descriptor needs that.
 
         :raises OSError: EBADF for a closed descriptor, EPERM for one that cannot be polled (a regular file).
         """
@@ -156,16 +156,16 @@ class Backend(ABC):
         """``fd`` is about to be closed, or was: drop all that is known of it. Never raises for an unknown one."""
 
     def wake(self) -> bool:
-        """Make a waiting ``poll`` return, or the next one. From any thread.
+        """Make the ``poll`` that waits return, or else the next one. From any thread.
 
         :returns: False if the backend has no means of its own: then the loop writes to a descriptor that it watches.
         """
         return False
 
     def take_over(self) -> None:  # noqa: B027  # most have nothing to do for it
-        """Another thread than the one that it belongs to will close the backend: it belongs to that one now.
+        """From now on the backend belongs to the calling thread, which is going to close it.
 
-        :raises InvalidThreadUseError: it is in the middle of a call.
+        :raises InvalidThreadUseError: the backend is in the middle of a call.
         """
 
 
@@ -175,7 +175,7 @@ class Loop(ABC):
     ready: deque[Callable[[], Any]]
     """The run queue."""
     error_handler: Any
-    """Who is told of failures: an object with ``handle_error(context, type, value, traceback)``, or None."""
+    """The object that is told of failures, by ``handle_error(context, type, value, traceback)``; or None."""
 
     @property
     @abstractmethod
@@ -184,7 +184,11 @@ class Loop(ABC):
 
     @abstractmethod
     def run(self, nowait: bool = False, once: bool = False) -> None:
-        """Turn until nothing is left, :meth:`break_` is called, or after one turn."""
+        """Take turns until nothing is left or :meth:`break_` is called.
+
+        :param nowait: take one turn, that does not wait.
+        :param once: take one turn, that may wait.
+        """
 
     @abstractmethod
     def break_(self) -> None:
@@ -204,7 +208,7 @@ class Loop(ABC):
 
     @abstractmethod
     def run_callback_threadsafe(self, callback: Callable[..., Any], *args: Any) -> Callback:
-        """The same from any thread: wakes the loop if it is waiting."""
+        """:meth:`run_callback` from any thread: wakes the loop if it is waiting."""
 
     @abstractmethod
     def io(self, fd: int, events: int, ref: bool = True, priority: int = 0) -> Watcher:
@@ -232,7 +236,7 @@ class Loop(ABC):
 
     @abstractmethod
     def now(self) -> float:
-        """The loop's idea of :func:`time.monotonic`, in seconds, as of the last poll or :meth:`update_now`."""
+        """:func:`time.monotonic`, in seconds, as the loop read it at the last poll or :meth:`update_now`."""
 
     @abstractmethod
     def update_now(self) -> float:
@@ -240,7 +244,7 @@ class Loop(ABC):
 
 
 class Resolver(ABC):
-    """Names to addresses. Results, arguments and errors are exactly those of the :mod:`socket` functions."""
+    """Does lookups. Results, arguments and errors are exactly those of the :mod:`socket` functions."""
 
     @abstractmethod
     def getaddrinfo(
@@ -274,7 +278,7 @@ class Resolver(ABC):
 
     @abstractmethod
     def reinit(self) -> None:
-        """In the child after ``fork``."""
+        """Called in the child after ``fork``: make the resolver work there."""
 
 
 class Patch(Protocol):

@@ -1,8 +1,8 @@
-"""The door for native accelerators: which of core's methods have a twin in C, and how the twins are set in their place.
+"""For native accelerators: which of core's methods have a twin in C, and how the twins are set in their place.
 
-The methods are marked where they are written (``@twin``); the tables here are made of the marks. The classes and slots
-that the twins work on are private to core; they change together with :data:`LAYOUT`. An accelerator made for another
-layout is refused, and core goes on in Python.
+The methods are marked where they are written (``@twin``), and the tables here are made from the marks. The classes and
+slots that the twins work on are private to core; they change together with :data:`LAYOUT`. An accelerator made for
+another layout is refused, and core goes on in Python.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Whatever has marks is imported here: a test holds this list against them.
+# Every module that has marks is imported here; a test finds those that are missing.
 from hubbub import (
     _current,
     _latch,
@@ -34,7 +34,7 @@ from hubbub.loop import base, readiness, ring, timers
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
 LAYOUT = 12
-"""The number of the present arrangement of slots and of what the methods promise one another."""
+"""The version of the slots, and of what the methods promise one another."""
 
 MARKED = (
     _current,
@@ -78,8 +78,8 @@ TWINS: Mapping[tuple[type, str], str] = _by_place(_twins.replaced)
 """The methods that an accelerator replaces: (class, name), and the C file of hubbub-speed that has the twin."""
 
 MIRRORED: Mapping[tuple[Any, str], str] = _by_place(_twins.copied)
-"""The methods, and functions, whose work is done in C without a call of them: (class or module, name), and the C file
-that does it."""
+"""The methods, and functions, whose work C code does itself instead of calling them: (class or module, name), and the C
+file that does it."""
 
 CONSTANTS: Mapping[str, float] = {
     "slice": base.SLICE,
@@ -88,16 +88,16 @@ CONSTANTS: Mapping[str, float] = {
     "gil_kept": base.GIL_KEPT,
     "sweep_above": timers.SWEEP_ABOVE,
 }
-"""Numbers by which the methods of both kinds go."""
+"""Numbers that the methods of both kinds use."""
 
 _USED = [*(cls for cls, _ in TWINS), *_twins.known, ring.RingBackend.poll]
 
 PARTS: Mapping[str, Any] = {_full_name(thing): thing for thing in _USED} | {"constants": CONSTANTS}
-"""What an accelerator has to know, by its full name."""
+"""The objects that an accelerator has to know, by full name."""
 
 
 def replace_methods(methods: Mapping[tuple[type, str], Any]) -> Callable[[], None]:
-    """Set each method on its class. At any time, in any thread: a method and its twin work on the same objects.
+    """Set each method on its class. May be done at any time: a method and its twin work on the same objects.
 
     Other names of a method in its class (``close = cancel``) are set too.
 

@@ -40,10 +40,10 @@ class BackdoorServer:
 
     :param listener: ``(address, port)`` with a numeric address, the path of a UNIX socket, or a listening socket.
     :param locals: the names that sessions share; a session's own assignments go to a copy.
-    :param banner: what to greet with; None: the interpreter's version.
-    :param allow_remote: listen on an address that other machines can reach.
+    :param banner: the first text that is sent; None: the interpreter's version.
+    :param allow_remote: whether it may listen on an address that other machines can reach.
     :raises ValueError: the address is not local, and ``allow_remote`` is false.
-    :raises OSError: the address cannot be had.
+    :raises OSError: the system refuses the address.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class BackdoorServer:
             _session.set(console)
             console.interact(self._banner, "")
         except (OSError, EOFError, SystemExit, GreenletExit):
-            pass  # the other side has gone, or wants to
+            pass  # the peer has gone, or has ended the session
         finally:
             _streams.leave()
             console.close()
@@ -195,10 +195,10 @@ class _Console(InteractiveConsole):
         return line
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Does nothing: :meth:`write` sends at once."""
 
     def isatty(self) -> bool:
-        """It is none."""
+        """False: a connection is no terminal."""
         return False
 
     def runcode(self, code: CodeType) -> None:
@@ -211,7 +211,7 @@ class _Console(InteractiveConsole):
             self.showtraceback()
 
     def show(self, value: Any) -> None:
-        """:func:`sys.displayhook` of the session: ``_`` is its own."""
+        """:func:`sys.displayhook` of the session, which has a ``_`` of its own."""
         if value is not None:
             self.write(f"{value!r}\n")
             self.locals["_"] = value
@@ -221,7 +221,7 @@ class _Console(InteractiveConsole):
         try:
             self._file.close()
         except OSError:
-            pass  # the other side has gone with words unsaid
+            pass  # the peer has gone before all was sent
         finally:
             self._connection.close()
 
@@ -231,11 +231,11 @@ def _leave(code: Any = None) -> NoReturn:
     raise SystemExit(code)
 
 
-# The streams of the process are shared: while there are sessions, it is looked who speaks ----------------------------
+# The process has one set of standard streams: while there are sessions, each access looks for its own session --------
 
 
 class _Stream:
-    """Stands for a standard stream; sends sessions to their connection and all others to the original."""
+    """Takes a standard stream's place: sessions get their connection, all other code gets the original stream."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -249,7 +249,7 @@ class _Stream:
 
 
 class _Streams:
-    """Puts stand-ins in place for as long as there are sessions."""
+    """Replaces the standard streams for as long as there are sessions."""
 
     def __init__(self) -> None:
         self._count = 0

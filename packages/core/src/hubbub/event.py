@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 _mutex = RLock()
-"""One for all: it is held for a few steps, and only where somebody waits. It is re-entrant because destructors may call
-``set``."""
+"""One for all events: it is held for a few steps, and only where a greenlet waits. It is re-entrant because destructors
+may call ``set``."""
 if hasattr(os, "register_at_fork"):
-    # A thread that is gone may have held it.
+    # A thread that the child does not have may have held it.
     os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]  # typeshed has it not
 
 
 class Awaitable(Linkable):
-    """What events and results are made of: a flag, those who wait for it, and links.
+    """What events and results are made of: a flag, a queue of waiters, and links.
 
-    The mutex makes raising the flag and emptying the queue one step: whoever waits anew after that is not woken by it.
-    Without waiters nothing is to be woken, and the flag is raised without it. So a waiter joins first and looks at the
-    flag then: it sees the flag, or is seen.
+    The mutex makes raising the flag and emptying the queue one step: waiters that join after it are not woken by it.
+    Without waiters the flag is raised without the mutex. So a waiter joins first and looks at the flag then: either it
+    sees the flag, or the greenlet that raises the flag sees the waiter.
     """
 
     __slots__ = ("_flag", "_links", "_waiters")
@@ -167,7 +167,7 @@ class AsyncResult(Awaitable, Generic[T]):
         return self._exc_info[1] if self._exc_info else None
 
     def _asked(self) -> None:
-        """Somebody has asked for the error."""
+        """The error was asked for: it need not be reported."""
         if self.unseen is not None:
             self.unseen.seen()
 
@@ -224,11 +224,11 @@ class AsyncResult(Awaitable, Generic[T]):
         return self.get(timeout=timeout)
 
     def cancel(self) -> bool:
-        """Cannot be cancelled."""
+        """False: a result cannot be cancelled."""
         return False
 
     def cancelled(self) -> bool:
-        """Never."""
+        """False: see :meth:`cancel`."""
         return False
 
     def __call__(self, source: Any) -> None:

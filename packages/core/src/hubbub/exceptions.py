@@ -24,14 +24,14 @@ __all__ = [
 
 
 class LoopExit(Exception):
-    """The loop has nothing left to wait for while somebody still waits.
+    """A deadlock: the loop has nothing left to wait for while a greenlet still waits.
 
-    Raised in the main greenlet of the thread. ``hub`` is the hub that ran dry.
+    Raised in the main greenlet of the thread. ``hub`` is the hub of that loop.
     """
 
     @property
     def hub(self) -> Any:
-        """The hub that ended, or None."""
+        """The hub whose loop ended, or None."""
         return self.args[1] if len(self.args) > 1 else None
 
     def __str__(self) -> str:
@@ -51,11 +51,11 @@ def _told(tell: Callable[..., str], *args: Any) -> str:
 
 
 class BlockingSwitchOutError(AssertionError):
-    """Code that runs in the hub may not wait for that: for the hub itself, or while too many callbacks wait already."""
+    """A callback tried to wait for the hub itself, or while too many callbacks waited already."""
 
 
 class InvalidSwitchError(AssertionError):
-    """A waiting greenlet was switched to by somebody who may not."""
+    """A waiting greenlet was switched to by code that may not wake it."""
 
 
 class ConcurrentObjectUseError(AssertionError):
@@ -85,7 +85,7 @@ class PluginError(LookupError):
 class PluginUnavailable(ImportError):
     """The package of a loop or accelerator is installed, and has nothing for this Python, by design.
 
-    Whoever asks for it by name gets this. Where nothing was chosen, the next is taken.
+    Raised where it was chosen by name. Where nothing was chosen, the next one is used.
     """
 
 
