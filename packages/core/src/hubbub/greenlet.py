@@ -42,19 +42,19 @@ G = TypeVar("G", bound="Greenlet")
 _NEW, _SCHEDULED, _RUNNING, _DONE = range(4)
 _names = iter(range(1, sys.maxsize))
 _OWN_BODY: Any = object()  # no function was given: the class has a body of its own
-_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most have none: one for all of them
+_NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most greenlets have none: one object for all of them
 
 
 def without_frames(error: E) -> E:
-    """``error``, fit for being kept: what nobody is going to be shown must not keep the frames that it came through."""
+    """``error`` without its traceback: an error that is kept but never shown must not keep frames alive."""
     error.__context__ = None
     return error.with_traceback(None)
 
 
 class Greenlet(greenlet, Generic[T_co]):
-    """A light unit of execution. Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, when the hub gets to it.
+    """Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, on a stack of its own, when the hub switches to it.
 
-    It belongs to the thread that created it. Failures are reported once through :meth:`hubbub.hub.Hub.handle_error`.
+    It belongs to the thread that created it. A failure is reported once, by :meth:`hubbub.hub.Hub.handle_error`.
 
     For type checkers ``Greenlet[int]`` is one whose function returns an int, and so does its ``get``.
 
@@ -90,14 +90,14 @@ class Greenlet(greenlet, Generic[T_co]):
     def __init__(self, run: Any = _OWN_BODY, *args: Any, context: Any = None, **kwargs: Any) -> None:
         greenlet.__init__(self, None, get_hub())
         self.gr_context = context if context is not None else copy_context()
-        if type(run) is FunctionType and not run.__code__.co_flags & ASYNCHRONOUS:  # as nearly always
+        if type(run) is FunctionType and not run.__code__.co_flags & ASYNCHRONOUS:  # the usual case
             self._run: Callable[..., Any] = run
         else:
             self._choose_body(run)
         self.args: tuple[Any, ...] = args
         self.kwargs: Mapping[str, Any] = kwargs or _NO_KWARGS
         self.value: T_co | GreenletExit | None = None
-        """What it returned; None before that, and the GreenletExit by which it was killed."""
+        """What its function returned, or the GreenletExit by which it was killed; None before that."""
         self._error: BaseException | None = None
         self._traceback: TracebackType | None = None
         self._key: Any = None
@@ -223,7 +223,7 @@ class Greenlet(greenlet, Generic[T_co]):
             run = args = None  # type: ignore[assignment]  # the traceback keeps this frame
             try:
                 self.handle_failure(error)
-            except BaseException as failure:  # of a subclass: this one ends all the same
+            except BaseException as failure:  # from a subclass's method: the greenlet ends all the same
                 tell(loop.hub, self, failure)
         loop.greenlets -= 1
         self._finish()
@@ -256,10 +256,10 @@ class Greenlet(greenlet, Generic[T_co]):
 
     @property
     def dead(self) -> bool:
-        """True when it has ended, or never will start."""
+        """True when it has ended, or will never start."""
         try:
             return self._state == _DONE or greenlet.dead.__get__(self)
-        except AttributeError:  # the collector has taken it apart: from CPython 3.15 on it finds waiting ones too
+        except AttributeError:  # the collector has taken it apart: from CPython 3.15 on it finds waiting greenlets too
             return True
 
     def ready(self) -> bool:
@@ -293,7 +293,7 @@ class Greenlet(greenlet, Generic[T_co]):
 
     @property
     def name(self) -> str:
-        """A name for people; assign another if you like."""
+        """A name for people. May be assigned."""
         if self._name is None:
             self._name = f"Greenlet-{next(_names)}"
         return self._name
@@ -347,7 +347,9 @@ class Greenlet(greenlet, Generic[T_co]):
             limit.cancel()
 
     def get(self, block: bool = True, timeout: float | None = None) -> T_co:
-        """What it returned; raises what it raised. If it was killed, the GreenletExit.
+        """Wait until it has ended; return what its function returned, or raise what that raised.
+
+        If it was killed by a GreenletExit, that is returned.
 
         :raises Timeout: it has not ended in ``timeout`` seconds, or not yet and ``block`` is false.
         """
@@ -368,7 +370,7 @@ class Greenlet(greenlet, Generic[T_co]):
     def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: float | None = None) -> None:
         """Raise ``exception`` in it, in the hub's next callback, or when the shield that it is in has ended.
 
-        One that has not run yet never will. From another thread only with ``block`` false.
+        A greenlet that has not run yet never will. From another thread only with ``block`` false.
 
         :param block: wait until it has ended, at most ``timeout`` seconds.
         """
@@ -392,7 +394,7 @@ class Greenlet(greenlet, Generic[T_co]):
         self._finish()
 
     def throw(self, *exc_info: Any) -> Any:
-        """Raise an exception in it now. One that has not run yet ends without running."""
+        """Raise an exception in it now. A greenlet that has not run yet ends without running."""
         if self._state in (_NEW, _SCHEDULED):
             error = exc_info[0] if exc_info else GreenletExit
             if len(exc_info) > 1 and exc_info[1] is not None:
@@ -435,11 +437,11 @@ class Greenlet(greenlet, Generic[T_co]):
         self.rawlink(_Link(callback, None))
 
     def link_value(self, callback: Callable[[Any], Any]) -> None:
-        """The same, only if it ended without an error."""
+        """:meth:`link`, only if it ended without an error."""
         self.rawlink(_Link(callback, True))
 
     def link_exception(self, callback: Callable[[Any], Any]) -> None:
-        """The same, only if it ended with an error."""
+        """:meth:`link`, only if it ended with an error."""
         self.rawlink(_Link(callback, False))
 
     def unlink(self, callback: Callable[[Any], Any]) -> None:
@@ -473,7 +475,7 @@ class Greenlet(greenlet, Generic[T_co]):
                 tell(self.hub, (link, self), error)
 
 
-_NO_BODY = Greenlet.__dict__["_run"]  # the slot: a subclass with a body has something else
+_NO_BODY = Greenlet.__dict__["_run"]  # the slot: a subclass with a body has a method in its place
 
 
 class _Link:

@@ -75,14 +75,14 @@ _main_thread = threading.main_thread
 
 @dataclass(frozen=True)
 class HubStatistics:
-    """What :meth:`Hub.statistics` tells."""
+    """What :meth:`Hub.statistics` returns."""
 
     polls: int
     """How many times the loop asked for events."""
     switches: int
     """How many callables of the run queue were called; nearly all of them switch to a greenlet."""
     greenlets: int
-    """How many greenlets have begun and not ended; bare ones do not count."""
+    """How many greenlets have begun and not ended; raw ones do not count."""
     ready: int
     """How many callables are in the run queue now."""
     timers: int
@@ -112,7 +112,7 @@ class Hub(greenlet, HubRunner):
 
     NOT_ERROR: ClassVar[Any] = (GreenletExit, SystemExit)
     SYSTEM_ERROR: ClassVar[Any] = (KeyboardInterrupt, SystemExit, SystemError)
-    if not TYPE_CHECKING:  # for checkers it is that of a greenlet
+    if not TYPE_CHECKING:  # type checkers see that of a greenlet
         throw = HubRunner.throw
     PRINTS_FOR_MAIN: ClassVar[bool] = False
     """Whether an error of a signal handler is printed, although it is raised in the main greenlet."""
@@ -121,7 +121,7 @@ class Hub(greenlet, HubRunner):
     one of them may set what the main greenlet waits for."""
 
     describe_blocked: ClassVar[Callable[[], str]] = staticmethod(lambda: "")
-    """What :meth:`blocked` says. :mod:`hubbub.inspect` sets it."""
+    """What :meth:`blocked` returns. :mod:`hubbub.inspect` sets it."""
 
     threadpool: HubLocal[ThreadPool] = HubLocal(
         "The user's thread pool. Made on first use; may be assigned and deleted."
@@ -144,7 +144,7 @@ class Hub(greenlet, HubRunner):
         self.name = ""
         self._destroyed = False
         self.locals: dict[Any, Any] = {}
-        """What hangs on this hub; see :class:`hubbub.lowlevel.HubLocal`."""
+        """This hub's values of variables; see :class:`hubbub.lowlevel.HubLocal`."""
         self._pid = os.getpid()
         self._forker: greenlet | None = None
         if isinstance(loop, BaseLoop):
@@ -172,13 +172,13 @@ class Hub(greenlet, HubRunner):
         return self.thread_ident == _main_thread().ident and handlers_may_wake()
 
     def interrupt(self, error: BaseException, frame: FrameType | None = None) -> bool:
-        """A signal handler has failed with ``error``, which belongs to the main greenlet, whoever was interrupted.
+        """Have ``error``, which a signal handler has raised, raised in the main greenlet, whatever was interrupted.
 
-        It is raised there in the hub's next callback; SystemExit, KeyboardInterrupt and their kind at once, if it was
-        code of the user's in another greenlet that was interrupted, which may never give way. That one goes on later.
+        The hub raises it there in its next callback. If the signal interrupted user code in another greenlet, which may
+        never wait, an error of ``SYSTEM_ERROR`` is raised at once; the interrupted greenlet goes on later.
 
-        :param frame: what was interrupted.
-        :returns: False if the main greenlet itself was interrupted: then the caller raises it.
+        :param frame: the frame that the signal interrupted.
+        :returns: False if that was the main greenlet's, or the hub has ended: then the caller raises the error.
         """
         current = getcurrent()
         if current is self.main or self.main.dead or self._destroyed:
@@ -192,12 +192,12 @@ class Hub(greenlet, HubRunner):
     # Running --------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Turn the loop; when it ends while somebody waits, raise LoopExit in the main greenlet."""
+        """Turn the loop; when it ends while a greenlet waits, raise LoopExit in the main greenlet."""
         while self.go_on(self.loop.run):
             pass
 
     def go_on(self, run: Callable[[], None]) -> bool:
-        """Have ``run`` turn the loop; if it ends while somebody waits, raise LoopExit in the main greenlet.
+        """Have ``run`` turn the loop; if it ends while a greenlet waits, raise LoopExit in the main greenlet.
 
         :returns: False if the hub was destroyed.
         """
@@ -218,10 +218,10 @@ class Hub(greenlet, HubRunner):
             return True
         if self._forker is not None and self._forker.dead:
             self._end_child(getattr(self._forker, "exception", None))
-        # In a child process that a greenlet has forked, that one stands for the main greenlet.
+        # In a child process the greenlet that forked takes the main greenlet's place.
         target = self._forker or self.main
         exit = LoopExit("This operation would block forever", self, repr(self.loop))
-        if self.shifts == shifts:  # a signal handler that has waited since may have changed everything
+        if self.shifts == shifts:  # a signal handler that has waited meanwhile may have changed everything
             target.throw(exit)
         return True
 
@@ -261,7 +261,7 @@ class Hub(greenlet, HubRunner):
                 loop.cancel_later(key, expire)
 
     def wait(self, watcher: Any) -> None:
-        """Wait for one event of ``watcher``, which must be stopped."""
+        """Wait for one event of ``watcher``, which must not be active yet."""
         current = getcurrent()
         if isinstance(current, Runner):
             self._wait_in_callback_for(current, watcher)
@@ -308,7 +308,7 @@ class Hub(greenlet, HubRunner):
         self.end(destroy_loop)
 
     def end(self, destroy_loop: bool | None = None) -> None:
-        """The part of :meth:`destroy` that leaves thread-local storage alone; when a thread ends that is going away."""
+        """:meth:`destroy` without a change of thread-local storage, which is going away when a thread ends."""
         self._destroyed = True
         end_locals(self)
         if destroy_loop is not False:
@@ -348,15 +348,15 @@ class Hub(greenlet, HubRunner):
         current = getcurrent()
         self._forker = current if current is not self.main else None
         if isinstance(links := getattr(current, "_links", None), list):
-            links.clear()  # those who join it are in the parent
+            links.clear()  # the greenlets that join it are in the parent
         self.loop.reinit()
         self.loop.hub = self
         renew_locals(self)
 
     def _end_child(self, error: BaseException | None) -> NoReturn:
-        """The greenlet that forked has ended in the child. The main program below it is the parent's: it must not run.
+        """End the child: the greenlet that forked has ended, and the main program, the parent's, must not run here.
 
-        As when a thread forks: the child ends with that thread.
+        When a thread forks, the child ends with that thread too.
         """
         code: Any = 0 if error is None else 1
         if isinstance(error, SystemExit):
@@ -387,11 +387,11 @@ class Hub(greenlet, HubRunner):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """A greenlet or callback (``context``) failed. May be replaced, on the instance too; must not raise.
+        """Report that a greenlet or callback (``context``) failed. May be replaced, also on a hub; must not raise.
 
-        What is not in ``NOT_ERROR`` is printed. ``SYSTEM_ERROR``, and anything without a context, is raised in the
-        main greenlet. What has no context, and KeyboardInterrupt, is a signal handler's error and only raised: if
-        nobody catches it there, it is printed in the end.
+        Errors that are not in ``NOT_ERROR`` are printed. Those in ``SYSTEM_ERROR``, and those without a context, are
+        raised in the main greenlet. A KeyboardInterrupt, or an error without a context, is a signal handler's and only
+        raised: if the main greenlet does not catch it, the interpreter prints it.
         """
         if type is not None and issubclass(type, HubDestroyed) and self._destroyed:
             raise value or type()
@@ -429,14 +429,14 @@ class Hub(greenlet, HubRunner):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Print a traceback, the time and what failed to :attr:`exception_stream`. If it fails, nothing else does."""
+        """Print a traceback, the time and what failed to :attr:`exception_stream`. Never raises if that fails."""
         stream = self.exception_stream
         if stream is None:
             return
         try:
             stream.write(_report(context, type, value, tb))
         except (OSError, ValueError):
-            pass  # nobody is there to be told that there is nobody to tell
+            pass  # the stream is closed or broken, and there is no other to report that to
         except Exception as failure:
             last_words(context, value, failure)
 
@@ -447,7 +447,7 @@ hub_class[:] = [Hub]
 def set_hub_class(cls: Any) -> None:
     """Use ``cls``, a subclass of :class:`Hub`, for hubs that are made from now on.
 
-    :raises TypeError: it is no such class.
+    :raises TypeError: ``cls`` is no subclass.
     """
     if not (isinstance(cls, type) and issubclass(cls, Hub)):
         raise TypeError(f"a hub class derives from hubbub.hub.Hub; {cls!r} does not")
@@ -462,7 +462,7 @@ def _main_greenlet() -> greenlet:
 
 
 def _is_ours(frame: FrameType | None) -> bool:
-    """Whether code of hubbub's was interrupted, in the middle of something perhaps."""
+    """Whether ``frame`` is one of hubbub's, whose code may have been interrupted in the middle of a change."""
     name = "" if frame is None else frame.f_globals.get("__name__", "")
     return isinstance(name, str) and (name == "hubbub" or name.startswith(("hubbub.", "hubbub_")))
 
@@ -486,9 +486,9 @@ def _shown(context: object) -> str:
 
 
 def sleep(seconds: float = 0, ref: bool = True) -> None:
-    """Let others run for at least ``seconds``; 0 or less yields once.
+    """Let other greenlets run for at least ``seconds``; 0 or less yields once.
 
-    :param ref: whether the wait counts as a reason for the loop to go on.
+    :param ref: whether the wait keeps the loop from ending.
     """
     hub = get_hub()
     loop = hub.loop
@@ -543,7 +543,7 @@ def idle(priority: int = 0) -> None:
 
 
 def spawn_raw(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> greenlet:
-    """A bare greenlet, started soon. It cannot be joined; its failure is reported.
+    """Make a raw greenlet that starts soon. It cannot be joined; its failure is reported.
 
     :raises TypeError: ``function`` is not callable.
     """
@@ -558,9 +558,9 @@ def spawn_raw(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def reinit(hub: Hub | None = None) -> None:
-    """In the child after a fork: make the thread's hub, if there is one, work there. Nothing of the parent goes on.
+    """In the child after a fork: make the thread's hub, if there is one, work there. It forgets what the parent's did.
 
-    A fork by :func:`os.fork` has done it already; then this does nothing.
+    :func:`os.fork` does this by itself; a second call does nothing.
     """
     hub = hub if hub is not None else get_hub_if_exists()
     if hub is not None and not hub._destroyed and hub._pid != os.getpid():

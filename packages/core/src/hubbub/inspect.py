@@ -1,8 +1,9 @@
 """What every greenlet is doing: which object it waits for, since when, and from which line.
 
-Nothing is recorded while the program runs. A greenlet that waits is suspended inside one of hubbub's functions, and the
-frames tell the rest: the outermost of those functions, and the object it belongs to, is what is waited for; the frame
-below it is the user's line. Only the places where greenlets are spawned must be recorded: see :func:`track_spawns`.
+Nothing is recorded while the program runs. A greenlet that waits is suspended inside one of hubbub's functions, and its
+frames tell the rest: the outermost of those functions, and the object it belongs to, is what it waits for; the frame
+that called it is the user's line. Only the places where greenlets are spawned must be recorded: see
+:func:`track_spawns`.
 """
 
 from __future__ import annotations
@@ -56,13 +57,13 @@ __all__ = [
 
 _HERE = os.path.dirname(__file__)
 _OURS = [_HERE]
-"""The folders whose functions count as hubbub's; packages that wait on top of core add theirs."""
+"""The folders whose functions count as hubbub's; packages on top of core add theirs."""
 _SPAWN_DEPTH = 10
 _BOTTOMS = {
     function.__code__
     for function in (Greenlet.run, ScheduledCall.__call__, BaseWatcher._run, Timer._fired, BaseLoop.run)
 }
-"""Of what calls a function that was given to hubbub, or any."""
+"""The code of hubbub's functions that call a function that they were given."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class GreenletInfo:
     waits_for: str | None
     """The object it waits for, as its repr."""
     operation: str | None
-    """The function of hubbub it waits in, for instance ``Queue.get``."""
+    """The function of hubbub that it waits in, for instance ``Queue.get``."""
     seconds: float | None
-    """For how long, if the wait tells."""
+    """How long it has waited, if that is known."""
     function: str | None
     file: str | None
     line: int | None
@@ -93,7 +94,7 @@ class GreenletInfo:
 
 
 def greenlets() -> list[GreenletInfo]:
-    """All greenlets that have not ended, of all threads, and callbacks of hubs that wait; the hubs themselves left out.
+    """All greenlets of all threads that have not ended, and callbacks that wait. Hubs are left out.
 
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
@@ -121,12 +122,12 @@ def _queued(hub: Hub) -> Iterable[Any]:
 
 
 def _greenlet_of(waiter: Waiter) -> Any:
-    # The collector takes waiters in garbage apart: what it may have done so far is not known.
+    # The collector takes waiters in garbage apart: this one may have lost its attributes already.
     owner = getattr(waiter, "greenlet", None)
     return owner.runner if type(owner) is Seat else owner
 
 
-# Waits done in C leave no frame of hubbub's: (greenlet, operation, whose it is, since when).
+# Waits done in C leave no frame of hubbub's: (greenlet, operation, object it waits for, since when).
 
 
 def _reads(all_hubs: Iterable[Hub]) -> Iterator[tuple[Any, str, Any, float]]:
@@ -150,7 +151,7 @@ def _operation_in_c(user: Any) -> str:
 
 
 def _completed(info: GreenletInfo, operation: str, subject: Any, since: float) -> GreenletInfo:
-    """What the frames did not tell; if they did, the outermost of them is what counts."""
+    """``info`` with what the frames did not tell. If they told the operation, it stays: it is the outermost one."""
     seconds = max(monotonic() - since, 0.0)
     # A wait in C that cannot go on there is continued in Python.
     told = info.state == "waiting" and not (info.operation or "").startswith("Waiter.")
@@ -162,7 +163,7 @@ def _completed(info: GreenletInfo, operation: str, subject: Any, since: float) -
 
 
 def _describe(item: greenlet, queued: set[int]) -> GreenletInfo | None:
-    """What ``item`` does; None: it has ended, or is none of ours."""
+    """What ``item`` does; None: it has ended, or has nothing to do with hubbub."""
     if isinstance(item, Greenlet) and not hasattr(item, "_state"):
         return _half_made(item)
     if item.dead:
@@ -170,7 +171,7 @@ def _describe(item: greenlet, queued: set[int]) -> GreenletInfo | None:
     current = item is getcurrent()
     frame = sys._getframe(1) if current else item.gr_frame
     if frame is None and not isinstance(item, Greenlet):
-        return None  # a bare greenlet that never ran, or the main greenlet of a thread without a hub
+        return None  # a raw greenlet that never ran, or the main greenlet of a thread without a hub
     state = "running" if current else "ready" if id(item) in queued else "waiting"
     if isinstance(item, Greenlet) and not item.started and frame is None:
         state = "new"
@@ -262,7 +263,7 @@ def _is_ours(frame: FrameType) -> bool:
 def count_as_own(folder: str) -> None:
     """Have functions of the files in a folder count as hubbub's: what they wait for is what their callers wait for.
 
-    A function's variable ``waits_for``, if there is one, is that; else it is ``self``, or its arguments.
+    A function waits for the value of its variable ``waits_for``, if it has one; else for ``self``, or its arguments.
     """
     if folder not in _OURS:
         _OURS.append(folder)
@@ -339,7 +340,7 @@ def _headline(info: GreenletInfo) -> str:
 def tree(file: TextIO | None = None) -> str:
     """The greenlets as text, each below the one that spawned it (see :func:`track_spawns`); also written to ``file``.
 
-    One whose spawner is not known, or has ended, stands at the top.
+    A greenlet whose spawner is not known, or has ended, stands at the outermost level.
     """
     infos = greenlets()
     alive = {info.name for info in infos}
@@ -352,7 +353,7 @@ def tree(file: TextIO | None = None) -> str:
     left = [(0, info) for info in reversed(children.get(None, []))]
     shown: set[int] = set()
     while left or len(shown) < len(infos):
-        # Names need not differ, so who spawned whom may go round in a circle: that begins anywhere.
+        # Names need not differ, so spawners may form a circle, which is shown from any of its greenlets.
         depth, info = left.pop() if left else (0, next(info for info in infos if id(info) not in shown))
         if id(info) in shown:
             continue
@@ -371,8 +372,8 @@ def tree(file: TextIO | None = None) -> str:
 
 
 def blocked(limit: int = 20) -> str:
-    """One line for each greenlet that waits, at most ``limit`` of them, those of this thread first, and as many tasks:
-    what LoopExit says."""
+    """One line for each greenlet that waits, at most ``limit`` of them, those of this thread first; then as many tasks.
+    LoopExit shows this."""
     waiting = [info for info in greenlets() if info.state == "waiting"]
     mine = _hub_name(get_hub_if_exists())
     waiting.sort(key=lambda info: info.hub != mine)
@@ -410,14 +411,14 @@ def report_on_signal(
                 stream.flush()
             else:
                 report(stream)
-        except Exception as error:  # whatever the signal has interrupted must not fail for it
+        except Exception as error:  # the code that the signal interrupted must not fail because of the report
             complain("the report on a signal", error)
 
     signal.signal(signalnum, arrived)
 
 
 def track_spawns(on: bool = True) -> None:
-    """Remember of every greenlet from now on who spawned it, and where. Costs some microseconds each."""
+    """Remember of every greenlet from now on which one spawned it, and where. Costs some microseconds each."""
     Greenlet.spawn_hook = staticmethod(_remember_spawn) if on else None
 
 
@@ -434,11 +435,11 @@ class FailedToSwitch(AssertionError):
 
 @contextmanager
 def assert_switches(max_blocking_time: float | None = None, hub_only: bool = False) -> Iterator[None]:
-    """The block must let others run.
+    """Check that the block lets other greenlets run.
 
     :param max_blocking_time: seconds: no stretch without a switch may be longer; None: there must be one switch.
     :param hub_only: only switches to the hub count.
-    :raises FailedToSwitch: it did not. Not raised over an error of the block itself.
+    :raises FailedToSwitch: it did not. An error of the block itself comes first.
     """
     hub = get_hub()
     previous = gettrace()

@@ -1,7 +1,7 @@
 """Cooperative sockets with numeric addresses, and waiting for the readiness of any descriptor.
 
-:class:`Socket` is a :class:`socket.socket`: non-blocking inside, waiting like a blocking one outside. It knows no
-names: addresses are numeric, or ``hubbub_net.socket`` is used, which adds names and the rest of the module.
+:class:`Socket` is a :class:`socket.socket`: non-blocking inside, waiting like a blocking one outside. It does no
+lookups: addresses are numeric. ``hubbub_net.socket`` adds names, and the rest of the module.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Socket", "close", "closing", "wait_readable", "wait_writable"]
 
 T = TypeVar("T")
 _OWN: Any = object()
-_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))  # the constant itself is an enum, whose & is 3 us of Python
+_DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))  # the constant itself is an enum, whose & takes 3 us in Python
 _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
@@ -43,7 +43,7 @@ _recvfrom = _Base.recvfrom
 _send = _Base.send
 _sendto: Callable[..., int] = _Base.sendto
 _MOST_SKIPS = 15
-"""How many reads of datagrams may wait first, after one that found nothing, before one tries at once again."""
+"""After a read of a datagram found nothing: how many reads at most wait first before one tries at once again."""
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 _EXPIRED = -1
 _IN_PROGRESS = frozenset({errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK, errno.EINTR})
@@ -59,7 +59,7 @@ class Socket(socket.socket):
     After a stream has returned less than was asked for, its receive buffer is empty, so the next ``recv`` waits first
     and reads then. That is not so when a hang-up or urgent data was seen. A UNIX socket also returns less where
     ancillary data begins, and a datagram does not tell whether another is there: so both are watched level-triggered,
-    and whether to read or to wait first after a datagram is guessed from what came of it before.
+    and after a datagram the socket guesses from earlier reads whether to read or to wait first.
     """
 
     __slots__ = ("_limit", "_read", "_shortens", "_skip", "_skips", "_to_block", "_write")
@@ -110,7 +110,7 @@ class Socket(socket.socket):
     # Waiting --------------------------------------------------------------------------------------------------------
 
     def wait_readable(self, timeout: float | None = _OWN) -> None:
-        """Wait until an attempt to read is worth while; at once if it is already.
+        """Wait until an attempt to read is worth while. Returns at once if it is already.
 
         :param timeout: seconds, or None for no limit; the socket's own limit if not given.
         :raises TimeoutError: the time has run out.
@@ -125,7 +125,7 @@ class Socket(socket.socket):
     def readiness(self) -> Readiness:
         """The descriptor on the loop that this socket waits on, registered for reading from now on.
 
-        For those who wait for many descriptors at a time. The first wait decides which thread's loop it is.
+        For callers that wait for many descriptors at a time. The first wait decides which thread's loop it is.
 
         :raises OSError: EBADF, the socket was closed.
         """
@@ -135,7 +135,7 @@ class Socket(socket.socket):
         return direction.handle
 
     def _wait(self, direction: Direction, timeout: float | None) -> None:
-        """Wait for somebody who may not know whether there is something already, and may not read or write then."""
+        """Wait for a caller that may not have tried to read or write before, and may not do so afterwards."""
         if not _is_ready_now(direction) and not direction.wait(timeout):
             raise TimeoutError("timed out")
         direction.ready = True
@@ -150,7 +150,7 @@ class Socket(socket.socket):
             raise TimeoutError("timed out")
 
     def _open(self) -> Readiness:
-        """Get to know the loop, at the first wait."""
+        """At the first wait: the descriptor on this thread's loop, which the socket waits on from now on."""
         fd = self.fileno()
         if fd < 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -181,17 +181,17 @@ class Socket(socket.socket):
         else:
             read.ready = True
         if read.ready and read.waiter is not None and not read.handle.level:
-            read.fire()  # there may be something left for him
+            read.fire()  # there may be something left for the waiter
 
     def _found_nothing(self) -> None:
-        """A read that did not wait was in vain: the next ones wait first, more of them each time."""
+        """After a read that did not wait has found nothing: the next reads wait first, more of them each time."""
         read = self._read
         if read is not None and read.ready:
             read.ready = False
             self._skips = self._skip = min(2 * self._skips + 1, _MOST_SKIPS)
 
     def _reading(self, call: Callable[..., T], *args: Any, flags: int = 0) -> T:
-        """Make ``call`` as often as it takes; once only if ``flags`` have MSG_DONTWAIT."""
+        """Make ``call``, and wait, until it succeeds; make it only once if ``flags`` have MSG_DONTWAIT."""
         while True:
             try:
                 return call(self, *args)
@@ -210,7 +210,7 @@ class Socket(socket.socket):
             self._await_write(self._limit)
 
     # Receiving ------------------------------------------------------------------------------------------------------
-    # recv, recv_into and recvfrom begin alike, each in its own words: a call of a helper would cost every read a frame.
+    # recv, recv_into and recvfrom repeat the same lines: a call of a helper would cost every read a frame.
 
     @twin("socket.c")
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
@@ -388,13 +388,13 @@ class Socket(socket.socket):
         return errno.EAGAIN if error == _EXPIRED else error
 
     def _connect(self, address: Address) -> int:
-        """Connect and return the error's number, 0, or ``_EXPIRED``. What is raised is somebody else's."""
+        """Connect and return the error's number, 0, or ``_EXPIRED``. Raises only what is no error of the connection."""
         limit = self._limit
         deadline = None if limit is None else monotonic() + limit
         error = _Base.connect_ex(self, address)
         pause = 0.001
         while error == errno.EAGAIN and _family(self) == getattr(socket, "AF_UNIX", None) and limit != 0.0:
-            # The listener's queue is full, and no event will tell when it is not (connect(2)).
+            # The listener's queue is full, and no event tells when there is room again (connect(2)).
             if deadline is not None and monotonic() + pause > deadline:
                 return _EXPIRED
             sleep(pause)
@@ -430,7 +430,7 @@ class Socket(socket.socket):
     def detach(self) -> int:
         """:meth:`socket.socket.detach`. Greenlets that wait get EBADF.
 
-        After ``setblocking(True)`` the descriptor blocks, for whoever uses it from now on (multiprocessing does).
+        After ``setblocking(True)`` the descriptor is a blocking one: its next user (multiprocessing) relies on that.
         """
         fd = self.fileno()
         if fd >= 0 and self._read is not None:
@@ -441,14 +441,14 @@ class Socket(socket.socket):
         return super().detach()
 
     def _forget(self) -> bool:
-        """Tell the loops. False: the descriptor is in use in another thread, which closes it in its next turn."""
+        """Have the loops forget the descriptor. False: another thread uses it, and closes it in its next turn."""
         direction = self._read
         fd = self.fileno()
         if fd < 0:
             return True
         if direction is None:
             hub = get_hub_if_exists()
-            if hub is not None and fd in hub.loop.handles:  # somebody else waits for the bare descriptor
+            if hub is not None and fd in hub.loop.handles:  # a greenlet waits for the number, not through a Socket
                 hub.loop.descriptor_closing(fd)
             return True
         loop = direction.loop
@@ -499,10 +499,10 @@ def _close_here(loop: BaseLoop, fd: int, last: bool) -> None:
 
 
 def close(fd: int) -> None:
-    """:func:`os.close` for a descriptor that others may wait for: they get EBADF at once.
+    """:func:`os.close` for a descriptor that greenlets may wait for: they get EBADF at once.
 
-    If the loop of another thread watches it, that thread closes it in its next turn: the number must not come into use
-    again before.
+    If the loop of another thread watches it, that thread closes it in its next turn: the kernel must not give the
+    number to another file before.
 
     :raises OSError: EBADF, it is not open.
     """
@@ -511,7 +511,7 @@ def close(fd: int) -> None:
 
 
 def closing(fd: int) -> None:
-    """Call before a descriptor that may be waited for is closed: its waiters get EBADF at once."""
+    """Call this before closing a descriptor that greenlets may wait for: they get EBADF at once."""
     for hub in hubs():
         loop = hub.loop
         if loop.destroyed or fd not in loop.handles:
@@ -523,7 +523,7 @@ def closing(fd: int) -> None:
 
 
 def _is_ready(fd: int, writing: bool) -> bool:
-    """Look once; only edge-triggered loops ask, and where epoll is there is poll."""
+    """Look once, by poll(2). Only edge-triggered loops ask, and systems that have epoll have poll too."""
     if _poll is None:
         return False
     poller = _poll()
@@ -532,7 +532,7 @@ def _is_ready(fd: int, writing: bool) -> bool:
 
 
 def _is_ready_now(direction: Direction) -> bool:
-    """Whether an edge-triggered loop would not report again what is ready already."""
+    """Whether ``direction`` is ready already, and its edge-triggered loop would not report that again."""
     handle = direction.handle
     return not handle.level and not handle.closed and _is_ready(handle.fd, direction.bit == WRITE)
 
