@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Turn(Ending, RLock):
-    """Whose turn it is with a file: anybody's, while the interpreter ends."""
+    """Held by the greenlet whose turn with a file it is. While the interpreter ends, every greenlet may go on."""
 
     def __enter__(self) -> bool:
         return self._ending() or self.acquire()
@@ -26,7 +26,7 @@ class _Turn(Ending, RLock):
             self.release()
 
     def is_taken(self) -> bool:
-        """Whether another greenlet has it."""
+        """Whether another greenlet holds it."""
         return self.locked() and not self._ending() and not self._is_owned()
 
 
@@ -61,7 +61,7 @@ class _Turns:
             with self._turn:
                 close()
         finally:
-            self.raw.close()  # also if the wait for the others is cut short
+            self.raw.close()  # also if the wait for other greenlets is cut short
 
 
 class BufferedReader(_Turns, io.BufferedReader):
@@ -140,7 +140,7 @@ class BufferedRandom(_Turns, io.BufferedRandom):
 
 
 class TextFile(io.TextIOWrapper):
-    """:class:`io.TextIOWrapper` that can be closed while others wait in it."""
+    """:class:`io.TextIOWrapper` that can be closed while greenlets wait in it."""
 
     def close(self) -> None:
         """Close; greenlets that wait in it get EBADF."""

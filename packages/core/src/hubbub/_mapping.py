@@ -25,7 +25,7 @@ _END: Any = object()
 class IMapUnordered(Greenlet[None], Generic[R]):
     """Spawns a task for each item, and iterates over the results as they come.
 
-    ``queue`` holds the results that nobody has read yet; ``finished`` tells whether all have come.
+    ``queue`` holds the results that were not read yet; ``finished`` tells whether all have come.
 
     A task's failure is raised where its result would stand; the iteration may then go on. A failure of the iterable
     ends it.

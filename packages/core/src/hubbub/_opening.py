@@ -46,7 +46,7 @@ def open_raw(
         if name is not None:
             _os_close(fd)
             if isinstance(error, OSError):
-                error.filename = name  # it says the descriptor, which nobody knows
+                error.filename = name  # the error names the descriptor, which the caller does not know
         raise
 
 
@@ -60,7 +60,7 @@ _FLAGS = {
 
 
 def _open_path(path: Any, mode: str, opener: Callable[[Any, int], int] | None) -> int:
-    """Open in a thread: it may take long, and for a FIFO until the other side comes."""
+    """Open in a thread: it may take long, and for a FIFO until the other end is opened."""
     flags = _FLAGS[mode.strip("+")] | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     if "+" in mode:
         flags = flags & ~os.O_WRONLY | os.O_RDWR

@@ -46,7 +46,7 @@ _NO_KWARGS: Mapping[str, Any] = MappingProxyType({})  # most greenlets have none
 
 
 def without_frames(error: E) -> E:
-    """``error`` without its traceback: an error that is kept but never shown must not keep frames alive."""
+    """``error`` without traceback and context: an error that is kept but never shown must not keep frames alive."""
     error.__context__ = None
     return error.with_traceback(None)
 

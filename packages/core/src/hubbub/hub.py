@@ -144,7 +144,7 @@ class Hub(greenlet, HubRunner):
         self.name = ""
         self._destroyed = False
         self.locals: dict[Any, Any] = {}
-        """This hub's values of variables; see :class:`hubbub.lowlevel.HubLocal`."""
+        """The values that variables (:class:`hubbub.lowlevel.HubLocal`) have for this hub."""
         self._pid = os.getpid()
         self._forker: greenlet | None = None
         if isinstance(loop, BaseLoop):
@@ -429,7 +429,7 @@ class Hub(greenlet, HubRunner):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Print a traceback, the time and what failed to :attr:`exception_stream`. Never raises if that fails."""
+        """Print a traceback, the time and what failed to :attr:`exception_stream`. If that fails, nothing is raised."""
         stream = self.exception_stream
         if stream is None:
             return
@@ -558,7 +558,7 @@ def spawn_raw(function: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 def reinit(hub: Hub | None = None) -> None:
-    """In the child after a fork: make the thread's hub, if there is one, work there. It forgets what the parent's did.
+    """In the child after a fork: make the thread's hub, if there is one, work there. Nothing of the parent goes on.
 
     :func:`os.fork` does this by itself; a second call does nothing.
     """
