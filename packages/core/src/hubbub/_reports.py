@@ -1,4 +1,4 @@
-"""Telling a hub of a failure, when the telling may fail too; and of failures that nobody has asked for."""
+"""Reports failures to a hub, even if the report itself fails; also errors of results that nobody has asked for."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _pass_on(hub: Any, failure: BaseException) -> None:
     try:
         if isinstance(failure, hub.SYSTEM_ERROR):
             hub.loop.run_callback_threadsafe(hub.handle_system_error, type(failure), failure)
-    except Exception:  # a hub that is half made or half torn down: there is nobody to pass it on to
+    except Exception:  # the hub is half made or half torn down, and cannot take the error
         _write("hubbub: it could not be raised in the main greenlet either\n")
 
 
@@ -53,12 +53,12 @@ def last_words(context: object, error: BaseException | None, failure: BaseExcept
 
 
 def complain(what: str, failure: BaseException) -> None:
-    """Say on the process's own standard error stream that ``what`` failed. Never raises."""
+    """Write that ``what`` failed to the standard error stream that the process began with. Never raises."""
     last_words(what, failure, failure)
 
 
 def context_of(context: object) -> str:
-    """What failed, for people."""
+    """``context`` as a text for people."""
     return context if type(context) is str else name_of(context)
 
 
@@ -84,16 +84,16 @@ def _write(text: str) -> None:
             sys.__stderr__.write(text)
             sys.__stderr__.flush()
             return
-    except BaseException:  # noqa: S110  # there is one way left
+    except BaseException:  # noqa: S110  # the next way is tried
         pass
     try:
         os.write(2, text.encode(errors="backslashreplace"))
-    except BaseException:  # noqa: S110  # nobody is there to be told that there is nobody to tell
+    except BaseException:  # noqa: S110  # no way is left to report anything
         pass
 
 
 class Unseen:
-    """Hangs on a result with an error. If both go away before anybody has asked for the error, it is reported.
+    """Belongs to a result that holds an error. If both are freed before a caller has asked for it, it is reported.
 
     :param hub: whose ``handle_error`` is told; None: :func:`sys.unraisablehook`.
     :param context: what failed.
@@ -107,7 +107,7 @@ class Unseen:
         self.error: BaseException | None = error
 
     def seen(self) -> None:
-        """Somebody has asked."""
+        """A caller has asked for the error: it is not reported."""
         self.error, self.context = None, None
 
     def __del__(self) -> None:

@@ -15,7 +15,7 @@ from hubbub.threadpool import ThreadPool
 __all__ = ["PoolResolver"]
 
 T = TypeVar("T")
-"\xe4".encode("idna")  # loads the codec: in the child of a fork that strikes while a thread loads it, it never comes
+"\xe4".encode("idna")  # loads the codec now: in the child of a fork while a thread loads it, the load would never end
 _getaddrinfo: Callable[..., Any] = socket.getaddrinfo
 _gethostbyname = socket.gethostbyname
 _gethostbyname_ex = socket.gethostbyname_ex
@@ -25,7 +25,7 @@ _getfqdn = socket.getfqdn
 
 
 class PoolResolver(Resolver):
-    """Runs each look-up in a thread, never one of the user's pool."""
+    """Does each lookup in a thread of a pool of its own, never in the users' pool."""
 
     def __init__(self) -> None:
         self._pool: ThreadPool | None = None
@@ -33,7 +33,7 @@ class PoolResolver(Resolver):
     def _run(self, function: Callable[..., T], *args: Any) -> T:
         if self._pool is None:
             self._pool = ThreadPool(10)
-            self._pool.reports = False  # who gave up waiting for a name does not want to know
+            self._pool.reports = False  # a caller that gave up its lookup does not want to know of a failure
         return self._pool.apply(function, args)
 
     def getaddrinfo(
@@ -70,7 +70,7 @@ class PoolResolver(Resolver):
             self._pool = None
 
     def reinit(self) -> None:
-        """In the child after ``fork``."""
+        """In the child after ``fork``: forget the parent's threads."""
         self._pool = None
 
 

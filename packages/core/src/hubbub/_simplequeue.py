@@ -1,12 +1,13 @@
-"""The queue that the others derive from: items, and greenlets that wait to put, to get and to look.
+"""The queue that the others derive from: items, and greenlets that wait to put, to get and to peek.
 
-Plain queues put (if unbounded) and get without a lock: each is one operation of C code on a deque or list, and whoever
-has put looks for those who wait, as whoever begins to wait looks for items. All else holds a mutex, also what brings
-waiters and items together. Even there an item of a plain queue may be taken at any moment, so nothing is looked at
-first and taken then: an item is taken out, if there is one, then given to somebody who waits, or put back in front.
+Plain queues put (if unbounded) and get without a lock: each is one operation of C code on a deque or list. After a put
+the greenlet looks for waiters; before a wait it looks for items once more. Everything else holds a mutex, also the code
+that brings waiters and items together. Even then another thread may take an item of a plain queue at any moment. So
+that code does not look first and take later: it takes an item out, then hands it to a waiter or puts it back in front.
 
 The mutex is re-entrant because a destructor may call ``put`` in the middle of any operation of its own thread. An error
-of an overridden ``_put`` or ``_get``, or of an item's ``__lt__``, goes to the one whose item it is, whoever meets it.
+of an overridden ``_put`` or ``_get``, or of an item's ``__lt__``, is raised in the greenlet that puts or gets the item,
+even if another greenlet's call meets it.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ class SimpleQueue(Linkable, Generic[T]):
         self._putters = WaitQueue()
         self._peekers = WaitQueue()
         self._links = None
-        self._puts: Iterator[None] | None = None  # counts the items that were put; only queues with ``task_done`` do
+        self._puts: Iterator[None] | None = None  # counts the items that were put, in queues with ``task_done``
         self._shut_down = False
         self._emptied = False
-        """Whether it was shut down at once: it has no items, not even those that come late."""
+        """Whether it was shut down at once: it drops all items, also those that come late."""
         self.queue: Any = None
         self._init(maxsize)
         for item in items:
@@ -87,7 +88,7 @@ class SimpleQueue(Linkable, Generic[T]):
         self._choose_append()
 
     def _plain_pop(self) -> Callable[[], T] | None:
-        """The C function that takes the next item, unless a subclass has its own idea."""
+        """The C function that takes the next item; None if a subclass has a ``_get`` or ``_qsize`` of its own."""
         plain = type(self)._get is SimpleQueue._get and type(self)._qsize is SimpleQueue._qsize
         if plain and isinstance(self.queue, deque):
             pop: Callable[[], T] = self.queue.popleft
@@ -144,7 +145,7 @@ class SimpleQueue(Linkable, Generic[T]):
         return self._qsize()
 
     def copy(self) -> Self:
-        """A queue of the same kind and size with the same items. Who waits is not copied."""
+        """A queue of the same kind and size with the same items. Waiters are not copied."""
         with self._mutex:
             return type(self)(self._maxsize, list(self.queue))
 
@@ -220,7 +221,7 @@ class SimpleQueue(Linkable, Generic[T]):
             if self._shut_down:
                 raise ShutDown
             self._putters.join(waiter)
-            if self._maxsize is None or self._qsize() < self._maxsize:  # room was made since it was looked for
+            if self._maxsize is None or self._qsize() < self._maxsize:  # room was made since ``put`` looked
                 self._settle()
 
     @twin("queue.c")
@@ -359,11 +360,11 @@ class SimpleQueue(Linkable, Generic[T]):
         if timeout is not None and not as_seconds(timeout) and timeout < 0:
             raise ValueError("'timeout' must be a non-negative number")
 
-    # With the mutex held: none of these raises what belongs to somebody else ------------------------------------------
+    # With the mutex held: none of these raises another greenlet's error -----------------------------------------------
 
     def _insert(self, item: T) -> None:
         if self._puts is not None:
-            next(self._puts)  # first: whoever gets the item at once may report it as done
+            next(self._puts)  # first: a greenlet that gets the item at once may report it as done
         try:
             self._put(item)
         except BaseException:
@@ -371,12 +372,12 @@ class SimpleQueue(Linkable, Generic[T]):
             raise
 
     def _uncount(self) -> None:
-        """An item that was counted was not put."""
+        """Undo the count of an item that was not put."""
 
     def _retract(self, item: T) -> None:
         """The queue was shut down while ``item`` was being put without the mutex.
 
-        :raises ShutDown: nobody has got it, and nobody will.
+        :raises ShutDown: no greenlet has got the item, and none will.
         """
         with self._mutex:
             items = list(self._taken_out())
@@ -421,22 +422,22 @@ class SimpleQueue(Linkable, Generic[T]):
             return NOTHING  # another thread has just taken it
 
     def settle(self) -> None:
-        """Let those go on who need wait no longer, after ``queue`` was changed by hand."""
+        """Wake the waiters that need wait no longer, after ``queue`` was changed by hand."""
         with self._mutex:
             self._settle()
 
     @property
     def getters(self) -> int:
-        """How many wait for an item."""
+        """How many greenlets wait for an item."""
         return len(self._getters)
 
     @property
     def putters(self) -> int:
-        """How many wait for room, or in a channel for somebody who takes their item."""
+        """How many greenlets wait for room, or in a channel for a greenlet that takes their item."""
         return len(self._putters)
 
     def _settle(self) -> None:
-        """Bring together what can come together."""
+        """Hand items to those that wait for one, and put the items of those that wait for room, as far as possible."""
         if self._emptied:
             self._drop_all()
             return
@@ -448,7 +449,7 @@ class SimpleQueue(Linkable, Generic[T]):
             pass
 
     def _serve(self, waiters: WaitQueue, find: Callable[[], Any], put_back: Callable[[Any], None] | None) -> bool:
-        """Give an item to the first of ``waiters``. False if there is none, or nobody to give it to."""
+        """Hand an item to the first of ``waiters``. False if there is no item or no waiter."""
         try:
             found = find()
         except Exception as error:
@@ -462,7 +463,7 @@ class SimpleQueue(Linkable, Generic[T]):
         return False
 
     def _serve_putter(self) -> bool:
-        """Put the item of the first one who waits to put. False if there is no room."""
+        """Put the item of the greenlet that has waited longest to put. False if there is no room."""
         try:
             if self._maxsize is not None and self._qsize() >= self._maxsize:
                 return False
@@ -487,11 +488,11 @@ class SimpleQueue(Linkable, Generic[T]):
         if isinstance(waiter.value, Failure):
             raise waiter.value.error
         item: T = waiter.value
-        waiter.value = None  # the hub has the waiter in its hands until this greenlet waits again
+        waiter.value = None  # the hub holds the waiter until this greenlet waits again
         return item
 
     def _give_back(self, item: Any) -> None:
-        """The greenlet to which ``item`` was handed is gone: it is the next again."""
+        """The greenlet to which ``item`` was handed will not use it: pass it on, as the next item."""
         if not isinstance(item, Failure):
             with self._mutex:
                 self._unget(item)

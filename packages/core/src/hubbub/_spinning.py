@@ -1,4 +1,4 @@
-"""Loops that try again and again, and would never let others run."""
+"""Lets other greenlets run when a greenlet tries again and again to take something without waiting."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _tries = _Tries()
 def give_way() -> None:
     """Called at each failed try to take something without waiting: every tenth in a row lets other greenlets run.
 
-    A native thread that spins is preempted; a greenlet is not, and whoever could give it what it wants would never run.
-    Tries are in a row if the loop has not finished a slice of its run queue in between. Does nothing in a
+    A native thread that spins is preempted; a greenlet is not, so the greenlet that could give it what it wants would
+    never run. Tries are in a row if the loop has not finished a slice of its run queue in between. Does nothing in a
     native thread without a hub.
     """
     hub = get_hub_if_exists()

@@ -1,20 +1,21 @@
-"""Who runs a loop: its hub, and while a callback of the hub's waits, a stand-in.
+"""The runners of a loop: its hub and, while a callback of the hub waits, a stand-in.
 
 Code that runs in the hub may have to wait: a callback of the loop, a signal handler, a destructor. The hub cannot go on
-before it has returned. So another greenlet, a :class:`StandIn`, turns the loop meanwhile, in which a callback may wait
-too. All that can turn the loop are *runners*. One of them has the role at a time: ``hub.runner``. A runner whose
-callback waits is *parked*. What wakes it queues :meth:`Runner._take_over`, by which it gets the role back and goes on
-with its callback. Whoever gives the role up there is in the middle of the run queue, with no frame but the loop's
-below, loses nothing by it, and is kept as a spare.
+before that code has returned. So another greenlet, a :class:`StandIn`, turns the loop meanwhile; its callbacks may wait
+too. All greenlets that can turn the loop are *runners*. One of them has the role at a time: ``hub.runner``. A runner
+whose callback waits is *parked*. The waker queues :meth:`Runner._take_over`, by which the runner gets the role back and
+goes on with its callback. The runner that gives the role up there is in the middle of the run queue, with no frame but
+the loop's below. It loses nothing by that, and is kept as a spare.
 
-The hub remains the parent of all greenlets and what they call ``switch`` of. While a stand-in has the role, the hub's
-dictionary has a ``switch`` that leads to it: nothing is asked, and nothing costs time, while the hub has it. A greenlet
-that ends arrives at its parent, the hub. If that has not the role, it sends the news on (:meth:`HubRunner._forward`).
+The hub remains the parent of all greenlets, and they call its ``switch``. While a stand-in has the role, the hub's
+dictionary has a ``switch`` that leads to the stand-in; while the hub has the role there is none, and a switch costs
+nothing more. A greenlet that ends switches to its parent, the hub. If the hub does not have the role, it switches on to
+the runner that has it (:meth:`HubRunner._forward`).
 
-A signal handler may strike after any call, and may wait there. So the role passes on by plain stores, the last step
-being the switch. For the same reason whoever waits looks at what it waits for each time it is woken, before it is
-parked again; and a wait that was woken for nothing has perhaps got what was meant for one that it interrupts, so it
-passes a wake-up on when it ends (:meth:`HubRunner.wait_while`).
+A signal handler may run after any call, and may wait there. So plain stores hand the role over, and the last step is
+the switch. For the same reason a callback that was woken looks at what it waits for before it is parked again. A wait
+that was woken for nothing may have got the wake-up of a wait that it interrupts, so it passes a wake-up on when it ends
+(:meth:`HubRunner.wait_while`).
 """
 
 from __future__ import annotations
@@ -51,12 +52,12 @@ def _nothing() -> None:
 class Runner:
     """A greenlet that can run a loop, and in whose callbacks the code may wait.
 
-    A part of such greenlets' classes that comes after :class:`greenlet.greenlet`: each switch looks, one after the
-    other, at the classes that come before.
+    A base class that is named after :class:`greenlet.greenlet`: each switch looks, one after the other, at the classes
+    that come before that one.
     """
 
     hub: Hub
-    # Of the greenlet:
+    # Attributes of the greenlet:
     gr_context: Context | None
     if TYPE_CHECKING:
 
@@ -65,19 +66,19 @@ class Runner:
         def switch(self, *args: object) -> Any: ...
 
     parked: bool = False
-    """Whether a callback of it waits, while another runner has the role."""
+    """Whether a callback that it runs waits, while another runner has the role."""
     woken: bool = False
     """Its callback was woken, or may have been: it looks at what it waits for before it is parked."""
     _error: BaseException | None = None
 
     def resume(self, *_: object) -> None:
-        """What wakes its callback, as ``switch`` wakes any other greenlet: it goes on in its turn of the run queue."""
+        """Wake its callback, as ``switch`` wakes any other greenlet: the callback goes on from the run queue."""
         self.woken = True
         if self.parked:
             self.hub.loop.ready.append(self._take_over)
 
     def throw(self, *error: Any) -> Any:
-        """Raise an exception in the callback that waits, in its turn; if none waits, in whoever runs the loop, now."""
+        """Raise an exception in its callback, from the run queue; if none waits, at once in the runner of the loop."""
         if self.parked:
             self._error = _as_exception(*error)
             self.resume()
@@ -86,7 +87,7 @@ class Runner:
         return _throw_into(runner if self is not me else self, *error)
 
     def _take_over(self) -> None:
-        """From the run queue: whoever has the role gives it to this one."""
+        """From the run queue: the runner that has the role gives it to this one."""
         hub = self.hub
         current = _getcurrent()
         if not self.parked or current is not hub.runner:
@@ -143,7 +144,7 @@ class StandIn(greenlet, Runner):
     """Runs the loop of a hub while a callback of the hub's, or of another stand-in's, waits."""
 
     following: StandIn | None = None
-    """The next of the hub's spare ones."""
+    """The next spare stand-in of the hub."""
 
     def __init__(self, hub: Hub) -> None:
         super().__init__(None, hub.main)
@@ -152,7 +153,7 @@ class StandIn(greenlet, Runner):
         """Switches to it, when it has the role."""
         self.begun: bool = False
 
-    # Who wakes what waits in it takes it for any other greenlet.
+    # Wakers treat it as any other greenlet: these wake the callback that waits in it.
     if not TYPE_CHECKING:
         switch = Runner.resume
         throw = Runner.throw
@@ -187,7 +188,7 @@ class StandIn(greenlet, Runner):
             pass
 
     def _give_back(self) -> bool:
-        """Between two turns: the hub is free to run the loop. True: this one is not needed any more, and ends."""
+        """Between two turns: give the role back to the hub, which is free. True: this stand-in is to end."""
         hub = self.hub
         own = hub.__dict__
         # No call from here to the switch, or to the end.
@@ -216,42 +217,42 @@ class Detour(Protocol):
     home: Callable[..., Any]
     """Switches to the hub itself."""
     plain: Callable[..., Any]
-    """Switches to who runs the hub's loop, which the hub sets: what :meth:`switch` calls in the end."""
+    """Switches to the runner of the hub's loop. The hub sets it; :meth:`switch` calls it in the end."""
 
     def switch(self, *args: Any) -> Any:
-        """What is called."""
+        """Called in the place of the hub's ``switch``."""
 
 
 class HubRunner(Runner):
-    """The part of a hub that knows who runs its loop."""
+    """The part of a hub that knows which greenlet runs its loop."""
 
     loop: BaseLoop
     main: greenlet
     _destroyed: bool
     MAX_STAND_INS: ClassVar[int] = 1000
-    """So many callbacks may wait at a time. A greenlet for each piece of work is cheaper."""
+    """How many callbacks may wait at a time. A greenlet for each piece of work is cheaper."""
 
     def _begin(self) -> None:
         self.hub: Any = self
         self.runner: Any = self
-        """Who runs the loop."""
+        """The greenlet that runs the loop."""
         self.free: bool = False
         """Whether the hub could run the loop, while a stand-in does."""
         self.spare: StandIn | None = None
-        """A stand-in that could; the first of a chain."""
+        """A stand-in that could run the loop too; the first of a chain."""
         self.stand_ins: set[StandIn] = set()
         self.leaver: StandIn | None = None
         """The stand-in that has just ended."""
         self.detour: Detour | None = None
         """See :meth:`redirect`."""
         self.shifts: int = 0
-        """How often a callback went on that had waited."""
+        """How often a callback that had waited went on."""
         self._draining = False
         self._ending = False
         self._nursery: greenlet | None = None
 
     def redirect(self, detour: Detour | None) -> None:
-        """Have the switch of ``detour`` called by whoever calls :meth:`switch`; None: as usual."""
+        """Have each call of :meth:`switch` go to the switch of ``detour``; None: as usual."""
         own = self.__dict__
         self.detour = detour
         if detour is not None:
@@ -269,10 +270,10 @@ class HubRunner(Runner):
     # Waiting --------------------------------------------------------------------------------------------------------
 
     def wait_while(self, waits: Callable[[], object]) -> None:
-        """Wait until ``waits()`` is false. For whom :meth:`switch` has come back too early.
+        """Wait until ``waits()`` is false. For callers to which :meth:`switch` has returned too early.
 
-        It does so at once if it is the hub itself, or a stand-in, that waits. It does so later if code that was called
-        in the middle of a wait, by a signal handler for instance, waits as well: one gets what was meant for the other.
+        It returns at once if the hub itself, or a stand-in, waits. It returns too early if code that was called in the
+        middle of a wait, by a signal handler for instance, waits as well: one wait then gets the other's wake-up.
 
         :raises BlockingSwitchOutError: more than :attr:`MAX_STAND_INS` callbacks wait.
         """
@@ -310,7 +311,7 @@ class HubRunner(Runner):
             self._restore(polls)
 
     def _restore(self, polls: bool) -> None:
-        """The frames below may be between a look at the run queue and its use, or in the middle of a poll."""
+        """Make the loop look again: frames below may be between a look at the run queue and its use, or in a poll."""
         self.shifts += 1
         loop = self.loop
         if not loop.destroyed:
@@ -368,7 +369,7 @@ class HubRunner(Runner):
         return new
 
     def _hand_over(self, current: Runner, error: StandInRetired | None = None) -> None:
-        """Switch from ``current``, which has given up the role, to who has it now, until ``current`` has it again.
+        """Switch from ``current``, which has given up the role, to its new runner, until ``current`` has it again.
 
         :param error: what to raise there.
         """
@@ -390,9 +391,9 @@ class HubRunner(Runner):
         self._tidy()
 
     def _forward(self, current: Runner, error: BaseException | None) -> None:
-        """``current``, which has not the role, was switched to: a greenlet has ended whose parent it is.
+        """A greenlet has ended and so has switched to ``current``, its parent, which does not have the role.
 
-        Tell who has the role, until ``current`` has it.
+        Switch on to the runner that has the role, until ``current`` has it.
         """
         while True:
             if self._destroyed:
@@ -417,7 +418,7 @@ class HubRunner(Runner):
     # How many there are ---------------------------------------------------------------------------------------------
 
     def _tidy(self) -> None:
-        """If the hub runs the loop: have spare stand-ins ended, all but one."""
+        """If the hub runs the loop: have the spare stand-ins end soon, all but one."""
         leaver, self.leaver = self.leaver, None
         if leaver is not None:
             self._strike_off(leaver)
@@ -428,7 +429,7 @@ class HubRunner(Runner):
                 self.loop.ready.append(self._drain)
 
     def _drain(self) -> None:
-        """From the run queue: have some spare stand-ins ended, all but one."""
+        """From the run queue: end some of the spare stand-ins; one stays."""
         self._draining = False
         for _ in range(_DRAINED_AT_ONCE):
             self._retire()
@@ -457,10 +458,10 @@ class HubRunner(Runner):
 
     def _strike_off(self, stand_in: StandIn) -> None:
         self.stand_ins.discard(stand_in)
-        stand_in.__dict__.pop("way", None)  # which is a reference to itself
+        stand_in.__dict__.pop("way", None)  # it refers to the stand-in itself
 
     def end_stand_ins(self) -> None:
-        """Of a hub that was destroyed: end all stand-ins but the current greenlet. What is suspended is never freed."""
+        """For a destroyed hub: end all stand-ins but the current greenlet. A suspended greenlet is never freed."""
         current: Any = getcurrent()
         if self._ending:
             return
@@ -475,7 +476,7 @@ class HubRunner(Runner):
             self._strike_off(stand_in)
 
     def end_runners(self) -> None:
-        """The same, and the hub itself. From the main greenlet."""
+        """End all stand-ins and the hub itself. From the main greenlet."""
         self.end_stand_ins()
         self.runner = self
         self.__dict__.pop("switch", None)
@@ -484,6 +485,6 @@ class HubRunner(Runner):
 
 
 def _start_all(runner: StandIn) -> None:
-    """Start stand-ins, all from one place: started by one another each would begin deeper in the stack."""
+    """Start all stand-ins from one place: if they started one another, each would begin deeper in the stack."""
     while True:
         runner = _switch_to(runner)

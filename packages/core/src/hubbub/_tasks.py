@@ -58,7 +58,7 @@ def _describe(task: Any, loop: Any, asyncio: Any) -> TaskInfo:
 
 
 def _chain(task: Any, asyncio: Any) -> Iterator[str]:
-    """What a task waits for, down to what is no task."""
+    """What a task waits for, task by task, down to something that is not a task."""
     for _ in range(_LONGEST_CHAIN):
         awaited = getattr(task, "_fut_waiter", None)
         if awaited is None:
@@ -71,8 +71,8 @@ def _chain(task: Any, asyncio: Any) -> Iterator[str]:
 
 
 def _behind(future: Any) -> str:
-    """The greenlet whose end a future is, or whatever else it stands for; else the future itself."""
-    source = getattr(future, "source", None)  # as hubbub-asyncio has it
+    """The greenlet or other object that a future stands for; else the future itself."""
+    source = getattr(future, "source", None)  # futures of hubbub-asyncio have one
     if source is None:
         return name_of(future)
     return f"greenlet {text_of(getattr(source, 'name', source))}" if isinstance(source, greenlet) else name_of(source)

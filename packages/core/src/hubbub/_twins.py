@@ -1,7 +1,7 @@
-"""Marks on what an accelerator has a second time in C. :mod:`hubbub.acceleration` makes its tables of them.
+"""Marks for methods that an accelerator has a second time in C. :mod:`hubbub.acceleration` makes its tables of them.
 
-A marked method and its twin must do the same. Who changes the one looks at the other: the mark says in which file of
-hubbub-speed, and a test of hubbub-speed fails at each change of a marked method until somebody has said that he did.
+A marked method and its twin must do the same. An author who changes one must look at the other: the mark names its file
+in hubbub-speed. A test of hubbub-speed fails at each change of a marked method until the author has confirmed that.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ __all__ = ["known_to_c", "mirrored", "twin"]
 _Marked = TypeVar("_Marked", bound=Callable[..., Any])
 
 replaced: dict[Callable[..., Any], str] = {}
-"""Methods in whose place an accelerator sets its own, each with the C file of that one."""
+"""Methods that an accelerator replaces, each with the C file of its twin."""
 copied: dict[Callable[..., Any], str] = {}
-"""Methods whose work C does itself where it would call them, each with the C file."""
+"""Methods whose work C code does itself instead of calling them, each with the C file."""
 known: list[Any] = []
 """Classes whose slots C reads, and functions that it calls."""
 
@@ -35,7 +35,7 @@ def twin(source: str) -> Callable[[_Marked], _Marked]:
 
 
 def mirrored(source: str) -> Callable[[_Marked], _Marked]:
-    """Mark a method, or a function, that stays, but that methods in C do not call: they do what it does.
+    """Mark a method or function that stays in Python; methods in C do its work themselves instead of calling it.
 
     :param source: the C file of hubbub-speed that does it.
     """

@@ -16,14 +16,14 @@ __all__ = ["Waiter"]
 
 
 class Waiter:
-    """A place in somebody's queue of waiters.
+    """The place of one waiting greenlet in a wait queue.
 
-    The waker takes the waiter out of its queue and calls :meth:`wake`, from any thread. Whoever takes it out owns the
-    hand-over; a waiter that gives up and is not in the queue any more has been handed something.
+    The waker takes the waiter out of its queue and calls :meth:`wake`, from any thread. The code that takes it out owns
+    the hand-over; a waiter that gives up and is not in the queue any more has been handed something.
 
-    The run queue gets the waiter itself, from the waker as from the timer of its limit, and not the greenlet's
-    ``switch``. Called when the wait is over, because another of them came first or an exception was thrown in, it does
-    nothing. So no wake-up, however late, from whatever thread, ends a wait that it was not for.
+    The waker, and the timer of the time limit, put the waiter itself into the run queue, not the greenlet's ``switch``.
+    If the loop calls the waiter when the wait is over, because the other came first or the greenlet was interrupted,
+    the call does nothing. So no wake-up, however late and from whatever thread, ends another wait.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
@@ -78,7 +78,7 @@ class Waiter:
         return True
 
     def _go_on_waiting(self, key: Any) -> None:
-        """After a switch that was not :meth:`__call__`'s. ``key`` is that of the time limit, if there is one."""
+        """Wait on, after a switch that :meth:`__call__` did not make. ``key``: of the time limit, if there is one."""
         loop = self._loop
         loop.hub.wait_while(lambda: not self.done and (key is None or loop.timer_runs(key, self)))
 
@@ -99,7 +99,7 @@ class Waiter:
 
     @property
     def stale(self) -> bool:
-        """Whether it never can go on: it waits in the parent process, of which this is a child, or its hub is gone."""
+        """Whether it can never go on: its greenlet waits in the parent of this process, or its hub is gone."""
         return self.since < self._loop.born
 
     @twin("waiter.c")

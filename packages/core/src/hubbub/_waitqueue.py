@@ -21,12 +21,12 @@ _NO_MUTEX: AbstractContextManager[Any] = nullcontext()
 class WaitQueue(deque[Waiter]):
     """Waiters: each joins at the end, withdraws if its wait is cut short, and is woken from the front.
 
-    May be used from any thread. ``len`` tells how many wait. It is a deque so that each of its steps is one of C code,
-    between whose parts neither another thread nor a signal handler nor a destructor comes; use the methods below.
+    May be used from any thread. ``len`` tells how many wait. It is a deque so that each step is a single one of C code:
+    no other thread, signal handler or destructor runs in the middle of it. Use the methods below.
 
-    One rule holds for everything that is waited for, and stands in :meth:`wait` alone. Whoever takes a waiter out of
-    the queue owns the hand-over. A waiter whose wait ends by an exception, and which is not in the queue any more, was
-    handed something that its greenlet will never use: it is passed on.
+    One rule holds for everything that greenlets wait for, and only :meth:`wait` implements it. The code that takes a
+    waiter out of the queue owns the hand-over. If a wait ends by an exception, and its waiter is not in the queue any
+    more, the waiter was handed something that its greenlet will never use: ``wait`` passes it on.
     """
 
     __slots__ = ()
@@ -71,7 +71,7 @@ class WaitQueue(deque[Waiter]):
     if TYPE_CHECKING:
 
         def join(self, waiter: Waiter, /) -> None:
-            """Stand last. For the ``enter`` of :meth:`wait`, which withdraws in any case."""
+            """Join at the end. For the ``enter`` of :meth:`wait`, which withdraws a waiter whose wait is cut short."""
 
     else:
         join = deque.append  # a single step of C code
@@ -79,7 +79,7 @@ class WaitQueue(deque[Waiter]):
     def withdraw(self, waiter: Waiter, mutex: AbstractContextManager[Any] | None = None) -> bool:
         """Take out ``waiter``, whose wait has ended without a wake-up. Harmless a second time.
 
-        Should somebody in another thread have it in hand just now, that one finds that there is nobody to wake.
+        If a waker in another thread has just taken it out, that waker finds that there is nobody to wake.
 
         :returns: False if it is too late: what was waited for has been handed over, and belongs to the caller now.
         """
@@ -125,7 +125,7 @@ class WaitQueue(deque[Waiter]):
         return False
 
     def wake_all(self, value: Any = None) -> None:
-        """Wake all that wait now, in their order, and hand ``value`` to each. Who joins meanwhile waits on."""
+        """Wake all that wait now, in their order, and hand ``value`` to each. Waiters that join meanwhile wait on."""
         taken: deque[Waiter] = deque()
         try:
             try:
@@ -141,7 +141,7 @@ class WaitQueue(deque[Waiter]):
             raise
 
     def offer(self, give: Callable[[Waiter], bool]) -> bool:
-        """Call ``give`` with the waiter that has waited longest, taken out: it gives the waiter something and wakes it.
+        """Take out the waiter that has waited longest, and call ``give``, which hands it something and wakes it.
 
         :param give: returns False if there was nothing to give; then the waiter is put back. If it raises, or a signal
             handler does in the middle, it is called once more with the same waiter.

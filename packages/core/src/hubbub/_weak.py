@@ -1,4 +1,4 @@
-"""Looking at what other threads change meanwhile: weak collections, and all objects of the process."""
+"""Reads what other threads may change meanwhile: weak collections, and all objects of the process."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def instances(*kinds: type) -> list[Any]:
 
     The list of all objects is made, looked through and dropped in a single step of C code. If it lived any longer it
     would keep alive what other threads let go of meanwhile. Then the local data of a thread that ends would be freed
-    in this one, where its hub cannot be ended any more. Nothing is asked of the objects themselves.
+    in this one, where its hub cannot be ended any more. No code of the objects themselves runs.
     """
     wanted = {id(kind) for root in kinds for kind in _with_subclasses(root)}
     box: dict[str, list[Any]] = {}
-    # Nothing happens before list() asks for the first. The list has these iterators in it, so each must let go of it:
-    # that is what iterators do at the end, and the extra None makes both come to theirs.
+    # Nothing happens before list() asks for the first item. The list of all objects contains these iterators, so each
+    # must drop its reference to the list. An iterator does so at its end, and the extra None makes both reach theirs.
     everything = chain(chain.from_iterable(map(box.setdefault, ("all",), map(call, (gc.get_objects,)))), (None,))
     again = chain.from_iterable(map(box.pop, ("all",)))
     return list(compress(everything, map(wanted.__contains__, map(id, map(type, again)))))

@@ -32,16 +32,16 @@ class Job(Protocol):
     """What a thread is given to do."""
 
     def __call__(self) -> None:
-        """Do it. Must not raise, unless somebody raises an exception in the thread."""
+        """Do the job. Must not raise, except what other code throws into the thread."""
 
     def abandon(self) -> bool:
-        """The thread ends in the middle of it. False: it has not begun, and can be done by another."""
+        """The thread ends before the job has. False: the job has not begun, and another thread can do it."""
 
 
 def _mover(source: Callable[[], Any], *steps: Callable[[Any], Any]) -> Callable[[], Any]:
     """A function that calls ``source``, and gives what it returns from one of ``steps`` to the next.
 
-    If all of them are written in C it is a single step: neither a signal handler nor another thread comes in between.
+    If all of them are written in C, a call is a single step: no signal handler and no other thread runs in between.
     """
     moved: Iterator[Any] = iter(source, None)
     for step in steps:
@@ -52,10 +52,10 @@ def _mover(source: Callable[[], Any], *steps: Callable[[Any], Any]) -> Callable[
 class Workers:
     """Up to ``maxsize`` threads. One starts when there is a job and none is idle, and ends after idling for a while.
 
-    Signal handlers, destructors and other threads may submit at any moment, also in the middle of a submit. So a job
-    is put down, and an idle thread woken, in one step of C code each, and no lock is held. Whoever takes a thread away,
-    or is one that goes away, looks afterwards whether jobs were left. Only starting and ending threads needs a mutex,
-    which is re-entrant: each of its holders makes a change first and then looks whether it was right.
+    Signal handlers, destructors and other threads may submit at any moment, also in the middle of a submit. So queueing
+    a job and waking an idle thread are one step of C code each, and need no lock. Code that takes a thread away, and a
+    thread that ends, look afterwards whether jobs are left. Only starting and ending threads needs a mutex, which is
+    re-entrant: each of its holders makes a change first and then checks whether it was right.
 
     :param maxsize: 0 or more; with 0 all jobs wait. May be assigned.
     :param idle_seconds: how long a thread waits for a job before it ends; None: for ever.
@@ -82,7 +82,7 @@ class Workers:
 
     @property
     def idle(self) -> int:
-        """How many of them wait for a job."""
+        """How many threads wait for a job."""
         return len(self._idle)
 
     @property
@@ -102,9 +102,9 @@ class Workers:
         self._catch_up()
 
     def resize(self, size: int) -> None:
-        """Have ``size`` threads now, as far as that goes: start some, or end some, each after its job.
+        """Have ``size`` threads now, as far as possible: start some, or end some, each after its job.
 
-        :raises RuntimeError: none can be started.
+        :raises RuntimeError: no thread can be started.
         """
         with self._mutex:
             self._end_idle(size)
@@ -161,14 +161,14 @@ class Workers:
         with self._mutex:
             try:
                 self._workers.add(worker)
-                if len(self._workers) > limit:  # the last place went to somebody in the middle of this
+                if len(self._workers) > limit:  # another caller has taken the last place meanwhile
                     self._workers.discard(worker)
                     return False
                 _start_new_thread(worker.run, ())
             except BaseException as error:
                 self._workers.discard(worker)
                 if self._workers and isinstance(error, RuntimeError):
-                    return False  # the others get to it
+                    return False  # the other threads will do the job
                 raise
         return True
 
@@ -191,7 +191,7 @@ class Workers:
     # Called by workers ----------------------------------------------------------------------------------------------
 
     def fetch(self, worker: _Worker) -> bool:
-        """Wait until ``worker`` has a job in its hand. False: it is to end."""
+        """Wait until ``worker`` has a job in its hand. False: its thread is to end."""
         while worker in self._workers:
             if len(self._workers) > self._maxsize:
                 with self._mutex:
@@ -203,7 +203,7 @@ class Workers:
                 return True
             except IndexError:
                 self._idle.append(worker)
-            if self._jobs or worker not in self._workers:  # since it was looked
+            if self._jobs or worker not in self._workers:  # changed since the looks above
                 self._get_up(worker)
                 continue
             seconds = -1 if self.idle_seconds is None else self.idle_seconds
@@ -212,7 +212,7 @@ class Workers:
         return False
 
     def _get_up(self, worker: _Worker) -> bool:
-        """Be idle no more. False if somebody has woken ``worker`` at this very moment."""
+        """Take ``worker`` out of the idle ones. False if another thread has woken it at this very moment."""
         try:
             self._idle.remove(worker)
         except ValueError:
@@ -221,7 +221,7 @@ class Workers:
         return True
 
     def left(self, worker: _Worker) -> None:
-        """The thread of ``worker`` ends, perhaps by an exception that somebody raised in it: fill the gap."""
+        """The thread of ``worker`` ends, perhaps by an exception thrown into it: find threads for jobs that wait."""
         self._workers.discard(worker)
         try:
             self._idle.remove(worker)
@@ -230,7 +230,7 @@ class Workers:
         try:
             self._catch_up()
         except RuntimeError:
-            pass  # no thread can be started, and nobody is there to be told: the next submit tries again
+            pass  # no thread can be started, and no caller is there to get the error: the next submit tries again
 
 
 class _Worker:
@@ -261,7 +261,7 @@ class _Worker:
 
 
 def adopt_hooks() -> None:
-    """What threads of :mod:`threading` do first. Part of the job, which so gets to know of a failure."""
+    """Set the hooks that threads of :mod:`threading` set first. The job calls this, so that a failure is the job's."""
     if (trace := _gettrace()) is not None:
         sys.settrace(trace)
     if (profile := _getprofile()) is not None:
@@ -278,7 +278,7 @@ def _drop_hooks() -> None:
 
 
 def _forget_dummy() -> None:
-    """Undo what threading.current_thread() noted in a thread that is not its own: before 3.13 nobody else does."""
+    """Undo what current_thread() notes in a thread that threading did not start: before 3.13 nothing else does."""
     if sys.version_info < (3, 13):
         active = threading._active  # type: ignore[attr-defined]  # there is no public way
         if isinstance(active.get(_get_ident()), threading._DummyThread):
