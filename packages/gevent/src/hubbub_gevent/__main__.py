@@ -1,4 +1,4 @@
-"""``python -m hubbub_gevent [-m module | script] args``: runs it with ``import gevent`` meaning hubbub."""
+"""``python -m hubbub_gevent [-m module | script] args``: runs a program in which ``import gevent`` means hubbub."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ else:
 
 
 class AbstractLinkable(_Linkable):
-    """What events, results and semaphores have in common, and tell of those who wait."""
+    """What gevent's events, results and semaphores have in common: the number of their waiters and links."""
 
     hub: Any = None
     _waiters: Any
     _links: Any
 
     def linkcount(self) -> int:
-        """How many wait or are linked."""
+        """The number of waiters and links."""
         return len(self._waiters) + len(self._links or ())

@@ -1,4 +1,4 @@
-"""What the modules of gevent's loops have beside the loop itself."""
+"""What the modules of gevent's loops contain besides the loop itself."""
 
 from __future__ import annotations
 

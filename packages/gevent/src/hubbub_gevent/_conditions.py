@@ -1,7 +1,7 @@
 """``mutex``, ``not_empty``, ``not_full`` and ``all_tasks_done`` of queues, as :class:`queue.Queue` has them.
 
-gevent's queues do without, and programs written for the standard library's fail on that. Nothing in hubbub's queues
-needs them either: they are made when somebody asks, and only then does the queue tell them what has changed.
+gevent's queues have none of these, and programs written for the standard library's fail on that. hubbub's queues do not
+need them either: they are made at the first access, and only then does the queue tell them what has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Conditions", "QueueCondition"]
 class QueueCondition:
     """The interface of :class:`threading.Condition` over the mutex of a queue.
 
-    :param settle: called by ``notify``: whoever waits in the queue itself looks again.
+    :param settle: called by ``notify``; it makes the greenlets that wait in the queue itself look again.
     """
 
     def __init__(self, mutex: LockType, settle: Callable[[], Any]) -> None:
@@ -45,7 +45,7 @@ class QueueCondition:
             raise RuntimeError(f"cannot {what} on un-acquired lock")
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Let go of the mutex until this is notified, or the queue changed; then take it again.
+        """Release the mutex, wait until this is notified or the queue changes, and take the mutex again.
 
         :param timeout: seconds, or None for no limit.
         :returns: False when the time ran out first.
@@ -58,7 +58,7 @@ class QueueCondition:
         try:
             return waiter.wait(timeout)
         except BaseException:
-            if waiter not in self._waiters:  # it was told, and somebody else must hear of it
+            if waiter not in self._waiters:  # it was woken: pass the wake-up on
                 self.tell(1)
             raise
         finally:
@@ -67,7 +67,7 @@ class QueueCondition:
             self._take_back()
 
     def _take_back(self) -> None:
-        """Take the mutex again, whatever is thrown in meanwhile: ``with`` is going to release it."""
+        """Take the mutex again, even if the greenlet is interrupted meanwhile: ``with`` is going to release it."""
         interruption: BaseException | None = None
         while True:
             try:
@@ -79,7 +79,7 @@ class QueueCondition:
             raise interruption
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
-        """:meth:`wait` until ``predicate()`` is true; what it returned last."""
+        """:meth:`wait` until ``predicate()`` is true. Returns what it returned last."""
         end = None if timeout is None else monotonic() + timeout
         while not (result := predicate()):
             left = None if end is None else end - monotonic()
@@ -89,7 +89,7 @@ class QueueCondition:
         return result
 
     def notify(self, n: int = 1) -> None:
-        """Wake ``n`` of those who wait here, and those in the queue who need wait no longer.
+        """Wake ``n`` of the greenlets that wait here, and those that need no longer wait in the queue itself.
 
         :raises RuntimeError: the mutex is free.
         """
@@ -98,13 +98,13 @@ class QueueCondition:
         self.tell(n)
 
     def notify_all(self) -> None:
-        """:meth:`notify` for all who wait here."""
+        """:meth:`notify` for all that wait here."""
         self.notify(len(self._waiters))
 
     notifyAll = notify_all
 
     def tell(self, n: int) -> None:
-        """Wake ``n`` of those who wait here; the mutex need not be held."""
+        """Wake ``n`` of the greenlets that wait here; the mutex need not be held."""
         for _ in range(min(n, len(self._waiters))):
             self._waiters.popleft().set()
 
@@ -119,7 +119,7 @@ class Conditions:
         self.all_tasks_done = QueueCondition(self.mutex, queue.settle)
 
     def changed(self, queue: Any) -> None:
-        """Something was put, taken or done. Wakes those who need wait no longer."""
+        """An item was put or taken, or a task is done. Wakes the greenlets that need no longer wait."""
         if queue.qsize():
             self.not_empty.tell(queue.qsize())
         if not queue.full():

@@ -21,7 +21,7 @@ __all__ = ["Config", "Setting", "config"]
 
 
 def validate_bool(value: Any) -> bool:
-    """A truth value from text: 1, yes, on, true; 0, no, off, false, or nothing."""
+    """A truth value from text: 1, yes, on, true; 0, no, off, false, or empty."""
     if isinstance(value, str):
         word = value.lower().strip()
         if word in ("1", "true", "on", "yes"):
@@ -33,7 +33,7 @@ def validate_bool(value: Any) -> bool:
 
 
 def validate_anything(value: Any) -> Any:
-    """As it is."""
+    """Return the value unchanged."""
     return value
 
 
@@ -43,7 +43,7 @@ def validate_invalid(value: Any) -> Any:
 
 
 def convert_str_value_as_is(value: str) -> str:
-    """Text stays text."""
+    """Return the text unchanged."""
     return value
 
 
@@ -66,7 +66,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _bytes(value: Any) -> int | None:
-    """A number of bytes; kb, mb and gb may follow it."""
+    """A number of bytes from a number that kb, mb or gb may follow."""
     if not isinstance(value, str):
         return None if value is None else int(value)
     text = value.strip().lower()
@@ -81,10 +81,10 @@ def _list(value: Any) -> Any:
 
 
 def _imported(value: Any, known: dict[str, str]) -> Any:
-    """The first of one or several names, dotted paths or objects that can be had.
+    """The first of one or several names, dotted paths or objects that can be imported.
 
-    :param known: names and what they are short for.
-    :raises ImportError: none of them.
+    :param known: short names and the paths that they stand for.
+    :raises ImportError: none can be imported.
     """
     if isinstance(value, str) and "," in value:
         value = value.split(",")
@@ -160,8 +160,8 @@ class Setting:
     """One setting: an attribute of :class:`Config`.
 
     :param environment_key: its environment variable.
-    :param default: without it; a text or list is read as the variable is.
-    :param validate: what makes a value of what was given; raises ValueError or ImportError.
+    :param default: used if the variable is not set; a string or list is converted as the variable's value is.
+    :param validate: converts what was given into a value; raises ValueError or ImportError.
     """
 
     def __init__(self, environment_key: str, default: Any, validate: Callable[[Any], Any], desc: str) -> None:
@@ -191,7 +191,7 @@ class Setting:
 
 
 class Config:
-    """gevent's settings. All may be assigned, which counts for what is made from then on."""
+    """gevent's settings. All may be assigned; a new value applies to objects that are made later."""
 
     resolver: Setting = Setting(
         "GEVENT_RESOLVER", os.environ.get("HUBBUB_RESOLVER") or "thread", _resolver, "Who looks up names."
@@ -255,7 +255,7 @@ class Config:
         return {name: item for name, item in vars(type(self)).items() if isinstance(item, Setting)}
 
     def set(self, name: str, value: Any) -> None:
-        """The same as assigning."""
+        """Assign a setting by its name."""
         setattr(self, name, value)
 
     def print_help(self) -> None:

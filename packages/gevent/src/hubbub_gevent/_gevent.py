@@ -52,7 +52,7 @@ class _VersionInfo(NamedTuple):
 
 
 version_info = _VersionInfo(20, 0, 0, "dev", 0)
-"""Frozen at this, as gevent's own."""
+"""Never changes; gevent's does not either."""
 __implementation__ = "hubbub"
 
 spawn = Greenlet.spawn
@@ -62,9 +62,9 @@ _unknown = unknown_in(__name__)
 
 
 def __getattr__(name: str) -> Any:
-    """Any submodule, imported when it is asked for: instrumentation looks for them without importing them first.
+    """Any submodule, imported at its first access: instrumentation looks submodules up without importing them first.
 
-    Not ``gevent.monkey``: that it is there tells many programs that something may be patched.
+    Not ``gevent.monkey``: many programs take its presence as a sign that something may be patched.
     """
     if name != "monkey" and has_module(name):
         return import_module(f"{__name__}.{name}")

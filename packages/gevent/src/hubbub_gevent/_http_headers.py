@@ -11,7 +11,7 @@ __all__ = ["OldMessage", "format_date_time", "headers_factory"]
 
 
 class OldMessage(http.client.HTTPMessage):
-    """:class:`http.client.HTTPMessage` with the names that Python 2's class had beside."""
+    """:class:`http.client.HTTPMessage` with the additional names of Python 2's class."""
 
     status = ""
 
@@ -26,7 +26,7 @@ class OldMessage(http.client.HTTPMessage):
 
     @property
     def typeheader(self) -> Any:
-        """The field Content-Type as it stands, or None."""
+        """The value of the field Content-Type, or None."""
         return self.get("content-type")
 
 
@@ -40,5 +40,5 @@ def headers_factory(fp: Any, *args: Any) -> OldMessage:
 
 
 def format_date_time(timestamp: float) -> str:
-    """A time, in seconds since 1970, as header fields have it (RFC 9110, 5.6.7)."""
+    """A time, in seconds since 1970, in the format of header fields (RFC 9110, 5.6.7)."""
     return formatdate(timestamp, usegmt=True)

@@ -10,7 +10,7 @@ __all__ = ["MAX_REQUEST_LINE", "Input", "InvalidInput"]
 MAX_REQUEST_LINE = 8192
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(;[^\r\n]*)?\r?\n\Z")
 _SIZE_SO_FAR = re.compile(rb"[0-9a-fA-F]{1,16}[ \t]*(;[^\r\n]*)?\r?\n?\Z")
-"""What may still become a size: told byte by byte, a client that never ends the line is refused at once."""
+"""The beginning of a line with a size. It is checked byte by byte, to refuse a client that never ends the line."""
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\r\n]*\r?\n\Z")
 _PIECE = 65536
 
@@ -20,10 +20,10 @@ class InvalidInput(IOError):
 
 
 class Input:
-    """``wsgi.input``: reads exactly the body, by its length or in chunks.
+    """``wsgi.input``: reads the body of a request and nothing after it, by its length or in chunks.
 
     :param rfile: the connection.
-    :param content_length: bytes of the body; None is none.
+    :param content_length: bytes of the body; None: there is no body.
     :param socket: where "100 Continue" goes before the first read, or None.
     :param chunked_input: the body comes in chunks (RFC 9112, 7.1).
     """
@@ -41,7 +41,7 @@ class Input:
     # Framing --------------------------------------------------------------------------------------------------------
 
     def _available(self) -> int:
-        """How many bytes of the body may be read before framing must be looked at; 0 at its end."""
+        """How many bytes of the body may be read before framing must be parsed again; 0 at the end of the body."""
         if not self.chunked_input:
             return max((self.content_length or 0) - self.position, 0)
         if not self._left and not self._ended:
@@ -156,7 +156,7 @@ class Input:
     next = __next__
 
     def _discard(self) -> None:
-        """Read what the application has not, so that the next request begins where it should."""
+        """Read what the application has left unread, so that the connection is at the start of the next request."""
         self.send_100_continue_enabled = False
         while self._available():
             self.read(_PIECE)

@@ -1,4 +1,4 @@
-"""Small numbers for objects, used again when their holder is gone."""
+"""Small numbers for objects, used again when their object is gone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gevent._imap on hubbub: iterators over results, which are gevent's greenlets."""
+"""gevent._imap on hubbub: iterators over results, which are themselves gevent's greenlets."""
 
 from __future__ import annotations
 

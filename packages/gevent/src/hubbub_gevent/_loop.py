@@ -1,4 +1,4 @@
-"""gevent's loop: any of hubbub's, with what gevent's have beside."""
+"""gevent's loop: any of hubbub's, with the additional names of gevent's."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ __all__ = ["loop_class"]
 _MODULES = {"libev": "gevent.libev.corecext", "libuv": "gevent.libuv.loop"}
 _RESOLUTIONS = {"libuv": 0.001}
 _BACKENDS = {"select": 1, "poll": 2, "epoll": 4, "kqueue": 8}
-"""libev's numbers, which programs compare."""
+"""libev's numbers of backends, which programs compare."""
 
 
 _EFFECTLESS = {"forkcheck", "noenv", "noinotify", "nosigmask", "signalfd"}
-"""Flags of libev's that say nothing about a loop of hubbub's."""
+"""Flags of libev that have no effect on hubbub's loops."""
 
 
 def _backend(flags: Any) -> str:
-    """What libev's flags say of the backend: names with commas."""
+    """The backends that libev's flags choose: names separated by commas."""
     if isinstance(flags, int):
         return ",".join(name for name, number in _BACKENDS.items() if flags & number)
     names = flags.split(",") if isinstance(flags, str) else flags
@@ -36,7 +36,7 @@ class GeventLoop(BaseLoop):
     MINPRI: int = -2
     MAXPRI: int = 2
     backend_class: Any = None
-    """What it asks the kernel with; None for a loop that brings that along."""
+    """The class of its backend; None for a loop that has a backend of its own."""
 
     WatcherType = _watchers.WatcherType
     origflags = ()
@@ -49,11 +49,10 @@ class GeventLoop(BaseLoop):
     def __init__(self, flags: Any = None, default: bool | None = None, ptr: int = 0) -> None:
         """Open a loop.
 
-        :param flags: what libev asks the kernel with: names, or the sum of libev's numbers. For other loops without
-            effect.
-        :param default: whether it is the default loop, which None says too.
-        :param ptr: without effect: a structure of libev's, of which there is none.
-        :raises ValueError: libev does not know a name, or was built without it.
+        :param flags: the system calls that libev may use: names, or the sum of libev's numbers. Other loops ignore it.
+        :param default: whether it is the default loop; None: it is.
+        :param ptr: ignored; in gevent a structure of libev.
+        :raises ValueError: libev does not know a name, or was built without that system call.
         """
         options = {"interface": _backend(flags)} if self.name == "libev" and flags else {}
         backend = () if self.backend_class is None else (self.backend_class(**options),)
@@ -75,7 +74,7 @@ class GeventLoop(BaseLoop):
         return -1 if fileno is None else int(fileno())
 
     def verify(self) -> None:
-        """Check that the structures of the loop agree with one another, where it has such."""
+        """Check that the structures of the loop agree with one another, if the loop can."""
         verify = getattr(super().backend, "verify", None)
         if verify is not None:
             verify()
@@ -87,7 +86,7 @@ class GeventLoop(BaseLoop):
 
     @property
     def pendingcnt(self) -> int:
-        """How many calls are due."""
+        """How many calls are in the run queue."""
         return len(self.ready)
 
     @property
@@ -108,9 +107,9 @@ class GeventLoop(BaseLoop):
         self.update_now()
 
     def closing_fd(self, fd: int) -> bool:
-        """``fd`` is about to be closed: who waits for it is told.
+        """``fd`` is about to be closed: wake the greenlets and call the watchers that wait for it.
 
-        :returns: whether somebody waited.
+        :returns: whether any waited.
         """
         known = fd in self.handles
         self.descriptor_closing(fd)
@@ -135,11 +134,11 @@ class GeventLoop(BaseLoop):
         return _watchers.child(self, pid, trace, ref)
 
     def async_(self, ref: bool = True, priority: int | None = None) -> Any:
-        """A wake-up for other threads to send."""
+        """Make a watcher by which other threads wake the loop."""
         return _watchers.async_(self, ref, priority or 0)
 
     def idle(self, ref: bool = True, priority: int | None = None) -> Any:
-        """Call back in turns that found nothing else to do."""
+        """Call back in turns that have nothing else to do."""
         return _watchers.idle(self, ref, priority or 0)
 
     def prepare(self, ref: bool = True, priority: int | None = None) -> Any:
@@ -163,7 +162,7 @@ setattr(GeventLoop, "async", GeventLoop.async_)
 
 
 class _WallClock(GeventLoop):
-    """libev's loops tell the time of day."""
+    """A loop whose clock is the time of day, as libev's is."""
 
     def now(self) -> float:
         """Seconds since 1970, as of the last poll."""
@@ -172,7 +171,7 @@ class _WallClock(GeventLoop):
 
 @cache
 def loop_class(backend: Any) -> Any:
-    """A class of hubbub's backends or loops, as gevent's users know it; the same class each time."""
+    """The loop class with gevent's names for one of hubbub's backends or loops; the same class each time."""
     if issubclass(backend, GeventLoop):
         return backend
     extras = _WallClock if backend.name == "libev" else GeventLoop

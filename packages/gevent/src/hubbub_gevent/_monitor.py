@@ -31,7 +31,7 @@ _sleep, _monotonic = get_original("time", ["sleep", "monotonic"])
 
 
 class MonitorWarning(RuntimeWarning):
-    """Something cannot be watched."""
+    """A quantity cannot be watched."""
 
 
 @dataclass(eq=False)
@@ -45,9 +45,9 @@ class _Entry:
 
 @implementer(IPeriodicMonitorThread)
 class PeriodicMonitoringThread:
-    """Calls functions every so often in a native thread; the first tells when the hub is blocked.
+    """Calls functions periodically in a native thread; the first one reports when the hub is blocked.
 
-    Goes on in a child process.
+    It goes on in a child process.
     """
 
     inactive_sleep_time = 2.0
@@ -90,9 +90,9 @@ class PeriodicMonitoringThread:
     # What is called -------------------------------------------------------------------------------------------------
 
     def add_monitoring_function(self, function: Callable[[Any], Any], period: float | None) -> None:
-        """Call ``function(hub)`` every ``period`` seconds, in the monitor's thread; None: no more.
+        """Call ``function(hub)`` every ``period`` seconds, in the monitor's thread; None stops that.
 
-        :raises ValueError: not callable, or not a positive number.
+        :raises ValueError: ``function`` is not callable, or ``period`` is not a positive number.
         """
         if not callable(function):
             raise ValueError("function must be callable")
@@ -103,16 +103,16 @@ class PeriodicMonitoringThread:
         self._entries = others + new
 
     def monitoring_functions(self) -> list[Any]:
-        """What is called: objects with ``function``, ``period`` and ``last_run_time``."""
+        """The functions that are called, as objects with ``function``, ``period`` and ``last_run_time``."""
         return list(self._entries)
 
     def calculate_sleep_time(self) -> float:
-        """Seconds between two looks at what is due."""
+        """Seconds to sleep before the thread looks again for functions that are due."""
         shortest = min((entry.period for entry in self._entries), default=self.inactive_sleep_time)
         return max(self.min_sleep_time, shortest)
 
     def __call__(self) -> None:
-        """The thread."""
+        """The body of the thread."""
         while self.should_run:
             now = _monotonic()
             for entry in self.monitoring_functions():
@@ -133,7 +133,7 @@ class PeriodicMonitoringThread:
     # Blocking -------------------------------------------------------------------------------------------------------
 
     def monitor_blocking(self, hub: Any) -> Any:
-        """Whether the same greenlet has run since the last look; prints its stack if so."""
+        """Whether the same greenlet has run ever since the last call; if so, print its stack."""
         blocked = self._tracer.did_block_hub(hub)
         if not blocked:
             return None
@@ -146,7 +146,7 @@ class PeriodicMonitoringThread:
         return event
 
     def ignore_current_greenlet_blocking(self) -> None:
-        """Say nothing of the current greenlet."""
+        """Do not report the current greenlet."""
         self._tracer.ignore_current_greenlet_blocking()
 
     def monitor_current_greenlet_blocking(self) -> None:
@@ -160,7 +160,7 @@ class PeriodicMonitoringThread:
         return importlib.util.find_spec("psutil") is not None
 
     def install_monitor_memory_usage(self) -> None:
-        """Look at the memory in use from now on; warns if that cannot be."""
+        """Watch the memory in use from now on; warn if that is impossible."""
         if not self.can_monitor_memory_usage():
             warnings.warn("Unable to monitor memory usage: the package psutil is missing", MonitorWarning, stacklevel=2)
             return
@@ -168,7 +168,7 @@ class PeriodicMonitoringThread:
         self.add_monitoring_function(self.monitor_memory_usage, period)
 
     def monitor_memory_usage(self, _hub: Any) -> Any:
-        """Tell subscribers when the process uses more than ``config.max_memory_usage`` bytes, for as long as that
+        """Tell subscribers when the process uses more than ``config.max_memory_usage`` bytes, again while its use
         grows, and when it uses less again.
 
         :returns: the event; -1 if there is no limit; None.

@@ -1,4 +1,4 @@
-"""gevent._socket3 on hubbub: the socket class, and what makes sockets."""
+"""gevent._socket3 on hubbub: the socket class, and functions that make sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GLOBAL_DEFAULT_TIMEOUT = __socket__._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[att
 
 
 class socket(_cooperative.socket):
-    """:class:`hubbub_net.socket.socket` as gevent shows it."""
+    """:class:`hubbub_net.socket.socket` with gevent's attributes."""
 
     __slots__ = ()
 
@@ -37,12 +37,12 @@ class socket(_cooperative.socket):
 
     @property
     def _sock(self) -> Any:
-        """What gevent's socket wraps; ours is one itself."""
+        """In gevent the socket that this one wraps; here the socket itself."""
         return self
 
     @property
     def ref(self) -> bool:
-        """A greenlet that waits for a socket always keeps the loop from ending."""
+        """Always true: a greenlet that waits for a socket keeps the loop from ending."""
         return True
 
     @property
@@ -68,7 +68,7 @@ SocketType = socket
 
 
 def ours(new: Any) -> Any:
-    """The same socket of hubbub's, of this class."""
+    """A socket of this class in the place of ``new``, one of hubbub's."""
     new.__class__ = socket
     return new
 

@@ -1,4 +1,4 @@
-"""What a greenlet knows of who spawned it: a weak reference, the place, and a dictionary that both share."""
+"""What a greenlet knows of its spawner: a weak reference, the place in the code, and a dictionary that both share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["track"]
 
 
 class _Frame:
-    """A place in a stack, kept without the frame's variables."""
+    """A place in a stack, without the frame's variables."""
 
     __slots__ = ("f_back", "f_code", "f_lineno")
 
@@ -32,7 +32,7 @@ _PLUMBING = ("gevent.", "hubbub.", "hubbub_gevent.")
 
 
 def _stack(frame: FrameType | None, limit: int) -> _Frame | None:
-    """The user's frames."""
+    """The frames outside of hubbub, at most ``limit``."""
     first = last = None
     while frame is not None and limit > 0:
         if not frame.f_globals.get("__name__", "").startswith(_PLUMBING):
@@ -47,7 +47,10 @@ def _stack(frame: FrameType | None, limit: int) -> _Frame | None:
 
 
 def _tree_locals(spawner: Any) -> dict[str, Any]:
-    """The dictionary that all greenlets spawned below one share; begun by the first below the main greenlet."""
+    """The dictionary that all greenlets below one in the tree of spawners share.
+
+    A greenlet spawned by the main greenlet begins a new one.
+    """
     tree = getattr(spawner, "spawn_tree_locals", None)
     if tree is None:
         tree = {}
@@ -57,9 +60,9 @@ def _tree_locals(spawner: Any) -> dict[str, Any]:
 
 
 def track(new: Any, limit: int = 10) -> None:
-    """Have ``new`` know its spawner: the current greenlet, where that is, and what it shares.
+    """Store in ``new`` its spawner, which is the current greenlet, the place in the code, and the shared dictionary.
 
-    :param limit: how many frames of the user's are kept.
+    :param limit: how many frames are kept.
     """
     spawner = getcurrent()
     new.spawning_greenlet = weakref.ref(spawner)

@@ -1,4 +1,4 @@
-"""gevent._threading on hubbub: native primitives, whatever is patched."""
+"""gevent._threading on hubbub: the original primitives, whatever is patched."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__ = ["GreenletTracer", "HubSwitchTracer", "MaxSwitchTracer"]
 
 
 class GreenletTracer:
-    """Counts the switches of the thread that makes it, until :meth:`kill`. A tracer that was there is still called."""
+    """Counts the switches of the thread that makes it, until :meth:`kill`. An earlier tracer is still called."""
 
     def __init__(self) -> None:
         self.greenlet_switch_counter = 0
@@ -36,7 +36,7 @@ class GreenletTracer:
         self.active_greenlet = args[1] if event in ("switch", "throw") else None
 
     def did_block_hub(self, hub: Any) -> Any:
-        """Whether the same greenlet has run since the last call.
+        """Whether the same greenlet has run ever since the last call.
 
         :returns: ``(True, greenlet)``, or something false.
         """
@@ -54,7 +54,7 @@ class GreenletTracer:
         self.active_greenlet = getcurrent()
 
     def did_block_hub_report(self, hub: Any, active_greenlet: Any, format_kwargs: dict[str, Any]) -> list[str]:
-        """Lines that tell who blocks, and what all others are doing."""
+        """Lines that tell which greenlet blocks, and what all others are doing."""
         from hubbub_gevent.util import format_run_info
 
         frame = sys._current_frames().get(hub.thread_ident)
@@ -70,7 +70,7 @@ class GreenletTracer:
         return lines + format_run_info(**format_kwargs)
 
     def kill(self) -> None:
-        """Stop, and put back the tracer that was there. In the thread that made it."""
+        """Stop, and put back the earlier tracer. Called in the thread that made this one."""
         if not self._killed:
             self._killed = True
             current: Any = gettrace()
@@ -80,7 +80,7 @@ class GreenletTracer:
 
 
 def _runner(hub: Any) -> Any:
-    """Who runs the loop: ``hub``, or a stand-in while a callback waits."""
+    """The greenlet that runs the loop: ``hub``, or a stand-in while a callback waits."""
     return getattr(hub, "runner", hub)
 
 

@@ -23,7 +23,7 @@ __all__ = [
 
 
 class WatcherType:
-    """What watchers have in common: ``callback`` and ``args`` are checked when they are assigned too."""
+    """What watchers have in common: they check ``callback`` and ``args`` on assignment too."""
 
     _callback: Any = None
     _args: tuple[Any, ...] | None = None
@@ -32,7 +32,7 @@ class WatcherType:
 
     @property
     def priority(self) -> int:
-        """Who comes first. Cannot be changed while the watcher is active."""
+        """Watchers with higher priority are called first. Cannot be changed while the watcher is active."""
         number: int = self._priority
         return number
 
@@ -55,7 +55,7 @@ class WatcherType:
 
     @property
     def args(self) -> Any:
-        """The arguments: a tuple. None before the start and after the end, and for none."""
+        """The arguments: a tuple; None if there are none, before the start and after the end."""
         return self._args if self._callback is not None else None
 
     @args.setter

@@ -54,7 +54,7 @@ class SecureEnviron(Environ):
 
 
 class WSGISecureEnviron(SecureEnviron):
-    """An environment that shows who asked for what host."""
+    """An environment whose repr shows the client's address and the host that was asked for."""
 
     default_whitelist_keys: Any = ("REMOTE_ADDR", "REMOTE_PORT", "HTTP_HOST")
     default_print_masked_keys = False

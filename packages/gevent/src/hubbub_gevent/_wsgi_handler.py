@@ -27,7 +27,7 @@ from hubbub_gevent.timeout import Timeout
 __all__ = ["WSGIHandler"]
 
 _native_shutdown = CSocket.shutdown
-"""Of the descriptor alone: TLS goes on."""
+"""Shuts down the descriptor alone: a TLS session stays."""
 _LINGER = 1.0
 _LINGER_READS = 64
 _INTERNAL_ERROR_STATUS = "500 Internal Server Error"
@@ -124,17 +124,17 @@ class WSGIHandler:
     _waits = False
     """Whether this waits for the first line of a request."""
     _served = 0
-    """How many requests have come."""
+    """How many requests this connection has had."""
 
     def _hang_up(self) -> None:
-        """Read what has arrived, and no more."""
+        """Let the handler read what has arrived, but nothing later."""
         try:
             _native_shutdown(self.socket, SHUT_RD)
         except OSError:
             pass  # the client is gone
 
     def _last_one(self) -> bool:
-        """Whether the server is stopping, so that this connection is to end."""
+        """Whether the server is stopping, so that this request is the last of its connection."""
         return bool(getattr(self.server, "stopping", False))
 
     def _refuse(self, result: Any) -> None:
@@ -150,7 +150,7 @@ class WSGIHandler:
         self._linger()
 
     def _linger(self) -> None:
-        """Read on for a moment: closing over unread bytes would reset the connection and lose the answer."""
+        """Read on for a moment: closing with unread bytes would reset the connection and lose the response."""
         with Timeout(_LINGER, False):
             try:
                 self.socket.shutdown(SHUT_WR)
@@ -204,7 +204,7 @@ class WSGIHandler:
     # Reading a request ----------------------------------------------------------------------------------------------
 
     def read_requestline(self) -> Any:
-        """The first line; one empty line before it is skipped. Nothing ends the connection."""
+        """The first line; one empty line before it is skipped. An empty result ends the connection."""
         line = self.rfile.readline(MAX_REQUEST_LINE)
         if line in (b"\r\n", b"\n"):
             line = self.rfile.readline(MAX_REQUEST_LINE)
@@ -213,8 +213,8 @@ class WSGIHandler:
     def read_request(self, raw_requestline: str) -> bool:
         """Take the request line apart and read the header fields.
 
-        :returns: False for a request that was logged and is to be refused.
-        :raises ValueError: it cannot be read.
+        :returns: False if the request was logged and is to be refused.
+        :raises ValueError: the request cannot be read.
         """
         self.requestline = raw_requestline.rstrip()
         words = self.requestline.split()
@@ -299,7 +299,7 @@ class WSGIHandler:
         return environ
 
     def _header_variables(self) -> dict[str, str]:
-        """HTTP_* variables. Names with an underscore are dropped: they could stand for another's."""
+        """HTTP_* variables. Fields with an underscore in the name are dropped: they could pass for others."""
         found: dict[str, str] = {}
         for name, value in self.headers.items():
             if "_" in name or name.lower() in ("content-type", "content-length"):
@@ -417,13 +417,13 @@ class WSGIHandler:
         self.headers_sent = True
         try:
             body = self._framed(data)
-        except TypeError:  # no bytes: the client gets to know the status
+        except TypeError:  # not bytes: the client still gets the head
             self._sendall(head)
             raise
         self._sendall(head + body)
 
     def write(self, data: Any) -> None:
-        """Send a piece of the body, the header fields before the first."""
+        """Send a piece of the body; before the first piece, the header fields."""
         if self.code in (204, 304) and data:
             raise self.ApplicationError(f"The {self.code} response must have no body")
         if self.headers_sent:
@@ -449,7 +449,7 @@ class WSGIHandler:
         self.process_result()
 
     def handle_one_response(self) -> None:
-        """Run the application, whatever happens."""
+        """Run the application, and deal with its errors."""
         self.time_start = time.time()
         self.status = self._orig_status = None
         self.headers_sent = False
@@ -475,7 +475,7 @@ class WSGIHandler:
     def _end_response(self) -> None:
         try:
             if self.connection_upgraded or "websocket" in self._tokens("Upgrade"):
-                # The application may have taken the connection over, without a word to the server.
+                # The application may have taken the connection over without telling the server.
                 self.close_connection = True
             elif not self.close_connection or not self.headers_sent:
                 self.wsgi_input._discard()
@@ -508,7 +508,7 @@ class WSGIHandler:
             self.close_connection = True
 
     def handle_error(self, t: Any, v: Any, tb: TracebackType | None) -> None:
-        """The application failed: report it, and tell the client if it can still be told."""
+        """The application failed: report the error, and send an error response if none has begun."""
         if not issubclass(t, GreenletExit):
             context = self.environ
             if not isinstance(context, self.server.secure_environ_class):

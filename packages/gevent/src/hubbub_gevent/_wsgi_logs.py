@@ -1,4 +1,4 @@
-"""What a WSGI server logs to: an object with ``write``, whatever it was given."""
+"""What a WSGI server logs to: an object with ``write``, made of what the server was given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["LoggingLogAdapter", "log_for"]
 
 
 class _NoopLog:
-    """Where nothing is logged."""
+    """A log that drops everything."""
 
     def write(self, *args: Any, **kwargs: Any) -> None:
         """Nothing."""
@@ -22,7 +22,7 @@ class _NoopLog:
 
 
 class LoggingLogAdapter:
-    """A file that writes to a :class:`logging.Logger`; all else is the logger's."""
+    """A file that writes to a :class:`logging.Logger`; its other attributes are the logger's."""
 
     __slots__ = ("_level", "_logger")
 
@@ -35,7 +35,7 @@ class LoggingLogAdapter:
         self._logger.log(self._level, msg.rstrip("\n"))
 
     def flush(self) -> None:
-        """Nothing is kept back."""
+        """Nothing: no lines are buffered."""
 
     def writelines(self, lines: Any) -> None:
         """Log several lines."""

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     Attribute: Callable[[str], Any]
 
     class Interface:
-        """What an interface derives from."""
+        """The base class of interfaces."""
 
     def implementer(*interfaces: type[Interface]) -> Callable[[T], T]:
-        """Decorates a class that has these interfaces."""
+        """Decorates a class that implements these interfaces."""
         raise NotImplementedError
 
 else:

@@ -1,4 +1,4 @@
-"""gevent.backdoor on hubbub: a Python prompt for everybody who connects. There is no password."""
+"""gevent.backdoor on hubbub: a Python prompt for every client that connects. There is no password."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
 
 
 class _Streams:
-    """Standard input and output that belong to each session's greenlet."""
+    """Standard input and output, separate for the greenlet of each session."""
 
     def __init__(self, original: Any) -> None:
         self.original = original
@@ -29,7 +29,7 @@ class _Streams:
             return getattr(self.original, name)
         try:
             mine = self.sessions.get(getcurrent(), self.original)
-        except RuntimeError:  # the interpreter is ending, and greenlets with it
+        except RuntimeError:  # the interpreter is exiting, and greenlets do not work any more
             mine = self.original
         return getattr(mine, name)
 
@@ -40,14 +40,14 @@ class _Console(InteractiveConsole):
         self._stream = stream
 
     def write(self, data: str) -> None:
-        """To the client."""
+        """Send text to the client."""
         self._stream.write(data)
         self._stream.flush()
 
     def raw_input(self, prompt: str = "") -> str:
-        """From the client.
+        """Read a line from the client.
 
-        :raises EOFError: it is gone.
+        :raises EOFError: the client is gone.
         """
         self.write(prompt)
         line: str = self._stream.readline()
@@ -80,7 +80,7 @@ class BackdoorServer(StreamServer):
         try:
             _Console(stream, names).interact(banner=self.banner, exitmsg="")
         except (SystemExit, OSError):
-            pass  # the end of the session, and of nothing else
+            pass  # ends the session only
         finally:
             streams.sessions.pop(getcurrent(), None)
             if not streams.sessions and sys.stdout is streams:

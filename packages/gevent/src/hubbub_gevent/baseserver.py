@@ -80,7 +80,7 @@ class Habits(_Server):
         return bool(self.full())
 
     def is_fatal_error(self, ex: BaseException) -> bool:
-        """Whether ``ex`` means that the listener is of no use any more."""
+        """Whether ``ex`` means that the listener cannot be used any more."""
         return bool(super().is_fatal_error(ex))
 
     @property
@@ -94,9 +94,9 @@ class Habits(_Server):
         return f"{super().__repr__()[:-1]} handle={shown}>"
 
     def set_handle(self, handle: Callable[..., Any]) -> None:
-        """Set what is called for each thing accepted.
+        """Set the function that is called for each connection or datagram.
 
-        :raises TypeError: it is not callable.
+        :raises TypeError: ``handle`` is not callable.
         """
         if handle is not None:
             if not callable(handle):
@@ -112,7 +112,7 @@ class Habits(_Server):
         super().set_spawn(spawn)
 
     def do_handle(self, *args: Any) -> None:
-        """Run the handler for what was accepted, in the way that ``spawn`` said; without one on the hub itself."""
+        """Run the handler for what was accepted, as ``spawn`` says; if that is None, in the hub."""
         self._due += 1
         try:
             if self._spawn is None:
@@ -129,7 +129,7 @@ class Habits(_Server):
         super().run_handler(*args)
 
     def close(self) -> None:
-        """Accept no more and close the listener. A handler that was spawned begins before: gunicorn's ask it first."""
+        """Accept no more and close the listener. Handlers that were spawned begin first: gunicorn's use it."""
         try:
             if self._due and getcurrent() is not get_hub().runner:
                 self.stop_accepting()

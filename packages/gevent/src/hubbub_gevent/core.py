@@ -45,7 +45,7 @@ get_header_version = get_version
 
 
 def supported_backends() -> list[str]:
-    """What the loop could ask the kernel with."""
+    """The names of the system calls that the loop can use to poll."""
     names = getattr(config.loop, "backends", None)
     return list(names()) if names is not None else ["default"]
 
@@ -54,7 +54,7 @@ recommended_backends = supported_backends
 
 
 def embeddable_backends() -> list[str]:
-    """None."""
+    """Always empty."""
     return []
 
 

@@ -19,7 +19,7 @@ __all__ = [
 class _EventCondition(_Mutex):
     """``Event._cond``: :class:`threading.Event` waits on a condition, which some programs use.
 
-    This one is the other way round: who waits here waits for the event, and who notifies wakes those who wait for it.
+    Here it is the reverse: a greenlet that waits here waits for the event, and notifying wakes all that wait for it.
     """
 
     def __init__(self, event: Event) -> None:
@@ -27,7 +27,7 @@ class _EventCondition(_Mutex):
         self._event = event
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Let go of the lock until the event is set, or this notified."""
+        """Release the lock, wait until the event is set or this is notified, and take the lock again."""
         self.release()
         try:
             return self._event.wait(timeout)
@@ -35,14 +35,14 @@ class _EventCondition(_Mutex):
             self.acquire()
 
     def notify_all(self) -> None:
-        """Wake all who wait for the event, set or not."""
+        """Wake all that wait for the event, set or not."""
         event = self._event
         if not event.is_set():
             event.set()
             event.clear()
 
     def notify(self, n: int = 1) -> None:
-        """The same: those who wait for an event go on together."""
+        """The same as :meth:`notify_all`: all that wait for an event go on together."""
         self.notify_all()
 
     notifyAll = notify_all
@@ -52,7 +52,7 @@ class _EventCondition(_Mutex):
 
 
 class Event(AbstractLinkable, _event.Event):
-    """:class:`hubbub.event.Event`, which also stands for :class:`threading.Event` after patching."""
+    """:class:`hubbub.event.Event`, which also replaces :class:`threading.Event` by patching."""
 
     _condition: _EventCondition | None = None
 
@@ -64,7 +64,7 @@ class Event(AbstractLinkable, _event.Event):
         return super().wait(timeout)
 
     def _at_fork_reinit(self) -> None:
-        """In the child after a fork: set or not as before, and nobody waits. Called by :mod:`threading`."""
+        """In the child after a fork: keep the flag, and forget the waiters. Called by :mod:`threading`."""
         was_set = self.is_set()
         _event.Event.__init__(self)
         if was_set:
@@ -87,7 +87,7 @@ class AsyncResult(AbstractLinkable, _event.AsyncResult[Any]):
     def set_exception(self, exception: Any, exc_info: Any = None) -> None:
         """Store an error, or a class of errors, and wake all that wait.
 
-        :raises TypeError: it is neither.
+        :raises TypeError: ``exception`` is neither.
         """
         if isinstance(exception, type) and issubclass(exception, BaseException):
             exception = exception()

@@ -44,7 +44,7 @@ def notify_and_call_entry_points(event: Any) -> None:
 
     notify(event)
     for entry in entry_points(group=event.ENTRY_POINT_NAME):
-        if entry.dist is None or entry.dist.name != "gevent":  # gevent's own, where it is installed too, are for itself
+        if entry.dist is None or entry.dist.name != "gevent":  # if gevent is installed, its plug-ins are its own
             entry.load()(event)
 
 

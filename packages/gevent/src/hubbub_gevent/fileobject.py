@@ -17,7 +17,7 @@ __all__ = [
 
 
 class FileObjectBase(_FileObject):
-    """What gevent's file objects share: older names of parameters, and no name once closed."""
+    """What gevent's file objects have in common: older names of parameters, and no name after closing."""
 
     default_bufsize = -1
     io: Any = None
@@ -34,7 +34,7 @@ class FileObjectBase(_FileObject):
 
     @property
     def fileio(self) -> Any:
-        """The file below the buffers, unless another was assigned."""
+        """The file under the buffers, unless another was assigned."""
         file = self._fileio or self.io
         for layer in ("buffer", "raw"):
             file = getattr(file, layer, file)
@@ -60,7 +60,7 @@ class FileObjectBase(_FileObject):
 
 
 class FileObjectPosix(FileObjectBase):
-    """A file over a descriptor that can be polled, or a thread where it cannot."""
+    """A file over a descriptor; if that cannot be polled, its calls run in a thread."""
 
 
 class FileObjectThread(FileObjectBase):

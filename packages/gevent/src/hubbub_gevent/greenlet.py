@@ -1,4 +1,4 @@
-"""gevent.greenlet on hubbub: greenlets that start with an empty context, and know who spawned them."""
+"""gevent.greenlet on hubbub: greenlets that start with an empty context, and know their spawner."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ASYNC = CO_COROUTINE | CO_ASYNC_GENERATOR
 def _check_run(run: Any) -> None:
     """Refuse what cannot be run.
 
-    :raises TypeError: no function, or a coroutine function.
+    :raises TypeError: ``run`` is not callable, or a coroutine function.
     """
     if not callable(run):
         raise TypeError(f"The run argument or self._run must be callable, not {run!r}")
@@ -53,11 +53,11 @@ class Greenlet(_greenlet.Greenlet):
     _given_name: str | None = None
     spawning_stack_limit = 10
     spawning_greenlet: Any = None
-    """A weak reference to who spawned it."""
+    """A weak reference to the greenlet that spawned it."""
     spawning_stack: Any = None
-    """Where that was."""
+    """Where it was spawned."""
     spawn_tree_locals: Any = None
-    """A dictionary that it shares with all who were spawned by the same and below."""
+    """A dictionary that it shares with its spawner and all greenlets below that in the tree of spawners."""
 
     def __init__(self, run: Callable[..., Any] | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(None, *args, context=Context())
@@ -69,18 +69,18 @@ class Greenlet(_greenlet.Greenlet):
             track(self, self.spawning_stack_limit)
 
     def _run(self) -> Any:
-        """What a subclass runs."""
+        """The body; subclasses override it."""
 
     def link(self, callback: Any, SpawnedLink: Any = None) -> None:
-        """Call ``callback(self)`` in a greenlet of its own when it has ended. The class of that is hubbub's choice."""
+        """Call ``callback(self)`` in a greenlet of its own when this one has ended. ``SpawnedLink`` has no effect."""
         super().link(callback)
 
     def link_value(self, callback: Any, SpawnedLink: Any = None) -> None:
-        """The same, only if it ended without an error."""
+        """As :meth:`link`, but only if it ended without an error."""
         super().link_value(callback)
 
     def link_exception(self, callback: Any, SpawnedLink: Any = None) -> None:
-        """The same, only if it ended with an error."""
+        """As :meth:`link`, but only if it ended with an error."""
         super().link_exception(callback)
 
     @property
@@ -106,7 +106,7 @@ class Greenlet(_greenlet.Greenlet):
         self._given_name = name
 
     def _formatinfo(self) -> str:
-        """Made once: the arguments are gone when it has ended."""
+        """Made only once: the arguments are dropped at the end."""
         text: str | None = self.__dict__.get("_info")
         if text is None:
             text = self.__dict__["_info"] = self._describe()
@@ -134,7 +134,7 @@ class Greenlet(_greenlet.Greenlet):
 
     @staticmethod
     def add_spawn_callback(callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(greenlet)`` whenever one is started."""
+        """Call ``callback(greenlet)`` for each greenlet that is started."""
         global _spawn_callbacks
         if _spawn_callbacks is None:
             _spawn_callbacks = set()
@@ -170,7 +170,7 @@ class Greenlet(_greenlet.Greenlet):
         return super().spawn_later(seconds, *args, **kwargs)
 
     def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: Any = None) -> None:
-        """Raise ``exception`` in it. What is no exception gives a TypeError there."""
+        """Raise ``exception`` in it; a TypeError if ``exception`` is not an exception."""
         if not (
             isinstance(exception, BaseException)
             or (isinstance(exception, type) and issubclass(exception, BaseException))
@@ -207,7 +207,7 @@ class Greenlet(_greenlet.Greenlet):
         super().handle_failure(exc_info[1])
 
     def handle_failure(self, error: BaseException) -> None:
-        """Keep and report it by ``_report_error``, which subclasses written for gevent override."""
+        """Keep and report the error by ``_report_error``, which subclasses written for gevent override."""
         self._report_error((type(error), error, error.__traceback__))
 
 

@@ -51,7 +51,7 @@ __all__ = [
 _NONE: Any = object()
 _main_ident: list[int] = []
 _kept = native_local()
-"""The loop that a destroyed hub of the thread has left."""
+"""The loop that a destroyed hub of this thread has left."""
 _get_ident = get_original("_thread", "get_ident")
 _sleep = _hub.sleep
 
@@ -100,8 +100,8 @@ class Hub(_hub.Hub):
 
     @property
     def WAITS_FOR_THREADS(self) -> bool:  # type: ignore[override]  # hubbub's is a constant
-        """In the main thread LoopExit is raised as soon as nothing on its own loop is left, unless patching has left
-        threads native that may wake it: gevent has none of these.
+        """Whether the hub waits for other threads to wake it. The main thread's does so only while threads run that
+        patching has left native, of which gevent has none; else it raises LoopExit once its loop has nothing left.
         """
         return not self.main_hub or natives_run()
 
@@ -112,7 +112,7 @@ class Hub(_hub.Hub):
 
     @property
     def backend(self) -> Any:
-        """What was asked of the loop."""
+        """The backend that was asked for."""
         return config.libev_backend
 
     @property
@@ -166,9 +166,9 @@ class Hub(_hub.Hub):
             _kept.loop = loop, os.getpid()
 
     def switch_out(self) -> None:
-        """Not called: what waits in the hub waits, and another greenlet runs the loop meanwhile.
+        """Never called by hubbub: code in the hub may wait, and a stand-in runs the loop meanwhile.
 
-        :raises BlockingSwitchOutError: always, as gevent's.
+        :raises BlockingSwitchOutError: always, as in gevent.
         """
         raise BlockingSwitchOutError("Impossible to call blocking function in the event loop callback")
 
@@ -192,7 +192,7 @@ class Hub(_hub.Hub):
     def wait(self, watcher: Any) -> None:
         """Wait for one event of ``watcher``.
 
-        :raises InvalidSwitchError: somebody else switched here.
+        :raises InvalidSwitchError: something other than the watcher switched to this greenlet.
         """
         waiter = Waiter(self)
         watcher.start(waiter.switch, waiter)
@@ -207,7 +207,7 @@ class Hub(_hub.Hub):
             watcher.stop()
 
     def cancel_wait(self, watcher: Any, error: Any, close_watcher: bool = False) -> None:
-        """Make who waits for ``watcher`` fail with ``error``."""
+        """Throw ``error`` into the greenlet that waits for ``watcher``."""
         self.loop.run_callback(self._cancel_wait, watcher, error, close_watcher)
 
     @staticmethod
@@ -222,7 +222,7 @@ class Hub(_hub.Hub):
                 waiter.throw(error)
 
     def cancel_waits_close_and_then(self, watchers: Any, exc_kind: Any, then: Any, *then_args: Any) -> None:
-        """Make who waits for any of ``watchers`` fail, close them, and call ``then``."""
+        """Throw an error into the greenlets that wait for ``watchers``, close the watchers, and call ``then``."""
         self.loop.run_callback(self._cancel_waits_then, list(watchers), exc_kind, then, then_args)
 
     def _cancel_waits_then(self, watchers: Any, exc_kind: Any, then: Any, then_args: Any) -> None:
@@ -232,7 +232,7 @@ class Hub(_hub.Hub):
 
 
 def _take_kept_loop() -> Any:
-    """The loop that a destroyed hub of the thread has left, or None."""
+    """The loop that a destroyed hub of this thread has left, or None."""
     loop, pid = _kept.__dict__.pop("loop", (None, 0))
     if loop is None or loop.destroyed:
         return None
@@ -281,7 +281,7 @@ _get_hub = get_hub_if_exists
 
 
 def get_hub_class() -> Any:
-    """The class of hubs to come."""
+    """The class of hubs that are made from now on."""
     return _hub_class[0]
 
 
@@ -289,25 +289,25 @@ _hub_class: list[Any] = [Hub]
 
 
 def set_default_hub_class(hubtype: Any) -> None:
-    """Use ``hubtype`` for hubs to come."""
+    """Use ``hubtype`` for hubs that are made from now on."""
     lowlevel.set_hub_class(hubtype)
     _hub_class[0] = hubtype
 
 
 def get_loop() -> Any:
-    """The loop that a destroyed hub of this thread has left for the next, or None."""
+    """The loop that a destroyed hub of this thread has left for the next hub, or None."""
     return getattr(_kept, "loop", (None, 0))[0]
 
 
 def set_loop(loop: Any) -> None:
-    """Set :func:`get_loop`."""
+    """Set the loop that :func:`get_loop` returns."""
     _kept.loop = loop, os.getpid()
 
 
 def sleep(seconds: float = 0, ref: bool = True) -> None:
     """Let others run for at least ``seconds``; 0 or less yields once.
 
-    :raises InvalidSwitchError: somebody else switched here.
+    :raises InvalidSwitchError: something other than the timer switched to this greenlet.
     """
     hub = get_hub()
     try:
@@ -330,7 +330,7 @@ def sleep(seconds: float = 0, ref: bool = True) -> None:
 
 
 def spawn_raw(function: Any, *args: Any, **kwargs: Any) -> Any:
-    """A bare greenlet, started soon.
+    """Make a raw greenlet that starts soon.
 
     :raises TypeError: ``function`` is not callable.
     """
@@ -359,12 +359,12 @@ def reinit(hub: Any = None) -> None:
 class signal(SignalHandler):
     """Call a function in a new greenlet whenever a signal arrives; does not keep the loop from ending.
 
-    :raises TypeError: no function.
+    :raises TypeError: the handler is not callable.
     :raises ValueError: no such signal, or this is not the main thread.
     """
 
     greenlet_class: Any = _Greenlet
-    """The class of that greenlet; the module :mod:`gevent.greenlet` sets its own."""
+    """The class of the new greenlet; the module :mod:`gevent.greenlet` sets gevent's."""
 
     def __init__(self, signalnum: int, handler: Any, *args: Any, **kwargs: Any) -> None:
         if not callable(handler):
@@ -376,7 +376,7 @@ class signal(SignalHandler):
         self.greenlet_class.spawn(self.handle)
 
     def handle(self) -> None:
-        """Call the handler, here and now. What it raises is raised in the main greenlet."""
+        """Call the handler in the current greenlet. An error of the handler goes to the hub's error handler."""
         try:
             self.handler(*self.args, **self.kwargs)
         except BaseException:
@@ -395,7 +395,7 @@ class Waiter:
         self._exception: Any = _NONE
 
     def clear(self) -> None:
-        """As new."""
+        """Forget the value or error."""
         self.greenlet = None
         self.value = None
         self._exception = _NONE
@@ -416,7 +416,7 @@ class Waiter:
 
     @property
     def exc_info(self) -> Any:
-        """The error thrown in."""
+        """The error that was thrown, as (type, error, traceback)."""
         return self._exception if self._exception is not _NONE else None
 
     def switch(self, value: Any) -> None:
@@ -434,7 +434,7 @@ class Waiter:
             get_hub().handle_error(target.switch, *sys.exc_info())
 
     def switch_args(self, *args: Any) -> None:
-        """The same with a tuple."""
+        """As :meth:`switch`, with the arguments as a tuple."""
         self.switch(args)
 
     def throw(self, *throw_args: Any) -> None:
@@ -484,7 +484,7 @@ class Waiter:
 
 
 class _Callback:
-    """Stands among the greenlets that wait for a callback of the hub's."""
+    """Takes the place of the waiting greenlet when a callback in the hub waits."""
 
     def __init__(self, runner: Any) -> None:
         self._runner = runner
@@ -496,14 +496,14 @@ class _Callback:
         return f"<callback of {self._runner!r}>"
 
     def switch(self, value: Any) -> None:
-        """Have it go on with ``value``."""
+        """Let the callback go on with ``value``."""
         self.value = value
         self.waits = False
         self._runner.resume()
 
 
 class linkproxy:
-    """Calls ``callback(obj)``, whatever it is called with itself."""
+    """Calls ``callback(obj)``, whatever its own arguments are."""
 
     __slots__ = ["callback", "obj"]
 

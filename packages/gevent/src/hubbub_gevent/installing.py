@@ -2,8 +2,8 @@
 
 A finder in :data:`sys.meta_path` loads this package's modules under gevent's names, as ordinary modules: their
 ``__name__`` is ``gevent.event``, and ``importlib``, ``runpy``, ``mock.patch`` and import hooks see nothing unusual.
-Each is one object under two names: ``hubbub_gevent.event`` is the same module. Their code comes from wherever Python
-has found this package: a folder, an archive, or a frozen program.
+Each module is one object under two names: ``hubbub_gevent.event`` is the same one. Its code comes from where Python has
+found this package: a folder, an archive, or a frozen program.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 
-TYPE_CHECKING = False  # typing's, which takes long to import
+TYPE_CHECKING = False  # not imported from typing, whose import takes long
 if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["RealGeventImported", "has_module", "install", "is_installed", "unknown_in"]
 
-# This module is loaded at the start of every interpreter that HUBBUB_GEVENT is set for: it imports little. Finders and
+# Every interpreter that HUBBUB_GEVENT is set for loads this module at its start, so it imports little. Finders and
 # loaders need no base class.
 _FACADE = "gevent"
 _SELF = "hubbub_gevent"
@@ -63,14 +63,14 @@ def has_module(name: str) -> bool:
 
 
 def _own_spec(relative: str) -> ModuleSpec | None:
-    """Where the code of a facade module is, ``"event"`` or ``"resolver.thread"``; None if there is none."""
+    """Where the code of a facade module is, ``"event"`` or ``"resolver.thread"``; None if there is no such module."""
     if relative.partition(".")[0] in _OWN:
         return None
     return _located(f"{_SELF}.{relative}")
 
 
 def _located(own: str) -> ModuleSpec | None:
-    """What Python itself knows of a module of this package."""
+    """The spec that Python itself finds for a module of this package."""
     parent, _, _ = own.rpartition(".")
     if parent == _SELF:
         places: Sequence[str] | None = sys.modules[_SELF].__path__
@@ -87,7 +87,7 @@ def _located(own: str) -> ModuleSpec | None:
 
 
 class _Finder:
-    """Answers for ``gevent``, ``gevent.X`` and, so that there is one object each, ``hubbub_gevent.X``."""
+    """Finds ``gevent``, ``gevent.X`` and, so that both names mean one object, ``hubbub_gevent.X``."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -119,7 +119,8 @@ def _spec(name: str, own: ModuleSpec, locations: Sequence[str] | None) -> Module
 class _FacadeLoader:
     """Loads the code of a module of this package under gevent's name, and enters it under its own name too.
 
-    Whatever name it is asked for, it answers for that module; all else is the loader's that Python has for it.
+    Its methods ignore the name that they are given: they mean that module. Other attributes are those of Python's own
+    loader.
     """
 
     def __init__(self, own: ModuleSpec) -> None:
@@ -155,7 +156,7 @@ class _FacadeLoader:
         """Run the code."""
         sys.modules[self._own] = module
         try:
-            exec(self.get_code(module.__name__), vars(module))  # by name, as hooks that replace get_code expect
+            exec(self.get_code(module.__name__), vars(module))  # with the name, as hooks that replace get_code expect
         except BaseException:
             sys.modules.pop(self._own, None)
             raise
@@ -166,7 +167,7 @@ class _FacadeLoader:
 
 
 def unknown_in(module: str) -> Callable[[str], object]:
-    """The ``__getattr__`` of a module: an error that says whose gevent has no such name."""
+    """The ``__getattr__`` of a module: its error says that hubbub's gevent, not gevent itself, lacks the name."""
 
     def __getattr__(name: str) -> object:
         raise AttributeError(
@@ -192,19 +193,19 @@ class _Alias:
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing to run; the module keeps its first name."""
+        """Run nothing; the module keeps its first name."""
         module.__spec__ = self._spec
 
 
 class _LastWord:
-    """Says whose gevent has no such module, when no other finder knows it either."""
+    """When no other finder knows a module: an error that says that hubbub's gevent, not gevent itself, lacks it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What a finder that came later finds.
+        """The spec that a finder after this one finds.
 
-        :raises ModuleNotFoundError: nothing.
+        :raises ModuleNotFoundError: none finds the module.
         """
         if fullname.partition(".")[0] != _FACADE:
             return None

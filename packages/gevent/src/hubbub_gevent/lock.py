@@ -14,9 +14,9 @@ __all__ = ["BoundedSemaphore", "DummySemaphore", "RLock", "Semaphore"]
 
 
 class Semaphore(AbstractLinkable, _lock.Semaphore):
-    """:class:`hubbub.lock.Semaphore` that tells the hub of the last thread to use it.
+    """:class:`hubbub.lock.Semaphore` with the attribute ``hub``: the hub of the first thread that acquired it.
 
-    :param hub: tells nothing to hubbub, whose semaphores serve all threads.
+    :param hub: the value of the attribute; otherwise without effect, as hubbub's semaphores serve all threads.
     """
 
     def __init__(self, value: int = 1, hub: Any = None) -> None:
@@ -31,7 +31,7 @@ class Semaphore(AbstractLinkable, _lock.Semaphore):
 
 
 class BoundedSemaphore(AbstractLinkable, _lock.BoundedSemaphore):
-    """:class:`hubbub.lock.BoundedSemaphore`, as above; free of its hub when nobody holds it."""
+    """:class:`hubbub.lock.BoundedSemaphore` with the same attribute, which is None again when all permits are free."""
 
     def __init__(self, value: int = 1, hub: Any = None) -> None:
         super().__init__(value)

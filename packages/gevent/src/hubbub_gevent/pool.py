@@ -31,11 +31,11 @@ class GroupMappingMixin(_Mapping):
     """``apply``, ``map`` and their kin. The classes of iterators may be replaced in this module."""
 
     def imap(self, func: Callable[..., Any], /, *iterables: Iterable[Any], maxsize: int | None = None) -> Any:
-        """Iterate over ``func`` of the items, in order; see :meth:`hubbub.pool.Group.imap`."""
+        """Iterate over the results of ``func``, in the order of the items; see :meth:`hubbub.pool.Group.imap`."""
         return IMap.spawn(func, *self._items(iterables), maxsize=maxsize)
 
     def imap_unordered(self, func: Callable[..., Any], /, *iterables: Iterable[Any], maxsize: int | None = None) -> Any:
-        """The same in the order in which the results come."""
+        """As :meth:`imap`, in the order in which the results come."""
         return IMapUnordered.spawn(func, *self._items(iterables), maxsize=maxsize)
 
 

@@ -73,12 +73,12 @@ class WSGIServer(StreamServer):
     log: Any = None
     error_log: Any = None
     stopping: bool = False
-    """Whether :meth:`stop` was called: every answer is the last of its connection."""
+    """Whether :meth:`stop` was called: each connection then ends after its current response."""
 
     def stop(self, timeout: float | None = None) -> None:
-        """Close, wait for the requests that run, and kill those that do not end in time, which is reported.
+        """Close, wait for the requests that run, and kill and report those that do not end in time.
 
-        Connections without a request are closed: those that have had one at once, new ones half a second later.
+        Connections without a request are closed: at once if they have had one, else half a second later.
 
         :param timeout: seconds; None for ``stop_timeout``.
         """
@@ -104,7 +104,7 @@ class WSGIServer(StreamServer):
         super().start()
 
     def set_environ(self, environ: Any = None) -> None:
-        """Set what every request's environment begins with, beside the usual."""
+        """Set variables that every request's environment has besides the usual ones."""
         if environ is not None:
             self.environ = environ
         elif not hasattr(self, "environ"):
@@ -116,7 +116,7 @@ class WSGIServer(StreamServer):
         self.environ.setdefault("wsgi.errors", self.error_log)
 
     def set_max_accept(self) -> None:
-        """With several processes, accept one at a time, so that all get some."""
+        """With several processes, accept one connection at a time, so that every process gets some."""
         if self.environ.get("wsgi.multiprocess"):
             self.max_accept = 1
 

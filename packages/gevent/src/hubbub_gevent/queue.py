@@ -32,7 +32,7 @@ __imports__: list[str] = ["Empty", "Full"]
 
 
 class _Limits:
-    """Waits that take a number of seconds or a Timeout, and sizes that gevent takes."""
+    """Timeouts as a number of seconds or a Timeout object, and the sizes that gevent accepts."""
 
     _conditions: Conditions | None = None
 
@@ -74,9 +74,9 @@ class _Limits:
 
 
 def _limit(maxsize: Any) -> Any:
-    """A size below 0 is none, as in the standard library.
+    """The limit for a size; below 0 there is none, as in the standard library.
 
-    :raises TypeError: no whole number.
+    :raises TypeError: ``maxsize`` is not a whole number.
     """
     return maxsize if maxsize is None or index(maxsize) > 0 else None
 
@@ -124,7 +124,7 @@ class Queue(SimpleQueue, _queue.Queue[Any]):
         return super()._state() + (f" tasks={tasks}" if tasks else "")
 
     def task_done(self) -> None:
-        """One task that was got is finished."""
+        """Note that one item that was taken is dealt with."""
         super().task_done()
         if self._conditions is not None:
             self._conditions.changed(self)
@@ -136,7 +136,7 @@ class Queue(SimpleQueue, _queue.Queue[Any]):
 
     @property
     def mutex(self) -> Any:
-        """A lock to hold while the queue is changed by hand. The queue itself does without."""
+        """A lock for callers that change the queue's contents themselves. The queue's own methods do not need it."""
         return self._conditions_made().mutex
 
     @property
@@ -167,7 +167,7 @@ class LifoQueue(Queue, _queue.LifoQueue[Any]):
 
 
 class Channel(_Limits, _queue.Channel[Any]):
-    """:class:`hubbub.queue.Channel` that lets the getter run before ``put`` returns; always both empty and full."""
+    """:class:`hubbub.queue.Channel` whose ``put`` lets the getter run before it returns; always both empty and full."""
 
     def put(self, item: Any, block: bool = True, timeout: Any = None) -> None:
         """Hand an item over."""
@@ -181,11 +181,11 @@ class Channel(_Limits, _queue.Channel[Any]):
         return next(self)
 
     def full(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
     def empty(self) -> bool:
-        """Always."""
+        """Always true."""
         return True
 
 

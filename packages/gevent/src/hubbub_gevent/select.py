@@ -1,4 +1,4 @@
-"""gevent.select on hubbub: a descriptor that is closed while somebody waits for it counts as ready."""
+"""gevent.select on hubbub: a descriptor that is closed while a greenlet waits for it counts as readable or writable."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def select(
 ) -> tuple[list[Any], list[Any], list[Any]]:
     """:func:`hubbub_net.select.select`."""
     reading, writing, urgent = (kept if isinstance(kept, list) else list(kept) for kept in (rlist, wlist, xlist))
-    _original_select(reading, writing, urgent, 0)  # what is closed from the start is an error
+    _original_select(reading, writing, urgent, 0)  # a descriptor that is closed from the start is an error
     try:
         return _cooperative.select(reading, writing, urgent, timeout)
     except (OSError, ValueError):
@@ -38,11 +38,11 @@ class poll:
         self._poll = _cooperative.poll()
 
     def register(self, fd: Any, eventmask: int = _ALL) -> None:
-        """Add a descriptor, or change what is wanted of it."""
+        """Add a descriptor, or change the events to wait for."""
         self._poll.register(fd, eventmask)
 
     def modify(self, fd: Any, eventmask: int) -> None:
-        """Change what is wanted of a descriptor.
+        """Change the events to wait for.
 
         :raises FileNotFoundError: it was not registered.
         """
@@ -56,7 +56,7 @@ class poll:
         self._poll.unregister(fd)
 
     def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
-        """(descriptor, events) pairs.
+        """Wait, and return (descriptor, events) pairs.
 
         :param timeout: milliseconds; None or a negative number waits for ever, 0 only looks.
         """

@@ -16,7 +16,7 @@ __implements__: list[str] = ["DefaultSelector"]
 if TYPE_CHECKING:
     from selectors import SelectSelector as _Selector
 else:
-    _Selector = _cooperative.DefaultSelector  # which it is depends on the system
+    _Selector = _cooperative.DefaultSelector  # its class depends on the system
 
 
 class GeventSelector(_Selector):
@@ -34,12 +34,12 @@ class GeventSelector(_Selector):
     def register(self, fileobj: Any, events: int, data: Any = None) -> Any:
         """:meth:`selectors.BaseSelector.register`.
 
-        :raises ValueError: also for a descriptor that is closed.
+        :raises ValueError: also if the descriptor is closed.
         """
         try:
             return super().register(fileobj, events, data)
         except OSError as error:
-            # EINVAL: it is the selector's own, which took the number of one that is closed.
+            # EINVAL: the number is that of the selector's own descriptor, which got the number of one that was closed.
             if error.errno in (EBADF, EINVAL):
                 raise ValueError(f"Invalid file descriptor: {fileobj!r}") from error
             raise

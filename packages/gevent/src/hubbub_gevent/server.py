@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _native_bind = CSocket.bind
-"""Resolves a name by itself and at once: a listener's is the machine's own."""
+"""The original: it looks names up itself and blocks, but the name of a listener is the machine's own."""
 
 
 class DatagramServer(Habits, _DatagramServer):
@@ -74,10 +74,10 @@ class StreamServer(Habits, _StreamServer):
             sock.close()
 
     def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> Any:
-        """What is done for each connection of a server with TLS: the handshake, then the handler, then closing.
+        """Serve one connection of a server with TLS: the handshake, then the handler, then closing.
 
         :returns: what the handler returned.
-        :raises OSError: the handshake failed. An override may deal with it; else :meth:`handshake_failed` is told.
+        :raises OSError: the handshake failed. An override may catch it; else :meth:`handshake_failed` is called.
         """
         try:
             tls = self.wrap_socket(client_socket)

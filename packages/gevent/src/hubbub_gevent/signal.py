@@ -13,7 +13,7 @@ __implements__: list[str] = ["signal", "getsignal", "set_wakeup_fd"]
 
 
 def signal(signalnum: int, handler: Any) -> Any:
-    """:func:`signal.signal`; a handler of SIGCHLD runs in a greenlet of its own."""
+    """:func:`signal.signal`; a handler of SIGCHLD is called in a greenlet of its own."""
     if signalnum == getattr(_std_signal, "SIGCHLD", None):
         return _cooperative.signal(signalnum, handler)
     return _cooperative.prompt(signalnum, handler)

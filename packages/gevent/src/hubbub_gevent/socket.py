@@ -40,7 +40,7 @@ class cancel_wait_ex(OSError):
 
 
 def cancel_wait(watcher: Any, error: Any = cancel_wait_ex) -> None:
-    """Make who waits for ``watcher`` fail."""
+    """Throw an error into the greenlet that waits for ``watcher``."""
     get_hub().cancel_wait(watcher, error)
 
 
@@ -73,7 +73,7 @@ def _wait_fd(fd: Any, events: int, timeout: Any, timeout_exc: Any) -> None:
 
 
 def wait_read(fileno: Any, timeout: float | None = None, timeout_exc: Any = timeout_default) -> None:
-    """Wait until a descriptor can be read.
+    """Wait until a descriptor is readable.
 
     :raises TimeoutError: ``timeout`` seconds have passed; or ``timeout_exc``.
     """
@@ -83,14 +83,14 @@ def wait_read(fileno: Any, timeout: float | None = None, timeout_exc: Any = time
 def wait_write(
     fileno: Any, timeout: float | None = None, timeout_exc: Any = timeout_default, event: Any = None
 ) -> None:
-    """Wait until a descriptor can be written; otherwise as :func:`wait_read`."""
+    """Wait until a descriptor is writable; otherwise as :func:`wait_read`."""
     _wait_fd(fileno, WRITE, timeout, timeout_exc)
 
 
 def wait_readwrite(
     fileno: Any, timeout: float | None = None, timeout_exc: Any = timeout_default, event: Any = None
 ) -> None:
-    """Wait for either; otherwise as :func:`wait_read`."""
+    """Wait until a descriptor is readable or writable; otherwise as :func:`wait_read`."""
     _wait_fd(fileno, READ | WRITE, timeout, timeout_exc)
 
 

@@ -15,7 +15,7 @@ from hubbub_gevent._socket3 import socket
 _UNSET: Any = object()
 _type: Any = type
 _NO_NAMES = ("base64", "errno", "os", "socket", "sys", "time", "warnings", "namedtuple")
-"""What the standard library's module has imported for itself."""
+"""Names that the standard library's module has only because it imported them."""
 _create_unverified: Any = __ssl__._create_unverified_context
 __implements__: list[str] = ["SSLContext", "SSLSocket", "get_server_certificate", "wrap_socket"]
 __imports__: list[str] = [
@@ -27,8 +27,8 @@ __all__ = [*__implements__, *__imports__]
 class SSLSocket(_cooperative.SSLSocket, socket):  # type: ignore[misc]  # names of parameters differ
     """:class:`hubbub_net.ssl.SSLSocket` that is one of gevent's sockets, and can be made by calling the class.
 
-    :param sock: a socket, which is given up for the new one.
-    :param _context: a context; without one it is made of ``keyfile`` and the rest.
+    :param sock: a socket, whose descriptor the new one takes over.
+    :param _context: a context; without one it is made from ``keyfile`` and the other arguments.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class SSLSocket(_cooperative.SSLSocket, socket):  # type: ignore[misc]  # names 
         if _context is None:
             _context = _made_context(keyfile, certfile, server_side, cert_reqs, ssl_version, ca_certs, ciphers)
         mine = self.__class__
-        # What makes TLS sockets calls __new__ of the class that it makes them of: this one hands out ours.
+        # The functions that make TLS sockets call __new__ of the socket's class; this one returns the prepared object.
         adopting = _type(mine.__name__, (mine,), {"__slots__": (), "__new__": lambda *_, **__: self})
         adopting._create(
             sock=sock,
@@ -106,9 +106,9 @@ def _create_unverified_context(*args: Any, **options: Any) -> Any:
 def _made_context(
     keyfile: Any, certfile: Any, server_side: bool, cert_reqs: Any, ssl_version: Any, ca_certs: Any, ciphers: Any
 ) -> SSLContext:
-    """A context as the functions that Python's ssl module had before 3.12 made one.
+    """A context as made by the functions that Python's ssl module had before 3.12.
 
-    :raises ValueError: a server without a certificate, or a key without one.
+    :raises ValueError: there is no certificate for a server or for a key.
     """
     if server_side and not certfile:
         raise ValueError("certfile must be specified for server-side operations")

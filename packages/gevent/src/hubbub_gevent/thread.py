@@ -48,11 +48,11 @@ start_joinable_thread = start_joinable
 
 
 class LockType(AbstractLinkable, _thread.LockType):
-    """:class:`hubbub.thread.LockType`, with what gevent's has of a semaphore."""
+    """:class:`hubbub.thread.LockType` with the methods of a semaphore that gevent's lock has."""
 
     @property
     def counter(self) -> int:
-        """How often it can be taken: 1 or 0."""
+        """How many greenlets can take it now: 1 or 0."""
         return int(not self.locked())
 
     def ready(self) -> bool:
@@ -71,13 +71,13 @@ class LockType(AbstractLinkable, _thread.LockType):
         return 1
 
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
-        """Call ``callback(self)`` on the hub, once, when it can be taken."""
+        """Call ``callback(self)`` in the hub, once, when the lock can be taken."""
         self.__class__ = _LinkedLock
         super().rawlink(callback)
 
 
 class _LinkedLock(LockType):
-    """A lock that has had a link: only such a one has to look for links when it is released."""
+    """The class of a lock that has had a link: only such a lock looks for links when it is released."""
 
     def release(self) -> None:
         """Give the lock back."""

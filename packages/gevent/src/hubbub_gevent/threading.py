@@ -26,8 +26,8 @@ __implements__: list[str] = [
     "_CRLock",
 ]
 
-# What threading.RLock() makes. gevent has None here, so that it makes CPython's own, written in Python; a signal
-# handler that strikes between two steps of that and takes it too waits for itself.
+# What threading.RLock() makes. gevent has None here, and thus CPython's RLock in Python. If a signal handler
+# interrupts one of that lock's methods between two steps and takes the same lock, it waits for ever.
 _CRLock = RLock
 Lock = LockType
 allocate_lock = LockType

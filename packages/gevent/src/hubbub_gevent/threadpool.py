@@ -26,15 +26,15 @@ __all__ = [
 class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     """:class:`hubbub.threadpool.ThreadPool` with gevent's parameters; it may have no thread at all.
 
-    What a task raises is raised where its result is asked for, and goes to ``hub.handle_error`` besides. A pool without
+    An error of a task is raised where its result is asked for, and goes to ``hub.handle_error`` too. A pool without
     tasks is false.
     """
 
     hub: Any = None
     manager: Any = None
-    """gevent's has a greenlet that starts threads."""
+    """In gevent a greenlet that starts threads; not needed here."""
     fork_watcher: Any = None
-    """gevent's has a watcher that ends the threads in a child process; here that needs none."""
+    """In gevent a watcher that ends the threads in a child process; not needed here."""
     pid: Any = None
 
     def __init__(self, maxsize: int, hub: Any = None, idle_task_timeout: float | None = -1) -> None:
@@ -43,8 +43,8 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
         self.pid = os.getpid()
 
     def check_maxsize(self, maxsize: int) -> int:
-        """:raises TypeError: no whole number.
-        :raises ValueError: negative.
+        """:raises TypeError: ``maxsize`` is not a whole number.
+        :raises ValueError: it is negative.
         """
         if not isinstance(maxsize, int):
             raise TypeError(f"maxsize must be integer: {maxsize!r}")
@@ -56,7 +56,7 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     def size(self) -> int:
         """How many threads there are. Assigning starts new ones, or ends some, each after its task.
 
-        :raises ValueError: negative, or more than ``maxsize``.
+        :raises ValueError: the size is negative, or more than ``maxsize``.
         """
         return super().size
 
@@ -70,7 +70,7 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
 
     @property
     def task_queue(self) -> Any:
-        """Truly as long as there are tasks that no thread has taken."""
+        """A sequence as long as there are tasks that no thread has taken."""
         return range(self.waiting)
 
     def spawn(  # type: ignore[override]  # gevent has another name for it
@@ -78,13 +78,13 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
     ) -> Any:
         """Run ``func(*args, **kwargs)`` in a thread, as soon as one is free. Does not wait."""
         result = super().spawn(func, *args, **kwargs)
-        result.__class__ = AsyncResult  # of hubbub's class, as it comes
+        result.__class__ = AsyncResult  # it was made with hubbub's class
         return result
 
     def apply_async(
         self, func: Any, args: Any = None, kwds: Any = None, callback: Callable[[Any], Any] | None = None
     ) -> Any:
-        """Run ``func`` in a thread without waiting; ``callback(value)`` is called on the hub."""
+        """Run ``func`` in a thread without waiting; ``callback(value)`` is called in the hub."""
         task = super().apply_async(func, args, kwds)
         if callback is not None:
             task.rawlink(lambda source: callback(source.value) if source.successful() else None)
@@ -94,23 +94,23 @@ class ThreadPool(GroupMappingMixin, _threadpool.ThreadPool):
         return len(self) > 0
 
     def task_failed(self, result: Any, function: Callable[..., Any], exc_info: Any) -> None:
-        """Report it at once; being killed is no failure."""
+        """Report the failure of a task at once, unless the task was killed."""
         if not issubclass(exc_info[0], GreenletExit):
             self.hub.handle_error((self, function), *exc_info)
 
     def exc_info_of_killed(self) -> tuple[Any, Any, Any]:
-        """What who waits for a task that has not begun gets."""
+        """The error for a caller that waits for a task that was killed before it began."""
         return (GreenletExit, GreenletExit(), None)
 
     def adjust(self) -> None:
-        """Threads come and go by themselves."""
+        """Nothing: threads come and go by themselves."""
 
 
 class ThreadPoolExecutor(_threadpool.ThreadPoolExecutor, _StandardExecutor):
     """:class:`hubbub.threadpool.ThreadPoolExecutor`, with gevent's ``kill``.
 
-    What a call raises is raised where its future is asked, and goes to ``hub.handle_error`` besides. The loop of who
-    submits a call goes on until it is finished.
+    An error of a call is raised where its future is asked, and goes to ``hub.handle_error`` too. The loop of the thread
+    that submits a call goes on until the call is finished.
 
     :param max_workers: how many threads there may be.
     :param thread_name_prefix: without effect.
@@ -145,7 +145,7 @@ class ThreadPoolExecutor(_threadpool.ThreadPoolExecutor, _StandardExecutor):
         return future
 
     def _report(self, fn: Callable[..., Any], future: Any) -> None:
-        """On the hub: a call is finished."""
+        """Called in the hub when a call is finished."""
         error = None if future.cancelled() else future.exception()
         if error is not None:
             get_hub().handle_error((self, fn), type(error), error, error.__traceback__)
@@ -156,7 +156,7 @@ class ThreadPoolExecutor(_threadpool.ThreadPoolExecutor, _StandardExecutor):
 
 
 class _Once:
-    """Calls a function after another one, which is called once in each thread."""
+    """Calls an initializer once in each thread, before the first call there."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self._function = function
@@ -171,9 +171,9 @@ class _Once:
 
 
 class ThreadResult:
-    """The outcome of one task, brought from a thread to its hub.
+    """The outcome of one task, which a thread hands to a hub.
 
-    :param receiver: called on the hub with this object, once.
+    :param receiver: called in the hub with this object, once.
     :param call_when_ready: called in the thread when there is an outcome.
     """
 
@@ -183,7 +183,7 @@ class ThreadResult:
     value: Any = None
     exc_info: Any = ()
     async_watcher: Any = None
-    """gevent's brings the outcome by a watcher."""
+    """In gevent a watcher that brings the outcome; not needed here."""
 
     def __init__(self, receiver: Any, hub: Any, call_when_ready: Any) -> None:
         self.receiver = receiver
@@ -200,12 +200,12 @@ class ThreadResult:
         return self.exception is None
 
     def set(self, value: Any) -> None:
-        """In the thread: it has returned ``value``."""
+        """Called in the thread: the task has returned ``value``."""
         self.value = value
         self._deliver()
 
     def handle_error(self, context: Any, exc_info: Any) -> None:
-        """In the thread: it has failed."""
+        """Called in the thread: the task has failed."""
         self.context = context
         self.exc_info = exc_info
         self._deliver()
@@ -224,5 +224,5 @@ class ThreadResult:
             receiver(self)
 
     def destroy_in_main_thread(self) -> None:
-        """The receiver is not interested any more."""
+        """Drop the receiver: it will not be called any more."""
         self.receiver = self.hub = None

@@ -28,7 +28,7 @@ _FailedToSwitch = _inspect.FailedToSwitch
 
 
 class wrap_errors:
-    """A callable that returns errors of the given classes in place of raising them."""
+    """A callable that returns errors of the given classes instead of raising them."""
 
     def __init__(self, errors: Any, func: Callable[..., Any]) -> None:
         self.__errors = errors
@@ -37,11 +37,11 @@ class wrap_errors:
 
     @property
     def func(self) -> Callable[..., Any]:
-        """What is wrapped."""
+        """The wrapped function."""
         return self.__func
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call it."""
+        """Call the wrapped function."""
         try:
             return self.__func(*args, **kwargs)
         except self.__errors as error:
@@ -83,7 +83,7 @@ def format_run_info(
 
 
 dump_stacks = format_run_info
-"""The older name."""
+"""An older name of :func:`format_run_info`."""
 
 
 def _format_threads(lines: list[str], stacks: bool, limit: int | None) -> None:
@@ -99,7 +99,7 @@ def _format_threads(lines: list[str], stacks: bool, limit: int | None) -> None:
 
 
 class GreenletTree:
-    """Greenlets by who is whose parent or spawner."""
+    """A tree of greenlets, each below its spawner or parent."""
 
     DEFAULT_DETAILS: ClassVar[dict[str, Any]] = {
         "running_stacks": True,
@@ -115,13 +115,13 @@ class GreenletTree:
         self.child_trees: list[GreenletTree] = []
 
     def add_child(self, tree: Any) -> None:
-        """Hang ``tree`` below."""
+        """Add ``tree`` below this one."""
         if tree is not self:
             self.child_trees.append(tree)
 
     @property
     def root(self) -> bool:
-        """Whether it is below no other."""
+        """Whether this tree is below no other."""
         return _owner(self.greenlet) is None
 
     def __getattr__(self, name: str) -> Any:
@@ -202,7 +202,7 @@ class GreenletTree:
 
 
 def _owner(item: Any) -> Any:
-    """Below whom a greenlet is shown."""
+    """The greenlet below which a greenlet is shown: its spawner or parent."""
     if getattr(item, "greenlet_tree_is_root", False):
         return None
     spawner = getattr(item, "spawning_greenlet", None)
@@ -217,7 +217,7 @@ def _branch(path: list[bool]) -> str:
 
 
 def _shown(item: Any, show: Callable[[Any], str] = repr) -> str:
-    """``show(item)``. Whatever that raises, half made or half torn down as an object may be, a report says so."""
+    """``show(item)``, or a note that it failed: the object may be half made or half torn down."""
     try:
         return show(item)
     except Exception as error:
@@ -273,10 +273,10 @@ class assert_switches:
 
 
 def clear_stack_frames(frame: Any) -> None:
-    """Drop the variables of all frames of a stack that do not run."""
+    """Clear the variables of those frames of a stack that do not run."""
     while frame is not None:
         try:
             frame.clear()
         except RuntimeError:
-            pass  # it runs
+            pass  # the frame runs
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""What PyInstaller has to know: its entry point ``pyinstaller40`` leads here."""
+"""Tells PyInstaller about this package; the entry point ``pyinstaller40`` refers to this module."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ __all__ = ["hook_folders"]
 
 
 def hook_folders() -> list[str]:
-    """Where the hooks are."""
+    """The folders of the hooks."""
     return [os.path.dirname(__file__)]

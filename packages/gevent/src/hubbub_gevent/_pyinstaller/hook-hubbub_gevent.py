@@ -1,4 +1,4 @@
-"""PyInstaller: the modules of gevent's names are imported under names that it does not know."""
+"""PyInstaller's hook: this package imports its modules under gevent's names, which PyInstaller cannot find."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def is_anything_patched() -> bool:
 
 
 def _apply(*names: str) -> None:
-    """Apply patches by name, one after the other, with gevent's events; a subscriber may prevent each."""
+    """Apply patches by name, one after the other, with gevent's events; a subscriber may prevent any of them."""
     for name in names:
         _apply_one(name)
 
@@ -78,9 +78,9 @@ def _apply_one(name: str) -> None:
 
 
 _ALSO = {"socket": ("create_server",), "ssl": ("create_connection",)}
-"""What hubbub replaces too, and what makes sockets."""
+"""Further functions that make sockets, and that hubbub replaces too."""
 _LEFT = ("SSLContext", "SSLSocket")
-"""Classes whose own methods look them up in their module: they stay, and are made cooperative from within."""
+"""Classes that their own methods look up in the module: they stay in place, and get cooperative methods."""
 
 
 def patch_os() -> None:
@@ -103,7 +103,7 @@ def patch_time() -> None:
 
 
 def patch_contextvars() -> None:
-    """Nothing: they tell greenlets apart."""
+    """Nothing: context variables tell greenlets apart already."""
 
 
 def patch_thread(
@@ -144,7 +144,7 @@ def patch_socket(dns: bool = True, aggressive: bool = True) -> None:
 
 
 def patch_dns() -> None:
-    """The look-up of names."""
+    """Lookups."""
     _apply("dns")
 
 
@@ -244,7 +244,7 @@ def patch_all(
         for function in _wanted(asked):
             function()
     if select and thread and is_module_patched("threading") and is_module_patched("selectors"):
-        hubbub_monkey.patch_module("asyncio")  # each greenlet may run an event loop; gevent has no name for that
+        hubbub_monkey.patch_module("asyncio")  # lets each greenlet run an event loop; gevent has no name for it
     _events.notify_and_call_entry_points(_events.GeventDidPatchBuiltinModulesEvent(asked, kwargs))
     _events.notify_and_call_entry_points(_events.GeventDidPatchAllEvent(asked, kwargs))
     for item in caught:
@@ -255,7 +255,7 @@ def patch_all(
 
 
 def _wanted(asked: dict[str, Any]) -> list[Callable[[], None]]:
-    """What to call, in gevent's order."""
+    """The patching functions to call, in gevent's order."""
     steps: list[tuple[str, Callable[[], None]]] = [
         ("os", patch_os),
         ("thread", partial(patch_thread, Event=asked["Event"])),
@@ -271,7 +271,7 @@ def _wanted(asked: dict[str, Any]) -> list[Callable[[], None]]:
 
 
 def _nothing_new(wishes: dict[str, Any]) -> bool:
-    """Whether an earlier call did all of it; warns if the arguments differ."""
+    """Whether an earlier call has patched all that is asked for; warns if the arguments differ."""
     union = {name: any(call.get(name) for call in _earlier) for name in {key for call in _earlier for key in call}}
     if wishes == _earlier[-1]:
         return True

@@ -1,4 +1,4 @@
-"""gevent.monkey.api on hubbub: what patches are made with."""
+"""gevent.monkey.api on hubbub: the functions that patches use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["get_original", "patch_item", "patch_module", "remove_item"]
 
 
 def get_original(mod_name: str, item_name: Any) -> Any:
-    """What a name was before patching; of several, a list."""
+    """What a name was before patching; for several names, a list."""
     return hubbub_monkey.get_original(mod_name, item_name)
 
 

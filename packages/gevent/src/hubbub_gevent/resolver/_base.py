@@ -44,13 +44,13 @@ def _by_address(resolver: abc.Resolver, hostname: Any, family: int) -> tuple[str
 
 
 class AbstractResolver(abc.Resolver):
-    """A base class for resolvers of one's own: what is not overridden follows from ``getaddrinfo``."""
+    """A base class for users' resolvers: methods that are not overridden use ``getaddrinfo``."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing: there is nothing to close."""
 
     def reinit(self) -> None:
-        """Nothing is held."""
+        """Nothing: there is nothing to renew."""
 
     def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, socktype: int = 0, proto: int = 0, flags: int = 0

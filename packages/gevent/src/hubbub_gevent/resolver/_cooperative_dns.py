@@ -1,4 +1,4 @@
-"""A copy of dnspython of the facade's own, whose queries wait cooperatively though nothing is patched."""
+"""The facade's own copy of dnspython, whose queries wait cooperatively though nothing is patched."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _LOADED = ("message", "name", "query", "rdata", "resolver", "reversename", "tsig
 def cooperative_dns() -> ModuleType:
     """The copy of the package ``dns``, the same each time.
 
-    While it is loaded the names of modules mean others. No greenlet switches meanwhile; other native threads must not
-    import dnspython or what it needs for the first time at that moment.
+    While the copy is loaded, :data:`sys.modules` has the cooperative modules under the standard names. No greenlet
+    switches meanwhile; other native threads must not import dnspython or what it needs for the first time then.
 
     :raises ImportError: dnspython is not installed.
     """
-    _load()  # and with it what dnspython needs, which is to have the standard modules
+    _load()  # this also loads what dnspython needs, which must get the standard modules
     mine = {name: importlib.import_module(f"hubbub_gevent.{name}") for name in _REPLACED}
     public = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_dns(name)}
     standard = {name: sys.modules[name] for name in _REPLACED if name in sys.modules}
     sys.modules.update(mine)
     try:
         dns = _load()
-        # What is loaded later would be found under the names that mean the public modules again.
+        # A type that is loaded later would import the public modules, as the names mean those again.
         sys.modules["dns.rdata"].load_all_types()
         return dns
     finally:

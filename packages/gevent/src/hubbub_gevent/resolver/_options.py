@@ -1,4 +1,4 @@
-"""What gevent's settings say to the resolvers that ask name servers themselves."""
+"""gevent's settings for the resolvers that query name servers themselves."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMES = {"tries": "attempts", "ndots": "ndots", "udp_port": "port", "timeout": 
 
 
 def stub_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Parameters for hubbub's resolver: those given under gevent's names, else what ``gevent.config`` says."""
+    """Parameters for hubbub's resolver: those given under gevent's names, else the settings of ``gevent.config``."""
     settings = {
         "tries": config.ares_tries,
         "ndots": config.ares_ndots,

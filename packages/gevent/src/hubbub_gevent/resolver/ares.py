@@ -13,7 +13,7 @@ __all__ = ["Resolver"]
 
 
 class Resolver(Parameters, _ares.Resolver):
-    """hubbub's resolver of that name.
+    """hubbub's resolver ``ares``.
 
     :param flags, tcp_port: accepted and not used.
     """

@@ -12,7 +12,7 @@ __all__ = ["Resolver"]
 
 
 class Resolver(Parameters, _block.Resolver):
-    """The system's functions, blocking."""
+    """The system's functions, which block the native thread."""
 
     def __init__(self, hub: Any = None) -> None:
         super().__init__()

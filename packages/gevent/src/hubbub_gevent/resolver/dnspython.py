@@ -14,7 +14,7 @@ __all__ = ["Resolver"]
 
 
 class Resolver(Parameters, _dnspython.Resolver):
-    """hubbub's resolver of that name."""
+    """hubbub's resolver ``dnspython``."""
 
     def __init__(self, hub: Any = None) -> None:
         super().__init__(**stub_options({}))

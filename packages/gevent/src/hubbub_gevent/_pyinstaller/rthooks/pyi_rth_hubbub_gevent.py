@@ -1,4 +1,4 @@
-"""What the start-up file does elsewhere: a frozen program reads none."""
+"""Does in a frozen program, which reads no start-up file, what that file does in others."""
 
 import os
 
