@@ -11,7 +11,7 @@ from hubbub.hub import get_hub
 __all__ = ["is_numeric", "numeric"]
 
 _inet_pton = socket.inet_pton
-"\xe4".encode("idna")  # loads the codec: in the child of a fork that strikes while a thread loads it, it never comes
+"\xe4".encode("idna")  # loads the codec now: a fork while another thread loads it leaves a child that can never load it
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 
 
@@ -20,7 +20,7 @@ def is_numeric(host: Any, family: int) -> bool:
     if isinstance(host, (bytes, bytearray)):
         host = host.decode("ascii", "replace")
     if not isinstance(host, str) or host in ("", "<broadcast>"):
-        return True  # not a name; if it is wrong the system call says so
+        return True  # not a name; if it is wrong the system call raises
     try:
         _inet_pton(family, host.partition("%")[0])
     except (OSError, ValueError):  # ValueError: a null character

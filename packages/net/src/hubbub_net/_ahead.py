@@ -1,7 +1,7 @@
-"""Descriptors of which more was read than was asked for, so that the kernel cannot tell of all that there is to read.
+"""Descriptors whose sockets hold data that was read ahead, of which the kernel knows nothing.
 
-TLS sockets read what has come, and hand out what was asked for. Those that keep something are noted here, for
-``select`` and its kin.
+A TLS socket reads all that has come and hands out what the caller asked for. Sockets that keep the rest are noted here,
+for ``select`` and its kin.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ __all__ = ["Holder", "forget", "note_if", "noted", "readable"]
 
 
 class Holder(Protocol):
-    """A socket that may keep something."""
+    """A socket that may hold data read ahead."""
 
     def fileno(self) -> int:
-        """Its descriptor; negative when it is closed."""
+        """The socket's descriptor; negative when it is closed."""
 
     def has_ahead(self) -> bool:
         """Whether a read would return at once, whatever the kernel says."""
 
 
 noted: dict[int, ref[Any]] = {}
-"""Those that may keep something, by descriptor. Mostly empty, which is all that the others ask then."""
+"""Sockets that may hold data read ahead, by descriptor. Mostly empty, so callers check that first."""
 
 
 def note_if(holder: Holder, keeps: bool) -> None:
-    """``holder`` keeps something from now on, or does not."""
+    """Note whether ``holder`` holds data read ahead from now on."""
     if keeps:
         noted[holder.fileno()] = ref(holder)
     elif noted:
@@ -35,7 +35,7 @@ def note_if(holder: Holder, keeps: bool) -> None:
 
 
 def forget(fd: int) -> None:
-    """``fd`` keeps nothing."""
+    """Note that the socket of ``fd`` holds nothing any more."""
     noted.pop(fd, None)
 
 
@@ -46,6 +46,6 @@ def readable(fd: int) -> bool:
         return False
     holder: Holder | None = reference()
     if holder is None or holder.fileno() != fd:
-        noted.pop(fd, None)  # closed by other means than its own
+        noted.pop(fd, None)  # the descriptor was closed without the socket's close()
         return False
     return holder.has_ahead()

@@ -1,8 +1,8 @@
 """Connecting to the first of several addresses that answers: Happy Eyeballs, RFC 8305.
 
-The addresses are tried in order, families in turn. A failure starts the next attempt at once, silence starts it after
-:data:`ATTEMPT_DELAY` while the others go on; the first connection wins and the rest are closed. A dead first address
-costs a quarter of a second, not a time-out.
+The addresses are tried in order, families in turn. The next attempt starts at once after a failure, and after
+:data:`ATTEMPT_DELAY` of silence, while the earlier ones go on. The first connection wins and the rest are closed. A
+dead first address costs a quarter of a second, not a time-out.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Attempts(Generic[S]):
     def start(self, number: int, address: AddressInfo, last: bool) -> S | None:
         """Begin one attempt. Returns the socket if it is connected already.
 
-        :param last: there is nobody else to try, so it can be waited for here.
+        :param last: no other address is left to try, so the call may wait for this one.
         """
         try:
             sock = self._open_socket(address)
@@ -111,7 +111,7 @@ class _Attempts(Generic[S]):
         return None
 
     def close(self) -> None:
-        """End all attempts that go on."""
+        """Close the sockets of all unfinished attempts."""
         for sock in self._running:
             sock.close()
         self._running.clear()
@@ -120,8 +120,8 @@ class _Attempts(Generic[S]):
 def race(addresses: Sequence[AddressInfo], open_socket: Callable[[AddressInfo], S]) -> S | list[OSError]:
     """Connect to one of ``addresses``.
 
-    :param open_socket: makes a socket for an address; its time limit is for that attempt.
-    :returns: the connected socket, or what went wrong at each address, in their order.
+    :param open_socket: makes a socket for an address; the socket's time limit is for that attempt.
+    :returns: the connected socket, or the error of each address, in the order of the addresses.
     """
     attempts = _Attempts(open_socket)
     left = deque(enumerate(addresses))

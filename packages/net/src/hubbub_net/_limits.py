@@ -1,4 +1,4 @@
-"""Time limits, checked by the functions in C themselves: what they accept differs from one CPython to the next."""
+"""Time limits, checked by CPython's own functions in C: what these accept differs from one version to the next."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LONGEST_MILLISECONDS = 2**31 - 1
 
 
 class _Accepted(Exception):
-    """The time limit was."""
+    """``select.select`` has accepted the time limit."""
 
 
 class _Member:
-    """The time limit is looked at first, then what is to be waited for."""
+    """A member that ``select.select`` asks for its descriptor only after it has accepted the time limit."""
 
     def fileno(self) -> int:
-        """Never mind."""
+        """Report the acceptance by an exception, so that the call looks at no descriptor."""
         raise _Accepted
 
 

@@ -1,4 +1,4 @@
-"""Observing descriptors: what the loop sees of them is written down in the moment it sees it."""
+"""Observing descriptors: what the loop sees of them is noted at the moment when the loop sees it."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ __all__ = ["ERR", "HUP", "IN", "OUT", "PRI", "Observation", "Seen", "ready_now"]
 _epoll: Any = getattr(select, "epoll", None)
 _poll: Any = getattr(select, "poll", None)
 _select = select.select
-# Numbers of poll(2) and epoll(7), which are the same; where the system has neither, they are this package's alone.
+# The numbers of poll(2), which are those of epoll(7) too. Where the system has neither, only this package uses them.
 IN: int = getattr(select, "POLLIN", 0x01)
 PRI: int = getattr(select, "POLLPRI", 0x02)
 OUT: int = getattr(select, "POLLOUT", 0x04)
 ERR: int = getattr(select, "POLLERR", 0x08)
 HUP: int = getattr(select, "POLLHUP", 0x10)
 Seen = dict[int, int]
-"""By descriptor, bits of :manpage:`poll(2)` that the loop saw."""
+"""For each descriptor the bits of :manpage:`poll(2)` that the loop saw."""
 
 
 class _Observer:
-    """Observes one descriptor, for one wait after the other. See :class:`hubbub.lowlevel.Observer`."""
+    """Observes one descriptor, for one wait after another. See :class:`hubbub.lowlevel.Observer`."""
 
     __slots__ = ("events", "fd", "handle", "observation")
 
     def __init__(self, observation: Observation, handle: Readiness, events: int) -> None:
-        """:param events: what is wanted of the loop; none if only the closing matters."""
+        """:param events: the events to observe by the loop; none if only the closing matters."""
         self.observation = observation
         self.handle = handle
         self.fd = handle.fd
         self.events = events
 
     def fired(self, events: int) -> None:
-        """Write down which of ``events`` were wanted, and are there."""
+        """Note those of ``events`` that are wanted and that the descriptor really has."""
         events &= self.events
-        if self.handle.loop.edge_triggered:  # urgent data too is something to read for such a loop
+        if self.handle.loop.edge_triggered:  # such a loop reports urgent data as readable too
             events = self._exactly(events)
         if events:
             self.observation.note(self.fd, (IN if events & READ else 0) | (OUT if events & WRITE else 0))
@@ -52,38 +52,38 @@ class _Observer:
         try:
             return ready_now(self.fd, events)
         except OSError:
-            return events  # the caller of the wait will meet the error
+            return events  # the greenlet that waits tries, and gets the error
 
     def descriptor_closed(self) -> None:
-        """The number may soon be another file's."""
+        """End the wait: the number may soon belong to another file."""
         self.observation.closed(self.fd)
 
 
 class _PollerObserver(_Observer):
-    """Observes a poller of the kernel's that is a descriptor itself, by looking into it."""
+    """Observes a kernel poller (epoll, kqueue), which is a descriptor itself, by taking its events."""
 
     __slots__ = ("_look",)
 
     def __init__(self, observation: Observation, handle: Readiness, look: Callable[[], bool]) -> None:
-        """:param look: takes what is there; says whether there was something."""
+        """:param look: takes the events of the poller; returns whether there were any."""
         super().__init__(observation, handle, READ)
         self._look = look
 
     def fired(self, events: int) -> None:
-        """Look, since the poller has something, or just had."""
+        """Take the events that the poller has, or just had."""
         try:
             found = self._look()
         except (OSError, ValueError):
-            found = True  # the caller of the wait will meet the error
+            found = True  # the greenlet that waits tries, and gets the error
         if found:
             self.observation.wake()
 
 
 class Observation:
-    """One greenlet's wait for any of several events; then, maybe, the next one's."""
+    """One greenlet's wait for any of several events. Another wait may use the object afterwards."""
 
     def __init__(self, lasting: bool = False) -> None:
-        """:param lasting: it is used again and again, for much the same; then that costs less."""
+        """:param lasting: many waits for much the same descriptors use the object, which costs less."""
         self._lasting = lasting
         self.seen: Seen = {}
         self.waiter: Waiter
@@ -92,12 +92,12 @@ class Observation:
         self._loop: BaseLoop
         self._held = 0
         self._known: dict[int, tuple[Readiness, _Observer]] = {}
-        """Of those that are registered with the kernel for good, in case there is another wait."""
+        """Observers of descriptors that stay registered with the kernel, kept for the next wait."""
         self._joined: list[tuple[Readiness, _Observer]] = []
         self._poller: Any = None
 
     def begin(self) -> None:
-        """The calling greenlet is going to wait."""
+        """Start the wait of the calling greenlet."""
         self.waiter = Waiter()
         self.seen = {}
         self.broken = False
@@ -105,9 +105,9 @@ class Observation:
         self._held = self._loop.hold()
 
     def enter(self, interests: Mapping[int, int], others: Mapping[int, int], sockets: Mapping[int, Any]) -> None:
-        """Observe by the loop what it knows already, or is alone; the rest by a poller of the kernel's.
+        """Observe by the loop a descriptor that it knows already or that is the only one; the rest by a kernel poller.
 
-        Such a poller for this wait alone costs a fraction of so many registrations.
+        A kernel poller made for this wait costs a fraction of registering many descriptors with the loop.
 
         :raises OSError: a descriptor is closed, or cannot be polled.
         """
@@ -133,7 +133,7 @@ class Observation:
             self._enter_poller(masks)
 
     def _is_lasting(self, fd: int, handle: Readiness | None, sockets: Mapping[int, Any]) -> bool:
-        """Whether the kernel knows the descriptor for good. Sockets tell when they are closed: let it know them."""
+        """Whether the descriptor stays registered with the loop. Sockets may: they tell the loop before they close."""
         if handle is not None and handle.lasting:
             return True
         sock: Socket | None = sockets[fd]() if fd in sockets else None
@@ -146,13 +146,13 @@ class Observation:
                 poller.register(fd, bits)
             except PermissionError:
                 if bits & (IN | OUT):
-                    raise  # a regular file: always ready, and nothing exceptional ever happens to it
+                    raise  # EPERM is a regular file: always ready, and never has exceptional conditions
                 continue
             self._join(_Observer(self, self._loop.handle(fd), 0))
         self._join(_PollerObserver(self, self._loop.handle(poller.fileno()), self._look))
 
     def enter_lasting_poller(self, fd: int, look: Callable[[], bool]) -> None:
-        """Wait for a poller that stays registered with the loop."""
+        """Observe a kernel poller that stays registered with the loop."""
         handle = self._loop.handle(fd)
         if not handle.read.armed:
             self._loop.arm_direction(handle.read)
@@ -169,28 +169,28 @@ class Observation:
         return bool(found)
 
     def note(self, fd: int, bits: int) -> None:
-        """This was seen."""
+        """Note that the loop saw ``bits``."""
         self.seen[fd] = self.seen.get(fd, 0) | bits
         self.wake()
 
     def closed(self, fd: int) -> None:
-        """A descriptor is being closed."""
+        """Note that a descriptor is being closed."""
         self.seen.pop(fd, None)
         self.forget(fd)
         self.broken = True
         self.wake()
 
     def wake(self) -> None:
-        """It is over."""
+        """Wake the greenlet."""
         if not self.waiter.done:
             self.waiter.wake()
 
     def forget(self, fd: int) -> None:
-        """No wait for this descriptor is to be expected."""
+        """Drop the observer of a descriptor for which no other wait will come."""
         self._known.pop(fd, None)
 
     def end(self) -> None:
-        """Take everything back."""
+        """End the wait: all observers leave."""
         self._loop.let_go(self._held)
         leave_all(self._joined)
         self._joined.clear()
@@ -201,7 +201,7 @@ class Observation:
 
 
 def ready_now(fd: int, events: int) -> int:
-    """Which of ``events`` (:data:`~hubbub.abc.READ`, :data:`~hubbub.abc.WRITE`) of ``fd`` an attempt would meet.
+    """Those of ``events`` (:data:`~hubbub.abc.READ`, :data:`~hubbub.abc.WRITE`) for which ``fd`` is ready now.
 
     :raises OSError: EBADF, it is closed.
     """

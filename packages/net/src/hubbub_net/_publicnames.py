@@ -1,4 +1,4 @@
-"""Which names a module of the standard library has for its users."""
+"""The public names of a module of the standard library."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["public_names"]
 
 
 def public_names(module: ModuleType) -> list[str]:
-    """The names without an underscore in ``module``, but for what it imports from others, in order."""
+    """The names of ``module`` without a leading underscore, sorted, but for those it imports from other modules."""
     listed = getattr(module, "__all__", None)
     if listed is not None:
         return sorted(set(listed))

@@ -1,4 +1,4 @@
-"""One call of a TLS socket's methods: on which socket, which operation, and until when."""
+"""One call of a TLS socket's method: its socket, its operation and its deadline."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ BROKEN = frozenset(
         errno.ETIMEDOUT,
     }
 )
-"""What the kernel says of a connection that was cut. The standard library's reads and writes call all of it an EOF."""
+"""Errors of a connection that was cut. The standard library's reads and writes raise SSLEOFError for all of them."""
 _DONTWAIT = int(getattr(_plain, "MSG_DONTWAIT", 0))
 _TURN = 1e-6
-"""Seconds: of no length, but not 0, which may come back before the loop has looked at descriptors and timers."""
+"""Seconds of a pause: as short as can be, but not 0, which may end before the loop has polled and run its timers."""
 
 
 def want_read() -> _stdlib.SSLWantReadError:
@@ -52,7 +52,7 @@ def cut() -> _stdlib.SSLEOFError:
 
 
 class Call:
-    """The time limit of one call is for all its waits together. A :class:`Call` is made when the call begins."""
+    """One call, made when it begins. Its time limit is for all its waits together."""
 
     __slots__ = ("_deadline", "limit", "operation", "sock")
 
@@ -64,7 +64,7 @@ class Call:
         self._deadline = Deadline(limit) if limit else None
 
     def late(self) -> TimeoutError:
-        """The time limit has passed."""
+        """The error of a call whose time limit has passed."""
         return TimeoutError(f"The {self.operation} operation timed out")
 
     def is_late(self) -> bool:
@@ -93,7 +93,7 @@ class Call:
             wait(self.sock, self._left())
         except TimeoutError:
             if not self.is_late():
-                raise  # thrown in by somebody
+                raise  # an interrupt, not the time limit of this call
             raise self.late() from None
 
     def enter(self, turns: Turns) -> None:
@@ -105,7 +105,7 @@ class Call:
             raise self.late()
 
     def pause(self) -> None:
-        """Let others run.
+        """Let other greenlets run.
 
         :raises TimeoutError: the time limit has passed.
         """
@@ -114,12 +114,12 @@ class Call:
         sleep(_TURN)
 
     def receive(self, count: int) -> bytes:
-        """Ciphertext from the kernel, up to ``count`` bytes; none at the end.
+        """Ciphertext from the kernel, up to ``count`` bytes; none at the end of the stream.
 
         :raises SSLWantReadError: there is none, and the call does not wait.
         :raises TimeoutError: the time limit has passed.
         """
-        flags = 0 if self._deadline is None else _DONTWAIT  # the socket's own limit would begin anew with each wait
+        flags = 0 if self._deadline is None else _DONTWAIT  # the socket's own limit would start anew with each wait
         while True:
             try:
                 return socket.recv(self.sock, count, flags)

@@ -22,23 +22,23 @@ _EOF = _stdlib.SSL_ERROR_EOF
 _END = _stdlib.SSL_ERROR_ZERO_RETURN
 _WantRead = _stdlib.SSLWantReadError
 _PATIENCE = 256
-"""``pending`` looks at so many records for data, at most."""
+"""How many records ``pending`` looks through for data, at most."""
 
 
 class Reader:
-    """The side of a TLS socket that reads. Its methods are told the socket, which has it."""
+    """The reading side of a TLS socket. The socket owns it, and passes itself to its methods."""
 
     __slots__ = ("_failure", "_more", "clear", "wire")
 
     def __init__(self, wire: Wire) -> None:
         self.wire: Wire = wire
         self.clear: bytes = b""
-        """What was decrypted and not asked for yet."""
+        """Decrypted data that no caller has asked for yet."""
         self._more = True  # there may be something to read without receiving
-        self._failure: _stdlib.SSLError | None = None  # what the next read meets
+        self._failure: _stdlib.SSLError | None = None  # the next read raises it
 
     def read(self, sock: SSLSocket, wanted: int) -> bytes:
-        """Up to ``wanted`` bytes of what has come, or will come; none at the end."""
+        """Up to ``wanted`` bytes; waits if none have come. Empty at the end of the stream."""
         wire = self.wire
         sslobj = wire.sslobj
         if wanted < 1:
@@ -65,9 +65,9 @@ class Reader:
         return self._with_more(sock, data, wanted, records - 1)
 
     def read_into(self, sock: SSLSocket, octets: memoryview) -> int:
-        """The same into ``octets``.
+        """As :meth:`read`, into ``octets``.
 
-        :returns: how many bytes.
+        :returns: the number of bytes.
         """
         wire = self.wire
         sslobj = wire.sslobj
@@ -100,7 +100,7 @@ class Reader:
         return count
 
     def _read_more(self, call: Call, attempt: Callable[[], T], room: Any) -> Any:
-        """Read what was left before. Otherwise as usual, but first come, first served."""
+        """Read what earlier reads left. If they left nothing, read in turn with other greenlets."""
         wire = self.wire
         entered = wire.readers.held
         if entered:
@@ -120,9 +120,9 @@ class Reader:
                 wire.readers.leave()
 
     def _with_more(self, sock: SSLSocket, data: bytes, wanted: int, records: int) -> bytes:
-        """Add what else has come to ``data``, up to ``wanted`` bytes in all.
+        """``data`` and what else has come, up to ``wanted`` bytes in all.
 
-        :param records: so many OpenSSL has got.
+        :param records: how many records OpenSSL holds that were not read yet.
         """
         if self.wire.incoming.loose:
             self.settle(sock)
@@ -141,13 +141,13 @@ class Reader:
         return data
 
     def _collect(self, parts: list[bytes], left: int, records: int) -> None:
-        """Append up to ``left`` bytes of what has come to ``parts``, several records in one go if they are large."""
+        """Append up to ``left`` bytes of what has come to ``parts``; large records are decrypted several at a time."""
         incoming = self.wire.incoming
         read = self.wire.sslobj.read
         pending = self.wire.sslobj.pending
         try:
             while left and (records > 0 or (records := 1 if pending() else incoming.feed(left // RECORD))):
-                for _ in range(records):  # there is room for each, as no more were given
+                for _ in range(records):  # OpenSSL was given no more records than there is room for
                     more = read(left if left < RECORD else RECORD)
                     if not more:
                         incoming.ended = True
@@ -161,9 +161,9 @@ class Reader:
             self._failure = error.with_traceback(None)
 
     def _decrypt(self, room: Any) -> Any:
-        """Data that has come, without receiving; nothing if what is next is something else.
+        """Data that has come, without receiving; nothing if the next record holds no application data.
 
-        :param room: how many bytes, or where to.
+        :param room: the number of bytes to return, or the buffer to fill.
         """
         if self.clear:
             return self._take_clear(room)
@@ -190,14 +190,14 @@ class Reader:
         return len(data)
 
     def keep_decrypted(self) -> None:
-        """Take from OpenSSL what is decrypted: it would throw that away when it says goodbye."""
+        """Take from OpenSSL what is decrypted: OpenSSL would discard it when it sends close_notify."""
         sslobj = self.wire.sslobj
         while sslobj.pending():
             self.clear += sslobj.read(RECORD)
             self._more = True
 
     def settle(self, sock: SSLSocket) -> None:
-        """The handshake is done."""
+        """Go on after the handshake: record by record."""
         incoming = self.wire.incoming
         if incoming.loose:
             incoming.settle()
@@ -206,7 +206,10 @@ class Reader:
                 _ahead.note_if(sock, self.has_ahead())
 
     def _end_of_data(self, sock: SSLSocket, error: OSError) -> None:
-        """:raises OSError: it is no end that may be taken for one."""
+        """Take an error for the end of the stream, as the standard library does.
+
+        :raises OSError: the error may not be taken for it.
+        """
         wire = self.wire
         if isinstance(error, _SSLError):
             ended = error.args[0] == _EOF
@@ -228,7 +231,7 @@ class Reader:
             raise cut() from error
 
     def has_ahead(self) -> bool:
-        """Whether a read would return at once, whatever the kernel says: more was received than was asked for."""
+        """Whether a read would return at once, whatever the kernel says: more was received than was read."""
         if not self._more:
             return False
         wire = self.wire
@@ -236,14 +239,14 @@ class Reader:
         return bool(self.clear or self._failure or incoming.ended or incoming.ready or wire.sslobj.pending())
 
     def look_ahead(self, sock: SSLSocket) -> None:
-        """Find out what is left, and tell :mod:`select` and its kin."""
+        """Find out whether something is left to read, and note that for :mod:`select` and its kin."""
         self._more = True
         self._more = self.has_ahead()
         if self._more or _ahead.noted:
             _ahead.note_if(sock, self._more)
 
     def pending(self, sock: SSLSocket) -> int:
-        """How many bytes are decrypted. If something has come, that is some."""
+        """How many bytes are decrypted. If no data is decrypted but records have come, they are decrypted first."""
         wire = self.wire
         if not (self.clear or wire.sslobj.pending()) and self._more and not wire.incoming.loose:
             for _ in range(_PATIENCE):

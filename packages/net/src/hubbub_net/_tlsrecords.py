@@ -1,7 +1,7 @@
 """Ciphertext that has come, on its way to OpenSSL: free of I/O.
 
-A read of the kernel's returns what is there, which may be many TLS records and the beginning of another. OpenSSL gets
-them one at a time, or two large ones: so its buffer stays small, what a peer can make it do in one call is bounded,
+One system call returns what is there, which may be many TLS records and the beginning of another. OpenSSL gets them one
+at a time, or two large ones. So OpenSSL's buffer stays small, the work that a peer can cause in one call is bounded,
 and what is left over when TLS ends can be handed back.
 """
 
@@ -12,47 +12,47 @@ from ssl import MemoryBIO
 __all__ = ["RECEIVE", "Incoming"]
 
 RECEIVE = (1 << 16) + (1 << 8)
-"""So many bytes of ciphertext are read at once, at most: four of the longest records that peers usually send."""
+"""How many bytes of ciphertext are received at once, at most: four of the longest records that peers usually send."""
 
 _HEADER = 5
-"""Bytes: type, version (2), length of the rest (2). RFC 8446, 5.1."""
+"""Bytes of a record's header: type (1), version (2), length of the rest (2). RFC 8446, 5.1."""
 _TYPES = frozenset(range(20, 25))
 _DATA = 23
-"""The type of application data, and of everything that is encrypted in TLS 1.3."""
+"""The record type of application data, and of everything that is encrypted in TLS 1.3."""
 _LARGE = 1 << 12
-"""Bytes: several records that are as long as this may be given at once, as few of them fit into the time and memory
-that a peer is granted."""
+"""Bytes: several records of at least this length may be given at once, as only few of them fit into what is received at
+once."""
 _MOST = 2
-"""So many are given at once, at most: OpenSSL's buffer does not shrink again, and with four a read costs the same."""
+"""How many records are given at once, at most: OpenSSL's buffer never shrinks, and four at once are not faster."""
 _LONGEST = (1 << 14) + 2048
 """Bytes of a record of TLS 1.2 after its header, at most."""
 
 
 class Incoming:
-    """What has come and was not read yet.
+    """Ciphertext that has come and that OpenSSL has not read yet.
 
-    Until :meth:`settle`, in the handshake, OpenSSL gets everything at once: that takes fewer attempts, and a client may
-    begin in the format of SSL 2.
+    During the handshake, until :meth:`settle`, OpenSSL gets everything at once: that takes fewer attempts, and a client
+    may begin in the format of SSL 2.
     """
 
     __slots__ = ("_length", "_missing", "_start", "bio", "chunk", "ended", "loose")
 
     def __init__(self, early: bytes = b"") -> None:
-        """:param early: what has come already."""
+        """:param early: ciphertext that has come already."""
         self.bio: MemoryBIO = MemoryBIO()
-        """OpenSSL's end."""
+        """The buffer that OpenSSL reads from."""
         self.loose: bool = True
-        """OpenSSL gets everything at once."""
+        """Whether OpenSSL gets everything at once."""
         self.ended: bool = False
-        """Nothing will come any more."""
+        """Whether nothing will come any more."""
         self.chunk: bytes = early
-        """What OpenSSL has not got yet. Mostly empty."""
+        """What follows offset ``_start`` is ciphertext that OpenSSL has not got yet. Mostly empty."""
         self._start = 0
-        self._missing = 0  # bytes of the record of which OpenSSL has the beginning
-        self._length = 0  # of the last record, if it was a large one
+        self._missing = 0  # bytes that are to follow of the record whose beginning OpenSSL has
+        self._length = 0  # bytes of the last record if it was a large one, else 0
 
     def take(self, data: bytes, most: int = 1) -> int:
-        """Keep ``data``, which has come, and :meth:`feed`."""
+        """Keep ``data``, which has just been received, and :meth:`feed` OpenSSL."""
         useful = self.feed() if self.chunk else 0  # mostly the beginning of a record, which need not be copied
         if self._start < len(self.chunk):
             data = self.chunk[self._start :] + data
@@ -61,7 +61,7 @@ class Incoming:
         return self.feed(most) or useful
 
     def end(self) -> None:
-        """Nothing will come any more."""
+        """Tell OpenSSL that nothing will come any more."""
         self.ended = True
         if self.chunk:
             self.bio.write(memoryview(self.chunk)[self._start :])  # the beginning of a header
@@ -70,10 +70,10 @@ class Incoming:
         self.bio.write_eof()
 
     def feed(self, most: int = 1) -> int:
-        """Give OpenSSL the next record, or as much of it as there is.
+        """Give OpenSSL the next record, or as much of it as has come.
 
-        :param most: give up to so many of them, if they are large and of application data.
-        :returns: how many reads may find something in what OpenSSL has got now.
+        :param most: how many records to give at most, if they are large and of application data.
+        :returns: how many reads of OpenSSL's can make progress with what it has got now.
         """
         chunk = self.chunk
         if not chunk:
@@ -91,7 +91,7 @@ class Incoming:
             wanted = _HEADER + (chunk[start + 3] << 8 | chunk[start + 4])
             self._length = wanted if _LARGE <= wanted <= _LONGEST else 0
             if wanted > left or wanted > _LONGEST:
-                # Of a bad header OpenSSL says so at once, without the rest of the record.
+                # OpenSSL reports a bad header at once, without the rest of the record.
                 useful = chunk[start] not in _TYPES or chunk[start + 1] != 3 or wanted > _LONGEST
             elif most > 1:
                 useful, wanted = self._together(most, start, wanted)
@@ -103,9 +103,9 @@ class Incoming:
         return useful
 
     def _together(self, most: int, start: int, length: int) -> tuple[int, int]:
-        """How many records are given at once, and their bytes: the next one, and those behind it that are like it.
+        """How many records to give at once, and their bytes: the next one, and those after it with an equal header.
 
-        :param length: bytes of the next one, which is whole.
+        :param length: bytes of the next record, all of which have come.
         """
         chunk = self.chunk
         header = chunk[start : start + _HEADER]
@@ -129,7 +129,7 @@ class Incoming:
 
     @property
     def ready(self) -> bool:
-        """Whether :meth:`feed` would return True: no more need come first."""
+        """Whether OpenSSL could make progress after :meth:`feed` although no more is received."""
         chunk = self.chunk
         left = len(chunk) - self._start
         if self._missing:
@@ -144,7 +144,7 @@ class Incoming:
 
     @property
     def appetite(self) -> int:
-        """How many bytes to receive: the last of them ends a record, if the peer goes on with records of one length."""
+        """How many bytes to receive, chosen to end with a whole record if the peer's records keep their length."""
         if not self._length:
             return RECEIVE
         begun = self._length - self._missing if self._missing else len(self.chunk) - self._start
@@ -152,16 +152,16 @@ class Incoming:
 
     @property
     def wanted(self) -> int:
-        """How many bytes are to come before there is a whole header, or a whole record."""
+        """How many bytes are missing to a whole header, or a whole record."""
         return self._missing or max(_HEADER - len(self.chunk) + self._start, 1)
 
     def settle(self) -> None:
-        """The handshake is done: from now on record by record."""
+        """Give OpenSSL record by record from now on: the handshake is done."""
         self.chunk = self.rest()
         self.loose = False
 
     def rest(self) -> bytes:
-        """Take back what OpenSSL has not read. It must be between two records."""
+        """Take back what OpenSSL has not read. OpenSSL must be between two records."""
         rest = self.chunk[self._start :]
         if self.bio.pending:
             rest = self.bio.read() + rest

@@ -1,7 +1,7 @@
-"""The ways of TLS between OpenSSL, which works in memory, and the descriptor.
+"""Carrying ciphertext between OpenSSL, which works in memory, and the descriptor.
 
-One system call brings many records, the time that a peer can keep OpenSSL busy in one call is bounded, and what the
-kernel did not take yet survives a writer that gives up.
+One system call receives many records, a peer cannot keep OpenSSL busy for long in one call, and ciphertext that the
+kernel has not taken yet is kept when its writer gives up.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ T = TypeVar("T")
 RECORD = 1 << 14
 """Bytes of plain text in a record, at most."""
 FLIGHT = 2 * RECORD
-"""So many bytes are encrypted before they are sent. OpenSSL's buffer grows to that and does not shrink again."""
+"""How many bytes are encrypted before they are sent. OpenSSL's buffer grows to that size and never shrinks."""
 _MOST_PIECES = 64
-"""So many pieces are sent at once: systems have a limit."""
+"""How many pieces are sent at once, at most: systems have a limit."""
 _PATIENCE = 64
-"""After so many records without data, a millisecond or two of OpenSSL's work, the loop gets to turn."""
-# What is in the module socket may be patched already.
+"""After so many records without data, a millisecond or two of OpenSSL's work, other greenlets may run."""
+# The class in the module socket may be patched already, so these are taken from the class in C.
 _c_send = _CSocket.send
 _c_sendmsg: Any = getattr(_CSocket, "sendmsg", None)
 
 
 class Wire:
-    """OpenSSL's half of one connection, and how it gets and gives ciphertext.
+    """OpenSSL's object of one connection, and the ciphertext on its way in and out.
 
-    It does not know its socket, which has it: whoever calls brings the socket along, in a :class:`Call`.
+    The socket owns it, and it does not refer to the socket: callers pass the socket, mostly in a :class:`Call`.
     """
 
     __slots__ = ("incoming", "outgoing", "read_ended", "readers", "sslobj", "unsent", "writers")
 
     def __init__(self, wrap: Callable[[_stdlib.MemoryBIO, _stdlib.MemoryBIO], Any], early: bytes) -> None:
         """:param wrap: makes OpenSSL's object with an incoming and an outgoing buffer.
-        :param early: what has come already.
+        :param early: ciphertext that has come already.
         """
         self.incoming: Incoming = Incoming(early)
         self.outgoing: _stdlib.MemoryBIO = _stdlib.MemoryBIO()
         self.sslobj: Any = wrap(self.incoming.bio, self.outgoing)
         self.unsent: list[Any] = []
-        """Ciphertext that is sent before anything else."""
+        """Ciphertext to be sent before any other."""
         self.readers: Turns = Turns()
-        """Held while ciphertext is received."""
+        """Held by a greenlet while it receives ciphertext."""
         self.writers: Turns = Turns()
-        """Held while ciphertext waits to be sent."""
+        """Held by a greenlet while it sends ciphertext."""
         self.read_ended: bool = False
-        """By ``shutdown``."""
+        """Whether ``shutdown`` has ended reading."""
 
     def complete(self, call: Call, attempt: Callable[[], T], entered: bool = False) -> T:
-        """Make ``attempt`` as often as it takes: give OpenSSL what it wants to read, send what it has written.
+        """Repeat ``attempt`` until it succeeds; in between feed OpenSSL ciphertext and send what it has written.
 
-        :param entered: it is this greenlet's turn to receive; the caller ends it.
+        :param entered: whether this greenlet has its turn to receive already; the caller ends that turn.
         """
         reading = self.readers
         own = received = False
@@ -74,7 +74,7 @@ class Wire:
                 except _stdlib.SSLWantReadError:
                     pass
                 except _stdlib.SSLError:
-                    self.push_quietly(call.sock)  # the alert
+                    self.push_quietly(call.sock)  # the alert that OpenSSL has written
                     raise
                 else:
                     self._answer(call)
@@ -89,7 +89,7 @@ class Wire:
                     own = True
                 else:
                     if received and call.limit == 0.0:
-                        raise want_read()  # there may be more; a flood of records without data must not keep us here
+                        raise want_read()  # even if more has come: a flood of records without data must end too
                     self._receive(call, entered or own)
                     received = True
         finally:
@@ -97,41 +97,41 @@ class Wire:
                 reading.leave()
 
     def _answer(self, call: Call) -> None:
-        """Send what a finished operation has left to be sent."""
+        """Send what OpenSSL has written for a finished operation."""
         if call.operation == "handshake":
             self._flush_handshake(call)
         elif call.operation == "shutdown":
             self.flush(call)
         elif call.operation == "read" and self.outgoing.pending:
-            self.push_quietly(call.sock)  # not by waiting: what was read would be lost
+            self.push_quietly(call.sock)  # without waiting: an interrupted wait would lose what was read
 
     def _flush_handshake(self, call: Call) -> None:
         try:
             self.flush(call)
         except ConnectionError:
-            # As OpenSSL: a client of TLS 1.3 may have what it wants, and does not wait for session tickets.
+            # As OpenSSL does: a client of TLS 1.3 may have closed already, without waiting for session tickets.
             if not self.sslobj.server_side or self.sslobj.version() != "TLSv1.3":
                 raise
 
     # Receiving ------------------------------------------------------------------------------------------------------
 
     def enter_reading(self, call: Call) -> None:
-        """Wait for this greenlet's turn to receive. The greenlets before it may have left something."""
+        """Wait for this greenlet's turn to receive. The greenlets before it may have left data to read."""
         if call.limit == 0.0:
             raise want_read()
         call.enter(self.readers)
 
     def _receive(self, call: Call, entered: bool) -> None:
-        """Read ciphertext until OpenSSL can do something with it.
+        """Receive ciphertext until OpenSSL can make progress with it.
 
-        :param entered: it is this greenlet's turn; the caller ends it.
+        :param entered: whether this greenlet has its turn already; the caller ends that turn.
         """
         incoming = self.incoming
         reading = self.readers
         reading.held = True
         try:
             while True:
-                # What is behind the peer's close_notify may be plain text.
+                # What follows the peer's close_notify may be plain text, so shutdown reads no further than it must.
                 data = call.receive(incoming.wanted if call.operation == "shutdown" else RECEIVE)
                 if not data:
                     self.come_to_an_end()
@@ -143,9 +143,10 @@ class Wire:
                 reading.leave()
 
     def receive_first(self, sock: SSLSocket, limit: float | None, most: int) -> int:
-        """The usual beginning of a read: nothing is left of what came before, and no other greenlet is receiving.
+        """Receive for a read in the usual case: nothing is left over, and no other greenlet is receiving.
 
-        :param most: as for :meth:`Incoming.feed`, as is what is returned.
+        :param most: as for :meth:`Incoming.feed`.
+        :returns: as :meth:`Incoming.feed`.
         :raises SSLWantReadError: nothing has come, and the socket does not wait.
         :raises TimeoutError: the time limit has passed.
         """
@@ -158,7 +159,7 @@ class Wire:
             raise want_read() from None
         except TimeoutError:
             if call is None or not call.is_late():
-                raise  # thrown in by somebody
+                raise  # an interrupt, not the time limit of this call
             raise call.late() from None
         finally:
             if reading.behind:
@@ -171,7 +172,10 @@ class Wire:
         return 0
 
     def come_to_an_end(self) -> None:
-        """:raises SSLEOFError: it is an end of this side's own making, after which OpenSSL is to write yet."""
+        """Note that the peer sends no more.
+
+        :raises SSLEOFError: this side has shut reading down itself. OpenSSL is not told, as it must be able to write.
+        """
         if self.read_ended:
             raise cut()
         self.incoming.end()
@@ -179,16 +183,16 @@ class Wire:
     # Sending --------------------------------------------------------------------------------------------------------
 
     def drain(self, call: Call) -> None:
-        """Send all ciphertext. It is this greenlet's turn to write."""
+        """Send all ciphertext. The greenlet must have its turn to write."""
         while not self._push(call.sock):
             if call.limit == 0.0:
                 raise want_write()
             call.wait_writable()
 
     def send(self, sock: SSLSocket, ciphertext: bytes) -> bool:
-        """Send what OpenSSL has written, if nothing is to be sent before it; what the kernel does not take is kept.
+        """Send ``ciphertext``, which nothing must precede. What the kernel does not take is kept for later.
 
-        :returns: whether it took all.
+        :returns: whether the kernel took all.
         """
         try:
             sent = _c_send(sock, ciphertext)
@@ -202,7 +206,7 @@ class Wire:
     def _push(self, sock: SSLSocket) -> bool:
         """Send as much ciphertext as the kernel takes.
 
-        :returns: whether it took all.
+        :returns: whether the kernel took all.
         """
         unsent = self.unsent
         if self.outgoing.pending:
@@ -221,14 +225,14 @@ class Wire:
         return True
 
     def flush(self, call: Call) -> None:
-        """Send what OpenSSL has written on its own account. A greenlet that is writing does that for the others too."""
+        """Send what OpenSSL has written by itself, or leave that to a greenlet that is writing."""
         if not (self.unsent or self.outgoing.pending):
             return
         if call.operation == "write":  # it is this greenlet's turn
             self.drain(call)
             return
         if call.operation == "read" and not self.outgoing.pending:
-            self.push_quietly(call.sock)  # what a writer left when it gave up: OpenSSL can go on without that
+            self.push_quietly(call.sock)  # an earlier writer has left it; this read does not depend on it
             return
         writing = self.writers
         if writing.held and (self.outgoing.pending < FLIGHT or call.limit == 0.0):
@@ -239,14 +243,14 @@ class Wire:
         except ConnectionError:
             if call.operation != "read":
                 raise
-            self.unsent.clear()  # nobody will read it; there may be something for us yet
+            self.unsent.clear()  # the peer will not read it, but may have sent data that is to be read
         finally:
             writing.leave()
 
     def push_quietly(self, sock: SSLSocket) -> None:
-        """Send what can be sent now."""
+        """Send what can be sent now; ignore errors."""
         if not self.writers.held:
             try:
                 self._push(sock)
             except OSError:
-                return  # the next writer will meet the error
+                return  # the next writer gets the error

@@ -25,21 +25,21 @@ _SSLError = _stdlib.SSLError
 _WantRead = _stdlib.SSLWantReadError
 _WantWrite = _stdlib.SSLWantWriteError
 _SHARE = 1 << 20
-"""After so many bytes others get their turn, although the kernel takes more."""
+"""After so many bytes other greenlets may run, although the kernel takes more."""
 
 
 class Writer:
-    """The side of a TLS socket that writes. Its methods are told the socket, which has it."""
+    """The writing side of a TLS socket. The socket owns it, and passes itself to its methods."""
 
     __slots__ = ("_owed", "_reader", "ended", "wire")
 
     def __init__(self, wire: Wire, reader: Reader) -> None:
-        """:param reader: is told when a write has ended the handshake."""
+        """:param reader: its ``settle`` is called when a write has ended the handshake."""
         self.wire: Wire = wire
         self._reader = reader
-        self._owed = 0  # bytes of a write that raised SSLWantWriteError that are encrypted already
+        self._owed = 0  # bytes already encrypted of a write that raised SSLWantWriteError
         self.ended: bool = False
-        """By ``shutdown``."""
+        """Whether ``shutdown`` has ended writing."""
 
     def write(self, sock: SSLSocket, data: ReadableBuffer) -> int:
         """Encrypt and send ``data``.
@@ -67,7 +67,10 @@ class Writer:
         return self._write_in_turn(sock, data, count)
 
     def _write_in_turn(self, sock: SSLSocket, data: ReadableBuffer, done: int = 0) -> int:
-        """:param done: so many bytes are encrypted already, and the kernel has just refused to take all of it."""
+        """Encrypt and send ``data`` in turn with other greenlets.
+
+        :param done: how many bytes are encrypted already; if any, the kernel has just refused to take all of them.
+        """
         call = Call(sock, "write", sock.gettimeout())
         writing = self.wire.writers
         if call.limit == 0.0 and writing.held:
@@ -91,7 +94,7 @@ class Writer:
             writing.leave()
 
     def _write_flights(self, call: Call, octets: memoryview, done: int) -> int:
-        """Encrypt and send what is not ``done``. As OpenSSL, go on there if the write has to be tried again."""
+        """Encrypt and send what is not ``done``. As with OpenSSL, a write that is tried again goes on from there."""
         size = octets.nbytes
         rest = done + _SHARE
         wire = self.wire

@@ -1,4 +1,4 @@
-"""Taking turns: a lock that costs next to nothing while nobody has to wait for it."""
+"""Taking turns: a lock that costs next to nothing while no greenlet has to wait for it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ __all__ = ["Turns"]
 
 
 class Turns:
-    """First come, first served. A greenlet that finds :attr:`held` false may set it instead of calling :meth:`enter`.
+    """A lock, first come, first served. A greenlet that finds :attr:`held` false may set it instead of :meth:`enter`.
 
-    It belongs to one thread.
+    It belongs to one native thread.
     """
 
     __slots__ = ("_gate", "behind", "held")
 
     def __init__(self) -> None:
         self.held: bool = False
-        """It is the turn of a greenlet."""
+        """Whether a greenlet has its turn."""
         self.behind: int = 0
-        """So many greenlets wait for their turn."""
+        """How many greenlets wait for their turn."""
         self._gate: Semaphore | None = None
 
     def enter(self, timeout: float | None = None) -> bool:
@@ -40,7 +40,7 @@ class Turns:
             entered = gate.acquire(timeout=timeout)
         finally:
             self.behind -= 1
-            # A greenlet that gives up in the moment in which its turn comes passes it on, perhaps to nobody.
+            # A greenlet that gives up at the moment when its turn comes passes the turn on, if another one waits.
             if not entered and gate.acquire(blocking=False):
                 self.leave()
         return entered

@@ -15,7 +15,7 @@ from hubbub_net._observing import Observation, Seen
 __all__ = ["Deadline", "give_way", "wait_any", "wait_nested"]
 
 _CANNOT_WAIT = frozenset({errno.EBADF, errno.EPERM})
-"""Closed, or a file that is always ready."""
+"""Errors of a descriptor that is closed (EBADF), or is a file that is always ready (EPERM)."""
 
 
 class Deadline:
@@ -41,11 +41,11 @@ _turn = _Turn()
 
 
 def give_way() -> bool:
-    """Let other greenlets run, if the loop has not turned since this thread was here last.
+    """Let other greenlets run, if the loop has made no turn since the last call on this thread.
 
-    Called by what may need no wait, so that a loop around it does not starve the others.
+    Calls that may return without waiting use this, so that a program that repeats them does not starve other greenlets.
 
-    :returns: whether others could run.
+    :returns: whether other greenlets could run.
     """
     hub = get_hub()
     loop = hub.loop
@@ -72,8 +72,9 @@ def wait_any(
         Ignored where there is no :manpage:`epoll(7)`.
     :param sockets: descriptors that are those of a :class:`hubbub.io.Socket`, with a weak reference to it.
     :param timeout: seconds, or None for no limit.
-    :param observation: one that was used before for much the same, and by nobody now; it costs less.
-    :returns: what the loop saw, which others may have taken since. Empty: look again. None: the time ran out first.
+    :param observation: one to use again, which costs less: made for much the same descriptors, and not in use now.
+    :returns: the events that the loop saw; other greenlets may have taken the data since. Empty: the caller looks
+        again. None: the time ran out first.
     """
     observation = observation or Observation()
     observation.begin()
@@ -83,7 +84,7 @@ def wait_any(
         except OSError as error:
             if error.errno not in _CANNOT_WAIT:
                 raise
-            return {}  # the caller looks again, and will see
+            return {}  # the caller looks again, and gets the error or the event
         return observation.seen if observation.waiter.wait(timeout) or observation.seen else None
     finally:
         observation.end()
@@ -92,10 +93,10 @@ def wait_any(
 def wait_nested(fd: int, timeout: float | None, look: Callable[[], bool]) -> bool:
     """Wait until the kernel's poller ``fd``, which was just found empty, has an event.
 
-    It stays registered with the loop; whoever closes it calls :func:`hubbub.lowlevel.closing` first.
+    It stays registered with the loop; code that closes it calls :func:`hubbub.lowlevel.closing` first.
 
-    :param look: takes what the poller has, in the moment the loop sees it; says whether there was something. Called
-        by the loop, where nothing may wait.
+    :param look: takes the poller's events at the moment when the loop sees them; returns whether there were any. The
+        loop calls it in the hub, so it must not wait.
     :returns: False when the time ran out first.
     :raises OSError: EBADF, it was closed.
     """

@@ -1,6 +1,6 @@
 """How ``socket``, ``ssl``, ``select`` and ``selectors`` are made cooperative: entry points of ``hubbub.patches``.
 
-The lookup of names is not among them: that is a patch of its own, so that it can be left out.
+The lookup of names is a patch of its own, so that it can be left out.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _SELECTOR_USERS = {
     "socketserver": ("_ServerSelector",),
     "subprocess": ("_PopenSelector",),
 }
-"""Modules that pick their selector class when they are imported."""
+"""Modules that choose their selector class when they are imported."""
 
 
 def _taken(module: str, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """What ``module`` has of ``names`` of the cooperative module of the same name."""
+    """Those of ``names`` that ``module`` has, with their values in the cooperative module of the same name."""
     ours = importlib.import_module(f"hubbub_net.{module}")
     theirs = importlib.import_module(module)
     return {module: {name: getattr(ours, name) for name in names if hasattr(theirs, name)}}
@@ -36,7 +36,7 @@ def _ssl() -> dict[str, dict[str, Any]]:
     from hubbub_net.socket import create_connection
     from hubbub_net.ssl import SSLSocket
 
-    # The class SSLSocket in the module stays: its own methods look it up there.
+    # The class SSLSocket in the module is not replaced: its own methods look it up there.
     return {"ssl": {"SSLContext.sslsocket_class": SSLSocket, "create_connection": create_connection}}
 
 

@@ -40,7 +40,7 @@ __all__ = ["select", *(name for name in public_names(_stdlib) if name != "select
 
 
 def __getattr__(name: str) -> Any:
-    """What is not defined here is the standard library's."""
+    """Names that are not defined here are the standard library's."""
     return getattr(_stdlib, name)
 
 
@@ -53,7 +53,7 @@ def _number(fd: Any) -> int:
 
 
 def _look(reading: list[Any], writing: list[Any], urgent: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
-    """What is ready now, for the kernel or because it was read ahead."""
+    """The members that are ready now: for the kernel, or because data was read ahead."""
     found = _select(reading, writing, urgent, 0)
     if not _ahead.noted:
         return found
@@ -82,7 +82,7 @@ def select(
         try:
             found = _look(reading, writing, urgent)
         except (OSError, ValueError):
-            return [], [], []  # closed meanwhile: the call itself was right, and nothing is ready
+            return [], [], []  # a descriptor was closed meanwhile; the arguments were right, and nothing is ready
         if timeout == 0 or any(found):
             return found
     interests: dict[int, int] = {}
@@ -119,7 +119,7 @@ def _merged(found: list[Any], members: list[Any], bits: int, seen: Seen) -> list
 
 
 def _with_ahead(found: list[tuple[int, int]], masks: dict[int, int], most: int) -> list[tuple[int, int]]:
-    """Add those to ``found`` of which something was read ahead.
+    """Add to ``found`` the descriptors of which data was read ahead.
 
     :param masks: what is wanted of each descriptor.
     :param most: at most so many in all; negative for no limit.
@@ -233,7 +233,7 @@ if _poll is not None:
             events = dict(found)
             for fd, bits in seen.items():
                 wanted = bits & (self._masks[fd] | HUP | ERR) if fd in self._masks else 0
-                # For the loop what has hung up can be read and written; poll(2) says it better.
+                # The loop reports a descriptor that has hung up as readable and writable; poll(2) is more exact.
                 if wanted and not events.get(fd, 0) & ~(IN | OUT):
                     events[fd] = events.get(fd, 0) | wanted
             return list(events.items())
@@ -255,7 +255,7 @@ if _poll is not None:
 
 
 class _Nested:
-    """A poller of the kernel's that is a descriptor itself, and readable when it has events."""
+    """A kernel poller, which is a descriptor itself, and readable when it has events."""
 
     _poller: Any
 
@@ -270,7 +270,7 @@ class _Nested:
 
     def __del__(self) -> None:
         if hasattr(self, "_poller"):
-            with suppress(OSError):  # somebody has closed the descriptor; the class in C does not complain either
+            with suppress(OSError):  # the descriptor was closed already; the class in C does not complain either
                 self.close()
 
     @property
@@ -346,7 +346,7 @@ if _epoll is not None:
                     return found
 
         def _wait(self, timeout: float | None, most: int) -> list[tuple[int, int]] | None:
-            """What the loop saw; None when the time ran out first."""
+            """The events that the loop saw; None when the time ran out first."""
             seen: list[tuple[int, int]] = []
 
             def look() -> bool:
@@ -361,7 +361,7 @@ if _epoll is not None:
             return seen if in_time or seen else None
 
         def _take_kept(self, found: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-            """Add what a poll took that was interrupted, where the kernel would not report it again."""
+            """Add the events that an interrupted poll took, if the kernel would not report them again."""
             kept, self._kept = self._kept, []
             events = dict(found)
             for fd, bits in kept:

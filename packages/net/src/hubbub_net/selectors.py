@@ -1,7 +1,7 @@
 """The standard library's :mod:`selectors`, with waits that let other greenlets run.
 
-Every class that the system has, and :class:`DefaultSelector`. A loop around a selector that always finds events lets
-other greenlets run too.
+Every class that the system has, and :class:`DefaultSelector`. A selector that always finds events lets other greenlets
+run too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _Events = list[tuple[_stdlib.SelectorKey, int]]
 
 
 def __getattr__(name: str) -> Any:
-    """What is not defined here is the standard library's."""
+    """Names that are not defined here are the standard library's."""
     return getattr(_stdlib, name)
 
 
@@ -38,7 +38,7 @@ def __dir__() -> list[str]:
 
 
 class _Cooperative(_stdlib.BaseSelector):
-    """Asks the kernel only for what is there; waiting is the loop's."""
+    """A selector that asks the kernel only for what is ready now; the loop does the waiting."""
 
     def select(self, timeout: float | None = None) -> _Events:
         """(key, events) pairs.
@@ -62,7 +62,7 @@ class _Cooperative(_stdlib.BaseSelector):
         return _limits.epoll_seconds(ceil(timeout * 1e3) * 1e-3) if timeout > 0 else 0.0
 
     def _look(self) -> _Events:
-        """What is ready now, for the kernel or because it was read ahead."""
+        """The events that are there now: for the kernel, or because data was read ahead."""
         found = super().select(0)
         if not _ahead.noted:
             return found
@@ -75,7 +75,7 @@ class _Cooperative(_stdlib.BaseSelector):
         return list(merged.values())
 
     def _wait(self, timeout: float | None) -> _Events | None:
-        """What the loop saw; None when the time ran out first."""
+        """The events that the loop saw; None when the time ran out first."""
         interests = {}
         sockets = {}
         for key in self.get_map().values():
@@ -98,7 +98,7 @@ class _Cooperative(_stdlib.BaseSelector):
 
 
 def _merged(found: _Events, seen: Iterable[tuple[_stdlib.SelectorKey, int]]) -> _Events:
-    """What is there, and what was there when the loop looked."""
+    """The events that are there now, and those that the loop saw."""
     if not seen:
         return found
     merged = {key.fd: (key, events) for key, events in found}
@@ -108,7 +108,7 @@ def _merged(found: _Events, seen: Iterable[tuple[_stdlib.SelectorKey, int]]) -> 
 
 
 class _Nested(_Cooperative):
-    """The selector is a descriptor itself, and readable when it has events."""
+    """A selector that is a descriptor itself, and readable when it has events."""
 
     def fileno(self) -> int:
         """The selector's own descriptor."""
@@ -156,7 +156,7 @@ if hasattr(_stdlib, "PollSelector"):
 
     _CLASSES["PollSelector"] = PollSelector
 
-# What type checkers know of the systems is said to them; where the class really is, is asked.
+# The first three conditions tell type checkers where typeshed has the class; the last one decides at run time.
 if (
     sys.platform != "win32"
     and sys.platform != "linux"

@@ -1,8 +1,8 @@
 """The standard library's :mod:`socket`, with calls that let other greenlets run while they wait.
 
 :class:`socket` is a :class:`socket.socket`; names are looked up by the hub's resolver. Every other public name is the
-standard library's own. For descriptors of others, such as a C library's, there are :func:`wait_read`,
-:func:`wait_write` and :func:`wait`.
+standard library's own. :func:`wait_read`, :func:`wait_write` and :func:`wait` wait for descriptors of others, such as a
+C library's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from hubbub.abc import READ, WRITE, Address
-from hubbub.abc import AddressInfo as Found  # a public name of the standard library is another thing
+from hubbub.abc import AddressInfo as Found  # the standard library's AddressInfo is an enumeration
 from hubbub.hub import get_hub
 from hubbub.io import Socket
 from hubbub.lowlevel import Place, as_builtin, wait_readable, wait_writable
@@ -59,7 +59,7 @@ _READ_BLOCK = 1 << 18
 
 
 def __getattr__(name: str) -> Any:
-    """What is not defined here is the standard library's."""
+    """Names that are not defined here are the standard library's."""
     return getattr(_stdlib, name)
 
 
@@ -70,7 +70,8 @@ def __dir__() -> list[str]:
 class socket(Socket):
     """A :class:`socket.socket` whose calls let other greenlets run while they wait.
 
-    Addresses may hold names: the hub's resolver looks them up. ``close`` wakes every waiter with EBADF.
+    Addresses may hold names: the hub's resolver looks them up. ``close`` wakes all greenlets that wait for the socket;
+    their calls raise OSError with EBADF.
     """
 
     __slots__ = ()
@@ -112,13 +113,14 @@ class socket(Socket):
         return super().sendmsg(buffers, ancdata, flags, numeric(address, _family(self)))
 
     def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """:meth:`socket.socket.sendfile`: by :func:`os.sendfile`, or by reading and sending where that cannot be.
+        """:meth:`socket.socket.sendfile`: by :func:`os.sendfile`, or by reading and sending where that is impossible.
 
         :param file: open in binary mode.
-        :param offset: where to begin.
+        :param offset: where to begin, in bytes.
         :param count: bytes at most; None for all.
-        :returns: bytes sent. The file's position is after them, whatever happens.
-        :raises ValueError: a wrong offset or count, a text file, a socket that is no stream or does not wait.
+        :returns: bytes sent. The file's position is after them, also when an error is raised.
+        :raises ValueError: the offset or the count is wrong, the file is a text file, or the socket is no stream or
+            does not wait.
         """
         self._check_sendfile(file, offset, count)
         source = _file_number(file)
@@ -134,7 +136,7 @@ class socket(Socket):
             raise ValueError("non-blocking sockets are not supported")
 
     def _sendfile_by_kernel(self, source: int, file: Any, offset: int, count: int | None) -> int | None:
-        """None when the kernel cannot send such a file."""
+        """Send by :func:`os.sendfile`. Returns the number of bytes, or None when the kernel cannot send such a file."""
         if _sendfile is None:
             return None
         sent = 0
@@ -159,7 +161,7 @@ class socket(Socket):
                 file.seek(offset + sent)
 
     def _sendfile_use_send(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """By reading and sending. The standard library's TLS sockets call it too."""
+        """Send by reading and sending. The standard library's TLS sockets call this too."""
         self._check_sendfile(file, offset, count)
         if offset:
             file.seek(offset)
@@ -180,15 +182,15 @@ class socket(Socket):
 
 @lru_cache(4096)
 def _is_known(host: Any) -> bool:
-    """Whether ``host`` is an address of either family. A program sends datagrams to the same few hosts again and again.
+    """Whether ``host`` is an address of either family. Cached, as a program sends datagrams to the same few hosts.
 
-    One of the wrong family is refused by the C library at once, without a lookup.
+    The C library refuses an address of the wrong family at once, without a lookup.
     """
     return is_numeric(host, _stdlib.AF_INET) or is_numeric(host, _stdlib.AF_INET6)
 
 
 def _file_number(file: Any) -> int | None:
-    """The descriptor of a file with a size; None if it is something else."""
+    """The descriptor of a file that has a size; None for any other object."""
     try:
         number = int(file.fileno())
         return number if os.fstat(number).st_size else None
@@ -212,12 +214,12 @@ def create_connection(
     of silence, while the earlier ones go on. The first connection wins.
 
     :param timeout: seconds for each attempt; None for no limit; :func:`getdefaulttimeout` if not given.
-    :param source_address: what to bind to.
-    :param all_errors: raise what went wrong at all addresses, not only at the last.
+    :param source_address: the address to bind to.
+    :param all_errors: raise the errors of all addresses, not only that of the last.
     :raises OSError: no address answers; with ``all_errors`` an ExceptionGroup of all errors, in the order of attempts.
     """
     if _stdlib.socket is not socket and _stdlib.create_connection is create_connection:
-        # Patched, and then somebody, such as a library for proxies, put a class of theirs in the place of ours.
+        # After patching another library, such as one for proxies, has put its class in the place of ours: use that.
         theirs: socket = _create_connection(address, timeout, source_address, all_errors=all_errors)  # type: ignore[assignment]  # or theirs
         return theirs
 
@@ -358,25 +360,25 @@ def _number(fd: Any) -> int:
 
 
 def wait_read(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
-    """Wait until ``fd`` can be read.
+    """Wait until ``fd`` is readable.
 
     :param fd: a descriptor, or an object with ``fileno()``, that can be polled.
     :param timeout: seconds, or None for no limit.
     :param timeout_exc: what to raise when the time is up; TimeoutError if None.
-    :raises OSError: EBADF, it is closed, or was closed by hubbub meanwhile.
+    :raises OSError: EBADF, ``fd`` is closed, or was closed meanwhile through hubbub.
     """
     if not (_ahead.noted and _ahead.readable(_number(fd))) and not wait_readable(fd, timeout):
         raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
 
 
 def wait_write(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
-    """Wait until ``fd`` can be written; otherwise as :func:`wait_read`."""
+    """Wait until ``fd`` is writable; otherwise as :func:`wait_read`."""
     if not wait_writable(fd, timeout):
         raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
 
 
 def wait_readwrite(fd: Any, timeout: float | None = None, timeout_exc: Any = None) -> None:
-    """Wait until ``fd`` can be read or written; otherwise as :func:`wait_read`."""
+    """Wait until ``fd`` is readable or writable; otherwise as :func:`wait_read`."""
     if not wait(fd, READ | WRITE, timeout):
         raise timeout_exc if timeout_exc is not None else TimeoutError("timed out")
 
@@ -387,7 +389,7 @@ def wait(fd: Any, events: int, timeout: float | None = None) -> int:
     :param events: :data:`hubbub.abc.READ`, :data:`hubbub.abc.WRITE` or both.
     :param timeout: seconds, or None for no limit.
     :returns: the events that are there; 0 when the time ran out first.
-    :raises OSError: EBADF, it is closed, or was closed by hubbub meanwhile.
+    :raises OSError: EBADF, ``fd`` is closed, or was closed meanwhile through hubbub.
     """
     number = _number(fd)
     deadline = Deadline(timeout)

@@ -31,7 +31,7 @@ __all__ = [*_OWN, *(name for name in public_names(_stdlib) if name not in _OWN)]
 
 _DEFAULT_TIMEOUT: Any = object()
 _OWN_LIMIT: Any = object()
-_setblocking = _CSocket.setblocking  # what is in the module socket may be patched already
+_setblocking = _CSocket.setblocking  # the class in the module socket may be patched already
 _SSLError = _stdlib.SSLError
 _WantWrite = _stdlib.SSLWantWriteError
 _create_default_context = _stdlib.create_default_context
@@ -39,7 +39,7 @@ _create_stdlib_context: Any = _stdlib._create_unverified_context
 
 
 def __getattr__(name: str) -> Any:
-    """What is not defined here is the standard library's."""
+    """Names that are not defined here are the standard library's."""
     return getattr(_stdlib, name)
 
 
@@ -50,12 +50,12 @@ def __dir__() -> list[str]:
 class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two disagree on names of parameters only
     """An :class:`ssl.SSLSocket` whose calls let other greenlets run while they wait.
 
-    Made by :meth:`SSLContext.wrap_socket`, on any socket. Greenlets may read while others write; several readers, and
-    several writers, take turns: first come, first served. A time limit is for the whole of a call. What was encrypted
-    by a write that was cut short, by its time limit or an exception thrown into the greenlet, is sent before everything
-    that is written later.
+    :meth:`SSLContext.wrap_socket` makes it, on any socket. Greenlets may read while others write; several readers, and
+    several writers, take turns: first come, first served. A time limit is for the whole of a call. When a write ends
+    early, by its time limit or an interrupt, what it has encrypted already is sent before everything that is written
+    later.
 
-    A connection belongs to one thread at a time.
+    A connection belongs to one native thread at a time.
     """
 
     do_handshake_on_connect: bool
@@ -66,13 +66,13 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     _tls_reader: Reader
     _tls_writer: Writer
     _rest = b""
-    """What came behind the end of TLS."""
+    """Plain text that came after the end of TLS."""
 
     @classmethod
     def _create(cls, sock: Any, *, do_handshake_on_connect: bool = True, **options: Any) -> Self:
         early = sock._surrender() if isinstance(sock, SSLSocket) else b""
         new: Self = super()._create(sock=sock, do_handshake_on_connect=False, **options)  # type: ignore[misc]  # typeshed does not list it
-        _setblocking(new, False)  # the plain socket may have been told to block, and have left the descriptor so
+        _setblocking(new, False)  # the plain socket may have left its descriptor in blocking mode
         new.do_handshake_on_connect = do_handshake_on_connect
         if new._sslobj is not None:
             new._begin(early)
@@ -87,9 +87,9 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         return new
 
     def _begin(self, early: bytes = b"") -> None:
-        """Put OpenSSL, in memory, in the place of the standard library's object.
+        """Begin TLS with OpenSSL working in memory, instead of the standard library's object on the descriptor.
 
-        :param early: what has come already.
+        :param early: ciphertext that has come already.
         """
         context: Any = self.context
         wrap = partial(
@@ -105,7 +105,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         self._tls_writer = Writer(wire, self._tls_reader)
 
     def _end(self) -> None:
-        """No TLS any more."""
+        """End TLS: the socket goes on in plain text."""
         self._sslobj = None
         self._note_rest()
 
@@ -118,7 +118,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         self._check_connected()  # type: ignore[attr-defined]  # of the standard library's class
         sslobj = self._sslobj
         if sslobj is None:
-            self.getpeername()  # EBADF, if it is closed
+            self.getpeername()  # raises EBADF if the socket is closed
             raise ValueError(f"No SSL wrapper around {self}")
         limit = self.gettimeout()
         if limit == 0.0 and block:
@@ -141,7 +141,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         return self
 
     def _surrender(self) -> bytes:
-        """What was read of the descriptor and not used, for a new owner of the descriptor."""
+        """Give up what was received from the descriptor and not used, for a new owner of the descriptor."""
         if self._sslobj is None:
             rest, self._rest = self._rest, b""
             return rest
@@ -152,7 +152,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """:meth:`ssl.SSLSocket.read`: bytes, or their number if there is a ``buffer``.
 
-        It returns all that has come, and not one record, if there is room for it.
+        It returns all that has come, as far as there is room, and not only one record.
 
         :raises TimeoutError: the time limit has passed.
         """
@@ -214,15 +214,15 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         _ahead.note_if(self, bool(self._rest))
 
     def pending(self) -> int:
-        """:meth:`ssl.SSLSocket.pending`: how many bytes are decrypted. If something has come, that is some."""
+        """:meth:`ssl.SSLSocket.pending`: how many bytes are decrypted. Records that have come are decrypted first."""
         return 0 if self._sslobj is None else self._tls_reader.pending(self)
 
     def has_ahead(self) -> bool:
-        """Whether a read would return at once, whatever the kernel says: more was received than was asked for."""
+        """Whether a read would return at once, whatever the kernel says: more was received than was read."""
         return bool(self._rest) if self._sslobj is None else self._tls_reader.has_ahead()
 
     def wait_readable(self, timeout: float | None = _OWN_LIMIT) -> None:
-        """Wait until an attempt to read is worth while.
+        """Wait until data was read ahead or the descriptor is readable.
 
         :param timeout: seconds, or None for no limit; the socket's own limit if not given.
         :raises TimeoutError: the time has run out.
@@ -271,9 +271,9 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     # Connecting and ending ------------------------------------------------------------------------------------------
 
     def _real_connect(self, address: Any, only_number: bool) -> int | None:
-        """As the standard library's, with OpenSSL in memory.
+        """Connect as the standard library's method does, with OpenSSL working in memory.
 
-        :param only_number: return an error of the connection as a number.
+        :param only_number: return the error number of a failed connection instead of raising.
         """
         if self.server_side:
             raise ValueError("can't connect in server-side mode")
@@ -321,8 +321,8 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     def shutdown(self, how: int) -> None:
         """:meth:`ssl.SSLSocket.shutdown`. The peer gets a close_notify first, unless ``how`` is ``SHUT_RD``.
 
-        After ``SHUT_WR`` what the peer sends can be read, as long as it sends; after ``SHUT_RD`` what is written is
-        encrypted. ``SHUT_RDWR`` ends TLS, and what has come and was not read is lost.
+        After ``SHUT_WR`` what the peer still sends can be read; after ``SHUT_RD`` writes go on, encrypted.
+        ``SHUT_RDWR`` ends TLS, and what has come and was not read is lost.
         """
         if self._sslobj is not None:
             if how == _plain.SHUT_RD:
@@ -338,23 +338,23 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
         """Send close_notify, without waiting for the peer's."""
         wire = self._tls_reader.wire
         if wire.writers.held:
-            return  # in the middle of a record, which the end will cut off
+            return  # a writer is in the middle of a record, which the shutdown cuts off
         self._tls_reader.keep_decrypted()
         try:
             sslobj.shutdown()
         except _SSLError:
-            pass  # the peer's did not come yet; or there was no handshake
+            pass  # the peer's close_notify has not come yet, or there was no handshake
         try:
             wire.flush(Call(self, "shutdown", self.gettimeout()))
         except (_WantWrite, ConnectionError):
-            return  # it does not fit, or nobody is there
+            return  # the kernel does not take it, or the peer is gone
 
     def _real_close(self) -> None:  # type: ignore[override]  # as the standard library's TLS sockets
         _ahead.forget(self.fileno())
         super()._real_close()
 
     def detach(self) -> int:
-        """:meth:`socket.socket.detach`. What was read ahead is lost; :meth:`unwrap` first."""
+        """:meth:`socket.socket.detach`. What was read ahead is lost; call :meth:`unwrap` first."""
         _ahead.forget(self.fileno())
         return super().detach()
 
@@ -389,14 +389,14 @@ def create_default_context(
 
 
 def _cooperative(context: Any) -> SSLContext:
-    """``context`` of the running interpreter, with its settings, as one of ours."""
+    """``context``, made by the standard library, with its class changed to the cooperative one; its settings stay."""
     context.__class__ = SSLContext
     made: SSLContext = context
     return made
 
 
 def _create_unverified_context(*args: Any, **options: Any) -> SSLContext:
-    """``ssl._create_unverified_context``, which programs use although it is private."""
+    """``ssl._create_unverified_context``: private, but in use by programs."""
     return _cooperative(_create_stdlib_context(*args, **options))
 
 
@@ -416,7 +416,7 @@ if hasattr(_stdlib, "wrap_socket"):
         suppress_ragged_eofs: bool = True,
         ciphers: str | None = None,
     ) -> SSLSocket:
-        """``ssl.wrap_socket`` of Python 3.11, deprecated there and gone after it.
+        """``ssl.wrap_socket`` of Python 3.11, deprecated there and removed in 3.12.
 
         :raises ValueError: a server without a certificate, or a key without one.
         """
