@@ -1,4 +1,4 @@
-"""What name servers say of a name, and how it is put together from records."""
+"""The answer to a question, and how it is put together from the records of replies."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["AAAA", "CNAME", "HOST_NAME", "MAX_CHAIN", "PTR", "SOA", "A", "Answer
 
 A, CNAME, SOA, PTR, AAAA = 1, 5, 6, 12, 28
 HOST_NAME = re.compile(r"(?=[^-].{0,252}\Z)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\Z")
-"""Host names as glibc has them: with the underscore that many use, and with hyphens but at the very beginning."""
+"""Host names as glibc accepts them: underscores are allowed, and hyphens everywhere but at the very beginning."""
 MAX_CHAIN = 16
 """How many CNAME records are followed at most."""
 
 
 _PER_TEXT = 57
-"""Bytes of a text without its characters, and of the reference to it."""
+"""Bytes that a str takes beside its characters, with the reference to it."""
 
 
 class Record(NamedTuple):
@@ -33,19 +33,19 @@ class Record(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the servers say of one name and type."""
+    """What name servers say of one name and record type."""
 
     chain: tuple[str, ...]
     """The name asked for and what its CNAME records lead to, the canonical name last."""
     values: tuple[str, ...]
     """Addresses or names."""
     ttl: float
-    """Seconds it may be kept."""
+    """Seconds that the answer may be kept."""
     failure: Failure | None = None
     """NOT_FOUND or NO_DATA if there are no values."""
 
     def size(self) -> int:
-        """About how many bytes its texts take."""
+        """About how many bytes the texts of the answer take."""
         texts = (*self.chain, *self.values)
         return _PER_TEXT * len(texts) + sum(map(len, texts))
 
@@ -55,9 +55,9 @@ def follow(
 ) -> Answer:
     """Find the records of ``rtype`` that the last name of ``chain`` has, following CNAME records.
 
-    Records of other owners are not looked at, so a reply cannot bring in what was not asked for.
+    Records of other owners are ignored, so a reply cannot bring in what was not asked for.
 
-    :param ttl: the least of the CNAME records that led here.
+    :param ttl: the least TTL of the CNAME records that led here.
     :param exists: False when the server says that the name at the end of the chain does not exist.
     :param negative_ttl: how long to keep the answer if there are no such records.
     :raises LookupFailed: the CNAME records are too many, or form a loop.
@@ -73,7 +73,7 @@ def follow(
 
 
 def _owned(records: Sequence[Record], owner: str, rtype: int) -> list[Record]:
-    """The records of one type that a name has."""
+    """The records of one type that belong to a name."""
     owner = owner.lower()
     return [record for record in records if record.rtype == rtype and record.owner.lower() == owner]
 

@@ -1,6 +1,6 @@
-"""Which records of this type has this name: the one question that all lookups are made of.
+"""The one question that all lookups are made of: which records of this type has this name?
 
-It is answered from the cache, or put to the name servers of resolv.conf(5).
+The cache answers it, or the name servers of resolv.conf(5).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from hubbub_dns.cache import Cache, shared_cache
 __all__ = ["Asker", "worst"]
 
 _Key = tuple[Hashable, str, int]
-"""Who is asked, a name in small letters, and a type of records."""
+"""The servers that are asked, a name in small letters, and a type of records."""
 
 
 class _Origin:
-    """Servers that are asked, as a part of keys: compared by identity, which is quicker."""
+    """Stands for the servers that are asked in keys, where it is compared by identity, which is quicker."""
 
     def __init__(self, servers: tuple[Server, ...]) -> None:
         self.servers = servers
@@ -79,7 +79,7 @@ class Asker:
         self._asking.begin(flight, self.servers)
 
     def settings_now(self) -> Settings:
-        """Those of resolv.conf as it is now, and what replaces them. ``servers`` are those of the same moment."""
+        """The settings of resolv.conf as it is now, with ``options`` applied. Sets ``servers`` to match them."""
         read = self._resolv_conf.get()
         if read is not self._read:
             self._read = read
@@ -90,10 +90,10 @@ class Asker:
         return self._settings
 
     def ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> Sequence[Answer | BaseException]:
-        """All types of one absolute name at the same time: from the cache, or from the servers."""
+        """Ask for all types of one absolute name at the same time: from the cache, or from the servers."""
         if len(rtypes) != 1:
             return self._ask_several(settings, name.lower(), rtypes)
-        # The usual case by itself: with thousands waiting, each list and cell that they hold costs.
+        # The usual case, written out: with thousands of waiting greenlets each list and cell that they hold costs.
         one = self._join(settings, name.lower(), rtypes[0])
         if type(one) is not Flight:
             return (one,)
@@ -112,7 +112,7 @@ class Asker:
                     one.leave()
 
     def _join(self, settings: Settings, name: str, rtype: int) -> Any:
-        """What the cache has, or a flight that is to be left."""
+        """The answer from the cache, or a flight, which the caller must leave."""
         key = (self._origin, name, rtype)
         known = None if self.cache is None else self.cache.get(key)
         return self.flights.join(key, settings) if known is None else known
@@ -157,18 +157,18 @@ class Asker:
             if failed.servfail:
                 servfail = failed
             searching = failed.is_absence or failed.servfail
-        # What glibc reports: the name as it stands if that came first, else the best of the search, else the last.
+        # As glibc: the failure of the name as it stands if that came first, else the best of the search, else the last.
         raise foremost or nodata or servfail or failed or LookupFailed(Failure.NOT_FOUND)
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
+        """Call off the questions under way (greenlets that wait get EAI_AGAIN), and close all sockets."""
         self.flights.abort(LookupFailed(Failure.TRY_AGAIN, answered=False))
         self._asking.close()
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        """In the child after ``fork``: forget the questions and connections, which are the parent's."""
         self._asking.reinit()
         self.flights = self._new_flights(self.flights.limit)
         self._resolv_conf.reinit()
@@ -176,7 +176,7 @@ class Asker:
 
 
 def worst(outcomes: Sequence[Answer | BaseException]) -> LookupFailed:
-    """What several questions without records come to. Errors that are no failures of DNS are raised."""
+    """The failure to report for several questions without records. Errors that are no failures of DNS are raised."""
     failures = []
     for outcome in outcomes:
         if isinstance(outcome, LookupFailed):
@@ -191,14 +191,14 @@ def worst(outcomes: Sequence[Answer | BaseException]) -> LookupFailed:
 
 
 def _again(failed: LookupFailed) -> LookupFailed:
-    """The same failure for another caller: several may share one."""
+    """A copy of the failure: several callers may share one outcome, and each raises its own."""
     copy = LookupFailed(failed.failure, failed.answered, failed.servfail)
     copy.__cause__ = failed.__cause__
     return copy
 
 
 def _usable(addresses: Sequence[str], port: int) -> tuple[Server, ...]:
-    """The servers of resolv.conf without those that are no addresses; this machine if there is none."""
+    """The servers of resolv.conf that are addresses; this machine if there are none."""
     servers = []
     for address in addresses:
         try:

@@ -1,4 +1,4 @@
-"""Questions put to name servers: a datagram there and one back, if all goes well; else a greenlet goes on."""
+"""Questions put to name servers: one datagram to the server and one back; a greenlet goes on if that does not do."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from hubbub_dns._upstream import OURS, Exchange, Upstream
 __all__ = ["Asking"]
 
 _TICK = 0.05
-"""Seconds between two looks at whose time is over, while something is under way."""
+"""Seconds between two checks for questions whose time is over, while some are under way."""
 
 
 class Asking:
-    """Begins and stops the asking of questions, and sees to those whose time is over."""
+    """Begins and stops the asking of questions, and checks their time limits."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._clock: Any = None
 
     def begin(self, flight: Flight[Answer], servers: Sequence[Server]) -> None:
-        """Begin to ask ``servers`` a question; do not wait. The flight gets an Answer or LookupFailed.
+        """Begin to ask ``servers`` a question, without waiting. The flight lands with an Answer or LookupFailed.
 
         :param flight: its key ends with the name, which is absolute and in small letters, and the type of records; its
-            context are the settings.
+            context holds the settings.
         """
         if flight.context.rotate:
             servers = self._upstream.in_turn(flight.context, servers)
@@ -42,11 +42,11 @@ class Asking:
             self._clock.start(self._tick)
 
     def stop(self, flight: Flight[Answer]) -> None:
-        """Nobody waits for the answer any more."""
+        """Stop asking: no greenlet waits for the answer any more."""
         flight.task.stop()
 
     def forget_servers(self) -> None:
-        """The servers or the settings are others than before."""
+        """Forget what is known of the servers: they or the settings have changed."""
         self._upstream.forget()
 
     def close(self) -> None:
@@ -55,12 +55,12 @@ class Asking:
         self._upstream.close()
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        """In the child after ``fork``: forget the questions and connections, which are the parent's."""
         self._clock = None
         self._upstream.abandon()
 
     def _tick(self) -> None:
-        """Questions whose time is over go on in a greenlet."""
+        """Tell the listeners of questions whose time is over; each goes on in a greenlet."""
         now, idle = monotonic(), True
         for exchange in self._upstream.ports.under_way():
             idle = False
@@ -101,7 +101,7 @@ class _Task:
         self.worker = hubbub.spawn(self._work)
 
     def _settled(self, exchange: Exchange) -> None:
-        """There is a reply, or none in time, or a strange one."""
+        """The listener of the exchange: a reply has come, the time is over, or the server seems to dislike EDNS."""
         flight = self.flight
         exchange.listener = None
         _, name, rtype = flight.key
@@ -121,10 +121,10 @@ class _Task:
         try:
             flight.land(self._upstream.look_up(flight.context, self.servers, name, rtype, self.exchange))
         except Exception as error:
-            flight.land(error)  # raised by those who wait
+            flight.land(error)  # the greenlets that wait raise it
 
     def stop(self) -> None:
-        """Nobody waits for the answer any more."""
+        """Stop asking: no greenlet waits for the answer any more."""
         if self.worker is not None:
             self.worker.kill(block=False)
         if self.exchange is not None:

@@ -1,7 +1,7 @@
 """c-ares channels, driven by the hub's loop: c-ares says which descriptors it waits for, the loop watches them.
 
-Each channel asks one server and does not repeat itself: which server is asked when, and how long each has, is decided
-by :mod:`hubbub_dns._upstream`, as for the other resolver.
+Each channel asks one server, and sends a query once: :mod:`hubbub_dns._upstream` decides which server is asked when,
+and how long each has, as for the other resolver.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from hubbub_dns._wire import Malformed, Reply, peek, read_reply
 __all__ = ["Channels"]
 
 _PER_PORT = 32
-"""Questions that go out from one port before there is a new one."""
+"""How many questions go out from one port before a new one is opened."""
 _MAX_MEASURED = 2
-"""Replies after which c-ares begins to give up sooner than it was told to."""
+"""After more replies than this c-ares gives up sooner than its time limit says."""
 _NEGATIVE_TTL = 5.0
-"""Seconds to keep the answer that there is nothing, where it is not known what the server allows."""
+"""Seconds to keep a negative answer, as c-ares does not tell how long the server allows."""
 _PATIENCE = 5.0
-"""Seconds: c-ares waits no longer for a reply the first time, whatever it is told."""
+"""Seconds that c-ares waits for a reply to its first try, at most, whatever its time limit says."""
 _TICK = 0.25
 _MAX_ASKED = 256
 _MAX_IDLE = 16
@@ -45,7 +45,7 @@ _IN = 1
 _NOBODY = ["127.0.0.1:9"]
 _NO_SOCKET = pycares.ARES_SOCKET_BAD
 _PLAIN = b"\x81\x80\0\1\0\1\0\0\0\0"
-"""Flags and counts of a reply without error, of a server that asks others: one question, one record."""
+"""Flags and counts of the usual reply: no error, from a recursive server, with one question and one record."""
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _NXDOMAIN, _REFUSED = 3, 5
 _RCODES = {
@@ -67,13 +67,13 @@ _abandoned: list[Any] = []
 
 
 class _Query(NamedTuple):
-    """What was asked, as far as others ask about it."""
+    """The part of :class:`hubbub_dns._wire.Query` that is needed outside of this module."""
 
     edns: bool
 
 
 class _Exchange:
-    """A question to one server, and what came back. See :class:`hubbub_dns._ports.Exchange`."""
+    """A question to one server, and its outcome. See :class:`hubbub_dns._ports.Exchange`."""
 
     __slots__ = ("channel", "deadline", "disliked", "key", "listener", "outcome", "query", "server")
 
@@ -88,13 +88,13 @@ class _Exchange:
         self.disliked = False
 
     def answered(self, result: Any, error: int | None) -> None:
-        """Called from within c-ares, which is not to be called again from here."""
+        """Keep what c-ares has found. c-ares calls this, and must not be called again from here."""
         channel = self.channel
         channel.held -= 1
         channel.outcomes.append((self, result, error))
 
     def dislike(self) -> None:
-        """The server may not understand EDNS. The reply is waited for all the same."""
+        """Note that the server may not understand EDNS. A reply still counts."""
         if self.query.edns and not self.disliked:
             self.disliked = True
             self.tell()
@@ -105,13 +105,13 @@ class _Exchange:
             self.listener(self)
 
     def end(self) -> None:
-        """Nobody waits for the reply any more. Harmless when it has come."""
+        """Stop waiting for the reply. Harmless when it has come."""
         self.listener = None
         self.channel.drop(self)
 
 
 class Channels:
-    """The channels that there are. Takes the place of :class:`hubbub_dns._ports.Ports`. Belongs to one hub."""
+    """All channels of a resolver, in the place of :class:`hubbub_dns._ports.Ports`. Belongs to one hub."""
 
     def __init__(self) -> None:
         self._busy: set[_Channel] = set()
@@ -149,7 +149,7 @@ class Channels:
         return exchange
 
     def under_way(self) -> Iterator[Any]:
-        """All exchanges without an outcome; more may begin and end meanwhile."""
+        """All exchanges without an outcome; exchanges may begin and end during the iteration."""
         for channel in list(self._busy):
             yield from list(channel.under_way)
 
@@ -165,7 +165,7 @@ class Channels:
             clock.close()
 
     def forget(self) -> None:
-        """The servers are others than before."""
+        """Close the channels when they are idle: the servers have changed."""
         for pool in self._pools.values():
             pool.outdated = True
             for channel in pool.channels() - self._busy:
@@ -173,14 +173,14 @@ class Channels:
         self._pools.clear()
 
     def close(self) -> None:
-        """Close all of them; those who wait get an OSError."""
+        """Close all channels; greenlets that wait get an OSError."""
         self.forget()
         for channel in list(self._busy):
             channel.fail(OSError(errno.EBADF, "the resolver was closed"))
         self._stop_clock()
 
     def abandon(self) -> None:
-        """In the child after ``fork``: the channels are the parent's."""
+        """In the child after ``fork``: give the channels up, which are the parent's."""
         self._clock = None
         for channel in self._busy.union(*[pool.channels() for pool in self._pools.values()]):
             channel.abandon()
@@ -189,9 +189,9 @@ class Channels:
 
 
 class _Pool:
-    """The channels of one kind: to one server, with EDNS or without, and so many seconds for each reply.
+    """The channels of one kind: to one server, with or without EDNS, with one time limit for replies.
 
-    :param busy: the channels, of all kinds, on which something is under way.
+    :param busy: the channels of all kinds that have questions under way.
     """
 
     __slots__ = ("_busy", "edns", "filling", "idle", "outdated", "server", "timeout")
@@ -202,18 +202,18 @@ class _Pool:
         self.edns = edns
         self.timeout = timeout
         self.filling: _Channel | None = None
-        """The one that is given questions, as long as there is room."""
+        """The channel that gets new questions, as long as it has room."""
         self.idle: list[_Channel] = []
-        """Others, on which nothing is under way."""
+        """Other channels that have no questions under way."""
         self.outdated = False
-        """Whether nobody will ask here any more."""
+        """Whether the pool gets no more questions, so that its channels are closed when they are idle."""
 
     def channels(self) -> set[_Channel]:
-        """All but those that are busy and have no room."""
+        """All channels but those that are busy and have no room."""
         return {*self.idle, *([] if self.filling is None else [self.filling])}
 
     def take_back(self, channel: _Channel) -> None:
-        """Nothing is under way on this one any more."""
+        """Keep or close a channel that has no questions under way any more."""
         self._busy.discard(channel)
         usable = channel.is_sound and not self.outdated
         if usable and channel is self.filling:
@@ -229,10 +229,10 @@ class _Pool:
 class _Channel:
     """Puts a few questions to one server, from one random port. Belongs to one loop.
 
-    c-ares closes a channel's sockets when nothing is under way on it. So a channel that takes no more than so many
-    questions until all have ended goes on with a fresh port.
+    c-ares closes a channel's sockets when no question is under way on it. So a channel takes a limited number of
+    questions, and goes on with a fresh port when all of them have ended.
 
-    :param pool: gets it back whenever nothing is under way any more.
+    :param pool: gets the channel back whenever no question is under way on it any more.
     """
 
     def __init__(self, pool: _Pool) -> None:
@@ -245,16 +245,16 @@ class _Channel:
         self._sockets: dict[int, _Lent] = {}
         self._streams: set[int] = set()
         self.room = _PER_PORT
-        """How many questions it takes for now, until none is under way. There is none below 1."""
+        """How many more questions the channel takes before all have ended; none if below 1."""
         self._measured = 0
-        """How many replies c-ares has measured the server's speed by."""
+        """How many replies c-ares has measured the server's speed with."""
         self.under_way: set[_Exchange] = set()
         self.held = 0
-        """Questions that c-ares has not done with, those that were called off included."""
+        """How many questions c-ares still holds, called off ones included."""
         self.outcomes: deque[tuple[_Exchange, Any, int | None]] = deque()
-        """What c-ares has said and nobody was told yet."""
+        """Outcomes from c-ares that listeners were not told yet."""
         self._unusual: dict[tuple[str, int], Reply] = {}
-        """What somebody, perhaps the server, has answered, where c-ares sees no more than that there is nothing."""
+        """Replies, perhaps forged, that c-ares reports only as "there is nothing", by name and type."""
         self._asked: set[tuple[str, int]] = set()
         self.is_sound = True
         self._ares = pycares.Channel(
@@ -270,7 +270,7 @@ class _Channel:
     # Asking ---------------------------------------------------------------------------------------------------------
 
     def ask(self, exchange: _Exchange) -> None:
-        """Begin to ask.
+        """Begin to ask a question.
 
         :raises OSError: the server cannot be reached, or there is no socket.
         """
@@ -284,13 +284,13 @@ class _Channel:
             self._ares.query(*exchange.key, callback=exchange.answered)
         except pycares.AresError as error:
             exchange.answered(None, error.args[0])
-        if self.outcomes:  # c-ares knew at once; whoever asks is not ready to hear it
+        if self.outcomes:  # c-ares knew at once, but the listener expects no call before this one has returned
             self._loop.run_callback(self._deliver)
 
     def _forget_answers(self) -> None:
-        """c-ares has a cache and measurements of its own, without a switch; a change of servers clears them.
+        """Clear the cache and the measurements of c-ares by a change of its servers, as they cannot be turned off.
 
-        It is made when nothing is under way: the questions would have to be put again.
+        Only when no question is under way: c-ares would have to send it again.
         """
         if self.held:
             return
@@ -300,7 +300,7 @@ class _Channel:
         self._measured = 0
 
     def _deliver(self) -> None:
-        """After c-ares has done something: pass outcomes on."""
+        """Hand the outcomes to the exchanges. Called after each call of c-ares."""
         outcomes = self.outcomes
         while outcomes:
             exchange, result, error = outcomes.popleft()
@@ -330,7 +330,7 @@ class _Channel:
         return Reply(_RCODES[error], False, negative_ttl=_NEGATIVE_TTL)
 
     def drop(self, exchange: _Exchange) -> None:
-        """Nobody waits for the reply any more. c-ares goes on with the others, if there are any."""
+        """Stop waiting for one reply. c-ares goes on with other questions, if there are any."""
         if exchange not in self.under_way:
             return
         self.under_way.discard(exchange)
@@ -342,7 +342,7 @@ class _Channel:
             self._pool.take_back(self)
 
     def fail(self, error: OSError) -> None:
-        """Nothing more comes from here."""
+        """End all questions of the channel with an error."""
         self.is_sound = False
         for exchange in list(self.under_way):
             exchange.outcome = OSError(*error.args)
@@ -350,7 +350,7 @@ class _Channel:
             exchange.tell()
 
     def tick(self) -> None:
-        """Let c-ares look at its time limits. To be called now and then."""
+        """Let c-ares check its time limits. The clock calls this now and then."""
         self._ares.process_fd(_NO_SOCKET, _NO_SOCKET)
         self._deliver()
 
@@ -396,20 +396,20 @@ class _Channel:
         self._deliver()
 
     def _look_at(self, sock: _socket.socket, wire: bytes) -> None:
-        """Look at the datagram at the head of the queue, and throw it away if c-ares should not see it; and the next.
+        """Throw away the datagrams at the head of the socket's queue that c-ares should not see.
 
-        c-ares believes records of another class, ends a question by a query that is sent back, and keeps to itself
-        what it says of a name that has nothing.
+        c-ares believes records of another class, takes its own query, sent back, for a reply, and does not report why
+        a name has no records.
 
-        :param wire: this datagram, which is not plain.
-        :raises BlockingIOError: there is no other.
+        :param wire: the first datagram, which is not plain.
+        :raises BlockingIOError: no datagram is left.
         :raises OSError: the server cannot be reached.
         """
         for _ in range(_MAX_PEEKED):
             key, disliked = peek(wire)
             if key is not None and len(wire) < _MAX_DATAGRAM:
                 try:
-                    # Nothing of it is believed: whether its id is right, c-ares alone knows.
+                    # It is not believed yet: only c-ares knows whether its id is right.
                     reply = read_reply(wire)
                     if reply.lame or reply.rcode > _REFUSED:
                         self._unusual[key] = reply
@@ -429,14 +429,14 @@ class _Channel:
     # The end --------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Give everything back. Sockets are closed here, on the loop's thread; c-ares frees the rest on its own."""
+        """Close the sockets, on the loop's thread; c-ares frees the rest on its own thread."""
         self.under_way.clear()
         self._ares.cancel()
         self.outcomes.clear()
         self._ares.close()
 
     def abandon(self) -> None:
-        """In the child after ``fork``."""
+        """In the child after ``fork``: keep the parent's channel from being used or destroyed."""
         _abandoned.append(self._ares)
         self._sockets.clear()
         for fd in self._watchers:
@@ -446,7 +446,7 @@ class _Channel:
 
 
 def _reply(result: Any) -> Reply:
-    """What c-ares has read, where nobody has looked before it did."""
+    """The reply that c-ares has read, as far as c-ares tells."""
     records = []
     strange = 0
     for record in result.answer:
@@ -464,7 +464,7 @@ def _reply(result: Any) -> Reply:
 
 
 def _is_plain(wire: bytes) -> bool:
-    """The usual case by itself, as it is looked at for each datagram: one whole record, of class IN, and no more."""
+    """Whether a datagram is the usual reply: one whole record, of class IN, and no more. Runs for each datagram."""
     end = wire.find(0, 12) + 5
     if not wire.startswith(_PLAIN, 2) or wire[end : end + 1] != b"\xc0" or wire[end + 4 : end + 6] != b"\0\1":
         return False
@@ -472,7 +472,7 @@ def _is_plain(wire: bytes) -> bool:
 
 
 class _Lent(_socket.socket):
-    """A socket whose descriptor is c-ares's, which alone closes it. Its family and type do not matter."""
+    """A socket on a descriptor of c-ares, which alone closes it. Its family and type do not matter."""
 
     __slots__ = ()
 

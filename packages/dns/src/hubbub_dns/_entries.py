@@ -1,4 +1,4 @@
-"""The entries that :func:`socket.getaddrinfo` returns, as the arguments beside the host shape them."""
+"""The entries that :func:`socket.getaddrinfo` returns, made from addresses and the arguments beside the host."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _AI_V4MAPPED = int(getattr(socket, "AI_V4MAPPED", 0))
 _AI_ADDRCONFIG = int(getattr(socket, "AI_ADDRCONFIG", 0))
 
 Forms = dict[int, list[tuple[int, int, int, Any]]]
-"""By family, what an address of it becomes: family, type, protocol, address to be filled in."""
+"""For each family the entries that an address becomes: family, type, protocol, address to be filled in."""
 
 
 def forms_for(port: Any, family: int, type: int, proto: int, flags: int, whole: bool) -> Forms:
-    """What an address of each family that is wanted becomes. ``whole``: the numbers are integers.
+    """The forms of the families that are wanted. ``whole``: the numbers are integers.
 
-    :raises socket.gaierror: an unknown service, a socket type that does not fit, and, with AI_ADDRCONFIG, a family
-        that this machine does not have.
+    :raises socket.gaierror: the service is unknown, the socket type does not fit, or, with AI_ADDRCONFIG, this machine
+        does not have the family.
     """
     if whole and _is_lasting(port, flags):
         return _kept_forms(port, family, type, proto, flags)
@@ -36,17 +36,17 @@ def forms_for(port: Any, family: int, type: int, proto: int, flags: int, whole: 
 
 
 def _wanted(family: int, flags: int) -> list[int]:
-    """The families to look for."""
+    """The families to look addresses up for."""
     if family == socket.AF_INET6:
         return [socket.AF_INET6, socket.AF_INET] if flags & _AI_V4MAPPED else [socket.AF_INET6]
     return [socket.AF_INET] if family == socket.AF_INET else [socket.AF_INET, socket.AF_INET6]
 
 
 def _asked_forms(port: Any, family: int, type: int, proto: int, flags: int) -> Forms:
-    """What an address of each family becomes: (family, type, protocol, address to be filled in).
+    """The forms of each family, found by asking the system with an address in place of the name.
 
-    Asked of the system with an address in place of the name. It raises what it would for the name: an unknown
-    service, a socket type that does not fit, and, with AI_ADDRCONFIG, a family that this machine does not have.
+    The system's errors are those for the name too: an unknown service, a socket type that does not fit, or, with
+    AI_ADDRCONFIG, a family that this machine does not have.
     """
     asked = flags & ~(AI_CANONNAME | AI_ALL) | AI_NUMERICHOST
     forms: Forms = {}
@@ -68,14 +68,14 @@ _kept_forms = lru_cache(maxsize=256, typed=True)(_asked_forms)
 
 
 def _is_lasting(port: Any, flags: int) -> bool:
-    """Whether the system's answer is always the same: it looks up no service's name and no interfaces."""
+    """Whether the system's answer is always the same: it depends on no service's name and no interfaces."""
     return (port is None or type(port) is int) and not flags & _AI_ADDRCONFIG
 
 
 def fitting(found: Found, mapped: bool, everything: bool) -> list[str]:
     """The addresses that getaddrinfo returns.
 
-    :param mapped: IPv4 addresses are wanted as IPv6 ones, if there are none of these or ``everything`` is wanted.
+    :param mapped: IPv4 addresses are wanted as IPv6 ones, if there are no IPv6 addresses or ``everything`` is wanted.
     """
     groups = found.addresses
     if mapped and len(groups) > 1 and not everything:

@@ -9,14 +9,14 @@ __all__ = ["Failure", "LookupFailed", "gai_error", "host_error"]
 
 
 class Failure(Enum):
-    """Why there is no answer: netdb.h's h_errno."""
+    """Why a lookup has no result: netdb.h's h_errno."""
 
     NOT_FOUND = 1
     """There is no such name."""
     TRY_AGAIN = 2
-    """No server answered, or none could."""
+    """No server replied, or none could answer."""
     NO_RECOVERY = 3
-    """The servers answered what nobody understands."""
+    """The replies of the servers make no sense."""
     NO_DATA = 4
     """The name exists and has no such record."""
 
@@ -25,7 +25,7 @@ _GAI = {
     Failure.NOT_FOUND: (socket.EAI_NONAME, "Name or service not known"),
     Failure.TRY_AGAIN: (socket.EAI_AGAIN, "Temporary failure in name resolution"),
     Failure.NO_RECOVERY: (socket.EAI_FAIL, "Non-recoverable failure in name resolution"),
-    # BSD has given up EAI_NODATA for EAI_NONAME.
+    # The BSDs have replaced EAI_NODATA by EAI_NONAME.
     Failure.NO_DATA: (getattr(socket, "EAI_NODATA", socket.EAI_NONAME), "No address associated with hostname"),
 }
 _HOST = {
@@ -40,8 +40,8 @@ class LookupFailed(Exception):
     """One question has no answer.
 
     :param failure: why.
-    :param answered: whether a server said so; else nobody answered.
-    :param servfail: whether it said SERVFAIL, which, other than the rest, lets the search go on in the next domain.
+    :param answered: whether a server said so; otherwise no server replied.
+    :param servfail: whether the server said SERVFAIL, after which the search goes on in the next domain.
     """
 
     def __init__(self, failure: Failure, answered: bool = True, servfail: bool = False) -> None:
@@ -52,15 +52,15 @@ class LookupFailed(Exception):
 
     @property
     def is_absence(self) -> bool:
-        """Whether a server said that there is no such name, or no such record of it."""
+        """Whether a server said that the name does not exist, or has no such record."""
         return self.failure in (Failure.NOT_FOUND, Failure.NO_DATA)
 
 
 def gai_error(failure: Failure) -> socket.gaierror:
-    """What :func:`socket.getaddrinfo` raises."""
+    """The error that :func:`socket.getaddrinfo` raises."""
     return socket.gaierror(*_GAI[failure])
 
 
 def host_error(failure: Failure) -> socket.herror:
-    """What :func:`socket.gethostbyaddr` raises."""
+    """The error that :func:`socket.gethostbyaddr` raises."""
     return socket.herror(failure.value, _HOST[failure])

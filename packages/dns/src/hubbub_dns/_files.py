@@ -13,13 +13,13 @@ __all__ = ["Parser", "Watched"]
 
 T = TypeVar("T")
 Parser = Callable[[bytes], Generator[None, None, T]]
-"""Makes a value of a file's bytes; yields now and then, so that others can run while a large file is read."""
+"""Makes a value from a file's bytes; yields now and then, so that other greenlets can run while it parses."""
 
 _ABSENT = (0, 0, 0)
 
 
 class Watched(Generic[T]):
-    """What a file says, at most ``interval`` seconds late. A missing or unreadable file counts as an empty one."""
+    """The parsed contents of a file, at most ``interval`` seconds old. A file that cannot be read counts as empty."""
 
     def __init__(self, path: str, parser: Parser[T], interval: float) -> None:
         self.path = path
@@ -34,7 +34,7 @@ class Watched(Generic[T]):
         self._value: T | None = None
 
     def get(self) -> T:
-        """The value. Whoever finds the file changed reads it, and others wait for that."""
+        """The value. The greenlet that finds the file changed reads it, and others wait for that."""
         value = self._value
         if value is None or monotonic() >= self._next:
             with self._lock:
@@ -67,7 +67,7 @@ class Watched(Generic[T]):
             return b""
 
     def reinit(self) -> None:
-        """In the child after ``fork``: a greenlet that is not here may have held the lock."""
+        """In the child after ``fork``: forget the lock, which a greenlet of the parent may hold."""
         self._forget()
 
 

@@ -1,4 +1,4 @@
-"""The names and addresses of hosts: from the hosts file, this machine's own, and from name servers."""
+"""The names and addresses of hosts, from the hosts file and name servers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LOOPBACK: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"
 
 T = TypeVar("T")
 _Names = tuple[str, list[str]]
-"""The canonical name and the others."""
+"""The canonical name and the aliases."""
 
 
 class Found(NamedTuple):
@@ -58,9 +58,9 @@ class Finder:
             file.reinit()
 
     def _by_plan(self, in_hosts: Callable[[], T | None], in_servers: Callable[[], T]) -> T:
-        """What the first of the services says that knows it.
+        """The result of the first service in the plan that has one.
 
-        :raises LookupFailed: none does. What the servers say counts for more than the silence of the hosts file.
+        :raises LookupFailed: none has. The failure is that of the servers, if they were asked.
         """
         found: T | None = None
         failed: LookupFailed | None = None
@@ -96,7 +96,7 @@ class Finder:
             found = self._in_hosts(name, families)
             if found is not None:
                 return found
-            if local:  # RFC 6761, section 6.3: never asked of a server
+            if local:  # RFC 6761, section 6.3: no server is asked for it
                 return Found(name, (), {family: [_LOOPBACK[family]] for family in families})
             return self._in_servers(name, families)
         return self._by_plan(partial(self._in_hosts, name, families), partial(self._in_servers, name, families))
@@ -118,7 +118,7 @@ class Finder:
 
     def _in_servers(self, name: str, families: tuple[int, ...]) -> Found:
         full, answers = self._asker.search(name, _TYPES[families])
-        # What is no host name must not get into logs and access lists.
+        # Aliases that are no host names must not get into logs and access lists.
         aliases = answers[0].chain
         chain = (full, *filter(HOST_NAME.match, aliases[1:])) if len(aliases) > 1 else (full,)
         addresses: dict[int, list[str]] = {}
@@ -148,7 +148,7 @@ class Finder:
         :raises LookupFailed: it has none.
         """
         bare = address.partition("%")[0]
-        if bare == "::":  # glibc asks nobody for the name of no address
+        if bare == "::":  # the unspecified address: glibc asks nowhere for its name
             raise LookupFailed(Failure.NOT_FOUND)
         name, aliases = self._by_plan(partial(self._names_in_hosts, bare), partial(self._names_in_servers, bare))
         return name, aliases, [bare]
@@ -167,7 +167,7 @@ class Finder:
         settings = self._asker.settings_now()
         (outcome,) = self._asker.ask(settings, ip.reverse_pointer, (PTR,))
         if isinstance(outcome, Answer):
-            # What is no host name must not get into logs and access lists.
+            # Values that are no host names must not get into logs and access lists.
             names = [value for value in outcome.values if HOST_NAME.match(value)]
             if names:
                 return names[0], names[1:]
@@ -175,8 +175,8 @@ class Finder:
 
 
 def ipv4_within(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that glibc takes an IPv6 one for, where it asks servers for names: ``::ffff:192.0.2.1`` and, of
-    old, ``::192.0.2.1``."""
+    """The IPv4 address in an IPv6 one that glibc asks servers about instead: in ``::ffff:192.0.2.1`` and the deprecated
+    ``::192.0.2.1``."""
     if isinstance(ip, ipaddress.IPv4Address):
         return None
     compatible = 1 < int(ip) < 1 << 32

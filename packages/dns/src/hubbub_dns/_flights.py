@@ -1,4 +1,4 @@
-"""Questions under way: equal ones are asked once, and one that nobody waits for any more is called off."""
+"""Questions under way: equal ones are asked once, and a question that no greenlet waits for any more is called off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Flight(Generic[T]):
-    """One question and those who wait for its answer."""
+    """One question and the greenlets that wait for its answer."""
 
     __slots__ = ("_flights", "_others", "_outcome", "_users", "_waiter", "asked", "context", "key", "task")
 
@@ -23,32 +23,32 @@ class Flight(Generic[T]):
         self._outcome: T | BaseException | None = None
         self._users = 0
         self._waiter: Waiter | None = None
-        """The first to wait."""
+        """The waiter of the first greenlet."""
         self._others: list[Waiter] | None = None
         self.key: Any = key
         self.context = context
-        """What else is to be known to ask it."""
+        """What else is needed to ask the question."""
         self.asked = False
-        """Whether it is being asked now."""
+        """Whether the question is being asked now."""
         self.task: Any = None
-        """For the use of whoever asks it; None again when it has ended."""
+        """For the use of ``begin`` and ``stop``; None again when the question has ended."""
 
     def leave(self) -> None:
-        """Wait no more. The last one to leave calls the question off."""
+        """Wait no more. When the last greenlet leaves, the question is called off."""
         self._users -= 1
         if not self._users and self._outcome is None:
             self._flights.call_off(self)
 
     def land(self, outcome: T | BaseException) -> None:
-        """The outcome is there. Nothing happens if the question was called off.
+        """Set the outcome. Does nothing if the question was called off.
 
-        To be called on the hub's thread. It does not wait.
+        Must be called on the hub's thread. Does not wait.
         """
         if self.asked:
             self._flights.landed(self, outcome)
 
     def settle(self, outcome: T | BaseException) -> None:
-        """Let those who wait go on."""
+        """Wake the greenlets that wait."""
         self._outcome = outcome
         if self._waiter is not None:
             self._waiter.wake()
@@ -56,7 +56,7 @@ class Flight(Generic[T]):
             waiter.wake()
 
     def outcome(self) -> T | BaseException:
-        """Wait for the answer, or for the error instead of one (returned, since it is everybody's: not raised)."""
+        """Wait for the answer, or the error in its place. The error is returned, not raised: the waiters share it."""
         while (outcome := self._outcome) is None:
             if self._waiter is not None:
                 self._wait_too()
@@ -81,9 +81,9 @@ class Flight(Generic[T]):
 class Flights(Generic[T]):
     """All questions under way, at most ``limit`` at a time; the others wait for their turn. Belongs to one hub.
 
-    :param begin: begins to ask a question, without waiting; hands the outcome to its ``land``.
-    :param stop: called when one that was begun is called off.
-    :param keep: called with the key and the outcome of each question, before those who wait go on.
+    :param begin: begins to ask a question, without waiting; later the flight's ``land`` is called with the outcome.
+    :param stop: called when a question that was begun is called off.
+    :param keep: called with the key and the outcome of each question, before the greenlets that wait are woken.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Flights(Generic[T]):
     def join(self, key: Hashable, context: Any = None) -> Flight[T]:
         """The question with this key: the one under way, or a new one.
 
-        The caller has joined those who wait for it, and must leave it.
+        The caller counts as one that waits for the question, and must leave it.
         """
         flight = self._flights.get(key)
         if flight is None:
@@ -123,7 +123,7 @@ class Flights(Generic[T]):
         return flight
 
     def _launch_more(self) -> None:
-        if self._launching:  # a question was answered while it was launched
+        if self._launching:  # a question has landed in its launch; the loop below goes on
             return
         self._launching = True
         try:
@@ -138,10 +138,10 @@ class Flights(Generic[T]):
         try:
             self._begin(flight)
         except Exception as error:
-            flight.land(error)  # raised by those who wait
+            flight.land(error)  # the greenlets that wait raise it
 
     def landed(self, flight: Flight[T], outcome: T | BaseException) -> None:
-        """A question that was asked has its outcome."""
+        """End a question that was asked: keep its outcome, and wake the greenlets that wait."""
         flight.asked = False
         self._asked -= 1
         if self._flights.get(flight.key) is flight:
@@ -160,7 +160,7 @@ class Flights(Generic[T]):
             del self._flights[flight.key]
 
     def call_off(self, flight: Flight[T]) -> None:
-        """Nobody waits for it any more."""
+        """Call off a question that no greenlet waits for any more."""
         if flight.asked:
             self._drop(flight)
             self._stop(flight)
@@ -171,7 +171,7 @@ class Flights(Generic[T]):
             self._queue.remove(flight)
 
     def abort(self, error: BaseException) -> None:
-        """Call everything off; those who wait get ``error``."""
+        """Call off all questions; greenlets that wait get ``error``."""
         self._queue.clear()
         for flight in list(self._flights.values()):
             asked = flight.asked

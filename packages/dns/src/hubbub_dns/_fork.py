@@ -1,7 +1,8 @@
-"""Resolvers start anew in the child of a fork, also those that no hub knows of.
+"""Starting resolvers anew in the child of a fork, also those that no hub knows of.
 
-A module that another thread is importing at the time of a fork can never be imported in the child. So what a lookup
-needs is imported with its resolver, and the rest under :data:`hubbub.plugins.importing`, for which a fork waits.
+A module that another thread is importing at the time of a fork can never be imported in the child. So the modules that
+a lookup needs are imported with its resolver, and the rest under :data:`hubbub.plugins.importing`, for which a fork
+waits.
 """
 
 from __future__ import annotations

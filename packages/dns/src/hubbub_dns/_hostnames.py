@@ -1,4 +1,4 @@
-"""Hosts as the :mod:`socket` functions take them: which are names, and of what."""
+"""Hosts as the :mod:`socket` functions accept them: which of them are names to look up."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hubbub_dns import _system
 __all__ = ["SPECIAL", "encoded", "is_of_digits", "name_of", "numeric", "text"]
 
 SPECIAL = (b"", b"<broadcast>")
-"""Hosts that Python itself makes addresses of."""
+"""Hosts that Python itself turns into addresses."""
 # As a plain integer: an enumeration would cut negative flags to the bits it knows.
 _AI_NUMERICHOST = int(socket.AI_NUMERICHOST)
 
 
 def encoded(host: Any) -> bytes | None:
-    """The bytes that the C functions make of a host; None: they refuse it."""
+    """The bytes that the C functions make of a host; None if they refuse it."""
     if isinstance(host, str):
         return host.encode("idna")
     return bytes(host) if isinstance(host, (bytes, bytearray)) else None
 
 
 def text(host: str | bytes) -> str:
-    """A host that :func:`socket.getaddrinfo` accepts, as far as it reads it: to the first NUL."""
+    """A host that :func:`socket.getaddrinfo` accepts, up to the first NUL, where that function stops reading."""
     return (encoded(host) or b"").partition(b"\0")[0].decode("latin-1")
 
 
@@ -44,7 +44,7 @@ def name_of(host: Any, family: int) -> str | None:
 
 
 def is_of_digits(name: str) -> bool:
-    """Whether glibc takes a name for an IPv4 address, and for nothing else, where it looks for IPv4 alone."""
+    """Whether glibc takes a name for an IPv4 address, and never looks it up, where only IPv4 is wanted."""
     return name[:1].isdigit() and not name.endswith(".") and name.replace(".", "").isdigit() and name.isascii()
 
 

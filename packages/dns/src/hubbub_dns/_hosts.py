@@ -1,4 +1,4 @@
-"""The hosts file: hosts(5). Some have a hundred thousand lines, so the index holds offsets and is made in slices."""
+"""The hosts file: hosts(5). Some have a hundred thousand lines, so the index holds offsets and is built in slices."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Hosts:
 
     def __init__(self, text: bytes) -> None:
         self._text = text
-        # Numbers, and tuples of numbers where a name has several lines: nothing for the garbage collector to visit.
+        # Offsets, in tuples where a name has several lines: nothing that the garbage collector must visit.
         self._names: dict[bytes, int | tuple[int, ...]] = {}
         self._addresses: dict[bytes, int] = {}
 
@@ -37,7 +37,7 @@ class Hosts:
         return len(self._names)
 
     def add(self, start: int) -> int:
-        """Note the line that begins at an offset; returns where the next one does."""
+        """Index the line that begins at an offset; returns the offset of the next line."""
         end = self._text.find(b"\n", start)
         if end < 0:
             end = len(self._text)
@@ -62,8 +62,8 @@ class Hosts:
     def by_name(self, name: str, family: int, alone: bool = False) -> Host | None:
         """All addresses of one family that the file has for a name; None if it has none.
 
-        :param alone: only this family is wanted. Then ``::1`` and IPv4 addresses written as IPv6 ones count for IPv4,
-            and an address comes as often as it stands there, as glibc has it.
+        :param alone: only this family is wanted. Then, as in glibc, ``::1`` and IPv4 addresses written as IPv6 ones
+            count for IPv4, and an address comes as often as the file has it.
         """
         known = self._names.get(name.lower().encode("ascii", "replace"), ())
         found: Host | None = None
@@ -91,7 +91,7 @@ class Hosts:
 
 
 def parse(text: bytes) -> Generator[None, None, Hosts]:
-    """Index a hosts file; yields every few hundred lines. Lines that make no sense are passed over."""
+    """Index a hosts file; yields every few hundred lines. Lines that make no sense are skipped."""
     hosts = Hosts(text)
     start = lines = 0
     while start < len(text):
@@ -103,7 +103,7 @@ def parse(text: bytes) -> Generator[None, None, Hosts]:
 
 
 def _normal(address: bytes) -> bytes:
-    """One spelling for each IPv6 address; what is none stays as it is."""
+    """An IPv6 address in its normal spelling; anything else unchanged."""
     try:
         return socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, address.decode())).encode()
     except (OSError, UnicodeDecodeError, ValueError):
@@ -121,7 +121,7 @@ def _as_ipv4(word: str) -> str | None:
 
 
 def _address(word: str, family: int) -> str | None:
-    """The address if it is one of this family."""
+    """The address in its normal spelling if ``word`` is one of this family, else None."""
     bare, percent, scope = word.partition("%")
     try:
         packed = socket.inet_pton(family, bare)

@@ -1,4 +1,4 @@
-"""What ordering addresses asks about this machine's own: prefixes, flags and interfaces, by rtnetlink(7) on Linux."""
+"""The prefixes, flags and interfaces of this machine's addresses, by rtnetlink(7) on Linux, for ordering addresses."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _PATIENCE = 0.2
 
 
 class Traits(NamedTuple):
-    """Of a source address."""
+    """The properties of a source address that count for the order of destinations."""
 
     prefix: int
-    """Bits of its network."""
+    """Length of its network's prefix, in bits."""
     deprecated: bool
     home: bool
     """Whether it is the home address of a mobile node."""
@@ -38,11 +38,11 @@ class Traits(NamedTuple):
 
 
 PLAIN = Traits(prefix=0, deprecated=False, home=False, tunnelled=False)
-"""Of any address where the system does not tell."""
+"""The traits of any address where the system does not tell."""
 
 
 def traits_of_all(devices: Path = Path("/sys/class/net")) -> dict[str, Traits]:
-    """All addresses of this machine; empty where the system does not tell."""
+    """The traits of all addresses of this machine; empty where the system does not tell."""
     try:
         dump = b"".join(_dumped())
     except OSError:
@@ -72,7 +72,7 @@ def current_traits() -> dict[str, Traits]:
 
 
 def _dumped() -> Iterator[bytes]:
-    """What the kernel sends, as it comes."""
+    """The datagrams of the kernel's reply, as they come."""
     if _NETLINK is None:
         return
     sock = _socket.socket(_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
@@ -100,7 +100,7 @@ def _messages(dump: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _read(dump: bytes) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """Family, bits of the network, flags, interface and address of each."""
+    """Family, prefix length, flags, interface and address of each address."""
     for kind, content in _messages(dump):
         if kind != _NEWADDR or len(content) < _ABOUT.size:
             continue

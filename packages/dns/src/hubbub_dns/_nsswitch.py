@@ -1,4 +1,4 @@
-"""Who is asked for a name, and what ends the search: the line ``hosts`` of nsswitch.conf(5). No I/O."""
+"""Which services are asked for a name, and what ends the search: the line ``hosts`` of nsswitch.conf(5). No I/O."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LINE = re.compile(r"^[ \t]*hosts:(.*)", re.MULTILINE)
 _WORD = re.compile(r"\[([^\]]*)\]?|[^\s\[]+")
 _ACTION = re.compile(r"(!?)\s*([a-z]+)\s*=\s*([a-z]+)")
 _SERVICES = {"files": ("files",), "dns": ("dns",), "resolve": ("files", "dns")}
-"""Who stands for each service. systemd-resolved ("resolve") reads the hosts file itself."""
+"""What stands for each service here. systemd-resolved ("resolve") reads the hosts file itself."""
 
 
 class Status(Enum):
@@ -21,20 +21,20 @@ class Status(Enum):
 
     SUCCESS = "success"
     NOTFOUND = "notfound"
-    """It does not know the name."""
+    """The service does not know the name."""
     UNAVAIL = "unavail"
-    """It cannot be asked: no server answers."""
+    """The service cannot be asked: no server replies."""
     TRYAGAIN = "tryagain"
-    """It cannot tell now."""
+    """The service cannot answer now."""
 
 
 class Step(NamedTuple):
-    """One who is asked."""
+    """One step of the search."""
 
     services: tuple[str, ...]
     """``files``, ``dns`` or both: the first that knows the name answers."""
     final: frozenset[Status] = frozenset({Status.SUCCESS})
-    """After which answers nobody else is asked."""
+    """The answers that end the search."""
 
 
 Plan = tuple[Step, ...]
@@ -42,9 +42,9 @@ DEFAULT: Plan = (Step(("files",)), Step(("dns",)))
 
 
 def parse(text: bytes) -> Generator[None, None, Plan]:
-    """Who is asked, in turn. Services other than the hosts file and DNS are passed over, with their actions.
+    """The steps of the search, in order. Services other than the hosts file and DNS are skipped, with their actions.
 
-    A line that names neither is taken for the default: whoever asks this resolver wants both.
+    A line that names neither is taken for the default, as this resolver has nothing else to ask.
     """
     yield from ()
     line = _LINE.search(text.decode("utf-8", "replace"))
@@ -62,7 +62,7 @@ def parse(text: bytes) -> Generator[None, None, Plan]:
 
 
 def _final(actions: str, final: frozenset[Status]) -> frozenset[Status]:
-    """The answers that end the search, where these actions change them. Actions that make no sense are passed over."""
+    """The answers that end the search, changed by the actions. Actions that make no sense are skipped."""
     statuses = {status.value: status for status in Status}
     for negated, name, action in _ACTION.findall(actions):
         if name not in statuses:

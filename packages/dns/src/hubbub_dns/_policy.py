@@ -1,4 +1,4 @@
-"""What addresses are preferred: the policy table that glibc has (of RFC 3484), and gai.conf(5) in its place. No I/O."""
+"""Which addresses are preferred: glibc's policy tables (of RFC 3484), or those of gai.conf(5). No I/O."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ __all__ = ["DEFAULT", "Policy", "Properties", "parse", "properties"]
 
 _LINK_LOCAL, _SITE_LOCAL, _GLOBAL = 0x2, 0x5, 0xE
 _MAPPED = 0xFFFF << 32
-"""What precedes an IPv4 address written as an IPv6 one."""
+"""The bits before an IPv4 address that is written as an IPv6 one."""
 
 
 class _Row(NamedTuple):
     prefix: int
-    """The bits that count."""
+    """The leading bits that an address must have."""
     shift: int
-    """How many follow them."""
+    """How many bits follow them."""
     value: int
 
 
 def _rows(table: Iterable[tuple[str, int]]) -> tuple[_Row, ...]:
     """A table, longest prefix first.
 
-    :raises ValueError: a prefix is none of IPv6.
+    :raises ValueError: a prefix is no IPv6 prefix.
     """
     rows = []
     for text, value in table:
@@ -42,12 +42,12 @@ def _look_up(rows: tuple[_Row, ...], number: int, default: int) -> int:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Policy:
-    """Three tables."""
+    """The three tables that order addresses."""
 
     labels: tuple[_Row, ...]
     precedences: tuple[_Row, ...]
     scopes: tuple[_Row, ...]
-    """Of IPv4 addresses, written as IPv6 ones."""
+    """The scopes of IPv4 addresses, written as IPv6 ones."""
 
 
 _LABELS = (
@@ -72,7 +72,7 @@ DEFAULT = Policy(_rows(_LABELS), _rows(_PRECEDENCES), _rows(_SCOPES))
 
 
 def parse(text: bytes) -> Generator[None, None, Policy]:
-    """Read a gai.conf: a table of which it has lines is replaced. Lines that make no sense are passed over."""
+    """Read a gai.conf. It replaces the tables that it has lines of. Lines that make no sense are skipped."""
     yield from ()
     tables: dict[str, list[tuple[str, int]]] = {"label": [], "precedence": [], "scopev4": []}
     for line in text.decode("utf-8", "replace").splitlines():
@@ -104,7 +104,7 @@ class Properties(NamedTuple):
 
 @lru_cache(maxsize=1024)  # an address costs ten microseconds
 def properties(address: str, policy: Policy) -> Properties:
-    """Look a numeric address up."""
+    """Look a numeric address up in the tables."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv4Address):
         number = _MAPPED | int(ip)
@@ -112,7 +112,7 @@ def properties(address: str, policy: Policy) -> Properties:
     else:
         number = int(ip)
         scope = _scope(ip)
-    # Where gai.conf has no line for everything, glibc takes the label 1 and the precedence 40.
+    # Where no line of gai.conf matches, glibc takes the label 1 and the precedence 40.
     return Properties(number, scope, _look_up(policy.precedences, number, 40), _look_up(policy.labels, number, 1))
 
 

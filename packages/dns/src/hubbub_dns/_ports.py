@@ -1,8 +1,8 @@
-"""Questions over UDP: the sockets that they go out from, and the replies that come back.
+"""Questions over UDP: the sockets that send them, and the replies that come back.
 
-Each socket has a random port and is connected to one server, so that the kernel keeps other senders away. At most
-so many questions under way share a port, told apart by their ids; when none is left the port is given up. No greenlet
-is needed for a question: the loop calls when a datagram is there.
+Each socket has a random port and is connected to one server, so that the kernel keeps other senders away. A limited
+number of questions share a port, told apart by their ids; when all have ended the port is given up. A question needs no
+greenlet: the loop calls back when a datagram is there.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from hubbub_dns._wire import Malformed, Query, Reply, read_reply
 __all__ = ["Exchange", "Ports"]
 
 _PER_PORT = 32
-"""Questions that go out from one port before there is a new one."""
+"""How many questions go out from one port before a new one is opened."""
 _PER_TURN = 64
-"""Datagrams to read before others get a turn."""
+"""How many datagrams are read before other callbacks and greenlets run."""
 _MAX_DATAGRAM = 65_535
 
 _buffer = memoryview(bytearray(_MAX_DATAGRAM))
-"""What is read is copied at once."""
+"""Shared by all ports: what is read is copied at once."""
 
 
 class Exchange:
-    """A query that was sent to a server, and what came back.
+    """A query that was sent to a server, and its outcome.
 
     :param timeout: seconds to wait for the reply.
-    :param listener: called on the hub when there is an outcome, or reason to look; it must not wait.
+    :param listener: called in the hub when there is an outcome, when the server may dislike EDNS, or when the time is
+        over; it must not wait.
     """
 
     __slots__ = ("_port", "deadline", "disliked", "listener", "outcome", "query", "server")
@@ -47,18 +48,18 @@ class Exchange:
         self.listener = listener
         self.outcome: Reply | OSError | None = None
         self.disliked: bool = False
-        """Somebody says, without proof, that the server does not understand EDNS."""
+        """Whether a datagram says, without proof, that the server does not understand EDNS."""
         self.query: Query = query
         self.server: Server = port.server
         self.deadline: float = monotonic() + timeout
 
     def settle(self, outcome: Reply | OSError) -> None:
-        """A reply to the query has come, or the server cannot be reached."""
+        """Set the outcome: a reply to the query has come, or the server cannot be reached."""
         self.outcome = outcome
         self.tell()
 
     def dislike(self) -> None:
-        """The server may not understand EDNS. The reply is waited for all the same."""
+        """Note that the server may not understand EDNS. A reply still counts."""
         if not self.disliked:
             self.disliked = True
             self.tell()
@@ -69,13 +70,13 @@ class Exchange:
             self.listener(self)
 
     def end(self) -> None:
-        """Nobody waits for the reply any more. Harmless when it has come."""
+        """Stop waiting for the reply. Harmless when it has come."""
         self.listener = None
         self._port.drop(self)
 
 
 class Ports:
-    """The sockets that are open. Belongs to one hub."""
+    """The sockets of a resolver. Belongs to one hub."""
 
     def __init__(self) -> None:
         self._open: set[_Port] = set()
@@ -108,12 +109,12 @@ class Ports:
         return exchange
 
     def under_way(self) -> Iterator[Exchange]:
-        """All exchanges without an outcome; more may begin and end meanwhile."""
+        """All exchanges without an outcome; exchanges may begin and end during the iteration."""
         for port in list(self._open):
             yield from list(port.pending.values())
 
     def forget(self) -> None:
-        """The servers are others than before."""
+        """Called when the servers have changed. Nothing to do: ports are kept for each server."""
 
     def _gone(self, port: _Port) -> None:
         self._open.discard(port)
@@ -121,12 +122,12 @@ class Ports:
             del self._filling[port.server]
 
     def close(self) -> None:
-        """Close all of them; greenlets that wait get EBADF."""
+        """Close all sockets; greenlets that wait get EBADF."""
         for port in list(self._open):
             port.fail(OSError(errno.EBADF, "the resolver was closed"))
 
     def abandon(self) -> None:
-        """In the child after ``fork``: the loop that watched the sockets is the parent's."""
+        """In the child after ``fork``: give the sockets up, which the parent's loop watches."""
         for port in self._open:
             port.abandon()
         self._open.clear()
@@ -142,9 +143,9 @@ class _Port:
     def __init__(self, server: Server, gone: Callable[[_Port], None]) -> None:
         self.server: Server = server
         self.taken: int = 0
-        """How many questions have gone out from it."""
+        """How many questions have gone out from the port."""
         self.pending: dict[int, Exchange] = {}
-        """By id."""
+        """The exchanges under way, by id."""
         self._gone = gone
         family, address = sockaddr(server)
         self._sock = _socket.socket(family, socket.SOCK_DGRAM)
@@ -173,10 +174,10 @@ class _Port:
         try:
             self._sock.send(query.to_wire())
         except BlockingIOError:
-            pass  # as if it was lost on the way
+            pass  # as if the datagram was lost on the way
 
     def drop(self, exchange: Exchange) -> None:
-        """Expect no reply any more."""
+        """Stop waiting for the reply to a question."""
         if self.pending.pop(exchange.query.id, None) is not None and not self.pending:
             self._close()
 
@@ -200,14 +201,14 @@ class _Port:
             try:
                 reply = read_reply(wire)
             except Malformed:
-                continue  # as if it had not come
+                continue  # as if the datagram had not come
             self.drop(exchange)
             exchange.settle(reply)
             if not pending:
                 return
 
     def fail(self, error: OSError) -> None:
-        """The server cannot be reached: the questions under way have this outcome."""
+        """End the questions under way with an error: the server cannot be reached."""
         failed = list(self.pending.values())
         self.pending.clear()
         self._close()
@@ -224,6 +225,6 @@ class _Port:
         self._gone(self)
 
     def abandon(self) -> None:
-        """In the child after ``fork``."""
+        """In the child after ``fork``: as for :meth:`Ports.abandon`."""
         self._sock.close()
         self.pending.clear()

@@ -1,4 +1,4 @@
-"""The settings of the system's resolver: resolv.conf(5), as glibc reads it. No I/O here."""
+"""The settings of the system's resolver: resolv.conf(5), as glibc reads it. No I/O."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ class Settings:
     use_vc: bool = False
     """Ask over TCP only."""
     no_aaaa: bool = False
-    """Ask for no IPv6 addresses."""
+    """Never ask for IPv6 addresses."""
     no_tld_query: bool = False
     """Never ask for a name without a dot as it is."""
 
 
 def parse(text: str, environ: Mapping[str, str] | None = None, hostname: str = "") -> Settings:
-    """Read the text of a resolv.conf. Lines that make no sense are passed over, as resolv.conf(5) demands.
+    """Read the text of a resolv.conf. Lines that make no sense are skipped, as resolv.conf(5) demands.
 
-    :param environ: where ``LOCALDOMAIN`` and ``RES_OPTIONS`` are looked for.
-    :param hostname: this machine's; its domain is searched when nothing else is said.
+    :param environ: the environment to read ``LOCALDOMAIN`` and ``RES_OPTIONS`` from.
+    :param hostname: this machine's; its domain is searched when the file and the environment name no domain.
     """
     environ = environ or {}
     servers: list[str] = []
@@ -93,9 +93,9 @@ def _with_option(settings: Settings, option: str) -> Settings:
 
 
 def candidates(name: str, settings: Settings) -> list[str]:
-    """The names to ask for, in glibc's order; without trailing dots.
+    """The names to ask for, in glibc's order, without trailing dots.
 
-    :param name: as the user gave it; a trailing dot means: exactly this one.
+    :param name: as the caller gave it; with a trailing dot it is the only candidate.
     """
     if name.endswith("."):
         return [name[:-1]]

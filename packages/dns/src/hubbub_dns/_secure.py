@@ -24,9 +24,9 @@ _CLOSE = re.compile(rb"^connection:[ \t]*close[ \t]*\r?$", re.IGNORECASE | re.MU
 
 
 class SecureServers:
-    """Asks such servers; holds the idle connections. Belongs to one hub.
+    """Asks name servers behind TLS, and holds idle connections to them. Belongs to one hub.
 
-    :param context: None: the system's authorities, as :func:`ssl.create_default_context` has them.
+    :param context: None for one that trusts the system's authorities, by :func:`ssl.create_default_context`.
     """
 
     def __init__(self, context: ssl.SSLContext | None) -> None:
@@ -39,8 +39,8 @@ class SecureServers:
 
         :param timeout: seconds in total.
         :raises TimeoutError: no reply came.
-        :raises OSError: the server cannot be reached, or is not who it should be (:exc:`ssl.SSLError`).
-        :raises Malformed: the server answered something else.
+        :raises OSError: the server cannot be reached, or cannot prove its name (:exc:`ssl.SSLError`).
+        :raises Malformed: the server sent something else than a reply.
         """
         deadline = monotonic() + timeout
         converse = _over_https if server.scheme == "https" else _over_tls
@@ -51,7 +51,7 @@ class SecureServers:
             except TimeoutError:
                 raise
             except OSError:
-                pass  # the server has closed it meanwhile
+                pass  # the server has closed the idle connection meanwhile
         return self._converse(self._connection(server), converse, query, deadline)
 
     def _converse(
@@ -106,7 +106,7 @@ class SecureServers:
 
 
 class _Connection:
-    """TLS over a cooperative socket, by way of memory."""
+    """A TLS connection: OpenSSL works in memory, a cooperative socket carries the ciphertext."""
 
     def __init__(self, server: Server, context: ssl.SSLContext) -> None:
         self.server = server
@@ -120,7 +120,7 @@ class _Connection:
         self._sock = Socket(sockaddr(server)[0], socket.SOCK_STREAM)
 
     def handshake(self) -> None:
-        """Connect, and have the server prove who it is."""
+        """Connect, and check the server's certificate."""
         self._sock.settimeout(self._left())
         self._sock.connect(sockaddr(self.server)[1])
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -128,7 +128,7 @@ class _Connection:
         self.secured = True
 
     def close(self) -> None:
-        """Close, without the farewell of TLS: all messages have their length."""
+        """Close without close_notify, which is not needed: each message tells its length."""
         self._sock.close()
 
     def _left(self) -> float:
@@ -158,7 +158,7 @@ class _Connection:
             self._sock.sendall(self._outgoing.read())
 
     def send(self, data: bytes) -> None:
-        """Send all of it."""
+        """Send all of ``data``."""
         self._do(self._tls.write, data)
 
     def _more(self) -> None:
@@ -168,14 +168,14 @@ class _Connection:
         self._buffer += data
 
     def receive(self, count: int) -> bytes:
-        """So many bytes."""
+        """Receive exactly ``count`` bytes."""
         while len(self._buffer) < count:
             self._more()
         data, self._buffer = self._buffer[:count], self._buffer[count:]
         return data
 
     def receive_until(self, end: bytes, limit: int) -> bytes:
-        """What comes before ``end``."""
+        """Receive up to ``end``; returns what comes before it."""
         while (at := self._buffer.find(end)) < 0:
             if len(self._buffer) > limit:
                 raise Malformed("the reply of the HTTP server is too long")

@@ -1,4 +1,4 @@
-"""Name servers, and putting a question to one over TCP, for replies that do not fit a datagram."""
+"""Name servers, and asking one over TCP, for replies that do not fit into a datagram."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Server(NamedTuple):
     scheme: str = ""
     """Empty, ``tls`` or ``https``."""
     name: str = ""
-    """Behind TLS: who the server must prove to be; empty for its address."""
+    """With TLS: the name that the server's certificate must have; empty for its address."""
     path: str = ""
-    """Behind HTTPS: where questions go."""
+    """With HTTPS: the path of the URL that questions go to."""
 
     @classmethod
     def make(cls, server: str | tuple[str, int], port: int) -> Server:
-        """Check the address.
+        """A server from its description, checked.
 
         :param server: an address, an (address, port) pair, or ``tls://address:port#name`` or
             ``https://address:port/path#name``.
-        :param port: for plain ones that are given without.
-        :raises ValueError: it is not numeric.
+        :param port: the port of plain servers that are given without one.
+        :raises ValueError: the address is not numeric.
         """
         try:
             made = _parse(cls, server, port)
@@ -64,20 +64,20 @@ def _parse(cls: type[Server], server: str | tuple[str, int], port: int) -> Serve
 
 @lru_cache(maxsize=100)
 def sockaddr(server: Server) -> tuple[int, Any]:
-    """Family and address for ``connect``; link-local addresses have their scope's number in it."""
+    """Family and address for ``connect``; that of a link-local address holds the number of its scope."""
     entries = _socket.getaddrinfo(server.address, server.port, 0, socket.SOCK_DGRAM, 0, socket.AI_NUMERICHOST)
     return entries[0][0], entries[0][4]
 
 
 class OpenSockets:
-    """The sockets that questions are using, so that they can be closed when nobody will run any more to do it."""
+    """The sockets that questions use, so that they can be closed from outside of the greenlets that use them."""
 
     def __init__(self) -> None:
         self._sockets: set[Socket] = set()
 
     @contextmanager
     def open(self, family: int, kind: int) -> Iterator[Socket]:
-        """A new socket, closed in the end."""
+        """A new socket, closed when the block ends."""
         sock = Socket(family, kind)
         self._sockets.add(sock)
         try:
@@ -87,7 +87,7 @@ class OpenSockets:
             sock.close()
 
     def close(self) -> None:
-        """Close all of them; greenlets that wait get EBADF."""
+        """Close all sockets; greenlets that wait get EBADF."""
         while self._sockets:
             self._sockets.pop().close()
 

@@ -1,7 +1,7 @@
 """The order of destination addresses as glibc has it: RFC 6724, section 6 (glibc calls it RFC 3484).
 
-What is asked of the system comes in as functions. The work is done in steps, because some names have thousands of
-addresses and others wait for their turn.
+Functions that ask the system are parameters. The work is done in steps, because some names have thousands of addresses
+and other greenlets wait for their turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def in_order(
     policy: Policy = DEFAULT,
     traits: Callable[[], Mapping[str, Traits]] = current_traits,
 ) -> list[str]:
-    """:func:`steps`, all at once."""
+    """The result of :func:`steps`, without pauses."""
     working = steps(addresses, source, policy, traits)
     while True:
         try:
@@ -44,8 +44,8 @@ def steps(
     """The addresses, best first; equally good ones stay in the order given. Yields now and then.
 
     :param addresses: numeric, IPv4 or IPv6.
-    :param source: the address that packets to one would come from, or None if it cannot be reached.
-    :param traits: of this machine's addresses. Not asked for when there is nothing to order.
+    :param source: returns the address that packets to a destination would come from, or None if it is unreachable.
+    :param traits: returns the traits of this machine's addresses. Not called when there is nothing to order.
     """
     if len(addresses) < 2:
         return list(addresses)
@@ -60,7 +60,7 @@ def steps(
 
 
 def _rank(address: str, source: str | None, policy: Policy, traits: Mapping[str, Traits]) -> tuple[int, ...]:
-    """Smaller is better."""
+    """The rank of a destination; smaller is better."""
     to = properties(address, policy)
     if source is None:  # 1: avoid unusable destinations
         return (True, True, True, True, True, -to.precedence, True, to.scope, False, 0)
@@ -81,7 +81,8 @@ def _rank(address: str, source: str | None, policy: Policy, traits: Mapping[str,
 
 
 def _common_bits(address: str, to: Properties, come: Properties, prefix: int) -> int:
-    """For IPv4 it counts in the own network alone: elsewhere it would undo the load balancing of name servers."""
+    """The common bits of rule 9. For IPv4 they count in the own network only: elsewhere the rule would undo the load
+    balancing of name servers."""
     differing = (to.number ^ come.number).bit_length()
     if ":" in address:
         return 128 - differing
@@ -89,7 +90,7 @@ def _common_bits(address: str, to: Properties, come: Properties, prefix: int) ->
 
 
 def source_of(address: str) -> str | None:
-    """The local address that the kernel would send from; None if there is no route. Nothing is sent."""
+    """The local address that the kernel would send from; None if it has no route. Nothing is sent."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         probe = _socket.socket(family, socket.SOCK_DGRAM)

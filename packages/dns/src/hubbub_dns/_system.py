@@ -1,6 +1,6 @@
-"""The operating system's own functions, whatever the socket module has been patched with since.
+"""The operating system's own functions, even when the socket module is patched.
 
-``_socket`` is where they live; the :mod:`socket` module only turns numbers into enumerations.
+They are those of ``_socket``; the :mod:`socket` module only turns numbers into enumerations.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def getaddrinfo(
 
 
 def expand(entries: list[Any]) -> list[AddressInfo]:
-    """Numbers into the enumerations that :func:`socket.getaddrinfo` shows; unknown numbers stay."""
+    """Turn numbers into the enumerations that :func:`socket.getaddrinfo` returns; unknown numbers stay."""
     return [(_FAMILIES.get(f, f), _KINDS.get(t, t), p, name, address) for f, t, p, name, address in entries]
 
 
@@ -58,7 +58,7 @@ def getfqdn(name: str = "") -> str:
 
 
 def fqdn(by_address: Callable[[Any], HostEntry], name: str) -> str:
-    """:func:`socket.getfqdn` over some ``gethostbyaddr``: the first of its names that has a dot."""
+    """:func:`socket.getfqdn` by means of a ``gethostbyaddr``: the first of the names that has a dot."""
     name = name.strip()
     if name in _UNSPECIFIED:
         name = _socket.gethostname()
@@ -70,5 +70,5 @@ def fqdn(by_address: Callable[[Any], HostEntry], name: str) -> str:
 
 
 def plain_name(host: Any) -> str | None:
-    """A host that is plainly a name, so that nothing needs to be asked about it; None if one has to look closer."""
+    """``host`` if it is certainly a name to look up, so that the system need not be asked; None if not certain."""
     return host if type(host) is str and _PLAIN_NAME.match(host) else None

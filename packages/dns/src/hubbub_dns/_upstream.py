@@ -1,4 +1,4 @@
-"""The name servers as a whole: which is asked, how, and what comes of it when it does not answer as it should."""
+"""The name servers as a whole: which is asked, how, and what happens when it does not answer as it should."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ __all__ = ["OURS", "Exchange", "Upstream"]
 _NOERROR, _FORMERR, _SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED = range(6)
 _DONE = (_NOERROR, _NXDOMAIN)
 _DISLIKES = (_FORMERR, _NOTIMP)
-"""What servers say that do not know EDNS."""
+"""Response codes of servers that do not know EDNS."""
 OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""Errors that no other server will mend."""
+"""Errors of this machine: another server would not help."""
 
 
 def answer_of(reply: Reply, chain: tuple[str, ...], rtype: int, ttl: float) -> tuple[Answer, bool]:
-    """What a reply says of the last name of a chain, and whether that is all there is to say.
+    """What a reply says of the last name of a chain, and whether the answer is complete.
 
-    It is not when the server left out what a CNAME record leads to.
+    It is not complete when the server left out what a CNAME record leads to.
 
-    :param ttl: the least of the CNAME records that led to the name.
+    :param ttl: the least TTL of the CNAME records that led to the name.
     :raises LookupFailed: the CNAME records are too many, or form a loop.
     """
     answer = follow(reply.records, chain, rtype, ttl, reply.rcode != _NXDOMAIN, reply.negative_ttl or 0.0)
@@ -50,8 +50,8 @@ def answer_of(reply: Reply, chain: tuple[str, ...], rtype: int, ttl: float) -> t
 class Upstream:
     """Asks name servers over UDP, TCP, TLS and HTTPS. Belongs to one hub.
 
-    :param ssl_context: for servers behind TLS; None: the system's authorities are trusted.
-    :param ports: what sends questions over UDP.
+    :param ssl_context: for servers behind TLS; None for one that trusts the system's authorities.
+    :param ports: sends questions over UDP.
     """
 
     def __init__(self, ssl_context: Any, ports: Ports | Channels) -> None:
@@ -62,18 +62,18 @@ class Upstream:
         self.forget()
 
     def forget(self) -> None:
-        """The servers are others than before."""
+        """Forget what is known of the servers, which have changed."""
         self._without_edns: set[Server] = set()
         self.ports.forget()
         self._turn = itertools.count()
 
     def close(self) -> None:
-        """Close all sockets. Those who wait for one get an OSError."""
+        """Close all sockets. Greenlets that wait for one get an OSError."""
         self.ports.close()
         self._close_streams()
 
     def abandon(self) -> None:
-        """In the child after ``fork``."""
+        """In the child after ``fork``: give the parent's sockets up."""
         self.ports.abandon()
         self._close_streams()
 
@@ -104,7 +104,7 @@ class Upstream:
         listener: Callable[[Exchange], None] | None = None,
         edns: bool = True,
     ) -> Exchange:
-        """Send a question over UDP: with EDNS unless the server is known not to like that.
+        """Send a question over UDP: with EDNS unless the server is known not to understand it.
 
         :param name: a host name, or any name as it goes over the wire.
         :param timeout: seconds that the server has for its reply.
@@ -117,15 +117,15 @@ class Upstream:
 
     @staticmethod
     def finish(exchange: Exchange, name: str, rtype: int) -> Answer | None:
-        """The answer to a question that one server was asked; None if there is more to do about it.
+        """The answer to a question that one server was asked; None if it takes more than this exchange.
 
-        :raises LookupFailed: its CNAME records are too many, or form a loop.
+        :raises LookupFailed: the CNAME records are too many, or form a loop.
         """
         reply = exchange.outcome
         if type(reply) is not Reply or reply.truncated or reply.lame or reply.rcode not in _DONE:
             return None
         records = reply.records
-        if len(records) == 1 and reply.rcode == _NOERROR:  # the usual case by itself
+        if len(records) == 1 and reply.rcode == _NOERROR:  # the usual case, written out
             owner, found, ttl, value = records[0]
             if found == rtype and owner.lower() == name.lower():
                 return Answer((name,), (value,), ttl)
@@ -135,9 +135,9 @@ class Upstream:
     def look_up(
         self, settings: Settings, servers: Sequence[Server], name: str, rtype: int, begun: Exchange | None = None
     ) -> Answer:
-        """The records of one absolute name. A CNAME whose target the server left out is asked for.
+        """The records of one absolute name. Targets of CNAME records that the server left out are asked for too.
 
-        :param begun: the question, where it was sent to the first server already.
+        :param begun: the exchange, if the question was sent to the first server already.
         :raises LookupFailed: no server answers.
         """
         chain: tuple[str, ...] = (name,)
@@ -165,7 +165,7 @@ class Upstream:
 
         :param name: as for :meth:`begin`.
         :param begun: as for :meth:`look_up`.
-        :raises LookupFailed: none does.
+        :raises LookupFailed: no server does.
         """
         race = _Race(begun)
         failed = LookupFailed(Failure.TRY_AGAIN, answered=False)
@@ -189,15 +189,15 @@ class Upstream:
                         return reply
                     failed = _failure_of(reply)
                 if not silent:
-                    break  # they will not think better of it at once
+                    break  # all servers have replied, and would say the same again
         finally:
             race.end()
         raise failed
 
     def _ask_one(self, settings: Settings, server: Server, name: str | bytes, rtype: int, race: _Race) -> Reply:
-        """Ask one server: over TCP if the reply is too long, and without EDNS if it does not like that.
+        """Ask one server: over TCP if the reply is too long, and without EDNS if the server does not understand it.
 
-        The answers of those who were asked before count, however late they come.
+        Answers of servers that were asked before count, however late they come.
 
         :raises TimeoutError: no reply came.
         """
@@ -213,7 +213,7 @@ class Upstream:
         while True:
             exchange = race.wait()
             outcome = exchange.outcome
-            if outcome is None:  # somebody says so; it proves nothing
+            if outcome is None:  # disliked, without proof: ask without EDNS too
                 race.add(self.begin(exchange.server, name, rtype, timeout, edns=False))
             elif isinstance(outcome, OSError):
                 if exchange is race.last:
@@ -245,43 +245,43 @@ class Upstream:
 
 
 class _Race:
-    """The questions that are under way to several servers, of which the first answer wins."""
+    """One question that is under way to several servers; the first answer wins."""
 
     def __init__(self, begun: Exchange | None) -> None:
-        """:param begun: the question to the first server, where it was sent already."""
+        """:param begun: the exchange, if the question was sent to the first server already."""
         self._exchanges: list[Exchange] = []
         self._settled: deque[Exchange] = deque()
         self._waiter: Waiter | None = None
         self._fresh = begun is not None
         self.last: Exchange | None = None
-        """The question that was put last."""
+        """The exchange that was begun last."""
         if begun is not None:
             self.add(begun)
             if begun.outcome is not None or begun.disliked:
                 self._settled.append(begun)
 
     def begun(self, server: Server) -> bool:
-        """Whether this server has been asked just now, before the others."""
+        """Whether the question was sent to this server before the race began. True once at most."""
         fresh, self._fresh = self._fresh, False
         return fresh and self.last is not None and self.last.server == server
 
     def add(self, exchange: Exchange) -> None:
-        """Wait for this one too."""
+        """Wait for this exchange too."""
         exchange.listener = self._tell
         self._exchanges.append(exchange)
         self.last = exchange
 
     def _tell(self, exchange: Exchange) -> None:
         if exchange.outcome is None and not exchange.disliked:
-            return  # its time is over; a late reply counts all the same
+            return  # its time is over; a late reply still counts
         self._settled.append(exchange)
         if self._waiter is not None and not self._waiter.done:
             self._waiter.wake()
 
     def wait(self) -> Exchange:
-        """The next one that has an outcome, or was disliked.
+        """Wait for the next exchange that has an outcome, or whose EDNS a server dislikes.
 
-        :raises TimeoutError: the time of the last one is over.
+        :raises TimeoutError: the time of the last exchange is over.
         """
         while not self._settled:
             left = self.last.deadline - monotonic() if self.last is not None else 0.0
@@ -295,7 +295,7 @@ class _Race:
         return self._settled.popleft()
 
     def end(self) -> None:
-        """Wait for none of them any more."""
+        """Stop waiting for all exchanges."""
         for exchange in self._exchanges:
             exchange.end()
 

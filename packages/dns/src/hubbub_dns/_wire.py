@@ -1,8 +1,8 @@
 """DNS messages (RFC 1035) without I/O: queries out, matching replies in, records found.
 
-Replies come from anybody who can guess a port and an id, so reading one costs time in proportion to its length, and
-whatever is wrong with it raises Malformed: names are remembered by their offset, and a compression pointer leads
-backwards only (RFC 9267). Only the types that make up addresses and host names are read at all.
+Anybody who guesses a port and an id can send a reply. So the time to read one is proportional to its length, and a
+reply that is wrong in any way raises Malformed: names are remembered by their offset, and a compression pointer may
+lead backwards only (RFC 9267). Only the record types of addresses and host names are read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
 __all__ = ["MAX_UDP", "Malformed", "Query", "Reply", "encode_name", "peek", "read_reply"]
 
 MAX_UDP = 1232
-"""Bytes of the largest datagram asked for (EDNS): what passes any network whole."""
+"""Bytes of the largest datagram that queries allow by EDNS: it passes any network unfragmented."""
 _IN = 1
 _RECURSION_DESIRED = 0x0100
 _REPLY, _OPCODE, _AUTHORITATIVE, _TRUNCATED, _RECURSIVE, _RCODE = 0x8000, 0x7800, 0x0400, 0x0200, 0x0080, 0x000F
@@ -30,18 +30,18 @@ _OPT = b"\0" + _FIXED.pack(41, MAX_UDP, 0, 0)  # RFC 6891
 _MAX_HOPS = 127
 _NS = 2
 _DISLIKES = frozenset({1, 4})
-"""FORMERR and NOTIMP: what servers say that do not know EDNS."""
+"""FORMERR and NOTIMP: the response codes of servers that do not know EDNS."""
 
 
 _READ = frozenset({A, AAAA, CNAME, PTR})
 
 
 class Malformed(Exception):
-    """The bytes are no DNS message."""
+    """The bytes are no well-formed DNS message."""
 
 
 def encode_name(name: str) -> bytes:
-    """A host name as it goes over the wire."""
+    """A host name in its form on the wire."""
     labels = name.rstrip(".").encode("ascii").split(b".")
     return b"".join([_LENGTHS[len(label)] + label for label in labels]) + b"\0"
 
@@ -50,7 +50,7 @@ _random_ids = array("H")
 
 
 def _random_id() -> int:
-    """The operating system's random numbers, fetched many at a time."""
+    """A random id from the operating system, which is asked for many at a time."""
     try:
         return _random_ids.pop()
     except IndexError:
@@ -59,7 +59,7 @@ def _random_id() -> int:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _random_ids.__delitem__(slice(None)))  # the parent will use these
+    os.register_at_fork(after_in_child=lambda: _random_ids.__delitem__(slice(None)))  # the parent uses these
 
 
 class Query:
@@ -89,23 +89,23 @@ class Query:
         return _HEADER.pack(self.id, _RECURSION_DESIRED, 1, 0, 0, 0) + self.question
 
     def matches(self, wire: bytes) -> bool:
-        """Whether this is a reply to it: not one with another id or question, nor a query.
+        """Whether ``wire`` is a reply to this query: not one with another id or question, nor a query.
 
-        Where it came from has been checked by the socket.
+        The socket has checked where it came from.
         """
         if len(wire) < _HEADER.size:
             return False
         ident, flags, questions, _, _, _ = _HEADER.unpack_from(wire)
         if ident != self.id or not flags & _REPLY or flags & _OPCODE:
             return False
-        # The name is not compressed: there is nothing before it to point to.
+        # The name is not compressed: no earlier name is there to point to.
         question = wire[_HEADER.size : _HEADER.size + len(self.question)]
         return bool(questions == 1) and question.lower() == self.question.lower()
 
     def is_disliked(self, wire: bytes) -> bool:
-        """Whether this, without any question, says that the server did not understand the query's EDNS.
+        """Whether ``wire``, a reply without a question, says that the server did not understand the query's EDNS.
 
-        It proves nothing; the query can be put without EDNS besides.
+        It proves nothing, as it repeats no question. The caller may ask without EDNS as well.
         """
         if not self.edns or len(wire) < _HEADER.size:
             return False
@@ -115,10 +115,10 @@ class Query:
 
 
 def peek(wire: bytes) -> tuple[tuple[str, int] | None, bool]:
-    """What a datagram is, of which it is not known to which query it belongs.
+    """Look at a datagram without knowing its query.
 
     :returns: the name in small letters and the type that it answers, or None if it is no reply; and whether it says,
-        without a question, that a query was not understood.
+        without repeating a question, that a query was not understood.
     """
     if len(wire) < _HEADER.size:
         return None, False
@@ -136,7 +136,7 @@ def peek(wire: bytes) -> tuple[tuple[str, int] | None, bool]:
 
 
 class Reply(NamedTuple):
-    """What a message says, as far as it matters here."""
+    """The parts of a message that matter here."""
 
     rcode: int
     truncated: bool
@@ -147,7 +147,7 @@ class Reply(NamedTuple):
     wire: bytes = b""
     """The message."""
     lame: bool = False
-    """The server knows nothing of the name and will not ask others: it refers to them."""
+    """Whether the server neither knows the name nor asks other servers, but refers to them."""
 
 
 def read_reply(wire: bytes) -> Reply:
@@ -195,7 +195,7 @@ def _read_sections(wire: bytes, flags: int, questions: int, answers: int, author
 
 
 def _read_record(wire: bytes, names: _Names, offset: int) -> tuple[Record | None, int]:
-    """One record (None if it is of another class) and where the next one begins."""
+    """One record (None if it is of another class) and the offset of the next one."""
     owner, offset = names.read(offset)
     rtype, rclass, ttl, length = _FIXED.unpack_from(wire, offset)
     offset += _FIXED.size
@@ -232,15 +232,15 @@ def _address(family: int, packed: bytes) -> str:
 
 
 class _Names:
-    """Reads the names of one message, each place once."""
+    """Reads the names of one message, each offset once."""
 
     def __init__(self, wire: bytes) -> None:
         self._wire = wire
         self._known: dict[int, tuple[str, int]] = {}
-        """Offset of a pointer's target: the name there, and its length in bytes."""
+        """For the offset of a pointer's target the name there, and its length in bytes."""
 
     def read(self, offset: int) -> tuple[str, int]:
-        """The name at an offset, without trailing dot, and where it ends."""
+        """The name at an offset, without trailing dot, and the offset of its end."""
         wire = self._wire
         if wire[offset] >= 0xC0:
             known = self._known.get((wire[offset] & 0x3F) << 8 | wire[offset + 1])
@@ -251,7 +251,7 @@ class _Names:
         return name, end
 
     def _read(self, offset: int, hops: int) -> tuple[str, int, int]:
-        """The name, its length in bytes, and where it ends. ``hops`` is how many pointers have led here."""
+        """The name, its length in bytes, and the offset of its end. ``hops`` is how many pointers have led here."""
         if hops > _MAX_HOPS:
             raise Malformed("too many compression pointers")
         wire = self._wire
@@ -292,7 +292,7 @@ class _Names:
 
 
 def _shown(label: bytes) -> str:
-    """A label as text; a dot inside it is not taken for the end of it."""
+    """A label as text; a dot inside of it is escaped, so that it does not look like the label's end."""
     text = label.decode("latin-1")
     if "." in text or "\\" in text:
         text = text.replace("\\", "\\\\").replace(".", "\\.")

@@ -1,7 +1,7 @@
 """c-ares, on the hub's loop.
 
-c-ares sends the queries, over TCP when replies are too long, and reads what comes back. Which server is asked when, the
-hosts file, the search list, the cache and the order of addresses are this package's, as for the dnspython resolver.
+c-ares sends the queries and reads the replies. This package does the rest, as for the dnspython resolver: the choice of
+the server, the hosts file, the search list, the cache and the order of addresses.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ __all__ = ["Cache", "CacheStatistics", "shared_cache"]
 
 
 _OVERHEAD = 450
-"""Bytes of an entry: its key, its place in the order, and an answer without addresses."""
+"""Bytes that an entry takes: its key, its place in the order, and an answer without addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,17 @@ class CacheStatistics:
     """What a cache holds and has done so far."""
 
     entries: int
-    """How many answers it holds, expired ones included that nobody has asked for since."""
+    """How many answers the cache holds. Expired ones count until they are asked for."""
     max_entries: int
     bytes: int
-    """About how much memory these take."""
+    """About how much memory these answers take."""
     max_bytes: int
     hits: int
-    """Questions that were answered from here; negative ones included."""
+    """Questions that the cache has answered; negative answers included."""
     negative_hits: int
-    """Those of them where the answer was that there is nothing."""
+    """Hits whose answer was that there is nothing."""
     misses: int
-    """Questions that were not."""
+    """Questions that the cache could not answer."""
     expired: int
     """Answers dropped because their time was over."""
     evicted: int
@@ -41,13 +41,13 @@ class CacheStatistics:
 
 
 class Cache:
-    """A bounded store of answers; the least recently used goes first. May be used from several threads.
+    """A bounded store of answers; the least recently used one is dropped first. Several threads may use it.
 
     :param max_entries: how many answers to keep at most; 0 keeps nothing.
     :param max_bytes: about how much memory they may take at most. An answer that alone takes more is not kept.
     :param max_ttl: seconds to keep an answer at most, whatever its server allows (RFC 8767 asks for a limit).
     :param max_negative_ttl: the same for the answer that there is nothing (RFC 2308, section 5: at most 3 hours).
-    :param clock: seconds that never go back.
+    :param clock: returns seconds that never go back.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Cache:
     def put(self, key: Hashable, answer: Any, ttl: float, negative: bool = False, size: int = 0) -> None:
         """Keep an answer for ``ttl`` seconds; 0 or less does not keep it.
 
-        :param size: bytes that it takes, beside what each entry does.
+        :param size: bytes that the answer takes, beyond those of each entry.
         """
         ttl = min(ttl, self.max_negative_ttl if negative else self.max_ttl)
         size += _OVERHEAD
@@ -122,7 +122,7 @@ class Cache:
                 self._evicted += 1
 
     def _drop(self, key: Hashable) -> None:
-        """Forget what there was: this is newer, even if it is not to be kept."""
+        """Drop the old answer for a key: a newer one has come, even if that is not kept."""
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._bytes -= entry[3]
@@ -134,7 +134,7 @@ class Cache:
             self._bytes = 0
 
     def statistics(self) -> CacheStatistics:
-        """What it holds and has done."""
+        """What the cache holds and has done so far."""
         with self._lock:
             return CacheStatistics(
                 entries=len(self._entries),
@@ -149,7 +149,7 @@ class Cache:
             )
 
     def reinit(self) -> None:
-        """In the child after ``fork``: another thread of the parent may have held the lock. The answers are dropped."""
+        """In the child after ``fork``: drop the answers, and the lock, which another thread of the parent may hold."""
         self._start_afresh()
 
 

@@ -1,7 +1,8 @@
-"""Name servers asked over hubbub's own sockets: nothing waits but the greenlet that asked.
+"""Name servers asked over hubbub's own sockets: only the greenlet that asks waits.
 
-dnspython reads the records of :meth:`Resolver.query`. Replies to lookups of addresses and host names are read by this
-package: they come a thousand times as often, from anybody, and dnspython takes 0.3 ms for each of their records.
+dnspython reads the records of :meth:`Resolver.query`. This package itself reads replies to lookups of addresses and
+host names: they are a thousand times as many, anybody may send them, and dnspython takes 0.3 ms for each of their
+records.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ __all__ = ["Resolver"]
 
 _NXDOMAIN = 3
 _PER_BYTE = 40
-"""Bytes that the objects of dnspython take for each of a message, about."""
+"""About how many bytes the objects of dnspython take for each byte of a message."""
 
 
 class Resolver(StubResolver):
@@ -44,7 +45,7 @@ class Resolver(StubResolver):
     ``servers`` may be behind TLS: ``tls://192.0.2.1#dns.example`` (RFC 7858) or
     ``https://192.0.2.1/dns-query#dns.example`` (RFC 8484), with the name that the certificate must have.
 
-    :param ssl_context: an :mod:`ssl` context for such servers; None: the system's authorities are trusted.
+    :param ssl_context: an :mod:`ssl` context for such servers; None for one that trusts the system's authorities.
     """
 
     def __init__(self, *args: Any, ssl_context: Any = None, **kwargs: Any) -> None:
@@ -58,7 +59,7 @@ class Resolver(StubResolver):
         :param name: text beyond ASCII is turned into its IDNA form.
         :param rdtype: the type's name or number.
         :returns: the records (objects of dnspython's), with ``ttl`` the seconds that they may still be kept.
-        :raises ValueError: ``name`` or ``rdtype`` is none.
+        :raises ValueError: ``name`` is no domain name, or ``rdtype`` no record type.
         :raises socket.gaierror: EAI_NONAME, there is no such name; EAI_NODATA, it has no such records; EAI_AGAIN, no
             server answered; EAI_FAIL, the answer makes no sense.
         """
@@ -91,17 +92,17 @@ class Resolver(StubResolver):
 
     @staticmethod
     def _records(reply: Reply) -> tuple[RRset | Failure, float]:
-        """What a reply says, and until when it may be kept (on the monotonic clock)."""
+        """The records of a reply, or why there are none; and the time of the monotonic clock until which they keep."""
         negative_until = monotonic() + (reply.negative_ttl or 0.0)
         if reply.rcode == _NXDOMAIN:
             return Failure.NOT_FOUND, negative_until
         try:
-            with importing:  # dnspython imports the types of records when it meets them
+            with importing:  # dnspython imports the module of a record type when it first reads such a record
                 message: Any = dns.message.from_wire(reply.wire, ignore_trailing=True)
             found = message.resolve_chaining()
-        except Exception:  # whatever bytes of a stranger's do to dnspython, the reply makes no sense
+        except Exception:  # whatever dnspython raises for bytes from the network, the reply makes no sense
             raise LookupFailed(Failure.NO_RECOVERY) from None
         if found.answer is None:
             return Failure.NO_DATA, negative_until
-        # resolve_chaining gives the set of records under its own name.
+        # The records that resolve_chaining returns have the canonical name.
         return found.answer, monotonic() + found.minimum_ttl

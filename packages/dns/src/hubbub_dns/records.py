@@ -20,10 +20,10 @@ __all__ = ["query"]
 def query(name: str | Name, rdtype: str | int = "A") -> RRset:
     """The records of one type that a name has. See :meth:`hubbub_dns.dnspython.Resolver.query`.
 
-    Asked of the hub's resolver if that is a dnspython one, else of one with the system's settings.
+    The hub's resolver is asked if it is a dnspython one, else one with the system's settings.
 
-    :raises ImportError: dnspython is not installed; says how to install it.
-    :raises ValueError: ``name`` or ``rdtype`` is none.
+    :raises ImportError: dnspython is not installed; the message says how to install it.
+    :raises ValueError: ``name`` is no domain name, or ``rdtype`` no record type.
     :raises socket.gaierror: there is no answer.
     """
     return _resolver().query(name, rdtype)
@@ -47,5 +47,5 @@ def _new_resolver(hub: Hub) -> Resolver:
 _other: HubLocal[Resolver] = HubLocal(
     "The dnspython resolver of a hub whose own resolver is of another kind.",
     _new_resolver,
-    end=methodcaller("close"),  # in the child of a fork it renews itself
+    end=methodcaller("close"),  # in the child of a fork the resolver starts anew by itself
 )

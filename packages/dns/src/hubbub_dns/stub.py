@@ -1,9 +1,9 @@
-"""What the resolvers that ask name servers themselves share: all but how a question is sent.
+"""The common part of the resolvers that ask name servers themselves: all but how a question is sent.
 
 The :mod:`socket` functions are made of one question, "which records of this type has this name". A resolver has a
 finder, which knows where names are looked for; the finder has an asker, which puts the question to the servers.
-Arguments are checked, numeric addresses read and services looked up by the system's own functions, called so that they
-never ask a server; so their errors are right by construction.
+The system's own functions check arguments, read numeric addresses and look services up, called so that they never ask a
+server. So the errors for wrong arguments are the system's own.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ class StubResolver(abc.Resolver):
 
     :param servers: numeric addresses, or (address, port) pairs, to ask instead of those in resolv.conf.
     :param port: the port of servers that are given without one.
-    :param cache: where answers are kept: a :class:`~hubbub_dns.cache.Cache`, True for the one of this process (off
-        where ``HUBBUB_DNS_CACHE=0``), or None for none.
+    :param cache: where answers are kept: a :class:`~hubbub_dns.cache.Cache`, True for the one of this process (none
+        if ``HUBBUB_DNS_CACHE=0``), or None for none.
     :param search: domains to try a name in, instead of resolv.conf's.
     :param ndots: a name with fewer dots is first tried in these domains; instead of resolv.conf's.
     :param timeout: seconds to wait for one server, instead of resolv.conf's (whose default is 5).
@@ -59,8 +59,8 @@ class StubResolver(abc.Resolver):
     :param hosts: path of the hosts file.
     :param nsswitch: path of nsswitch.conf(5), which may put the servers before the hosts file.
     :param gai_conf: path of gai.conf(5), which may change the order of addresses.
-    :param reread_seconds: how often to look at most whether these files have changed.
-    :param upstream: how a question is sent, which a subclass says.
+    :param reread_seconds: seconds between two checks whether these files have changed, at least.
+    :param upstream: sends questions; a subclass passes it.
     """
 
     def __init__(
@@ -119,11 +119,11 @@ class StubResolver(abc.Resolver):
         return self._asker.servers
 
     def close(self) -> None:
-        """Call off what is under way (those who wait get EAI_AGAIN), close all sockets."""
+        """Call off the questions under way (greenlets that wait get EAI_AGAIN), and close all sockets."""
         self._asker.close()
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the parent's questions and connections are the parent's."""
+        """In the child after ``fork``: forget the questions and connections, which are the parent's."""
         self._asker.reinit()
         self._finder.reinit()
 
@@ -136,12 +136,12 @@ class StubResolver(abc.Resolver):
         try:
             number = operator.index(flags)
         except TypeError:
-            return _system.getaddrinfo(host, port, family, type, proto, flags)  # says what is wrong with it
+            return _system.getaddrinfo(host, port, family, type, proto, flags)  # raises the right error
         whole = isinstance(family, int) and isinstance(type, int) and isinstance(proto, int)
         name = _system.plain_name(host) if whole else None
         if name is None or number & AI_NUMERICHOST:
             try:
-                # The system's checks and its answer for numeric hosts; it asks nobody.
+                # The system checks the arguments and answers for numeric hosts, without asking a server.
                 return _system.getaddrinfo(host, port, family, type, proto, number | AI_NUMERICHOST)
             except socket.gaierror as error:
                 if error.errno != socket.EAI_NONAME or host is None or number & AI_NUMERICHOST:
@@ -182,7 +182,7 @@ class StubResolver(abc.Resolver):
         """:func:`socket.gethostbyname_ex`."""
         wire = encoded(hostname)
         if wire is None or b"\0" in wire:
-            return _system.gethostbyname_ex(hostname)  # says what is wrong with it
+            return _system.gethostbyname_ex(hostname)  # raises the right error
         if wire in SPECIAL:
             raise host_error(Failure.NO_RECOVERY)
         name = name_of(hostname, socket.AF_INET)
@@ -197,7 +197,7 @@ class StubResolver(abc.Resolver):
         return found.canonical, list(found.aliases), found.addresses[socket.AF_INET]
 
     def _by_odd_spelling(self, name: str, hostname: Any) -> tuple[str, list[str], list[str]]:
-        """Of an address. It is checked, and then looked up like a name unless it is all digits and dots."""
+        """``gethostbyname_ex`` of an address: it is checked, and looked up like a name unless it is digits and dots."""
         address = _system.gethostbyname(hostname)
         if is_of_digits(name):
             return name, [], [address]
@@ -219,7 +219,7 @@ class StubResolver(abc.Resolver):
         elif (written := numeric(ip_address)) is not None:
             address = written
         else:
-            return _system.gethostbyaddr(ip_address)  # says what is wrong with it
+            return _system.gethostbyaddr(ip_address)  # raises the right error
         try:
             found = self._finder.find_names(address)
         except LookupFailed as failed:
@@ -234,7 +234,7 @@ class StubResolver(abc.Resolver):
         try:
             number = operator.index(flags)
         except TypeError:
-            return _system.getnameinfo(sockaddr, flags)  # says what is wrong with it
+            return _system.getnameinfo(sockaddr, flags)  # raises the right error
         if number & socket.NI_NUMERICHOST:
             return _system.getnameinfo(sockaddr, number)
         address, service = _system.getnameinfo(sockaddr, number & ~socket.NI_NAMEREQD | socket.NI_NUMERICHOST)

@@ -1,4 +1,4 @@
-"""The system's functions on threads of their own: the answers of every other program on the machine.
+"""The system's functions on native threads: lookups get the answers that every other program on the machine gets.
 
 The system decides what is asked (hosts file, DNS, mDNS, directories) and whether answers are kept. A lookup cannot be
 called off: when the greenlet that waits is killed, the thread goes on until the system answers.
@@ -29,7 +29,7 @@ _NI_NUMERIC = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
 
 
 class _Pool(ThreadPool):
-    """Whoever gave up waiting for a name does not want to know how its lookup failed."""
+    """A pool that reports no failed lookups of greenlets that have given up waiting."""
 
     reports = False
 
@@ -59,7 +59,7 @@ class Resolver(abc.Resolver):
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[AddressInfo]:
         """:func:`socket.getaddrinfo`."""
-        # A service's name may be kept in a directory, so it is left to a thread.
+        # A thread looks up the name of a service, which may be in a directory on the network.
         quick = (port is None or isinstance(port, int)) and isinstance(flags, int)
         if quick and (_system.plain_name(host) is None or flags & _AI_NUMERICHOST):
             try:
@@ -99,17 +99,17 @@ class Resolver(abc.Resolver):
             pool.kill()
 
     def reinit(self) -> None:
-        """In the child after ``fork``: the threads and lookups of the parent are not there."""
+        """In the child after ``fork``: forget the threads and lookups, which only the parent has."""
         self._pool = None
         self._flights = {}
 
     def _run(self, function: Callable[..., T], *args: Any) -> T:
-        """Call in a thread, or join the equal call that is under way. Everyone gets a copy of their own."""
-        # 80, 80.0 and True are equal, and socket functions tell them apart.
+        """Call in a thread, or join the equal call that is under way. Each caller gets its own copy of the answer."""
+        # Types are part of the key: 1, 1.0 and True are equal, but not for the socket functions.
         key = (function, args, *map(type, args))
         try:
             flight = self._flights.get(key)
-        except TypeError:  # a bytearray as host
+        except TypeError:  # an argument cannot be hashed: a bytearray as host
             return self._spawn(function, args).get()
         if flight is None or flight.ready():
             flight = self._flights[key] = self._spawn(function, args)
@@ -133,7 +133,7 @@ class Resolver(abc.Resolver):
 
 
 def _copied(answer: Any) -> Any:
-    """The answer with lists of its own."""
+    """The answer with its lists copied."""
     if isinstance(answer, list):
         return answer.copy()
     if isinstance(answer, tuple):
