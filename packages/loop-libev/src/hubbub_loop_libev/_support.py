@@ -1,4 +1,4 @@
-"""For which Pythons there is something to compile. The build asks, and so does the import of what was built."""
+"""Which Pythons this package compiles its module for. The build asks, and so does the import of the module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["unsupported"]
 
 
 def unsupported() -> str:
-    """Why this package has nothing for the running Python; empty where it has."""
+    """Why the package has no compiled module for the running Python; empty if it has one."""
     name = sys.implementation.name
     if name not in ("cpython", "pypy"):
         return f"hubbub-loop-libev has nothing for {name}: there is no cffi; another loop is taken"

@@ -1,27 +1,29 @@
 /*
  * The table of hb.cdef.h on libev.
  *
- * What is treacherous in libev, and what is done about it:
+ * The pitfalls of libev, and what this file does about them:
  *
  * - Its epoll, poll and aio backends wait in whole milliseconds, and ev_timer counts from the cached
- *   ev_now().  So a poll with a limit is ended by a timerfd, which any backend can watch.  Setting it costs
- *   a system call, so it is set only when the limit is earlier than what it is set to: a time-out that is
- *   started and stopped again for each read never reaches the kernel, at the price of one idle wake-up when
- *   the old time comes.  Without timerfd (kqueue and select are precise) an ev_timer does the same.
- * - epoll refuses regular files, and libev then pretends that they are always ready.  A coroutine that
- *   waits for one would spin, so they are refused where they come in (door).
- * - A descriptor closed behind our back, between arming and polling (with poll as the backend: ever), ends
- *   the process: libev asserts that there are none, and distributions build it with assertions.  So those
- *   newly armed are looked at right before the poll (settle); a closed one is reported as every armed
- *   event, and whoever waits runs into the real error.  Where libev notices (EV_ERROR), it is the same;
- *   libev has stopped the watcher by then.  To watch the loop's own epoll instance fails the same assertion.
- * - An error that libev does not expect ends the process, through a callback.  Ours lets a failed wait
- *   return, so that hb_poll reports it (somebody closed the loop's own descriptors, as daemons do).  The
- *   places that try again until they succeed must not return.  What they would open, for ev_async, is not used.
- * - ev_io_stop, ev_io_start make no system call: libev compares the sum of changes with what the kernel
- *   has when it polls.  A new watcher on an old number is always told to the kernel (EV__IOFDSET).
- * - After fork, the epoll instance and the timerfd are still the parent's.  ev_loop_fork only takes a note;
- *   the turn after it gives the child its own.
+ *   ev_now().  So a timerfd, which any backend can watch, ends a poll with a limit.  Setting it costs a
+ *   system call, so it is set only when the limit is earlier than the time that it is set to: a time-out
+ *   that is started and stopped again for each read never reaches the kernel, at the price of one idle
+ *   wake-up when the old time comes.  Without timerfd (kqueue and select are precise) an ev_timer does it.
+ * - epoll refuses regular files, and libev then pretends that they are always ready.  A greenlet that
+ *   waits for one would spin, so hb_arm refuses them (door).
+ * - libev asserts that no watched descriptor is closed, and distributions build it with assertions.  So a
+ *   descriptor that is closed without hb_forget between arming and polling (with poll as the backend: at
+ *   any time) would end the process.  Right before the poll (settle) the newly armed ones are checked; a
+ *   closed one is reported with all its armed events, and the greenlet that waits gets the real error.
+ *   Where libev notices it (EV_ERROR), the same is done; libev has stopped the watcher by then.  Watching
+ *   the loop's own epoll instance fails the same assertion.
+ * - After an error that it does not expect libev ends the process, through a callback.  The callback here
+ *   returns after a failed wait, so that hb_poll reports the error (the program has closed the loop's own
+ *   descriptors, as daemons do).  It must not return to places that try again until they succeed.  These
+ *   open descriptors for ev_async, which is not used here.
+ * - ev_io_stop and ev_io_start make no system call: when libev polls, it compares the sum of changes with
+ *   what the kernel has.  It always tells the kernel of a new watcher on an old number (EV__IOFDSET).
+ * - After fork, the epoll instance and the timerfd are still the parent's.  ev_loop_fork only sets a flag;
+ *   the next turn gives the child its own.
  */
 #if defined(__has_include)
 #if !__has_include(<ev.h>)
@@ -46,7 +48,7 @@ struct hb_loop {
     struct hb_ring ring;
     struct hb_table handles;  /* by descriptor: struct handle */
     struct hb_list unsettled; /* descriptors armed since the last poll */
-    double set_to; /* when the limiter below goes off, on hb_clock; INFINITY: never, -INFINITY: it has */
+    double set_to; /* when the limiter goes off, on hb_clock; INFINITY: never; -INFINITY: it has gone off */
     struct hb_bell bell;
     ev_io waker; /* watches the bell */
 #ifdef HB_TIMERFD
@@ -59,12 +61,12 @@ struct hb_loop {
 struct handle {
     ev_io io;
     int armed;
-    int unsettled; /* it is in the loop's list of those */
+    int unsettled; /* whether it is in the loop's list */
 };
 
 /* -- callbacks: they write into the ring, no more -------------------------------------------------- */
 
-/* A descriptor that cannot be watched any more is reported as ready: whoever waits finds out. */
+/* Reports a descriptor that cannot be watched any more as ready: the greenlet that waits gets the error. */
 static void failed(hb_loop *loop, struct handle *handle)
 {
     ev_io_stop(loop->ev, &handle->io);
@@ -90,11 +92,11 @@ static void on_wake(struct ev_loop *ev, ev_io *io, int events)
     hb_bell_silence(&loop->bell);
 }
 
-/* -- errors that libev would not survive ------------------------------------------------------------ */
+/* -- errors after which libev would end the process ------------------------------------------------- */
 
 static _Thread_local int wait_error;
 
-/* Process-wide, as libev has it. */
+/* libev has one such callback for the process. */
 static void on_syserr(const char *message)
 {
     static const char *const waits[] = {"epoll_wait", "poll", "select", "kevent", "port_getn"};
@@ -109,7 +111,7 @@ static void on_syserr(const char *message)
     abort();
 }
 
-/* -- the limiter: ends a wait in time --------------------------------------------------------------- */
+/* -- the limiter: ends a wait at its limit ---------------------------------------------------------- */
 
 #ifdef HB_TIMERFD
 
@@ -194,11 +196,11 @@ static int limiter_set(hb_loop *loop, double deadline)
 
 #endif
 
-/* Limits that are no further apart than this are one, in seconds: the same moment, counted from different
-   ones, comes out a little different each time. */
+/* Seconds: limits no further apart than this count as equal, as the same deadline, computed from durations
+   at different times, varies a little. */
 #define NEARLY 20e-6
 
-/* Before a wait.  A timerfd that has gone off stays readable until it is set again. */
+/* Sets the limiter before a wait.  A timerfd that has gone off stays readable until it is set again. */
 static int limit_wait(hb_loop *loop, double seconds)
 {
     double until = seconds < 0 ? INFINITY : hb_clock() + seconds;
@@ -241,7 +243,7 @@ static void settle_one(hb_loop *loop, int fd)
         handle->unsettled = 0;
 }
 
-/* 0, or -errno if the loop's own descriptors are gone. */
+/* Checks the newly armed descriptors.  0, or -errno if the loop's own descriptors are closed. */
 static int settle(hb_loop *loop)
 {
     int i;
@@ -258,7 +260,7 @@ static int settle(hb_loop *loop)
 /* One turn of libev; seconds as for hb_poll. */
 static int run(hb_loop *loop, double seconds)
 {
-    int block = seconds < 0 || seconds > 0; /* not if it is NaN */
+    int block = seconds < 0 || seconds > 0; /* false for NaN */
     int error = block ? limit_wait(loop, seconds) : 0;
     if (error)
         return error;
@@ -267,7 +269,7 @@ static int run(hb_loop *loop, double seconds)
     return -wait_error;
 }
 
-/* 0 or -errno; what was found is in the ring. */
+/* One turn of the loop: 0 or -errno; what it found is in the ring. */
 static int turn(hb_loop *loop, double seconds)
 {
     int error;
@@ -392,7 +394,7 @@ int hb_own(hb_loop *loop)
     return loop ? hb_take_over(&loop->owner) : -ENXIO;
 }
 
-/* The limiter and the bell are the parent's too. */
+/* In the child of a fork: the limiter and the bell are shared with the parent, so they are made anew too. */
 static int start_anew(hb_loop *loop)
 {
     int error;
@@ -429,7 +431,7 @@ int hb_fork(hb_loop *loop)
 
 #ifdef HB_TIMERFD
 
-/* Whether it is an epoll instance that watches our limiter already: the loop's own. */
+/* Whether fd is the loop's own epoll instance: it watches the limiter already. */
 static int is_own_epoll(hb_loop *loop, int fd)
 {
     struct epoll_event none = {0, {0}};
@@ -439,7 +441,7 @@ static int is_own_epoll(hb_loop *loop, int fd)
     return 0;
 }
 
-/* epoll's own word on whether it takes the descriptor, whatever backend libev uses. */
+/* Asks epoll whether it takes the descriptor, whatever backend libev uses. */
 static int ask_epoll(hb_loop *loop, int fd)
 {
     struct epoll_event none = {0, {0}};
@@ -461,7 +463,7 @@ static int ask_epoll(hb_loop *loop, int fd)
 
 #endif
 
-/* Whether a descriptor can be waited for: hb_door knows most, epoll knows the devices. */
+/* Whether a descriptor can be waited for: 0 or -errno.  hb_door knows most kinds, epoll knows the devices. */
 static int door(hb_loop *loop, int fd)
 {
     mode_t mode;
@@ -487,8 +489,8 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
     return handle;
 }
 
-/* What was disarmed, or is armed once more, may be another file by now: ev_io_set has libev tell the kernel in any
-   case.  What libev hears of the file before it takes for a false alarm, after which it makes its epoll instance anew. */
+/* A number that was disarmed, or is armed once more, may be another file by now: ev_io_set makes libev tell the kernel
+   in any case.  libev takes an event of the file before for a false alarm, and then makes its epoll instance anew. */
 static void handle_set(hb_loop *loop, struct handle *handle, int events)
 {
     ev_io_stop(loop->ev, &handle->io);
@@ -581,7 +583,7 @@ const char *hb_version(void)
     return text;
 }
 
-/* Without linuxaio and iouring, which libev calls experimental: 4.33 aborts in the tests of this table. */
+/* Without linuxaio and iouring, which libev calls experimental: with them 4.33 aborts in the tests of this table. */
 unsigned int hb_backends(void)
 {
     return ev_supported_backends() & 0x3f;

@@ -21,10 +21,10 @@ class LibevBackend(RingBackend):
     lib = extension.lib
 
     def __init__(self, interface: str | None = None) -> None:
-        """Choose; the loop opens it.
+        """Choose the kernel interface; the loop opens the backend.
 
-        :param interface: what libev asks the kernel with, for instance ``epoll``, or several names with commas, of
-            which libev takes the best that works. Without it ``HUBBUB_LIBEV_BACKEND`` or libev itself chooses.
+        :param interface: the kernel interface that libev polls with, for instance ``epoll``, or several names with
+            commas, of which libev takes the best that works. If None, ``HUBBUB_LIBEV_BACKEND`` or libev itself chooses.
         :raises ValueError: libev does not know the interface, or was built without it.
         """
         choice = os.environ.get("HUBBUB_LIBEV_BACKEND", "") if interface is None else interface
@@ -38,12 +38,12 @@ class LibevBackend(RingBackend):
 
     @classmethod
     def version(cls) -> str:
-        """The version of libev, as it is loaded."""
+        """The version of the libev that is loaded."""
         return bytes(cls.ffi.string(cls.lib.hb_version())).decode()
 
 
 def _flags(choice: str) -> int:
-    """The bits of libev for a list of names with commas; 0 for none."""
+    """libev's flags for a list of names with commas; 0 for an empty one."""
     known = LibevBackend.interfaces()
     flags = 0
     for name in filter(None, (word.strip() for word in choice.split(","))):

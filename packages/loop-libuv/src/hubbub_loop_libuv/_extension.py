@@ -1,4 +1,4 @@
-"""Imports the compiled module, or says what to do."""
+"""Imports the compiled module, or raises an error that says what to do."""
 
 from __future__ import annotations
 

@@ -1,31 +1,31 @@
 /*
  * The table of hb.cdef.h on libuv.
  *
- * What is treacherous in libuv, and what is done about it:
+ * The pitfalls of libuv, and what this file does about them:
  *
  * - It counts time in whole milliseconds of a coarse clock, starts a wait anew after a signal, and ends
- *   the process when its wait fails.  So we wait ourselves, on uv_backend_fd and to the nanosecond; uv_run
- *   never waits, it only takes what is there.  This is how libuv is meant to be embedded.  It holds as long
- *   as no timer or other handle of libuv's that is not a descriptor is used.  uv_run comes first, and our
- *   wait only when that has brought nothing: a loop with work to do makes one system call a turn then, and
- *   one that goes to sleep can afford the second.  Our wait only looks at uv_backend_fd (ppoll): an epoll_wait
- *   of ours would use up the reports of what libuv registers edge-triggered, from 1.51 on its own wake-ups.
+ *   the process when its wait fails.  So this file waits itself, on uv_backend_fd and to the nanosecond;
+ *   uv_run never waits, it only takes what is there.  libuv is meant to be embedded so, as long as no timer
+ *   or other handle without a descriptor is used.  uv_run comes first, and the wait follows only when uv_run
+ *   has found nothing: a loop with work to do makes one system call a turn, and one that goes to sleep can
+ *   afford the second.  The wait is a ppoll of uv_backend_fd: an epoll_wait would use up the reports of
+ *   descriptors that libuv registers edge-triggered, from 1.51 on those of its own wake-ups.
  * - uv__io_poll ends the process if epoll_ctl refuses what uv_poll_start was asked to watch: a descriptor
- *   that was closed, or closed and opened anew as a regular file, since, or one too many for the user's
- *   limit (fs.epoll.max_user_watches).  So hb_arm only looks whether the descriptor is open and notes the
- *   wish; right before uv_run, settle tells libuv and registers the descriptor itself, which shows every
- *   such error and costs nothing new: libuv finds the entry (EEXIST), and changing it needs no memory.
- *   Between the two another thread could still close the descriptor; nobody should close what others
- *   watch.  Nothing is asked of the kernel again once it is registered, so later closing is harmless.
- * - On POLLERR libuv stops the handle and reports EBADF.  It is reported as every armed event, and the
- *   handle is started again before the next poll, for it is level-triggered.
+ *   that was closed since, or closed and opened anew as a regular file, or one too many for the user's
+ *   limit (fs.epoll.max_user_watches).  So hb_arm only checks that the descriptor is open, and notes the
+ *   wanted events; right before uv_run, settle tells libuv and registers the descriptor itself, which shows
+ *   every such error and costs no more: libuv finds the entry (EEXIST), and changing it needs no memory.
+ *   Between the two another thread could still close the descriptor; threads must not close what others
+ *   watch.  The kernel is not asked again for a registered descriptor, so later closing is harmless.
+ * - On POLLERR libuv stops the handle and reports EBADF.  The error is reported as all armed events, and
+ *   the handle is started again before the next poll, as it is level-triggered.
  * - A batch has 1024 events, and a full one is followed by another in the same uv_run, up to 48: with more
- *   descriptors ready than that the same one comes several times.  They share one entry in the ring.
- * - A handle's memory is libuv's until its close callback runs, so they are freed there, and the loop is
- *   run until uv_loop_close finds none left.
- * - uv_poll_init makes the descriptor non-blocking, for everybody who has it.  That is undone.
- * - After fork, the epoll instance is still the parent's: stopping a handle would take the descriptor from
- *   the parent.  uv_loop_fork comes first, also before hb_destroy in a child.
+ *   ready descriptors than that one descriptor comes several times.  These reports share one ring entry.
+ * - A handle's memory is libuv's until its close callback runs, so that callback frees it, and the loop is
+ *   run until uv_loop_close finds no handles left.
+ * - uv_poll_init makes the descriptor non-blocking, for all who share its open file.  open_poll undoes that.
+ * - After fork, the epoll instance is still the parent's: stopping a handle would remove the descriptor from
+ *   it.  So uv_loop_fork comes first, also before hb_destroy in a child.
  */
 #if defined(__has_include)
 #if !__has_include(<uv.h>)
@@ -45,13 +45,13 @@
 #include "hb_shared.h"
 
 struct handle {
-    uv_poll_t poll; /* first: libuv's pointer is ours */
+    uv_poll_t poll; /* first: libuv's pointer to it is one to the handle */
     int fd;
     int wanted;
     int armed; /* as libuv knows it */
     unsigned int turn;
-    int entry; /* in the ring, if turn is the loop's */
-    int unsettled; /* it is in the loop's list of those */
+    int entry; /* its place in the ring, if turn is the loop's */
+    int unsettled; /* whether it is in the loop's list */
 };
 
 struct hb_loop {
@@ -61,11 +61,11 @@ struct hb_loop {
     struct hb_owner owner;
     struct hb_ring ring;
     struct hb_table handles;  /* by descriptor: struct handle */
-    struct hb_list unsettled; /* descriptors whose wish libuv does not know yet */
+    struct hb_list unsettled; /* descriptors whose wanted events libuv does not know yet */
     unsigned int turn;
     int woken; /* in this turn */
-    struct hb_list lost; /* numbers whose file was closed behind our back */
-    int stale;           /* such a file lives on in a copy, and epoll reports it by the number that it had */
+    struct hb_list lost; /* numbers whose file was closed without hb_forget */
+    int stale;           /* such a file is still open under another number, and epoll reports it by the old one */
     pid_t process;
 };
 
@@ -98,7 +98,7 @@ static int in_list(const struct hb_list *list, int item)
     return i < list->count;
 }
 
-/* What of an event is not that of a file that had the number before. */
+/* Those of events that are not of a file that had the number before. */
 static int true_events(hb_loop *loop, struct handle *handle, int events)
 {
     struct pollfd p = {handle->fd, 0, 0};
@@ -121,7 +121,7 @@ static void on_io(uv_poll_t *poll, int status, int events)
         fired(loop, handle, handle->armed);
         handle->armed = 0;
         if (unsettle(loop, handle))
-            handle->wanted = 0; /* no memory: whoever wants more must ask again */
+            handle->wanted = 0; /* no memory: a caller that still waits must arm it again */
     } else {
         events &= handle->armed;
         if (loop->lost.count)
@@ -181,7 +181,8 @@ static int start(hb_loop *loop, struct handle *handle)
     return error;
 }
 
-/* A descriptor that cannot be watched any more is reported as ready: whoever waits finds out. */
+/* Tells libuv what is wanted.  A descriptor that cannot be watched any more is reported as ready: the greenlet that
+   waits gets the error. */
 static void settle_one(hb_loop *loop, struct handle *handle)
 {
     int error = 0;
@@ -198,14 +199,15 @@ static void settle_one(hb_loop *loop, struct handle *handle)
     handle->armed = handle->wanted;
 }
 
-/* A file that was closed while it was watched, and lives on in a copy, cannot be taken out of the kernel's set by its
-   number, which is another's now.  So libuv makes a new set, as after a fork, and all are entered anew. */
+/* A file that was closed while it was watched, and is still open under another number, cannot be removed from the
+   kernel's set by its old number, which another file may have now.  So libuv makes a new set, as after a fork, and all
+   descriptors are registered anew. */
 static void renew(hb_loop *loop)
 {
     int fd;
     loop->stale = 0;
     if (hb_room_for(4))
-        return; /* false alarms are the smaller evil */
+        return; /* no descriptors left for a new set: false alarms go on */
     for (fd = 0; fd < loop->handles.room; fd++) {
         struct handle *handle = hb_table_get(&loop->handles, fd);
         if (!handle || !handle->armed || unsettle(loop, handle))
@@ -236,7 +238,7 @@ static void settle(hb_loop *loop)
 
 #ifdef __linux__
 
-/* Until the descriptor is readable; below 0 there is no limit.  epoll_wait on it would take an edge away from libuv. */
+/* Waits until the descriptor is readable; seconds below 0 are no limit.  epoll_wait would take an edge from libuv. */
 static int wait_for(int fd, double seconds)
 {
     struct pollfd p = {fd, POLLIN, 0};
@@ -268,7 +270,7 @@ static int enter_loop(hb_loop *loop)
     return loop ? hb_enter(&loop->owner) : -ENXIO;
 }
 
-/* Takes what is there; returns whether there was anything. */
+/* Lets libuv take the events that are there; returns whether there were any. */
 static int look(hb_loop *loop)
 {
     uv_run(&loop->uv, UV_RUN_NOWAIT);
@@ -288,7 +290,7 @@ static int turn(hb_loop *loop, double seconds)
         return 0;
     ready = wait_for(uv_backend_fd(&loop->uv), seconds);
     if (ready > 0 && !look(loop) && loop->lost.count)
-        loop->stale = 1; /* nobody's event */
+        loop->stale = 1; /* the event is of no watched file */
     return ready < 0 && errno != EINTR ? -errno : 0;
 }
 
@@ -315,7 +317,7 @@ int hb_count(hb_loop *loop)
 
 /* -- making and ending ------------------------------------------------------------------------------ */
 
-/* libuv's loop is there; the bell is opened and watched. */
+/* Opens the bell and watches it.  libuv's loop must be there already. */
 static int open_waker(hb_loop *loop)
 {
     int error = hb_bell_open(&loop->bell);
@@ -330,7 +332,7 @@ static int open_waker(hb_loop *loop)
     return uv_poll_start(&loop->waker, UV_READABLE, on_wake);
 }
 
-/* Closes all that is libuv's. */
+/* Closes the loop of libuv once all handles are closed. */
 static void close_uv(hb_loop *loop)
 {
     while (uv_loop_close(&loop->uv) == UV_EBUSY)
@@ -339,7 +341,7 @@ static void close_uv(hb_loop *loop)
 
 static int open_parts(hb_loop *loop)
 {
-    int error = hb_room_for(5); /* epoll, eventfds, and once the pipe of a process-wide lock */
+    int error = hb_room_for(5); /* descriptors: epoll, eventfds, and once a process the pipe of libuv's lock */
     loop->bell.reader = loop->bell.writer = -1;
     hb_belong(&loop->owner);
     if (!error)
@@ -392,7 +394,7 @@ int hb_own(hb_loop *loop)
     return loop ? hb_take_over(&loop->owner) : -ENXIO;
 }
 
-/* The bell is the parent's too.  The handle that watches it is closed and made anew. */
+/* In the child of a fork: the bell is shared with the parent.  It and the handle that watches it are made anew. */
 static int start_anew(hb_loop *loop)
 {
     int error = uv_loop_fork(&loop->uv);
@@ -426,10 +428,10 @@ int hb_fork(hb_loop *loop)
 
 static int end(hb_loop *loop)
 {
-    /* What the kernel shares with a parent is given up first: stopping a handle would take it from the parent. */
+    /* The epoll instance shared with a parent is given up first: stopping a handle would remove the parent's entry. */
     int error = loop->process != getpid() ? uv_loop_fork(&loop->uv) : 0;
     if (error)
-        return error; /* rather a leak than to touch what is the parent's */
+        return error; /* a leak is better than a change of the parent's epoll instance */
     drop_handles(loop);
     uv_close((uv_handle_t *)&loop->waker, NULL);
     close_uv(loop);
@@ -465,7 +467,7 @@ void hb_free(hb_loop *loop)
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
 
-/* What hb_door lets pass uv_poll_init tries on the kernel. */
+/* Descriptors that hb_door accepts uv_poll_init tries on the kernel. */
 static int open_poll(hb_loop *loop, struct handle *handle, int fd)
 {
     mode_t mode;
@@ -504,7 +506,7 @@ static struct handle *handle_new(hb_loop *loop, int fd, int *error)
 
 #ifdef __linux__
 
-/* Whether epoll does not know the descriptor that was entered by this number: it was closed, or is another file. */
+/* Whether epoll has lost the descriptor registered under this number: it was closed, or is another file now. */
 static int is_lost(hb_loop *loop, struct handle *handle)
 {
     struct epoll_event event = {0, {0}};
@@ -523,7 +525,7 @@ static int is_lost(hb_loop *loop, struct handle *handle)
 
 #endif
 
-/* Before what is wanted changes, or is wanted once more: it may be another file by now. */
+/* Called before the wanted events change, or are wanted once more: the number may be another file's by now. */
 static int look_again(hb_loop *loop, struct handle *handle, int events)
 {
     mode_t mode;
@@ -533,7 +535,7 @@ static int look_again(hb_loop *loop, struct handle *handle, int events)
     if (handle->armed && !handle->unsettled && is_lost(loop, handle))
         loop->stale |= hb_list_add(&loop->lost, handle->fd) != 0;
     if (events)
-        handle->armed = 0; /* tell libuv in any case */
+        handle->armed = 0; /* so that settle tells libuv in any case */
     return 0;
 }
 

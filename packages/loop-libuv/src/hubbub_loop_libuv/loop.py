@@ -18,5 +18,5 @@ class LibuvBackend(RingBackend):
 
     @classmethod
     def version(cls) -> str:
-        """The version of libuv, as it is loaded."""
+        """The version of the libuv that is loaded."""
         return bytes(cls.ffi.string(cls.lib.hb_version())).decode()
