@@ -34,7 +34,7 @@ class _Observer:
     __slots__ = ("events", "fd", "handle", "observation")
 
     def __init__(self, observation: Observation, handle: Readiness, events: int) -> None:
-        """:param events: the events to observe by the loop; none if only the closing matters."""
+        """:param events: the events that the loop is to report; none if only the closing matters."""
         self.observation = observation
         self.handle = handle
         self.fd = handle.fd
@@ -105,7 +105,7 @@ class Observation:
         self._held = self._loop.hold()
 
     def enter(self, interests: Mapping[int, int], others: Mapping[int, int], sockets: Mapping[int, Any]) -> None:
-        """Observe by the loop a descriptor that it knows already or that is the only one; the rest by a kernel poller.
+        """Observe descriptors that the loop knows already, or a single one, through the loop; others by a poller.
 
         A kernel poller made for this wait costs a fraction of registering many descriptors with the loop.
 
