@@ -1,4 +1,4 @@
-"""Imports the compiled module, or says what to do."""
+"""Imports the compiled module; if that fails, the error says what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For which Pythons there is something to compile. The build asks, and so does the import of what was built."""
+"""Which Pythons this package has C code for. The build asks this module, and so does the import of the package."""
 
 from __future__ import annotations
 

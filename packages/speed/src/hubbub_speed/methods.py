@@ -1,4 +1,4 @@
-"""The methods of core that run for every switch, wait, event and timer, in C.
+"""C versions of the methods of core that run for every switch, wait, event and timer.
 
 They take the place of the Python methods (:mod:`hubbub.acceleration`), work on the same objects and do the same.
 """
@@ -19,7 +19,7 @@ _undo: list[Callable[[], None]] = []
 
 
 def install_methods() -> bool:
-    """Set the methods in C on core's classes, in this process. At any time; harmless when they are there already.
+    """Set the methods in C on core's classes, in this process. May be called at any time, and more than once.
 
     :returns: False, with a RuntimeWarning, if this core is laid out for another version of hubbub-speed.
     """
@@ -37,6 +37,6 @@ def install_methods() -> bool:
 
 
 def uninstall_methods() -> None:
-    """Set the Python methods back. Harmless when they are there."""
+    """Put the Python methods back. Does nothing if they are in place."""
     if _undo:
         _undo.pop()()

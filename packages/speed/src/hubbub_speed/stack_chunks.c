@@ -8,10 +8,10 @@
  * What must be right:
  *
  * - The arena allocator serves pymalloc's arenas too (256 KiB or 1 MiB), and larger chunks for large
- *   frames.  Only requests of exactly 16 KiB are ours, all others pass through.
+ *   frames.  The cache serves only requests of exactly 16 KiB; all others pass through.
  * - Chunks that were allocated before the cache was installed are given back to it later, and chunks from
- *   the cache may be given back after it was taken out.  Both are right: every chunk was once allocated by
- *   the allocator below ours (`below`), and we never cut or join them, so its free takes any of them.
+ *   the cache may be given back after it was removed.  Both are right: every chunk was once allocated by
+ *   the allocator below this one (`below`), and is never cut or joined, so its free takes any of them.
  * - Allocation happens with the GIL held, but each interpreter of a process may have its own, and a
  *   thread's last chunks are freed while it ends.  So there is a lock.  It is held for a few instructions
  *   and never across a call, hence it spins.
@@ -89,7 +89,7 @@ static int cache_put(struct chunk *chunk)
     return room;
 }
 
-/* A chunk above the limit, out of the cache, or NULL. */
+/* Removes a chunk above the limit from the cache; NULL if there is none. */
 static void *cache_surplus(void)
 {
     struct chunk *chunk = NULL;

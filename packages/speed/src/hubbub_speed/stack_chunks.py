@@ -33,9 +33,9 @@ class Statistics:
 
 
 def install(max_bytes: int = 64 * _MEBIBYTE) -> None:
-    """Install the cache in this process, or change the limit of the one that is there.
+    """Install the cache in this process, or change the limit of the one that is installed.
 
-    It may be done at any time and from any thread, with greenlets alive. A forked child keeps the cache.
+    May be called at any time and from any thread, with greenlets alive. A forked child keeps the cache.
 
     :param max_bytes: how many bytes the cache may hold; chunks above that go back to the system.
     :raises ValueError: ``max_bytes`` is negative or more than 2**63 - 1.
@@ -48,9 +48,9 @@ def install(max_bytes: int = 64 * _MEBIBYTE) -> None:
 
 
 def uninstall() -> bool:
-    """Give the cache's memory back and take it out. Harmless when it is not installed.
+    """Give the cache's memory back and remove the cache. Does nothing if it is not installed.
 
-    :returns: False if something else has been installed over it meanwhile; then it stays there, and keeps nothing.
+    :returns: False if another allocator has been installed over it; then the cache stays there, and keeps nothing.
     """
     return bool(extension.lib.hs_uninstall())
 

@@ -1,4 +1,4 @@
-/* What the methods share. */
+/* Functions that all methods use. */
 #include "methods.h"
 
 #include <greenlet/greenlet.h>
@@ -67,7 +67,7 @@ static const struct {
     {0},
 };
 
-/* Calls the Python method that stands behind one of ours. */
+/* Calls the Python method in whose place one of this package stands. */
 PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *few[8], **all = few, *result;
@@ -106,7 +106,7 @@ PyObject *queue_popleft(PyObject *queue)
     return PyObject_CallMethodNoArgs(queue, N.popleft);
 }
 
-/* Calls a method for its effect while an exception is on its way; if the method fails, its exception goes on. */
+/* Calls a method for its effect while an exception is set; if the method fails, its exception replaces that one. */
 void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b)
 {
     PyObject *type, *value, *traceback, *stack[] = {object, a, b}, *result;
@@ -133,8 +133,8 @@ PyObject *set_closed_error(void)
 }
 
 /*
- * The current greenlet and the hub that it belongs to, as new references.  For a greenlet of the hub's that is
- * its parent; for others (the main greenlet, bare ones) the hub of the thread.  -1: an exception.
+ * The current greenlet and the hub that it belongs to, as new references.  For a greenlet of the hub that is
+ * its parent; for others (the main greenlet, raw ones) the hub of the thread.  -1: an exception.
  */
 int who_waits(PyObject **current, PyObject **hub)
 {

@@ -1,4 +1,4 @@
-/* Direction.wait and fire, and what they read of Readiness. */
+/* Direction.wait and fire, and the attributes of Readiness that they read. */
 #include "methods.h"
 
 struct readiness R;
@@ -37,7 +37,7 @@ static int join_waiters(PyObject *self, PyObject *switch_)
     return done ? 0 : -1;
 }
 
-/* After a switch that came back too early; key and expire are NULL without a time limit. */
+/* Called after a switch that returned too early; key and expire are NULL without a time limit. */
 static int go_on_waiting(PyObject *self, PyObject *switch_, PyObject *key, PyObject *expire)
 {
     PyObject *done = PyObject_CallMethodObjArgs(self, N._go_on_waiting, switch_, key, expire, NULL);
@@ -150,7 +150,7 @@ PyObject *direction_fire(PyObject *self, PyObject *unused)
     }
     if (waiter == Py_None || SLOT(self, D.others) != Py_None || !PyObject_TypeCheck(loop, L.type))
         return fall_back(python_direction_fire, self, NULL, 0, NULL);
-    /* Out of the direction when it is in the run queue, and not before: without memory for that it waits on. */
+    /* The waiter leaves the direction after it is in the run queue: without memory for that, it waits on. */
     Py_INCREF(waiter);
     failed = queue_append(SLOT(loop, L.ready), waiter);
     if (!failed && SLOT(self, D.waiter) == waiter)

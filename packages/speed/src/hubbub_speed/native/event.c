@@ -35,7 +35,7 @@ static int is_whole(PyObject *self)
     return SLOT(self, E.flag) && SLOT(self, E.links) && SLOT(self, E.waiters);
 }
 
-/* Wakes those who wait now: who comes later waits for the next time. */
+/* Wakes the waiters that are in the queue now: those that join later wait for the next time. */
 static int wake_all(PyObject *self)
 {
     PyObject *waiters = Py_NewRef(SLOT(self, E.waiters));
@@ -55,7 +55,7 @@ static int wake_all(PyObject *self)
     return failed ? -1 : 0;
 }
 
-/* The flag is raised: those who wait go on, and links are called. */
+/* Raises the flag, wakes the waiters and calls the links. */
 static int raise_flag(PyObject *self)
 {
     int failed;
@@ -70,7 +70,7 @@ static int raise_flag(PyObject *self)
     return failed;
 }
 
-/* Waits to be woken: 1, or 0 when the time is up, or -1. */
+/* Waits for the flag. 1: woken, 0: the time is up, -1: an exception. */
 static int wait_for_flag(PyObject *self, PyObject *timeout)
 {
     PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *queue, *woken, *stack[2] = {waiter, timeout};
@@ -83,11 +83,11 @@ static int wait_for_flag(PyObject *self, PyObject *timeout)
             Py_DECREF(waiter);
             return -1;
         }
-        if (SLOT(self, E.waiters) == Py_None) /* a destructor may have come first */
+        if (SLOT(self, E.waiters) == Py_None) /* a destructor may have set it meanwhile */
             put(self, E.waiters, queue);
         Py_DECREF(queue);
     }
-    if (SLOT(self, E.flag) == Py_True) { /* so it may for the flag */
+    if (SLOT(self, E.flag) == Py_True) { /* the same goes for the flag */
         Py_DECREF(waiter);
         return 1;
     }
@@ -139,7 +139,7 @@ static PyObject *event_wait(PyObject *self, PyObject *const *args, Py_ssize_t na
 
 /* -- results ----------------------------------------------------------------------------------------------------- */
 
-/* A subclass may have an attribute of its own in the place of a slot, as gevent's has ``value``. */
+/* A subclass may have an attribute of the same name as a slot, as gevent's has ``value``. */
 static int is_plain(PyObject *self)
 {
     return Py_IS_TYPE(self, A.type) && is_whole(self);
@@ -165,7 +165,7 @@ static PyObject *result_set(PyObject *self, PyObject *const *args, Py_ssize_t na
     nothing = PyTuple_New(0);
     if (!nothing)
         return NULL;
-    /* What was stored before may have a destructor, which finds all of it changed. */
+    /* The old values may have destructors, which must find all values changed. */
     value = SLOT(self, A.value);
     exc_info = SLOT(self, A.exc_info);
     SLOT(self, A.value) = Py_NewRef(nargs ? args[0] : Py_None);

@@ -1,6 +1,6 @@
 /*
  * Locks: each operation is one step, with the GIL held, and `with` calls it without a step of Python in between.
- * So a signal handler that raises, or enters the same lock, finds it as it was before or as it is after.
+ * So a signal handler that raises, or takes the same lock, never finds an operation half done.
  */
 #include "methods.h"
 
@@ -11,7 +11,7 @@ static PyTypeObject *lock_type, *rlock_type, *thread_rlock_type;
 static const struct field latch_fields[] = {
     {"_depth", &H.depth}, {"_holder", &H.holder}, {"_links", &H.links}, {"_waiters", &H.waiters}, {0}};
 
-/* What the three kinds of lock have for themselves. */
+/* What each of the three kinds of lock has of its own. */
 struct kind {
     PyObject *acquire, *release, *enter, *exit; /* the methods in Python */
 };
@@ -24,7 +24,7 @@ static int is_whole(PyObject *self)
     return holder && PyDict_CheckExact(holder) && waiters && is_deque(waiters) && SLOT(self, H.depth);
 }
 
-/* 1: taken, 0: somebody else has it or is the next to have it, -1: an exception. */
+/* 1: taken, 0: another greenlet holds it, or waits for it, -1: an exception. */
 static int try_to_take(PyObject *self, PyObject *who)
 {
     if (filled(SLOT(self, H.waiters)) || PyDict_GET_SIZE(SLOT(self, H.holder)))
@@ -32,7 +32,7 @@ static int try_to_take(PyObject *self, PyObject *who)
     return PyDict_SetItem(SLOT(self, H.holder), zero, who) < 0 ? -1 : 1;
 }
 
-/* The holder gives it back: it goes to whoever has waited longest, if somebody waits. */
+/* Releases the lock, and hands it over to the first waiter, if there is one. */
 static int hand_on(PyObject *self)
 {
     PyObject *holder = Py_NewRef(SLOT(self, H.holder)), *waiters = Py_NewRef(SLOT(self, H.waiters)), *waiter;
@@ -47,7 +47,7 @@ static int hand_on(PyObject *self)
         } else if (PyDict_SetItem(holder, zero, SLOT(waiter, W.value)) < 0) {
             failed = 1;
         } else {
-            handed = wake(waiter, SLOT(waiter, W.value)); /* who it is taken for; see Latch._pass_on */
+            handed = wake(waiter, SLOT(waiter, W.value)); /* for whom the lock is now held; see Latch._pass_on */
             failed = handed < 0;
         }
         Py_XDECREF(waiter);
@@ -59,18 +59,18 @@ static int hand_on(PyObject *self)
     return failed ? -1 : 0;
 }
 
-/* Whether acquire() was called in the way that most do: blocking or not, and without a time limit. */
+/* Whether acquire() was called in the common way: without a time limit, and at most with a bool. */
 static int is_plain_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     return !kwnames && (!nargs || (nargs == 1 && PyBool_Check(args[0])));
 }
 
-/* -- locks that anybody may release --------------------------------------------------------------------------------- */
+/* -- locks that any greenlet may release -------------------------------------------------------------------------- */
 
 static PyObject *lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
-        PyObject *who = PyFloat_FromDouble(0.0); /* any fresh object: it tells this hold of the lock from all others */
+        PyObject *who = PyFloat_FromDouble(0.0); /* any fresh object: it stands for this hold of the lock */
         int taken = who ? try_to_take(self, who) : -1;
         Py_XDECREF(who);
         if (taken)
@@ -103,7 +103,7 @@ static PyObject *main_greenlet(PyObject *runner)
     return main_;
 }
 
-/* The greenlet, as a new reference; for what runs in the hub the main greenlet, if that holds a lock of threads. */
+/* The current greenlet, a new reference; in the hub the main greenlet, if that holds this lock of threads. */
 static PyObject *current_owner(const struct kind *kind, PyObject *self)
 {
     PyObject *current = current_greenlet(), *main_;
@@ -128,7 +128,7 @@ static PyObject *acquire_again(const struct kind *kind, PyObject *self, PyObject
         int taken;
         if (!who && !PyErr_ExceptionMatches(PyExc_RuntimeError))
             return NULL;
-        if (!who) { /* the interpreter is ending, and greenlets with it */
+        if (!who) { /* the interpreter is exiting, and greenlets do not work any more */
             PyErr_Clear();
             return fall_back(kind->acquire, self, args, nargs, kwnames);
         }
@@ -177,7 +177,7 @@ AGAIN(thread_rlock)
 
 /* -- with ------------------------------------------------------------------------------------------------------------ */
 
-/* By name: a subclass may have its own acquire and release. */
+/* Looked up by name: a subclass may have its own acquire and release. */
 static PyObject *enter(PyObject *self, PyObject *unused)
 {
     (void)unused;

@@ -1,6 +1,7 @@
 /*
  * local: attributes of the current greenlet.
- * The three methods go into the slots of the type, as those of object do: a look at an attribute then calls no name.
+ * The three methods go into the slots of the type, as those of object do: so an attribute is read without a look-up of
+ * the method by its name.
  */
 #include "methods.h"
 
@@ -11,7 +12,7 @@ static struct {
 
 static const struct field local_fields[] = {{"_local__entries", &O.entries}, {"_local__last", &O.last}, {0}};
 
-/* Whether an entry, a weak reference and attributes, is that of a greenlet. */
+/* Whether an entry (a weak reference and attributes) belongs to this greenlet. */
 static int is_of(PyObject *entry, PyObject *greenlet)
 {
     PyObject *reference, *found;
@@ -21,7 +22,7 @@ static int is_of(PyObject *entry, PyObject *greenlet)
 #if PY_VERSION_HEX >= 0x030D0000
     if (PyWeakref_GetRef(reference, &found) <= 0)
         return 0;
-    Py_DECREF(found); /* it runs: it stays */
+    Py_DECREF(found); /* the current greenlet stays alive without this reference */
 #else
     found = PyWeakref_GET_OBJECT(reference);
 #endif

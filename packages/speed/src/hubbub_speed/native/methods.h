@@ -6,11 +6,11 @@
  * taken out at any time, with greenlets in the middle of a wait.
  *
  * - A method here does the common case.  Whatever is unusual (keyword arguments, a closed descriptor, a
- *   wait outside a greenlet of the hub's) is handed to the Python method it stands for: see fall_back().
- * - Attributes that core keeps in __slots__ are read and written in place; where they lie is asked of the
- *   classes once, in bind().  A slot that is not set is NULL, and unusual.
- * - A switch may come back much later, in another order, and with an exception: what is used after one is
- *   owned, and what must happen is written after the call on both ways out.
+ *   wait outside a greenlet of the hub) is handed to the Python method it stands for: see fall_back().
+ * - Attributes that core keeps in __slots__ are read and written in place; bind() learns their offsets from
+ *   the classes, once.  A slot that is not set is NULL, and unusual.
+ * - A switch may return much later, in another order, and with an exception.  So the method owns the objects
+ *   that it uses after a switch, and does what it must do on both ways out.
  */
 #ifndef HUBBUB_SPEED_METHODS_H
 #define HUBBUB_SPEED_METHODS_H
@@ -26,7 +26,7 @@
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 
-/* -- the nouns: what a file here has to say of one class of core -------------------------------------------- */
+/* -- the nouns: what a file here provides for one class of core --------------------------------------------- */
 
 struct field {
     const char *name;
@@ -41,7 +41,7 @@ struct method {
 
 #define FASTCALL(function) ((PyCFunction)(void (*)(void))(function)), METH_FASTCALL | METH_KEYWORDS
 
-/* A special method that the interpreter calls through a slot of the type: what object has there is taken for a model. */
+/* A special method that the interpreter calls through a slot of the type; object's own descriptor is the model. */
 struct slot {
     const char *name;
     void *function;
@@ -123,9 +123,9 @@ extern struct separation {
 extern PyTypeObject *deque_type, *hub_type, *runner_type, *waitqueue_type;
 extern PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
-extern PyObject *expired; /* what a greenlet is switched to with when its time is up */
+extern PyObject *expired; /* the value passed to a greenlet that is switched to because its time is up */
 
-/* Numbers that stand in core, see hubbub.acceleration.CONSTANTS. */
+/* Numbers that core defines, see hubbub.acceleration.CONSTANTS. */
 extern struct constants {
     double slice, slices; /* how many callables are called unchecked, and how many slices make a turn */
     double sweep_above;   /* stopped timers in the heap */
@@ -204,19 +204,19 @@ static inline int add(PyObject *object, Py_ssize_t offset, long long change)
     return 0;
 }
 
-/* Whether it is a waiter that may be woken. */
+/* Whether an object is a waiter that may be woken. */
 static inline int is_waiter(PyObject *object)
 {
     return Py_IS_TYPE(object, W.type) && SLOT(object, W.loop) && PyObject_TypeCheck(SLOT(object, W.loop), L.type);
 }
 
-/* Whether it is a deque of the loop's or a wait queue, with the deque's own methods. */
+/* Whether an object is a deque of the loop or a wait queue, with the deque's own methods. */
 static inline int is_deque(PyObject *queue)
 {
     return Py_IS_TYPE(queue, deque_type) || Py_IS_TYPE(queue, waitqueue_type);
 }
 
-/* Whether something that can be counted is there and not empty. */
+/* Whether a container is set and not empty. */
 static inline int filled(PyObject *collection)
 {
     if (!collection || collection == Py_None)

@@ -1,4 +1,4 @@
-/* The module: learns the layout of core, and gives the methods for it. */
+/* The module: learns the layout of core's classes, and makes the methods for them. */
 #include "methods.h"
 
 #include <structmember.h>
@@ -56,7 +56,7 @@ static int learn_type(const struct noun *noun, PyObject *parts)
     return 0;
 }
 
-/* Adds {(class, name): method} to the result, and notes the method that is there now. */
+/* Adds {(class, name): method} to the result, and notes the present method of the class. */
 static int add_method(PyObject *result, PyTypeObject *type, const struct method *method)
 {
     PyObject *original, *ours, *key;

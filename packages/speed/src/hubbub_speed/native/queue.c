@@ -1,6 +1,6 @@
 /*
  * SimpleQueue.put and get, and the two that do not wait.
- * With a plain deque or list all of it happens in C with the GIL held: nobody can come in between.
+ * With a plain deque or list all of it happens in C with the GIL held: no other thread or greenlet runs in between.
  */
 #include "methods.h"
 
@@ -43,7 +43,7 @@ static PyObject *simplequeue_get(PyObject *self, PyObject *const *args, Py_ssize
     return is_deque(queue) ? queue_popleft(queue) : PyObject_CallNoArgs(pop);
 }
 
-/* Whether the type has the method as it is here, and not one of its own. */
+/* Whether the type has the method of this file, and does not override it. */
 static int has(PyObject *self, PyObject *name, void *function)
 {
     PyObject *found = _PyType_Lookup(Py_TYPE(self), name);

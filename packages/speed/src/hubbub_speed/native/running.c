@@ -8,13 +8,13 @@ static const struct field separation_fields[] = {
 
 static PyObject *python_switch;
 
-/* What asyncio keeps of a greenlet in the state of the native thread. References are owned. */
+/* What asyncio keeps in the state of the native thread but belongs to one greenlet. References are owned. */
 struct kept {
     PyObject *loop, *task, *firstiter, *finalizer;
     int depth;
 };
 
-/* The current task of the loop, taken out: a new reference, NULL if there is none or with an exception. */
+/* Removes the current task of the loop and returns it: a new reference; NULL if there is none, or an exception. */
 static PyObject *take_task(PyObject *self, PyObject *loop)
 {
     PyObject *tasks = SLOT(self, P.tasks), *task, *stack[2] = {loop, Py_None};
@@ -89,7 +89,7 @@ static PyObject *separation_switch(PyObject *self, PyObject *const *args, Py_ssi
         Py_DECREF(kept.loop);
         return PyObject_Vectorcall(plain, args, nargs, NULL);
     }
-    Py_INCREF(self); /* the hub may have let go of it when this comes back */
+    Py_INCREF(self); /* the hub may have dropped it when the switch returns */
     if (put_aside(self, &kept) < 0) {
         result = NULL;
     } else {

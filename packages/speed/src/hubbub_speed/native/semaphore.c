@@ -8,7 +8,7 @@ static const struct field semaphore_fields[] = {
 
 static PyObject *python_semaphore_acquire, *python_semaphore_release;
 
-/* Waits for a permit, behind those who wait already. */
+/* Waits for a permit, behind the present waiters. */
 static PyObject *acquire_in_turn(PyObject *self, PyObject *waiters)
 {
     PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *done = NULL;
@@ -75,7 +75,7 @@ static PyObject *semaphore_release(PyObject *self, PyObject *unused)
     return fall_back(python_semaphore_release, self, NULL, 0, NULL);
 }
 
-/* with: no step of Python lies between the block and the permit, at which a signal handler could raise. */
+/* For `with`: no step of Python, where a signal handler could raise, lies between taking the permit and the block. */
 static PyObject *semaphore_enter(PyObject *self, PyObject *unused)
 {
     PyObject *taken = PyObject_CallMethodNoArgs(self, N.acquire);

@@ -1,8 +1,8 @@
 /*
  * Socket.recv and sendall.
- * The system calls are told not to wait, and for a few bytes the GIL is held meanwhile: giving it up costs as much
- * as they do, and up to the interpreter's switch interval, 5 ms, if another thread has work.  Those get their turn
- * when the loop polls.
+ * The system calls do not wait, and for a few bytes they keep the GIL: to release it costs as much as the call, and up
+ * to the interpreter's switch interval, 5 ms, if another thread has work.  Other threads get the GIL when the loop
+ * polls.
  */
 #include "methods.h"
 
@@ -18,7 +18,7 @@ static const struct field socket_fields[] = {
     {"_limit", &K.limit}, {"_read", &K.read}, {"_shortens", &K.shortens}, {0}};
 
 static PyObject *python_socket_recv, *python_socket_sendall;
-static PyObject *plain_fileno, *plain_recv, *plain_send; /* of the class under the standard library's socket */
+static PyObject *plain_fileno, *plain_recv, *plain_send; /* of _socket.socket, the base of socket.socket */
 
 static int may_wait(PyObject *limit, long flags)
 {
@@ -27,7 +27,7 @@ static int may_wait(PyObject *limit, long flags)
     return !(PyFloat_Check(limit) && PyFloat_AS_DOUBLE(limit) == 0.0);
 }
 
-/* Waits for data, if it is likely that there is none. -1: an exception, a time-out among them. */
+/* Waits for data, if there probably is none. -1: an exception, which may be a time-out. */
 static int wait_for_data(PyObject *self, PyObject *read, PyObject *limit)
 {
     PyObject *answer;
@@ -46,7 +46,7 @@ static int wait_for_data(PyObject *self, PyObject *read, PyObject *limit)
     return -1;
 }
 
-/* Sets whether the next read may try at once. */
+/* Sets whether the next read tries at once, without waiting first. */
 static int after_read(PyObject *self, PyObject *read, PyObject *data, PyObject *bufsize, long flags)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(data);
@@ -61,7 +61,7 @@ static int after_read(PyObject *self, PyObject *read, PyObject *data, PyObject *
     return done ? 0 : -1;
 }
 
-/* Waits after a read that found nothing. -1: an exception, a time-out among them. */
+/* Waits after a read that found nothing. -1: an exception, which may be a time-out. */
 static int wait_for_more(PyObject *self)
 {
     PyObject *read, *limit = Py_NewRef(SLOT(self, K.limit));
@@ -84,10 +84,10 @@ static int descriptor(PyObject *self)
     return fd;
 }
 
-/* After a system call that failed with this error. 1: it would have had to wait, -1: an exception. */
+/* Called after a system call that failed with this error. 1: it would have had to wait, -1: an exception. */
 static int why_failed(int error)
 {
-    if (PyErr_Occurred()) /* of a signal handler */
+    if (PyErr_Occurred()) /* raised by a signal handler */
         return -1;
     if (error == EAGAIN || error == EWOULDBLOCK)
         return 1;
@@ -96,7 +96,7 @@ static int why_failed(int error)
     return -1;
 }
 
-/* A call of the standard library's.  NULL without an exception: it would have had to wait. */
+/* Calls a method of the standard library.  NULL without an exception: it would have had to wait. */
 static PyObject *call_plain(PyObject *method, PyObject *self, PyObject *argument, long flags)
 {
     PyObject *stack[] = {self, argument, PyLong_FromLong(flags)}, *result;
@@ -121,9 +121,9 @@ static Py_ssize_t receive_into(int fd, char *buffer, Py_ssize_t size, long flags
 
 /*
  * recv(2) of up to FEW bytes.  NULL without an exception: there is nothing.
- * What is asked for is mostly much more than what comes, and to allocate it and to give most of it back costs more than
- * to copy what came.  So the bytes come into a buffer that all share while they have the GIL, unless the last ones were
- * many: then the next are expected to be, too.
+ * Callers mostly ask for much more than what arrives, and to allocate all of it and give most back costs more than to
+ * copy what arrived.  So recv writes into a buffer that all sockets share while the GIL is held, unless the last read
+ * got many bytes: then the next one probably will, too.
  */
 static PyObject *receive_few(int fd, Py_ssize_t size, long flags)
 {
@@ -187,7 +187,7 @@ static Py_ssize_t send_some(PyObject *self, PyObject *data, long flags)
     return why_failed(errno) < 0 ? -1 : NO_ROOM;
 }
 
-/* recv(2) as often as it takes. */
+/* Calls recv(2), and waits if there is nothing, until there is a result. */
 static PyObject *read_until_found(PyObject *self, PyObject *bufsize, long flags)
 {
     PyObject *data, *read;

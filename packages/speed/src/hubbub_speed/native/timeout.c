@@ -9,7 +9,7 @@ static const struct field timeout_fields[] = {
 
 static PyObject *python_timeout_init, *python_timeout_start, *python_timeout_cancel;
 
-/* Whether these are seconds, and no NaN; None stands for no limit. */
+/* Whether the value is None, for no limit, or a number of seconds other than NaN. */
 static int are_seconds(PyObject *seconds)
 {
     if (PyFloat_CheckExact(seconds))

@@ -1,5 +1,5 @@
 /*
- * Timers, of which loops are made.
+ * Timers, a base class of loops.
  * A heap of [deadline, sequence, callback, repeat, ref], as heapq keeps one.  Comparing runs no Python code:
  * deadlines are floats and sequence numbers ints.
  */
@@ -16,27 +16,27 @@ static int is_entry(PyObject *entry)
            PyFloat_Check(PyList_GET_ITEM(entry, DEADLINE)) && PyLong_CheckExact(PyList_GET_ITEM(entry, SEQUENCE));
 }
 
-/* Whether the loop does not live on for its sake. */
+/* Whether the entry is no reason for the loop to go on. */
 static int is_unref(PyObject *entry)
 {
     PyObject *ref = PyList_GET_ITEM(entry, REF);
     return ref != Py_True && !PyObject_IsTrue(ref);
 }
 
-/* Whether its callback may be in the run queue while it is in the heap. */
+/* Whether the entry repeats: its callback may then be in the run queue while the entry is in the heap. */
 static int repeats(PyObject *entry)
 {
     PyObject *repeat = PyList_GET_ITEM(entry, REPEAT);
     return !(PyFloat_CheckExact(repeat) && PyFloat_AS_DOUBLE(repeat) == 0.0) && PyObject_IsTrue(repeat);
 }
 
-/* Changes a count back while an exception is on its way. */
+/* Undoes a change of a count while an exception is set. */
 static void settle_count(PyObject *self, Py_ssize_t offset, long long change)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     if (add(self, offset, change) < 0)
-        PyErr_Clear(); /* no memory: it counts for too long, at worst */
+        PyErr_Clear(); /* no memory: at worst the entry counts for too long */
     PyErr_Restore(type, value, traceback);
 }
 
@@ -71,10 +71,10 @@ int timer_runs(PyObject *loop, PyObject *key, PyObject *callback)
 {
     if (is_entry(key))
         return PyList_GET_ITEM(key, CALLBACK) == callback;
-    return truth_of(PyObject_CallMethodObjArgs(loop, N.timer_runs, key, callback, NULL)); /* of another clock */
+    return truth_of(PyObject_CallMethodObjArgs(loop, N.timer_runs, key, callback, NULL)); /* another clock */
 }
 
-/* Sifts an entry down from the top, where it is (and was changed), or where what was there has been taken off. */
+/* Sifts an entry down from the top. It was changed there, or takes the place of one that was removed. */
 static void heap_settle(PyObject *heap, PyObject *entry)
 {
     Py_ssize_t size = PyList_GET_SIZE(heap), place = 0, child;
@@ -90,7 +90,7 @@ static void heap_settle(PyObject *heap, PyObject *entry)
     PyList_SET_ITEM(heap, place, entry);
 }
 
-/* Takes the first entry off; the heap is not empty. */
+/* Removes the first entry; the heap is not empty. */
 static int heap_pop(PyObject *heap)
 {
     Py_ssize_t size = PyList_GET_SIZE(heap) - 1;
@@ -182,7 +182,10 @@ static PyObject *loop_cancel_later(PyObject *self, PyObject *const *args, Py_ssi
     Py_RETURN_NONE;
 }
 
-/* Queues the callback of the first entry, which is due and stays, for later. 1: it lags behind, once a turn. */
+/*
+ * Queues the callback of the first entry, which is due and repeats, and sets its next time.
+ * 1: that is due already, and has to wait for the next turn.
+ */
 static int expire_again(PyObject *self, PyObject *heap, PyObject *entry, double repeat, double now)
 {
     PyObject *callback = PyList_GET_ITEM(entry, CALLBACK), *ready = SLOT(self, L.ready), *deadline;
@@ -205,7 +208,7 @@ static int expire_again(PyObject *self, PyObject *heap, PyObject *entry, double 
     return next <= now;
 }
 
-/* Deals with the first entry, which is due. What fails leaves it there. 1: no more this turn. */
+/* Deals with the first entry, which is due. After a failure it is still there. 1: no more this turn. */
 static int expire_one(PyObject *self, PyObject *heap, double now)
 {
     PyObject *entry = PyList_GET_ITEM(heap, 0), *callback = PyList_GET_ITEM(entry, CALLBACK);

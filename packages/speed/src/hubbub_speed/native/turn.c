@@ -1,5 +1,5 @@
 /*
- * BaseLoop: what is ready, events, and the turn.
+ * BaseLoop: the run queue, events, and the turn.
  * The phases are those of the Python method.  A loop of the C table is polled, and its ring read, directly,
  * unless its class has a poll or dispatch of its own.
  */
@@ -43,7 +43,7 @@ static int call_fire(PyObject *direction)
     return 0;
 }
 
-/* What READ_BITS, WRITE_BITS and STICKY_BITS of a backend are. */
+/* The values of READ_BITS, WRITE_BITS and STICKY_BITS of a backend. */
 struct bits {
     long read, write, sticky;
 };
@@ -133,7 +133,7 @@ static int report(PyObject *self, PyObject *callback)
     return 0;
 }
 
-/* Calls the first slice of the run queue; a failure ends the slice. Returns how many went well, or -1. */
+/* Calls the first slice of the run queue; a failure ends the slice. Returns how many calls succeeded, or -1. */
 static int run_slice(PyObject *self, PyObject *ready)
 {
     int done, most = (int)C.slice;
@@ -194,7 +194,7 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 typedef int (*poll_function)(void *loop, double seconds);
 typedef int *(*fired_function)(void *loop);
 
-/* Types of which is known that they have a method as core has it, for as long as they are not changed. */
+/* Types that are known to have core's own version of a method, for as long as they are not changed. */
 struct proof {
     PyTypeObject *type;
     unsigned int version;
@@ -254,7 +254,10 @@ static PyObject *native_table(PyObject *self)
     return native && native != Py_None ? native : NULL;
 }
 
-/* How long a turn with nothing to run may wait: sets *timeout, or returns 0 if this turn was the last, else 1. */
+/*
+ * Sets *timeout to the time that a turn with nothing to run may wait.
+ * 0: nothing is left to wait for, 1: it may wait, 2: another thread has queued something, -1: an exception.
+ */
 static int time_to_wait(PyObject *self, double *timeout)
 {
     PyObject *witness = SLOT(self, L.witness), *ready = SLOT(self, L.ready), *heap = SLOT(self, L.heap), *left;
@@ -270,7 +273,7 @@ static int time_to_wait(PyObject *self, double *timeout)
             Py_DECREF(outside);
             if (truth <= 0) {
                 *timeout = 0.0;
-                return truth < 0 ? -1 : filled(ready) ? 2 : 0; /* 2: queued by another thread just now */
+                return truth < 0 ? -1 : filled(ready) ? 2 : 0; /* 2: another thread has queued it just now */
             }
             rest = C.look_again;
         }
@@ -291,7 +294,7 @@ static int time_to_wait(PyObject *self, double *timeout)
     return 1;
 }
 
-/* Reads the clock; a turn that did not wait tells how long the last one took. */
+/* Reads the clock. If the turn did not wait, the time since the last reading is that of one turn. */
 static int read_clock(PyObject *self, double timeout)
 {
     PyObject *now = PyFloat_FromDouble(monotonic());
@@ -311,23 +314,23 @@ static int read_clock(PyObject *self, double timeout)
     return 0;
 }
 
-/* Whether other native threads could not have the interpreter for a while; see BaseLoop._share_gil. */
+/* Whether this thread has kept the GIL from other native threads for a while; see BaseLoop._share_gil. */
 static int has_kept_gil(PyObject *self)
 {
     return PyFloat_AsDouble(SLOT(self, L.time)) - PyFloat_AsDouble(SLOT(self, L.gil_left)) > C.gil_kept;
 }
 
 /*
- * A look that does not wait keeps the GIL.  Released for a microsecond nobody could take it, and whoever waits for it
- * would count its five milliseconds from the start; kept, it is asked for after these, and given.  A loop that has
- * always found events at once looks in the same way first.
+ * A poll that does not wait keeps the GIL.  In the microsecond for which it would be released no thread could take it,
+ * and a thread that waits for it would count its switch interval, 5 ms, from the start again.  If the GIL is kept, that
+ * thread requests it after the interval and gets it.  A loop that always found events at once first polls so, too.
  */
 static int poll_once(PyObject *self, poll_function poll, void *loop, double timeout)
 {
     int count, kept = timeout == 0.0 || has_kept_gil(self);
     if (kept) {
         count = poll(loop, 0.0);
-        /* It may have used up the wake-up of another thread, which then has unset in_poll. */
+        /* That poll may have consumed the wake-up of another thread, which has unset in_poll then. */
         if (count || timeout == 0.0 || SLOT(self, L.in_poll) != Py_True)
             return count;
     }
@@ -339,7 +342,7 @@ static int poll_once(PyObject *self, poll_function poll, void *loop, double time
         if (now)
             Py_SETREF(SLOT(self, L.gil_left), now);
         else
-            PyErr_Clear(); /* no memory: it looks again next time */
+            PyErr_Clear(); /* no memory: the next poll sets it */
     }
     return count;
 }
@@ -368,8 +371,8 @@ static int poll_table(PyObject *self, PyObject *native, double timeout)
     for (i = 0; i < count && !failed; i++) {
         PyObject *fd;
         if (SLOT(self, L.iteration) != turn)
-            break; /* a signal handler or a destructor has waited: the ring belongs to another turn, which saw to all */
-        ring = fired(loop); /* firing may arm a descriptor, and the ring move */
+            break; /* a signal handler or destructor has waited: another turn has dispatched all of it */
+        ring = fired(loop); /* firing may arm a descriptor, which may move the ring */
         fd = PyLong_FromLong(ring[2 * i]);
         failed = fd ? dispatch_one(self, fd, ring[2 * i + 1], &bits) : -1;
         Py_XDECREF(fd);
@@ -431,7 +434,7 @@ static int poll_and_dispatch(PyObject *self, double timeout)
     if (!failed && PyErr_CheckSignals() < 0)
         failed = -1;
     if (failed) {
-        /* One of Python's signal handlers raised; no event may be lost to it. */
+        /* A signal handler of Python has raised an error; no event may be lost by that. */
         put(self, L.in_poll, Py_False);
         if (SLOT(self, L.told) == Py_False)
             settle(self, N._wake_all, NULL, NULL);

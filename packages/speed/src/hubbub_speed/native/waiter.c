@@ -34,7 +34,7 @@ static PyObject *waiter_init(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* What the run queue has of it: goes on with the greenlet, if it still waits. */
+/* Called by the run queue: switches to the greenlet, if it still waits. */
 PyObject *waiter_resume(PyObject *self)
 {
     if (SLOT(self, W.waiting) != Py_True)
@@ -43,7 +43,7 @@ PyObject *waiter_resume(PyObject *self)
     return PyObject_CallMethodNoArgs(SLOT(self, W.greenlet), N.switch_);
 }
 
-/* Until it was woken or the timer, if there is one, has gone off. -1: an exception. */
+/* Waits until the waiter is woken or the timer, if there is one, goes off. -1: an exception. */
 static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObject *key)
 {
     int failed = 0, waits;
@@ -58,7 +58,7 @@ static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObjec
     return failed || waits < 0 ? -1 : 0;
 }
 
-/* The same with a limit in seconds. */
+/* As wait_for_waker, with a limit in seconds. */
 static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *timeout)
 {
     double seconds = PyFloat_AsDouble(timeout);
@@ -98,7 +98,7 @@ PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
     return answer;
 }
 
-/* 1: woken, 0: nobody is there to wake, -1: an exception. */
+/* 1: woken, 0: the loop of its greenlet was destroyed, or left behind by a fork, -1: an exception. */
 int wake(PyObject *self, PyObject *value)
 {
     PyObject *loop = SLOT(self, W.loop);
@@ -113,7 +113,7 @@ int wake(PyObject *self, PyObject *value)
         put(self, W.done, Py_False);
         return -1;
     }
-    if (SLOT(loop, L.in_poll) == Py_True) { /* never in the loop's own thread */
+    if (SLOT(loop, L.in_poll) == Py_True) { /* true only if another thread calls this */
         PyObject *done = PyObject_CallMethodNoArgs(loop, N.wake);
         if (!done)
             return -1;

@@ -1,4 +1,4 @@
-/* WaitQueue.wait: the one place where whoever is thrown into passes on what was handed over. */
+/* WaitQueue.wait: the one place where an interrupted waiter passes on what it was handed over. */
 #include "methods.h"
 
 PyTypeObject *waitqueue_type;
@@ -6,7 +6,7 @@ static PyObject *python_wait;
 
 enum { WAITER, TIMEOUT, ENTER, PASS_ON, MUTEX, ARGUMENTS };
 
-/* Calls a method of the queue with the waiter and what follows it, as far as it was given. */
+/* Calls a method of the queue with the waiter and those of the arguments from ``first`` on that were given. */
 static PyObject *call(PyObject *self, PyObject *name, PyObject *const *given, Py_ssize_t first, Py_ssize_t nargs)
 {
     PyObject *stack[2 + ARGUMENTS] = {self, given[WAITER]};
@@ -16,7 +16,7 @@ static PyObject *call(PyObject *self, PyObject *name, PyObject *const *given, Py
     return PyObject_VectorcallMethod(name, stack, (size_t)count, NULL);
 }
 
-/* The wait has ended with an exception, which goes on; if giving up fails, the exception of that does. */
+/* The wait has ended with an exception. Calls abandon(); if that fails, its exception replaces the first. */
 static void give_up(PyObject *self, PyObject *const *given, Py_ssize_t nargs)
 {
     PyObject *type, *value, *traceback, *done;
@@ -60,7 +60,7 @@ PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         return fall_back(python_wait, self, args, nargs, kwnames);
     Py_INCREF(self);
     for (i = 0; i < nargs; i++)
-        given[i] = Py_NewRef(args[i]); /* a switch may come back when the caller's are gone */
+        given[i] = Py_NewRef(args[i]); /* the caller's references may be gone when a switch returns */
     done = join_and_wait(self, given, nargs);
     if (!done)
         give_up(self, given, nargs);
