@@ -118,7 +118,7 @@ class WaitQueue(deque[Waiter]):
                     return True
         except IndexError:
             pass  # the last one has withdrawn
-        except BaseException:  # of a signal handler
+        except BaseException:  # raised by a signal handler
             if waiter is not None and not waiter.done:
                 self.put_back(waiter)
             raise
@@ -134,7 +134,7 @@ class WaitQueue(deque[Waiter]):
                 pass  # some have withdrawn meanwhile: these are all
             for waiter in taken:
                 waiter.wake(value)
-        except BaseException:  # of a signal handler
+        except BaseException:  # raised by a signal handler
             for waiter in taken:
                 if not waiter.done:
                     waiter.wake(value)
@@ -156,7 +156,7 @@ class WaitQueue(deque[Waiter]):
                 return False
         except IndexError:
             pass  # nobody waits, or the last one has withdrawn
-        except BaseException:  # of a signal handler
+        except BaseException:  # raised by a signal handler
             if waiter is not None and not waiter.done and waiter not in self:
                 self._offer_again(give, waiter)
             raise

@@ -1,8 +1,8 @@
 """Attributes that each greenlet has for itself, as :class:`threading.local`.
 
-The attributes are in a dict by the greenlet's ``id``, beside a weak reference to it: a greenlet's number is another's
-after its end, and its entry goes with it. What may come between two steps (a signal handler, a destructor, another
-thread) finds an entry whole or not there.
+The attributes are in a dict by the greenlet's ``id``, beside a weak reference to the greenlet. After its end another
+greenlet may get its ``id``, so its entry goes with it. Code that runs between two steps (a signal handler, a
+destructor, another thread) finds an entry whole or not there.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ _get_arguments: Callable[[local], Any] = _slots["_local__arguments"].__get__
 _set_entries: Callable[[local, dict[int, _Entry]], None] = _slots["_local__entries"].__set__
 _get_entries: Callable[[local], dict[int, _Entry]] = _slots["_local__entries"].__get__
 _set_last: Callable[[local, _Entry | None], None] = _slots["_local__last"].__set__
-"""The entry that was used last, by methods in C; it is in the dict too."""
+"""Sets the entry that methods in C have used last; it is in the dict too."""
 
 
 def attributes_of(owner: local, greenlet: greenlet) -> dict[str, Any] | None:
-    """The attributes that ``greenlet`` has of ``owner``; None if it has never used it."""
+    """The attributes of ``greenlet`` in ``owner``; None if the greenlet has never used ``owner``."""
     entry = _get_entries(owner).get(id(greenlet))
     return entry[1] if entry is not None and entry[0]() is greenlet else None
 
@@ -96,17 +96,17 @@ def _attributes(owner: local) -> dict[str, Any]:
 
 
 def _whose() -> greenlet:
-    """The current greenlet; the hub for those that run its loop in its place."""
+    """The current greenlet; in a stand-in its hub."""
     current = getcurrent()
     return current.hub if isinstance(current, StandIn) else current
 
 
 def _first_access(owner: local, current: greenlet) -> dict[str, Any]:
-    if isinstance(current, StandIn):  # what runs in the hub's place has the attributes of the hub
+    if isinstance(current, StandIn):  # a stand-in has the attributes of its hub
         mine = attributes_of(owner, current.hub)
         return _add_entry(owner, current, mine if mine is not None else _first_access(owner, current.hub))[0]
     mine, fresh = _add_entry(owner, current)
-    if fresh:  # no signal handler in between was the first
+    if fresh:  # no signal handler has made the entry meanwhile
         args, kwargs = _get_arguments(owner)
         try:
             type(owner).__init__(owner, *args, **kwargs)
@@ -117,9 +117,9 @@ def _first_access(owner: local, current: greenlet) -> dict[str, Any]:
 
 
 def _add_entry(owner: local, current: greenlet, mine: dict[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
-    """An entry for ``current``, unless there is one: its attributes, and whether they are new.
+    """Make an entry for ``current`` unless there is one; return its attributes, and whether they are new.
 
-    :param mine: those that a new entry gets; None: an empty dict.
+    :param mine: the attributes of a new entry; None: an empty dict.
     """
     key, entries, the_owner = id(current), _get_entries(owner), ref(owner)
 
@@ -130,13 +130,13 @@ def _add_entry(owner: local, current: greenlet, mine: dict[str, Any] | None = No
 
     new: _Entry = (ref(current, forget), {} if mine is None else mine)
     found = entries.setdefault(key, new)
-    if found is not new and found[0]() is not current:  # an error has kept that of an ended greenlet
+    if found is not new and found[0]() is not current:  # an error has kept the entry of an ended greenlet
         found = entries[key] = new
     return found[1], found is new
 
 
 def _drop_entry(owner: local, key: int) -> None:
-    if _get_entries is not None:  # at exit it may be gone before the owner, and nobody asks any more
+    if _get_entries is not None:  # at exit this name may be gone before the owner, and nothing needs the entry any more
         _get_entries(owner).pop(key, None)
         _set_last(owner, None)
 

@@ -1,8 +1,8 @@
 """Semaphores and locks for greenlets, fair and usable from several threads.
 
 A permit is a token in a deque; taking and giving one are single operations of C code, so no lock is needed around them.
-``release`` hands its permit to the greenlet that has waited longest; it is never put back where somebody who just
-released could take it again before those who wait.
+``release`` hands its permit to the greenlet that has waited longest. It never puts the permit back where a greenlet
+that has just released it could take it again before the waiters.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Semaphore(Linkable):
 
     @property
     def counter(self) -> int:
-        """How many permits are free. May be assigned; permits that this frees go to those who wait."""
+        """How many permits are free. May be assigned; permits that this frees go to the waiters."""
         count = len(self._permits)
         return count if self._reserve is None else count + length_hint(self._reserve)
 
@@ -160,9 +160,9 @@ class Semaphore(Linkable):
             self._links.fire()
 
     def _hand_over(self) -> None:
-        """While a permit is free and somebody waits, it is theirs. May be called at any time, again too.
+        """Hand over free permits while there are waiters. May be called at any time, also more than once.
 
-        The waiter is taken out first: whoever has a permit in hand keeps it from nobody else.
+        The waiter is taken out first, the permit then: no permit is held back while no waiter is there to get it.
         """
         while self._waiters and (self._permits or (self._reserve is not None and length_hint(self._reserve))):
             self._waiters.offer(self._offer)
@@ -218,7 +218,7 @@ class BoundedSemaphore(Semaphore):
         return self.counter
 
     def _give_back(self, count: int) -> None:
-        with self._releasing:  # others may take permits meanwhile, but nobody gives any
+        with self._releasing:  # other threads may take permits meanwhile, but none gives any
             if self.counter + count > self._initial_value:
                 raise ValueError("Semaphore released too many times")
             self._permits.extend(repeat(None, count))
@@ -361,7 +361,7 @@ class Condition:
         finally:
             try:
                 hold.take_again()
-            except BaseException:  # of a signal handler, before it had begun
+            except BaseException:  # raised by a signal handler, before the call had begun
                 hold.take_again()
                 raise
 
@@ -410,7 +410,7 @@ class Condition:
 
 
 class _Hold:
-    """A lock that is given back for a while, and held again after that whatever comes."""
+    """Gives a lock back for a while, and takes it again after that whatever happens."""
 
     __slots__ = ("_lock", "_state")
 
@@ -441,7 +441,7 @@ class _Hold:
             if interruption is not None:
                 raise interruption
         finally:
-            del interruption  # it knows this frame
+            del interruption  # its traceback refers to this frame
 
     def _take(self) -> None:
         lock = self._lock

@@ -1,8 +1,8 @@
-"""The door for authors of packages that build on core: waiting and waking. Users of hubbub do not need it.
+"""The interface for authors of packages that build on core: waiting and waking. Users of hubbub do not need it.
 
-The pattern for something new that greenlets wait for: keep a :class:`WaitQueue`. Whoever waits calls its ``wait`` with
-a new :class:`Waiter`; ``enter`` looks once more and joins, ``pass_on`` gives to the next what was handed over and will
-not be used. The waker calls ``wake_one`` or ``wake_all``.
+The pattern for something new that greenlets wait for: keep a :class:`WaitQueue`. A greenlet that waits calls its
+``wait`` with a new :class:`Waiter`; ``enter`` looks once more and joins, ``pass_on`` gives the next waiter what was
+handed over and will not be used. The waker calls ``wake_one`` or ``wake_all``.
 """
 
 from __future__ import annotations

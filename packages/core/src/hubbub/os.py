@@ -1,6 +1,6 @@
 """The cooperative part of :mod:`os`: descriptors by readiness or in threads, waiting for child processes, fork.
 
-After a fork (by anybody: the hooks are those of :func:`os.register_at_fork`) the child has the hub, the thread pools
+After a fork (by any code: the hooks are those of :func:`os.register_at_fork`) the child has the hub, the thread pools
 and the resolver of the thread that forked, all empty. No greenlet of the parent runs there but the one that forked.
 When that one ends, so does the child, with status 0, or 1 if it failed; the main program below it is the parent's.
 Nothing that was started in the parent goes on in the child: no watcher, timer or :class:`hubbub.Timeout`.
@@ -29,7 +29,7 @@ _write = os.write
 def make_nonblocking(fd: int) -> bool:
     """Make a descriptor non-blocking.
 
-    :returns: whether it was not before.
+    :returns: whether it was blocking before.
     """
     if not os.get_blocking(fd):
         return False

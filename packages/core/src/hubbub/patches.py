@@ -78,7 +78,7 @@ def _signal() -> dict[str, dict[str, Any]]:
         "getsignal": getsignal,
     }
     for name, function in found.items():
-        # The module's functions say that they are its own.
+        # As with the module's own functions, these names say that they belong to the module.
         function.__module__, function.__name__, function.__qualname__ = "signal", name, name
     return {"signal": {**found, "set_wakeup_fd": as_builtin(set_wakeup_fd)}}
 

@@ -1,6 +1,6 @@
 """Discovery of loops, resolvers, patches and accelerators by entry point. Nothing is loaded before it is asked for.
 
-That may be in any thread and at any time, so a fork waits for it: see :data:`importing`.
+Loading may happen in any thread and at any time, so a fork waits for it: see :data:`importing`.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ def check_interpreter(what: str) -> None:
 
 @cache
 def _installed() -> tuple[EntryPoint, ...]:
-    """The entry points of all groups of hubbub's. Looking through what is installed costs some milliseconds."""
+    """The entry points of all of hubbub's groups. Looking through the installed packages takes some milliseconds."""
     check_interpreter("plug-ins")
-    with importing:  # the parsers of what packages say of themselves
+    with importing:  # this imports the parsers of package metadata
         groups = entry_points()
     return tuple(
         entry for group in groups.groups if group.startswith("hubbub.") for entry in groups.select(group=group)
@@ -107,7 +107,7 @@ def names(group: str) -> tuple[str, ...]:
 
 
 def distribution(group: str, name: str) -> str:
-    """The distribution that has brought ``name``, or an empty string if nobody has or it does not tell its name."""
+    """The distribution that provides ``name``, or an empty string if none does or its own name is unknown."""
     entry = _group(group).get(name)
     return entry.dist.name if entry is not None and entry.dist is not None else ""
 

@@ -70,7 +70,7 @@ class Group(Mapping):
         self._forget(greenlet)
 
     def _forget(self, greenlet: Greenlet) -> bool:
-        """Let go of a member. False when it was none."""
+        """Remove ``greenlet`` from the group. False when it was no member."""
         if greenlet not in self.greenlets and greenlet not in self.dying:
             return False
         self.greenlets.discard(greenlet)
@@ -80,7 +80,7 @@ class Group(Mapping):
         return True
 
     def discard(self, greenlet: Greenlet) -> None:
-        """Let go of ``greenlet``, which goes on; harmless if it is no member."""
+        """Remove ``greenlet`` from the group; it runs on. Harmless if it is no member."""
         if self._forget(greenlet):
             greenlet.unlink(self._ended)
 
@@ -110,7 +110,7 @@ class Group(Mapping):
         return empty
 
     def kill(self, exception: Any = GreenletExit, block: bool = True, timeout: float | None = None) -> None:
-        """Kill all members, those too that join while this waits.
+        """Kill all members, also those that join while this call waits.
 
         :param block: wait until they have ended, at most ``timeout`` seconds.
         """
@@ -143,7 +143,7 @@ class Group(Mapping):
 
     def _mark_dying(self, greenlet: Greenlet) -> None:
         if greenlet.dead:
-            self._forget(greenlet)  # its link comes too late: whoever kills waits until nobody is left
+            self._forget(greenlet)  # its link comes too late: kill() waits until the group is empty
             return
         self.greenlets.discard(greenlet)
         self.dying.add(greenlet)

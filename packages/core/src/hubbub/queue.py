@@ -1,7 +1,7 @@
 """Queues, as in :mod:`queue`: first come first served on both sides, and usable from several threads.
 
-An item goes straight from ``put`` to the greenlet that has waited longest in ``get``. One that is killed, or whose time
-runs out, after an item was handed to it gives the item back to the front of the queue.
+An item goes straight from ``put`` to the greenlet that has waited longest in ``get``. A greenlet that is killed, or
+whose time runs out, after an item was handed to it puts the item back at the front of the queue.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Queue(SimpleQueue[T]):
         self, maxsize: int | None = None, items: Iterable[T] = (), unfinished_tasks: int | None = None
     ) -> None:
         super().__init__(maxsize, items)
-        # A repeat counts down in one step of C code, and tells where it is without one.
+        # A repeat counts down in one step of C code, and length_hint() tells how far it is.
         self._puts = repeat(None, _PUTS)
         self._done = _PUTS - (unfinished_tasks if unfinished_tasks is not None else self._qsize())
         self._joiners = WaitQueue()
@@ -71,7 +71,7 @@ class Queue(SimpleQueue[T]):
             self._joiners.wake_all()
 
     def task_done(self) -> None:
-        """One task that was got is finished.
+        """Report that the task of one item from ``get`` is finished.
 
         :raises ValueError: called more often than ``put``.
         """
@@ -131,7 +131,7 @@ class PriorityQueue(Queue[T]):
         heap = self.queue
         try:
             heappush(heap, item)
-        except BaseException:  # of a comparison; the item is in the heap already
+        except BaseException:  # raised by a comparison; the item is in the heap already
             where = next((at for at, entry in enumerate(heap) if entry is item), None)
             if where is not None:
                 self._restore([*heap[:where], *heap[where + 1 :]])
@@ -142,19 +142,19 @@ class PriorityQueue(Queue[T]):
         first = heap[0] if heap else None
         try:
             item: T = heappop(heap)
-        except BaseException:  # of a comparison; the item is out of the heap already
+        except BaseException:  # raised by a comparison; the item is out of the heap already
             if first is not None or heap:
                 self._restore([first, *heap])
             raise
         return item
 
     def _restore(self, items: list[Any]) -> None:
-        """Have these items, in order as far as they can be compared."""
+        """Set the items, in order as far as they can be compared."""
         self.queue[:] = items
         try:
             heapify(self.queue)
         except Exception:
-            self.queue[:] = items  # the failure that led here is on its way already
+            self.queue[:] = items  # the failure that led here is being raised already
 
     def _unget(self, item: T) -> None:
         self._put(item)

@@ -3,8 +3,8 @@
 CPython keeps the running loop in the state of the native thread, where its C code finds it, and the current task there
 (from 3.14 on) or in a table by loop. A greenlet waits by calling its hub's ``switch``, by that name, in Python and in C
 alike. While an event loop runs in a thread, the hub of that thread has a ``switch`` of its own in its dictionary. That
-puts aside what asyncio keeps, and puts it back when the greenlet goes on. Without a running loop the hub has none, and
-a wait costs what it did.
+one puts aside what asyncio keeps, and puts it back when the greenlet goes on. Without a running loop there is none, and
+a wait costs nothing more.
 
 So a greenlet that comes from the hub finds no loop but its own. Greenlets that switch among themselves in the middle of
 a coroutine, without the hub, share its loop: they are one task.
@@ -34,7 +34,7 @@ def _current_tasks() -> tuple[dict[Any, Any] | None, Callable[[Any, Any], Any] |
     The function takes a loop, and a task or None, and returns the one before or None.
     """
     tasks: Any = sys.modules["asyncio.tasks"]
-    if sys.version_info >= (3, 13):  # the function of 3.12 raises KeyError where there was no task and shall be none
+    if sys.version_info >= (3, 13):  # in 3.12 the function raises KeyError if there was no task and is to be none
         return None, tasks._swap_current_task
     return tasks._current_tasks, None
 
@@ -54,7 +54,7 @@ class Separation:
         self.home: Callable[..., Any] = switch_to.__get__(hub)
         """Switches to the hub itself."""
         self.plain: Callable[..., Any] = self.home
-        """Switches to who runs the hub's loop; the hub sets it."""
+        """Switches to the greenlet that runs the hub's loop; the hub sets it."""
         self._get = get
         self._put = put
         self._tasks, self._exchange = _current_tasks()
@@ -100,7 +100,7 @@ def separate_running_loops(events: ModuleType) -> Callable[[], None]:
     """Give each greenlet a running loop of its own, in all threads, for loops that begin to run from now on.
 
     :param events: the module :mod:`asyncio.events`.
-    :returns: what undoes it. Whoever asks a second time gets what does nothing.
+    :returns: a function that undoes it. A second call changes nothing, and returns a function that does nothing.
     """
     put: Any = events._set_running_loop
     if hasattr(put, "native"):
@@ -114,7 +114,7 @@ def separate_running_loops(events: ModuleType) -> Callable[[], None]:
         if (before is None) is not (loop is None):
             _count(1 if before is None else -1, get, put)
 
-    _set_running_loop.native = put  # type: ignore[attr-defined]  # tells that it is done
+    _set_running_loop.native = put  # type: ignore[attr-defined]  # marks that it is done
     _replace(put, _set_running_loop)
     return lambda: _replace(_set_running_loop, put)
 

@@ -1,7 +1,7 @@
 """Cancel scopes: blocks of code that can be told to end, with deadlines and shields.
 
 Cancellation is level-triggered: while its scope is cancelled, a greenlet gets :class:`Cancelled` at every wait, so
-code that swallows it cannot hang on. A scope swallows its own ``Cancelled`` at its end and nobody else's.
+code that swallows it cannot hang on. A scope swallows its own ``Cancelled`` at its end and no other scope's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class CancelScope:
     """A block that can be cancelled from anywhere in its thread.
 
     :param deadline: seconds after entering at which it is cancelled; None: never.
-    :param shield: inside, what would interrupt from outside waits for its end: see :func:`shield`.
+    :param shield: interrupts from outside wait for the end of the block: see :func:`shield`.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
@@ -101,7 +101,7 @@ class CancelScope:
     def cancel(self) -> None:
         """End the block: raise :class:`Cancelled` in it at this wait and every further one. Idempotent.
 
-        A shield that was entered in the block keeps it out until the shield ends. May be called from any thread.
+        A shield that was entered in the block keeps the error out until it ends. May be called from any thread.
         """
         self.cancel_called = True
         if self._greenlet is not None:
@@ -117,7 +117,7 @@ class CancelScope:
                 hub.loop.run_callback_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        """On the hub: throw, and come again next turn for as long as the block goes on."""
+        """On the hub: throw into the greenlet, and again in each turn for as long as the block goes on."""
         self._delivering = False
         victim = self._greenlet
         if victim is None or victim.dead or keeps_out(victim, self.entered, self._deliver_soon):
@@ -127,7 +127,7 @@ class CancelScope:
             self._deliver_soon()
 
     def keep(self, deliver: Callable[[], Any]) -> None:
-        """Of a shield: call ``deliver`` when it has ended."""
+        """For a shield: call ``deliver`` when the shield has ended."""
         if deliver not in self._kept:
             self._kept.append(deliver)
 
@@ -135,14 +135,14 @@ class CancelScope:
 def shield() -> CancelScope:
     """``with shield():`` a section that nothing from outside interrupts.
 
-    Kills, cancellation of the scopes around it, and timeouts that began before it come after it. Timeouts and
+    Kills, cancellation of the scopes around it, and timeouts that began before it are raised after it. Timeouts and
     scopes that begin inside of it work as everywhere, and what a signal handler raises is not kept out.
     """
     return CancelScope(shield=True)
 
 
 def move_on_after(seconds: float | None) -> CancelScope:
-    """A scope that ends quietly after ``seconds``; ``cancelled_caught`` tells."""
+    """A scope that ends quietly after ``seconds``; ``cancelled_caught`` tells whether it did."""
     return CancelScope(seconds)
 
 

@@ -1,15 +1,15 @@
 """Signal handlers that run in greenlets, and what becomes of their errors.
 
-A handler set by the standard :func:`signal.signal` runs between two bytecodes of the main thread, in whatever greenlet
-happens to be there, even the hub; it is prompt on every loop. A handler may wait: what it has interrupted goes on when
-it has ended, and the loop turns on meanwhile. What it raises is raised in the greenlet that it has interrupted.
+A handler set by the standard :func:`signal.signal` runs between two bytecodes of the main thread, in the greenlet that
+runs at that moment, even the hub; it is prompt on every loop. A handler may wait: what it has interrupted goes on when
+it has ended, and the loop keeps turning meanwhile. What it raises is raised in the greenlet that it has interrupted.
 :func:`prompt`, which takes its place after patching, differs in this: what the handler raises is raised in the main
-greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the main thread's hub, as soon as that gets
-to it, and interrupts nobody.
+greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the main thread's hub, as soon as the hub
+gets to it, and interrupts nothing.
 
-While a handler in Python is set, whichever function has set it, a main greenlet that waits when nothing else is left
-waits for a signal, and there is no LoopExit; but for Python's own handler of Ctrl-C and those that are wrapped in a
-:class:`Bystander`.
+While a handler in Python is set, by whichever function, a main greenlet that waits when nothing else is left waits for
+a signal, and there is no LoopExit. Python's own handler of Ctrl-C, and handlers that are wrapped in a
+:class:`Bystander`, do not count.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ class _InGreenlet(Wrapped):
 
 
 class ForMain(Wrapped):
-    """What the interpreter calls for a handler whose errors are for the main greenlet, whoever is interrupted."""
+    """What the interpreter calls for a handler whose errors the main greenlet gets, whichever one is interrupted."""
 
     __slots__ = ()
 
     def __call__(self, signalnum: int, frame: FrameType | None) -> None:
-        """As the handler, but what it raises is raised in the main greenlet."""
+        """Call the handler; what it raises is raised in the main greenlet."""
         try:
             self.handler(signalnum, frame)
         except BaseException as error:
@@ -132,9 +132,9 @@ def _given(handler: Any) -> Any:
 
 
 def adopt_handlers() -> Callable[[], None]:
-    """Have what the present handlers raise be raised in the main greenlet too. Only in the main thread.
+    """Have the main greenlet get also the errors of handlers that are set already. Only in the main thread.
 
-    :returns: a function that undoes it, for those that are still set.
+    :returns: a function that undoes it, for handlers that are still set.
     """
     adopted: list[int] = []
     try:
@@ -183,16 +183,16 @@ def getsignal(signalnum: int) -> Any:
 
 
 def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
-    """:func:`signal.set_wakeup_fd`, beside the hub, which needs that place itself: it passes the bytes on.
+    """:func:`signal.set_wakeup_fd`, beside the hub, which needs that descriptor itself and forwards the bytes.
 
     Once there is a hub each greenlet has a descriptor of its own, until it ends: event loops of asyncio and uvloop that
     run in several greenlets do not take it from one another.
 
     :param warn_on_full_buffer: ignored once there is a hub; then there is no warning.
-    :returns: the previous descriptor of the user's, in this greenlet, or -1.
+    :returns: the descriptor that was set before, in this greenlet, or -1.
     :raises ValueError: ``fd`` blocks, or this is not the main thread.
     """
-    found = _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)  # which also looks whether fd will do
+    found = _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)  # this also checks fd
     hub = get_hub_if_exists()
     if hub is None or hub.loop.destroyed or not hub.loop.wakeup.installed:
         return found

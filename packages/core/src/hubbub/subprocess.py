@@ -1,7 +1,7 @@
-"""Child processes: the standard module's interface, waiting without keeping other greenlets from running.
+"""Child processes: the standard module's interface, whose waits let other greenlets run.
 
 :class:`Popen` is the standard library's, with its way of starting a child (vfork, posix_spawn) and with pipes and waits
-that are cooperative. It may be used from any thread; the child's end is told by a process descriptor, so no SIGCHLD
+that are cooperative. It may be used from any thread. A process descriptor tells of the child's end, so no SIGCHLD
 handler is needed or touched.
 """
 
@@ -64,7 +64,7 @@ _CHUNK = 1 << 16
 
 
 def _position(name: str) -> int:
-    """Where the standard library's way to start a child gets an argument."""
+    """The position of an argument of the standard library's method that starts a child."""
     method: Any = _Popen._execute_child  # type: ignore[attr-defined]  # not public
     return list(signature(method).parameters).index(name) - 1
 
@@ -75,7 +75,7 @@ _PARENT_ENDS = () if _WINDOWS else tuple(_position(name) for name in ("p2cwrite"
 class Popen(_Popen[AnyStr]):
     """:class:`subprocess.Popen`, cooperative. All arguments, results and errors are the same.
 
-    An end can also be waited for with :func:`hubbub.wait`.
+    :func:`hubbub.wait` can also wait for the end of the process.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -86,7 +86,7 @@ class Popen(_Popen[AnyStr]):
         self._watch: Greenlet | None = None
         self._heard: dict[Any, list[bytes]] = {}
         self._unsent: memoryview | None = None
-        get_hub()  # if there can be none, nothing is started that nobody could wait for
+        get_hub()  # first: without a hub nobody could wait for the child
         try:
             super().__init__(*args, **kwargs)
         except BaseException:
@@ -95,7 +95,7 @@ class Popen(_Popen[AnyStr]):
             raise
 
     # Starting -------------------------------------------------------------------------------------------------------
-    # The constructor gets to know of the child's ends of the pipes alone, so that it makes no files of the parent's.
+    # The standard library's constructor gets only the child's ends of the pipes: it makes no files of the parent's.
 
     def _get_handles(self, *args: Any) -> Any:
         base: Any = super()
@@ -152,7 +152,7 @@ class Popen(_Popen[AnyStr]):
         return self.returncode
 
     def _look(self) -> int | None:
-        """The status if it has ended."""
+        """The exit status if the process has ended."""
         base: Any = super()
         lock: Any = self._waitpid_lock  # type: ignore[attr-defined]  # not public
         if self.returncode is None and lock.acquire(False):
@@ -188,7 +188,7 @@ class Popen(_Popen[AnyStr]):
     # Talking --------------------------------------------------------------------------------------------------------
 
     def _communicate(self, input: Any, endtime: float | None, orig_timeout: float | None) -> Any:
-        """One greenlet per pipe moves data until all are closed or the time is up; what was moved is kept."""
+        """One greenlet per pipe moves data until all are closed or the time is up; a later call goes on from there."""
         if _WINDOWS:
             base: Any = super()
             return get_hub().threadpool.apply(base._communicate, (input, endtime, orig_timeout))
@@ -233,7 +233,7 @@ class Popen(_Popen[AnyStr]):
             while self._unsent:
                 self._unsent = self._unsent[raw.write(self._unsent) :]
         except BrokenPipeError:
-            pass  # the child has ended or does not read: no error, as subprocess has it
+            pass  # the child has ended or does not read: no error, as in subprocess
         try:
             stdin.close()
         except BrokenPipeError:
@@ -259,7 +259,7 @@ class Popen(_Popen[AnyStr]):
         return self._translate_newlines(data, file.encoding, file.errors)  # type: ignore[attr-defined]  # not public
 
 
-update_wrapper(Popen.__init__, _Popen.__init__)  # the signature of the running interpreter's
+update_wrapper(Popen.__init__, _Popen.__init__)  # with the signature of this version of Python
 
 
 class _EndLink:

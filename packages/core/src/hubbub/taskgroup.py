@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class _Task(Greenlet[T]):
-    """A member: its failure is the group's business, not the hub's."""
+    """A member. It tells the group of its failure, not the hub."""
 
     def __init__(self, group: TaskGroup, function: Callable[..., T], *args: Any, **kwargs: Any) -> None:
         super().__init__(function, *args, **kwargs)
@@ -36,7 +36,7 @@ class _Task(Greenlet[T]):
             super().run()
 
     def handle_failure(self, error: BaseException) -> None:
-        """Tell the group; what ends the program is the hub's business too."""
+        """Tell the group; if the error ends the program, tell the hub too."""
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             super().handle_failure(error)
             self._group.cancel()
@@ -72,7 +72,7 @@ class TaskGroup:
         return True
 
     def spawn(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]:
-        """Start ``function(*args, **kwargs)`` in a greenlet of the group. Also its own greenlets may call this.
+        """Start ``function(*args, **kwargs)`` in a greenlet of the group. The group's own greenlets may call this too.
 
         :raises RuntimeError: the block has not begun, or has ended.
         """
@@ -120,7 +120,7 @@ class TaskGroup:
         self.scope.__exit__(kind, error, traceback)
         if error is not None and not mine:
             if not isinstance(error, Exception) and not self._errors:
-                return False  # a time-out, a kill, Ctrl-C: they belong to somebody outside
+                return False  # a timeout, a kill, Ctrl-C: it belongs to code outside
             if isinstance(error, Exception):
                 self._errors.append(error)
         if self._errors:

@@ -41,11 +41,11 @@ __all__ = [
 
 @as_builtin
 def get_ident(_: Place) -> int:
-    """A number for the current greenlet, never 0; for the first greenlet of a native thread that of the thread.
+    """A number for the current greenlet, never 0; for the main greenlet of a native thread the thread's own number.
 
-    The hub counts as the first greenlet: what runs there does so on behalf of the native thread. So a signal handler,
+    The hub counts as the main greenlet: what runs there does so on behalf of the native thread. So a signal handler,
     which runs in the hub while all others wait, finds itself in the main thread, as everywhere. Another greenlet may
-    have a number after this one has ended.
+    get the number after this one has ended.
     """
     try:
         current = getcurrent()
@@ -77,7 +77,7 @@ _ENDING = object()
 
 
 def _ident_of(greenlet: Any) -> int:
-    """Its :func:`get_ident`, in whatever thread; 0 for None."""
+    """The :func:`get_ident` of ``greenlet``, of whatever thread; 0 for None."""
     if greenlet is None:
         return 0
     if isinstance(greenlet, Runner):
@@ -101,9 +101,9 @@ def _current() -> Any:
 
 
 class _Patient(Latch):
-    """Whoever releases it may be out of the loop's sight: another native thread, or a signal handler.
+    """A lock that code out of the loop's sight may release: another native thread, or a signal handler.
 
-    So who waits for one that is never released waits for ever, as for a native lock: no LoopExit.
+    So a greenlet that waits for one that is never released waits for ever, as for a native lock, without a LoopExit.
     """
 
     __slots__ = ()
@@ -128,7 +128,7 @@ class _Patient(Latch):
 
 
 class LockType(_Patient):
-    """A lock as :func:`_thread.allocate_lock` makes them. Anybody may release it. Greenlets get it in turn."""
+    """A lock as :func:`_thread.allocate_lock` makes them. Any greenlet may release it. Greenlets get it in turn."""
 
     __slots__ = ()
 
@@ -192,7 +192,7 @@ class LockType(_Patient):
             raise
 
     _is_owned = Latch.locked
-    """For :class:`threading.Condition`, which would try to take the lock to learn that."""
+    """For :class:`threading.Condition`, which would otherwise try to take the lock to learn that."""
 
     def _at_fork_reinit(self) -> None:
         """In the child after a fork: free, and nobody waits. Called by :mod:`threading`."""
@@ -209,7 +209,7 @@ class RLock(ReentrantLatch, _Patient):
     __slots__ = ()
 
     def _me(self) -> Any:
-        """The greenlet that takes it. Code in the hub may enter what the main greenlet holds: both are the thread."""
+        """The greenlet that takes it. Code in the hub may enter what the main greenlet holds: both are one thread."""
         me = _getcurrent()
         if isinstance(me, Runner) and self._holder.get(0) is me.hub.main:
             return me.hub.main
@@ -244,7 +244,7 @@ class RLock(ReentrantLatch, _Patient):
 def run_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Call ``function`` as the body of a thread: SystemExit ends it, other errors go to :func:`sys.unraisablehook`.
 
-    :raises KeyboardInterrupt: Ctrl-C found this greenlet; it is meant for the main thread.
+    :raises KeyboardInterrupt: Ctrl-C interrupted this greenlet; it is meant for the main thread.
     """
     try:
         function(*args, **kwargs)
@@ -254,7 +254,7 @@ def run_thread(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
         raise
     except BaseException as failure:
         message = "Exception ignored in thread started by"
-        in_text = sys.version_info >= (3, 13)  # as CPython: the function is part of the message, and no object
+        in_text = sys.version_info >= (3, 13)  # as in CPython: the message names the function, and there is no object
         sys.unraisablehook(
             SimpleNamespace(
                 exc_type=type(failure),

@@ -127,7 +127,7 @@ class BoundedSemaphore(_lock.BoundedSemaphore, Semaphore):
 
 
 class Barrier:
-    """:class:`threading.Barrier` for greenlets: ``wait`` returns when ``parties`` have called it.
+    """:class:`threading.Barrier` for greenlets: ``wait`` returns when ``parties`` greenlets have called it.
 
     :param action: called by one of them before all go on.
     :param timeout: the default limit of :meth:`wait`, in seconds.
@@ -150,12 +150,12 @@ class Barrier:
 
     @property
     def parties(self) -> int:
-        """How many it takes."""
+        """How many greenlets open the barrier together."""
         return self._parties
 
     @property
     def n_waiting(self) -> int:
-        """How many wait now."""
+        """How many greenlets wait now."""
         return self._round.arrived if not self._round.broken else 0
 
     @property
@@ -207,14 +207,14 @@ class Barrier:
         self._cond.notify_all()
 
     def reset(self) -> None:
-        """Start over. Those who wait get BrokenBarrierError."""
+        """Start over. Greenlets that wait get BrokenBarrierError."""
         with self._cond:
             if self._round.arrived:
                 self._break(self._round)
             self._round = _Round()
 
     def abort(self) -> None:
-        """Break it: whoever waits, or comes, gets BrokenBarrierError, until :meth:`reset`."""
+        """Break it: greenlets that wait, or call :meth:`wait` before :meth:`reset`, get BrokenBarrierError."""
         with self._cond:
             self._break(self._round)
 
@@ -233,13 +233,13 @@ class _Round:
 # Threads --------------------------------------------------------------------------------------------------------------
 
 _threads: WeakKeyDictionary[greenlet, Thread] = WeakKeyDictionary()
-"""Of greenlets that run a Thread, or have asked for their current_thread()."""
+"""The Thread of each greenlet that runs one, or has called current_thread()."""
 
 
 class Thread:
     """:class:`threading.Thread` as a greenlet. Like a new native thread it starts without context variables.
 
-    The process does not end before those that are no daemons, if they were started in the main thread.
+    The process does not end before its threads that are not daemons, if they were started in the main thread.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies

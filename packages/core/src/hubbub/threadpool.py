@@ -1,4 +1,4 @@
-"""Native threads for what cannot wait cooperatively."""
+"""Native threads for calls that cannot wait cooperatively."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class _Job:
         self._claims: list[str] = []
 
     def claim(self, purpose: str) -> bool:
-        """Whether ``purpose`` was the first. Between threads, and for interrupted callers that ask again."""
+        """Whether this ``purpose`` was the first claim. For several threads; an interrupted caller may ask again."""
         self._claims.append(purpose)
         return self._claims[0] is purpose
 
@@ -87,7 +87,7 @@ class _Task(_Job):
             del self, value, exc_info  # the error's traceback keeps this frame
 
     def abandon(self) -> bool:
-        """In the thread, which ends. False: it has not begun."""
+        """In the thread, which ends. False: the task has not begun."""
         if self.claimed:
             self.pool.deliver(self, None, (RuntimeError, _UNFINISHED, None))
         return self.claimed
@@ -96,10 +96,10 @@ class _Task(_Job):
 class ThreadPool(Mapping):
     """Up to ``maxsize`` native threads that run functions for the greenlets of one hub.
 
-    Threads start when there is work and end after ``idle_seconds`` without. What a task raises, whatever it is, is
-    raised where its result is asked for. Belongs to the thread of its hub.
+    Threads start when there is work and end after ``idle_seconds`` without. Any error of a task is raised where its
+    result is asked for. The pool belongs to the thread of its hub.
 
-    After a fork the child has it without threads and tasks.
+    After a fork the child's pool has no threads and no tasks.
 
     Signal handlers and destructors may use it at any moment, also in the middle of one of its methods.
 
@@ -154,9 +154,9 @@ class ThreadPool(Mapping):
         return self._workers.size
 
     def resize(self, size: int) -> None:
-        """Have ``size`` threads now, as far as that goes: start some, or end some, each after its task.
+        """Have ``size`` threads now, as far as possible: start some, or end some, each after its task.
 
-        :raises RuntimeError: none can be started.
+        :raises RuntimeError: no thread can be started.
         """
         self._workers.resize(size)
 
@@ -237,7 +237,7 @@ class ThreadPool(Mapping):
             self._finished(task, None, self.exc_info_of_killed())
 
     def exc_info_of_killed(self) -> tuple[Any, Any, Any]:
-        """What a task fails with that a kill has prevented."""
+        """The error of a task that a kill has prevented."""
         return (RuntimeError, RuntimeError("the thread pool was killed"), None)
 
     def deliver(self, task: _Task, value: Any, exc_info: Any) -> None:
@@ -245,14 +245,14 @@ class ThreadPool(Mapping):
         try:
             self.hub.loop.run_callback_threadsafe(self._finished, task, value, exc_info)
         except LoopDestroyed:
-            pass  # nobody is left to be told
+            pass  # its hub is gone
 
     def _finished(self, task: _Task, value: Any, exc_info: Any) -> None:
         """On the hub: ``task`` has ended."""
         try:
             self._settle(task, value, exc_info)
         except BaseException:
-            self._settle(task, value, exc_info)  # as in kill()
+            self._settle(task, value, exc_info)  # a signal handler raised, as in kill()
             raise
 
     def _settle(self, task: _Task, value: Any, exc_info: Any) -> None:
@@ -266,7 +266,7 @@ class ThreadPool(Mapping):
         self._forget(task)
 
     def task_failed(self, result: AsyncResult[Any], function: Callable[..., Any], exc_info: Any) -> None:
-        """On the hub: ``function`` has failed. If nobody asks ``result`` for the error it is reported.
+        """On the hub: ``function`` has failed. If no caller asks ``result`` for the error, it is reported.
 
         :param exc_info: (type, error, traceback).
         """
@@ -295,7 +295,7 @@ def _pool_for_users(hub: Hub) -> ThreadPool:
 
 def _pool_for_files(hub: Hub) -> ThreadPool:
     pool = ThreadPool(10, hub=hub)
-    pool.reports = False  # whoever gave up waiting for a file does not want to know
+    pool.reports = False  # a caller that gave up waiting for a file does not want to know of a failure
     return pool
 
 
@@ -348,12 +348,12 @@ class Future(concurrent.futures.Future[T]):
         return error
 
     def failed(self, error: BaseException, function: Callable[..., Any]) -> None:
-        """``function`` has failed with ``error``: if nobody asks for it it is reported."""
+        """``function`` has failed with ``error``, which is reported if no caller asks for it."""
         self._unseen = Unseen(self._hub, function, error)
         self.set_exception(error)
 
     def _asked(self) -> None:
-        """Somebody has asked for the error."""
+        """A caller has asked for the error."""
         if self._unseen is not None:
             self._unseen.seen()
 
@@ -387,7 +387,7 @@ def _call_link(link: tuple[Hub, Callable[[Any], Any]], held: int, future: Any) -
     try:
         link[0].loop.run_callback_threadsafe(future._linked, link, held)
     except LoopDestroyed:
-        pass  # nobody is left to be told
+        pass  # its hub is gone
 
 
 class ThreadPoolExecutor(concurrent.futures.Executor):
@@ -478,7 +478,7 @@ class _Call(_Job):
             future.set_result(value)
 
     def abandon(self) -> bool:
-        """In the thread, which ends. False: it has not begun."""
+        """In the thread, which ends. False: the call has not begun."""
         if self.claimed and not self._future.done():
             self._future.set_exception(_UNFINISHED)
         return self.claimed

@@ -14,6 +14,6 @@ def sleep(_: Place, seconds: float, /) -> None:
 
     :raises ValueError: a negative number, or none at all.
     """
-    if not seconds >= 0:  # which also finds what is not a number
+    if not seconds >= 0:  # this also refuses NaN
         raise ValueError("sleep length must be non-negative")
     _sleep(seconds)

@@ -53,7 +53,7 @@ class Timeout(BaseException):
 
     @classmethod
     def start_new(cls, timeout: Any = None, exception: Any = None, ref: bool = True) -> Timeout:
-        """A started timeout. An existing one, given as ``timeout``, is started unless it runs and is returned."""
+        """A started timeout. An existing one, given as ``timeout``, is returned, and started unless it runs."""
         if isinstance(timeout, Timeout):
             if not timeout.pending:
                 timeout.start()
@@ -86,7 +86,7 @@ class Timeout(BaseException):
             self._on_expiration(victim, self._to_raise())
 
     def _expired_late(self, fire: Any) -> None:
-        """The shield has ended that has kept it out: nobody must have cancelled it meanwhile, nor started it anew."""
+        """The shield that kept the timeout out has ended: fire, unless it was cancelled or started anew meanwhile."""
         if self._fire is fire:
             self._expired()
 

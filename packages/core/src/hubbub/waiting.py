@@ -199,7 +199,7 @@ def killall(
 
 
 def wait_any(objects: Iterable[Any], timeout: float | None = None) -> Any:
-    """Wait until one of ``objects`` is ready, and return it. The others lose nothing; nothing is taken from the one.
+    """Wait until one of ``objects`` is ready, and return it. Nothing is taken from any of them.
 
     :param objects: greenlets, events, results, semaphores, queues (anything with ``rawlink``), and sockets or other
         things with ``fileno()``, which are ready when they can be read.
@@ -243,7 +243,7 @@ class _Race:
                 item.unlink(self._won)
             for watcher in self._watchers:
                 watcher.close()
-        winner, self._waiter.value = self._waiter.value, None  # the hub still has the waiter in its hands
+        winner, self._waiter.value = self._waiter.value, None  # the hub still holds the waiter
         return winner
 
     def _won(self, item: Any) -> None:
