@@ -23,14 +23,14 @@ _getsignal = signal.getsignal
 _set_wakeup_fd = signal.set_wakeup_fd
 _write = os.write
 _ours: set[int] = set()
-"""The descriptors of loops."""
+"""The descriptors that loops have set."""
 
 
 class Waker(socket):
     """The end of a socket pair that other threads write to.
 
-    Never closed: it closes itself with its last reference, which may be that of a thread in the middle of a wake-up. So
-    that one cannot write to whatever has the number next.
+    No code closes it: it closes itself with its last reference, which a thread in the middle of a wake-up may hold. So
+    that thread cannot write to another file that has got the number.
     """
 
     def __del__(self) -> None:
@@ -38,7 +38,7 @@ class Waker(socket):
 
 
 def waker_pair() -> tuple[socket, Waker]:
-    """Two non-blocking sockets: what is written to the second wakes who watches the first."""
+    """Two non-blocking sockets: bytes written to the second wake the loop that watches the first."""
     reader, writer = socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
@@ -46,7 +46,7 @@ def waker_pair() -> tuple[socket, Waker]:
 
 
 class SignalTable:
-    """Which watchers want which signal. The previous handler comes back when the last one stops."""
+    """Which watchers want which signal. The previous handler comes back when the last watcher of a signal stops."""
 
     def __init__(self) -> None:
         self._watchers: dict[int, list[Signal]] = {}
@@ -85,14 +85,14 @@ class SignalTable:
 class WakeupDescriptor:
     """Has the interpreter write a byte to a socket of the loop whenever a signal arrives (signal.set_wakeup_fd).
 
-    A descriptor that somebody else had put there before gets the bytes passed on.
+    It forwards the bytes to a descriptor that other code had set before.
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self.installed: bool = False
         self.other: int = -1
-        """Whom else to tell; -1: nobody."""
+        """The descriptor that other code has set; -1: none."""
         self._beside: WeakKeyDictionary[greenlet, tuple[int, tuple[int, int]]] = WeakKeyDictionary()
 
     def install(self) -> None:
@@ -107,7 +107,7 @@ class WakeupDescriptor:
         _ours.add(self._fd)
 
     def pass_on(self, data: bytes) -> None:
-        """Bytes have come from the interpreter, or (zeros) from a thread that wanted the poll to end."""
+        """Forward the bytes from the interpreter. Zeros are from threads that wanted the poll to end."""
         numbers = data.replace(b"\0", b"")
         if not numbers:
             return
@@ -116,12 +116,12 @@ class WakeupDescriptor:
                 try:
                     _write(fd, numbers)
                 except OSError:
-                    pass  # full or closed: its owner does not look
+                    pass  # full or closed: its owner does not read it
 
     def set_for(self, owner: greenlet, fd: int) -> int:
-        """Pass the bytes on to ``fd`` too, on behalf of ``owner``, until that ends; -1: no more.
+        """Forward the bytes to ``fd`` too, on behalf of ``owner``, until that greenlet ends; -1: no longer.
 
-        :returns: what was there for the same owner, or -1.
+        :returns: the descriptor that the owner had set before, or -1.
         """
         before = self._beside.pop(owner, (-1, (0, 0)))[0]
         if fd >= 0:
@@ -129,11 +129,11 @@ class WakeupDescriptor:
         return before
 
     def _others(self) -> list[int]:
-        """The descriptors of :meth:`set_for`, without those that have been closed, whose numbers may be others' now."""
+        """The descriptors of :meth:`set_for`, without closed ones, whose numbers other files may have by now."""
         return [fd for fd, file in list(self._beside.values()) if _file(fd) == file]
 
     def restore(self) -> None:
-        """Give it back, unless somebody has put another one there since."""
+        """Set the previous descriptor again, unless other code has set another one since."""
         _ours.discard(self._fd)
         if not self.installed:
             return
@@ -150,7 +150,7 @@ class WakeupDescriptor:
 
 
 def _file(fd: int) -> tuple[int, int]:
-    """Which file a descriptor is of."""
+    """Device and inode of a descriptor's file."""
     try:
         found = os.fstat(fd)
     except OSError:
@@ -159,7 +159,7 @@ def _file(fd: int) -> tuple[int, int]:
 
 
 class Wrapped:
-    """What the interpreter calls in the place of a handler that somebody has set."""
+    """What the interpreter calls in the place of a handler that the user has set."""
 
     __slots__ = ("handler",)
 
@@ -171,20 +171,20 @@ class Wrapped:
 
 
 class Bystander(Wrapped):
-    """A handler that wakes nobody, such as a test runner's time limit: waiting for it alone is a deadlock."""
+    """A handler that wakes no greenlet, such as a test runner's time limit: waiting for it alone is a deadlock."""
 
     __slots__ = ()
 
     def __call__(self, number: int, frame: Any) -> Any:
-        """As the handler."""
+        """Call the handler."""
         return self.handler(number, frame)
 
 
 def handlers_may_wake() -> bool:
     """Whether a handler in Python is set that could wake the main greenlet.
 
-    Not Python's own handler of Ctrl-C, a :class:`Bystander`, or the one of the loop's watchers, which count by their
-    ``ref``.
+    Python's own handler of Ctrl-C, a :class:`Bystander` and the handler of the loop's watchers do not count; the
+    watchers count by their ``ref``.
     """
     return any(_may_wake(_getsignal(number)) for number in range(1, signal.NSIG))
 
@@ -193,5 +193,5 @@ def _may_wake(handler: Any) -> bool:
     while isinstance(handler, Wrapped) and not isinstance(handler, Bystander):
         handler = handler.handler
     if handler is None or isinstance(handler, (int, Bystander)) or handler is signal.default_int_handler:
-        return False  # nobody's, SIG_DFL or SIG_IGN among them
+        return False  # nothing that could wake a greenlet; SIG_DFL and SIG_IGN are integers
     return not isinstance(getattr(handler, "__self__", None), SignalTable)

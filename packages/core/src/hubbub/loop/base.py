@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall", "make_loop"]
 
 LOOK_AGAIN = 0.5
-"""Seconds between two looks whether anybody outside is left who might wake somebody."""
+"""Seconds between two looks whether anything outside the loop might still wake a greenlet."""
 SLICE = 16
 """How many callables of the run queue are called between two looks at the clock."""
 SLICES = 64
@@ -110,7 +110,7 @@ class ScheduledCall:
 
 
 class BaseLoop(Timers, Loop):
-    """All loops: whatever is not a library's."""
+    """What all loops share: everything but the backend."""
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
@@ -142,8 +142,8 @@ class BaseLoop(Timers, Loop):
     def __init__(self, backend: Backend, default: bool = False) -> None:
         """Open a loop.
 
-        :param backend: what asks the kernel; the loop opens it, and nobody else may use it.
-        :param default: kept, for whoever looks at it.
+        :param backend: the part that asks the kernel; the loop opens it, and no other code may use it.
+        :param default: the attribute of this name, which the loop itself does not use.
         :raises OSError: the system refuses: no descriptors or no memory left.
         """
         super().__init__(_run_queue())
@@ -155,9 +155,9 @@ class BaseLoop(Timers, Loop):
         self.hub: Hub = getcurrent()  # type: ignore[assignment]  # until a hub takes the loop
         self.error_handler: Any = None
         self.outside: Callable[[], bool] | None = None
-        """Asked when nothing is left to wait for: may something outside the loop still wake somebody?"""
+        """Asked when nothing is left to wait for: may something outside the loop still wake a greenlet?"""
         self.current_hub: Callable[[], Any] = getcurrent
-        """Answers with the hub of the thread that asks; set by the hub."""
+        """Returns the hub of the calling thread; set by the hub."""
         self.iteration: int = 0
         """How many turns there were."""
         self.longest_turn: float = 0.0
@@ -169,13 +169,13 @@ class BaseLoop(Timers, Loop):
         self._running = 0
         self._break = False
         self.told: bool | None = True
-        """False while the turn goes to poll, polls, and hands on the events that nobody else knows. None: all this, but
-        a signal handler has waited meanwhile, and another turn has seen to all events."""
+        """False while the turn prepares to poll, polls, and dispatches events that no other turn knows. None: the same,
+        but a signal handler has waited meanwhile, and another turn has seen to all events."""
         # Before any time that the clock shows, and after -inf, which says that a wait was given up.
         self.born: float = 0.0
-        """When the process was forked, if that was after the loop was made. Who waits since before is not here.
+        """When the process was forked, if that was after the loop was made. Waits that began earlier are the parent's.
 
-        Infinite for a loop that was destroyed: nobody waits there.
+        Infinite for a loop that was destroyed: nothing waits there any more.
         """
         self.handles: dict[int, Readiness] = {}
         self.prepares: list[watchers.Prepare] = []
@@ -183,19 +183,19 @@ class BaseLoop(Timers, Loop):
         self.idles: list[watchers.Idle] = []
         self.forks: list[watchers.Fork] = []
         self.generation: int = 0
-        """How many forks away from its making."""
+        """How many forks lie between the making of the loop and this process."""
         self._reset()
         self._open_all()
 
     def _reset(self) -> None:
         self.thread: int = get_ident()
         self.refs: int = 0
-        """How many keep the loop from ending: active watchers, timers apart, and those who called :meth:`hold`."""
+        """How many things keep the loop from ending: active watchers (but timers) and calls of :meth:`hold`."""
         self.holders: set[Any] = set()
-        """What else does, for instance tasks in threads. To be changed from the loop's own thread."""
+        """Other things that do, for instance tasks in threads. Only the loop's own thread changes it."""
         self.signals: SignalTable = SignalTable()
         self.gil_left: float = self.time
-        """When other native threads could last have the interpreter for long enough to take it."""
+        """When the loop last released the GIL for long enough that another native thread could take it."""
         self.in_poll: bool = False
         """Whether the loop waits for events, or is about to: then a callback from outside needs :meth:`wake`."""
         self._witness: Direction | None = None
@@ -219,7 +219,7 @@ class BaseLoop(Timers, Loop):
 
     def _open_signals(self, reader: int, writer: int) -> None:
         watcher = watchers.IO(self, reader, READ, ref=False)
-        watcher.overlaps = True  # or nothing could end a poll while a signal handler waits that has interrupted it
+        watcher.overlaps = True  # else nothing could end a poll while a signal handler in its callback waits
         watcher.start(self._drain_signals)
         self.wakeup: WakeupDescriptor = WakeupDescriptor(writer)
         self.wakeup.install()
@@ -240,7 +240,7 @@ class BaseLoop(Timers, Loop):
 
     @property
     def backend(self) -> Any:
-        """What asks the kernel: see :class:`hubbub.abc.Backend`."""
+        """The part that asks the kernel: see :class:`hubbub.abc.Backend`."""
         return self._backend
 
     @property
@@ -344,11 +344,11 @@ class BaseLoop(Timers, Loop):
             self.longest_turn = self.time - last
 
     def _share_gil(self, began: float) -> None:
-        """Let native threads run that wait for the interpreter, if the poll that ``began`` then did not.
+        """Let native threads run that wait for the GIL, unless the poll, which ``began`` then, has done so.
 
-        CPython has a thread that waits for the GIL count five milliseconds before it insists, and begin anew whenever
+        In CPython a thread that waits for the GIL counts five milliseconds before it insists, and begins anew whenever
         the GIL was released meanwhile. A poll that finds something at once releases it for a microsecond, in which
-        nobody wakes up: beside a busy hub another thread would run by chance alone.
+        no thread wakes up: beside a busy hub another thread would run by chance alone.
         """
         if self.time - began < _AT_ONCE and _thread_count() > idle_workers():
             _native_sleep(_PAUSE)
@@ -422,7 +422,7 @@ class BaseLoop(Timers, Loop):
         )
 
     def _wake_all(self) -> None:
-        """A poll or its dispatch was interrupted: wake whoever waits for a change that will not be reported again."""
+        """A poll or its dispatch was interrupted: wake all that wait for a change that is not reported again."""
         for handle in list(self.handles.values()):
             if not handle.level:
                 handle.sticky = True
@@ -430,7 +430,7 @@ class BaseLoop(Timers, Loop):
                     direction.fire()
 
     def report_again(self) -> None:
-        """A callback is about to wait. What the present turn has found, and not handed on, is to be found again."""
+        """A callback is about to wait: let the next poll find again the events that this turn has not dispatched."""
         if self.told is False:
             self.told = True
             for handle in list(self.handles.values()):
@@ -438,7 +438,7 @@ class BaseLoop(Timers, Loop):
                     try:
                         handle.renew()
                     except OSError:
-                        handle.close()  # the descriptor was closed without a word: tell whoever waits for it
+                        handle.close()  # the descriptor was closed without a word: wake its waiters
 
     @property
     def running(self) -> bool:
@@ -480,10 +480,10 @@ class BaseLoop(Timers, Loop):
         handle.observed((READ if bits & backend.READ_BITS else 0) | (WRITE if bits & backend.WRITE_BITS else 0))
 
     def _alive(self) -> bool:
-        """Whether anything that counts is waited for.
+        """Whether the loop has anything left to wait for that counts.
 
-        Descriptors stay registered when nobody waits, so they are asked; the last one found waiting is asked first,
-        which makes it one look in nearly every turn.
+        Descriptors stay registered when no greenlet waits, so each is asked. The turn first looks at the direction that
+        this method found last, so that in nearly every turn one look is enough.
         """
         if self.refs > 0 or self.holders or self._timers_alive():
             return True
@@ -496,15 +496,15 @@ class BaseLoop(Timers, Loop):
         return False
 
     def hold(self) -> int:
-        """Go on until :meth:`let_go` is called: for what will end a wait out of the loop's sight, in another thread.
+        """Keep the loop from ending until :meth:`let_go`: for a wait that another thread ends, out of the loop's sight.
 
-        :returns: what to give to :meth:`let_go`.
+        :returns: the argument for :meth:`let_go`.
         """
         self.refs += 1
         return self.generation
 
     def let_go(self, held: int) -> None:
-        """Undo one :meth:`hold`. In a child process nothing that the parent held is held."""
+        """Undo one :meth:`hold`. In a child process the holds of the parent do not count."""
         if held == self.generation:
             self.refs -= 1
 
@@ -539,9 +539,9 @@ class BaseLoop(Timers, Loop):
         error: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Somebody's code failed in ``context``: tell ``error_handler``, or print it.
+        """The code of ``context`` failed: tell ``error_handler``, or print the error if there is none.
 
-        What a hub raises on being told ends nothing; what any other error handler raises ends :meth:`run`.
+        An error that the hub raises as the handler ends nothing; one of any other handler ends :meth:`run`.
         """
         if isinstance(error, StandInRetired):
             raise error
@@ -565,8 +565,8 @@ class BaseLoop(Timers, Loop):
     def arm_direction(self, direction: Direction) -> Direction:
         """Register ``direction`` with the backend.
 
-        :returns: the direction to wait for. It is another if the loop had dropped this one's descriptor, and knows it
-            again meanwhile.
+        :returns: the direction to wait for. It is another one if the loop had dropped this one's descriptor, and has
+            registered the number anew meanwhile.
         :raises OSError: the descriptor is closed, or cannot be polled.
         """
         handle = direction.handle
@@ -583,7 +583,7 @@ class BaseLoop(Timers, Loop):
         return direction
 
     def descriptor_closing(self, fd: int) -> None:
-        """``fd`` is about to be closed: wake its waiters, who get EBADF, and forget it."""
+        """``fd`` is about to be closed: wake its waiters, which get EBADF, and forget it."""
         handle = self.handles.get(fd)
         if handle is not None:
             handle.close()
@@ -613,7 +613,7 @@ class BaseLoop(Timers, Loop):
         """Nothing: see :meth:`install_sigchld`."""
 
     def async_(self, ref: bool = True, priority: int = 0) -> watchers.Async:
-        """A wake-up for other threads to send."""
+        """A wake-up that other threads may send."""
         return watchers.Async(self, ref, priority)
 
     def idle(self, ref: bool = True, priority: int = 0) -> watchers.Idle:
@@ -666,7 +666,7 @@ class BaseLoop(Timers, Loop):
         self._signal_writer = None
 
     def reinit(self) -> None:
-        """In the child after ``fork``: nothing of the parent is waited for, the kernel state is made anew."""
+        """In the child after ``fork``: forget what the parent waits for, and make the kernel state anew."""
         if self.destroyed:
             return
         forks = [watcher for watcher in self.forks if watcher.active]
@@ -724,4 +724,4 @@ def make_loop(kind: type[Backend] | type[Loop]) -> BaseLoop:
     raise TypeError(f"a loop is made of a class of hubbub.abc.Backend, not {kind!r}")
 
 
-setattr(BaseLoop, "async", BaseLoop.async_)  # a keyword; the name of async_ in programs older than it
+setattr(BaseLoop, "async", BaseLoop.async_)  # a keyword now; older programs call async_ by it

@@ -1,15 +1,15 @@
-"""Readiness of one file descriptor, and who waits for it.
+"""Readiness of one file descriptor, and its waiters.
 
-A descriptor whose owner tells when it closes it is registered with the loop at the first wait and stays registered
-until then. Any other may be closed by C code without a word, and its number come into use again: it is registered only
-while somebody watches it or waits for it, and anew for each who comes. (A kernel forgets what is closed, so what was
-registered once may not be any more.)
+A descriptor whose owner tells the loop of the closing is registered with the loop at the first wait and stays so until
+then. C code may close any other without a word, and its number may come into use again. So such a descriptor is
+registered only while watchers or greenlets wait for it, and anew for each that comes. (A kernel forgets a closed
+descriptor, so an earlier registration may be gone.)
 
 Each direction remembers whether an attempt is worth while (``ready``): an event that finds nobody waiting sets it, an
 attempt that empties the kernel's buffer clears it. So a wait costs no system call, and EAGAIN is hardly ever seen.
 
-A wake-up is a place in the run queue. A greenlet that is thrown into between its wake-up and its turn takes itself out
-of the queue and marks the direction ready again, so that the event is not lost to the next reader.
+A wake-up puts the greenlet's switch into the run queue. A greenlet that is interrupted before that switch runs takes it
+out of the queue and marks the direction ready again, so that the next reader does not lose the event.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _PATIENCE = 4
 
 
 class Observer(Protocol):
-    """Who is told what the loop sees of a descriptor, in the moment the loop sees it. See :meth:`Readiness.join`.
+    """What the loop tells of a descriptor's events in the moment it sees them. See :meth:`Readiness.join`.
 
     Greenlets and callbacks run later, and the first of them may take what was there. The loop calls an observer while
     it works through its events: the observer must neither wait nor raise.
@@ -43,7 +43,7 @@ class Observer(Protocol):
 
     @property
     def events(self) -> int:
-        """What the observer is told of: :data:`READ`, :data:`WRITE`, both, or 0, which is the closing alone."""
+        """What the observer is told of: :data:`READ`, :data:`WRITE`, both, or 0: the closing alone."""
 
     def fired(self, events: int) -> None:
         """The loop reports ``events``; at least one of them is wanted."""
@@ -68,7 +68,7 @@ class Direction:
         self.since: float = 0.0
         """When the last wait began: the loop's time, for diagnosis."""
         self.user: Any = None
-        """Whose wait it is, where it leaves no frame to tell (a socket read in C), for diagnosis."""
+        """The object that waits, if no frame tells (a socket read in C); for diagnosis."""
         self.waiter: Callable[..., Any] | None = None
         self.others: list[Callable[..., Any]] | None = None
 
@@ -122,24 +122,24 @@ class Direction:
         return self.waiter is switch or (self.others is not None and switch in self.others)
 
     def _go_on_waiting(self, switch: Callable[..., Any], key: Any = None, expire: Any = None) -> None:
-        """After a switch that came back too early. ``key`` and ``expire`` are those of the time limit, if any."""
+        """Wait on, after a switch that returned too early. ``key`` and ``expire`` are of the time limit, if any."""
         loop = self.loop
         loop.hub.wait_while(lambda: self._waits(switch) and (key is None or loop.timer_runs(key, expire)))
 
     def _is_late(self, switch: Callable[..., Any]) -> bool:
-        """A signal handler has waited after the descriptor was armed, and closed it or let reports be switched off."""
+        """A signal handler waited after the direction was armed; meanwhile it was disarmed or the descriptor closed."""
         self._abandon(switch)
         if self.handle.closed:
             raise closed_error()
         return True
 
     def queue(self, switch: Callable[..., Any]) -> None:
-        """Wait behind others. An event wakes the first of them, so what that one leaves must be reported again."""
+        """Join behind others. An event wakes the first of them, so what that one leaves must be reported again."""
         handle = self.handle
         if not handle.level:
             handle.always_level = True
             handle.update()  # may find that the descriptor is closed
-        if self.waiter is None:  # the last one before has gone meanwhile
+        if self.waiter is None:  # the last of the others has gone meanwhile
             self.waiter = switch
         elif self.others is None:
             self.others = [switch]
@@ -181,7 +181,7 @@ class Direction:
         return handle.read if self.bit == READ else handle.write
 
     def _abandon(self, switch: Callable[..., Any]) -> None:
-        """The waiter was thrown into, or its time is up: leave no trace, and lose no event."""
+        """The waiter was interrupted, or its time is up: it withdraws, and loses no event."""
         if self.waiter is switch:
             self.waiter = self.others.pop(0) if self.others else None
         elif self.others is not None and switch in self.others:
@@ -219,7 +219,7 @@ class Direction:
 
     @property
     def waiting(self) -> bool:
-        """Whether somebody waits."""
+        """Whether a greenlet waits."""
         return self.waiter is not None
 
 
@@ -247,11 +247,11 @@ class Readiness:
         self.fd: int = fd
         self.closed: bool = False
         self.foreign: bool = True
-        """Nobody has promised to tell when the descriptor is closed: see :meth:`adopt`."""
+        """No owner has promised to tell when the descriptor is closed: see :meth:`adopt`."""
         self.level: bool = not loop.edge_triggered
         """Events are reported for as long as they last."""
         self.always_level: bool = self.level
-        """Somebody asked for that on an edge-triggered loop; set before the first wait."""
+        """A caller asked for that on an edge-triggered loop; set before the first wait."""
         self.sticky: bool = False
         """Hang-up, error or urgent data was seen: a short read does not mean that the buffer is empty."""
         self.registered: int = 0
@@ -269,18 +269,18 @@ class Readiness:
         return self.writer
 
     def directions(self) -> tuple[Direction, ...]:
-        """Those that somebody may wait for."""
+        """Those that greenlets may wait for."""
         return (self.read,) if self.writer is None else (self.read, self.writer)
 
     @property
     def lasting(self) -> bool:
-        """Whether the descriptor is registered with the kernel until its owner closes it, whoever comes and goes."""
+        """Whether the descriptor stays registered with the kernel until its owner closes it, also without waiters."""
         return not self.foreign and (self.read.armed or (self.writer is not None and self.writer.armed))
 
     def join(self, observer: Observer, level: bool = False) -> None:
-        """Tell ``observer`` of each event from now on, and of the closing. Others who observe or wait are told too.
+        """Tell ``observer`` of each event from now on, and of the closing. Other observers and waiters are told too.
 
-        Whoever joins has just found that there is nothing yet.
+        The caller has just found that there is nothing yet.
 
         :param level: tell of what is there already, and again in each turn for as long as it lasts.
         :raises OSError: the descriptor is closed, or cannot be polled; ``observer`` has not joined.
@@ -291,7 +291,7 @@ class Readiness:
             self._joined(observer, level)
 
     def _joined(self, observer: Observer, level: bool) -> None:
-        """Have the kernel told, unless it reports what ``observer`` wants anyhow."""
+        """Tell the kernel, unless it already reports what ``observer`` wants."""
         try:
             if level or (self.foreign and self.registered):
                 self.renew()
@@ -311,30 +311,30 @@ class Readiness:
             self._left(observer)
 
     def _reports(self, events: int) -> bool:
-        """Whether the kernel is asked for ``events`` on behalf of those who wait."""
+        """Whether the kernel is asked for ``events`` on behalf of waiters."""
         armed = (READ if self.read.armed else 0) | (WRITE if self.writer is not None and self.writer.armed else 0)
         return not events & ~armed
 
     def _left(self, observer: Observer) -> None:
-        """Have the kernel told, unless those who wait want the same as ``observer`` did."""
+        """Tell the kernel, unless waiters want the same events as ``observer`` did."""
         if not self.foreign and self.level is self.always_level and self._reports(observer.events):
             return
         try:
             self.update()
         except OSError:
-            self.close()  # the descriptor was closed without a word: tell whoever else waits for it
+            self.close()  # the descriptor was closed without a word: tell the others that wait for it
         else:
             self.let_go()
 
     def observed(self, events: int) -> None:
-        """The loop reports ``events``: tell those who observe them. They heed what no greenlet waits for."""
+        """The loop reports ``events``: tell their observers. So they do not count as unheeded if no greenlet waits."""
         for observer in self.observers or ():
             if observer.events & events:
                 self.read.unheeded = 0
                 observer.fired(events)
 
     def _wanted(self) -> int:
-        """The events that somebody is to be told of; ``LEVEL`` if for as long as they last."""
+        """The events that waiters and observers want; with ``LEVEL`` if for as long as they last."""
         events = READ if self.read.armed else 0
         if self.writer is not None and self.writer.armed:
             events |= WRITE
@@ -349,7 +349,7 @@ class Readiness:
     def update(self) -> None:
         """Bring the backend's registration in line with what is wanted.
 
-        A signal handler may wait after any call, and others update meanwhile; hence the loop.
+        A signal handler may wait after any call, and other greenlets may update meanwhile; hence the loop.
         """
         events = self._wanted()
         while events != self.registered and not self.closed:
@@ -358,7 +358,7 @@ class Readiness:
             events = self._wanted()
 
     def renew(self) -> None:
-        """Tell the kernel again what is wanted: the number may be that of another file since.
+        """Tell the kernel again what is wanted: the number may be another file's by now.
 
         :raises OSError: the descriptor is closed, or cannot be polled.
         """
@@ -375,12 +375,12 @@ class Readiness:
             self.renew()
 
     def let_go(self) -> None:
-        """Somebody's interest has ended. A descriptor that nobody will tell about does not stay registered without."""
+        """A waiter or observer has gone. If none is left, and no owner tells of the closing, forget the descriptor."""
         if self.foreign and not (self.closed or self.observers or any(each.waiting for each in self.directions())):
             self.drop()
 
     def forget_waiters(self) -> None:
-        """In the child after ``fork``: nobody waits, and the new backend knows nothing of the descriptor."""
+        """In the child after ``fork``: no greenlet waits, and the new backend knows nothing of the descriptor."""
         self.registered = 0
         self.observers = None
         for direction in self.directions():
@@ -390,17 +390,17 @@ class Readiness:
             direction.others = None
 
     def drop(self) -> None:
-        """Forget the descriptor; those who were woken already go on."""
+        """Forget the descriptor; greenlets that were woken already go on."""
         self.loop.handles.pop(self.fd, None)
         self.registered = 0
         for direction in self.directions():
             direction.armed = False
             direction.ready = True
         backend = self.loop._backend
-        backend.arm(self.fd, 0)  # one that is told so finds out whether it is still the same file
+        backend.arm(self.fd, 0)  # by this call a backend finds out whether it is still the same file
         backend.forget(self.fd)
         successor = self.loop.handles.get(self.fd)
-        if successor is not None:  # of one who came while a signal handler waited, in the middle of the above
+        if successor is not None:  # made while a signal handler waited in the middle of the above
             successor.renew()
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ _first_pair: Callable[[Any], Any] = _PAIR.unpack_from
 
 @known_to_c
 class RingBackend(Backend):
-    """A backend that is a C table. A package that has one sets ``ffi`` and ``lib``, and may choose ``flags``."""
+    """A backend that is a table of C functions. A package that has one sets ``ffi`` and ``lib``, perhaps ``flags``."""
 
     __slots__ = ("native",)
 
@@ -35,8 +35,8 @@ class RingBackend(Backend):
         self.flags = flags
         self._loop = self.ffi.NULL
         self.native: tuple[int, int, int, object] | None = None
-        """The loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and what keeps the loop's
-        memory, while a call may be under way. None while it is closed."""
+        """The loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and the object that keeps the
+        loop's memory while a call may be under way. None while the backend is closed."""
 
     def open(self) -> None:
         """See :meth:`hubbub.abc.Backend.open`."""
@@ -44,7 +44,7 @@ class RingBackend(Backend):
         loop = self.lib.hb_create(self.flags, error)
         if not loop:
             raise OSError(error[0], f"cannot create a {self.name} loop: {os.strerror(error[0])}")
-        # Its memory is given back with the last reference, that of a call in another thread perhaps.
+        # Its memory is freed with the last reference, which a call in another thread may hold.
         self._loop = self.ffi.gc(loop, self.lib.hb_free)
         self._hb_poll = self.lib.hb_poll
         self._hb_arm = self.lib.hb_arm
@@ -133,6 +133,6 @@ class RingBackend(Backend):
         """Check that the structures of the loop agree with one another; libev ends the process if its own do not.
 
         :raises LoopDestroyed: the backend is closed.
-        :raises OSError: EFAULT: ours do not.
+        :raises OSError: EFAULT: the structures of the C table do not agree.
         """
         self._check(self.lib.hb_verify(self._loop))

@@ -47,7 +47,7 @@ if hasattr(select, "epoll"):
             self._epoll_poll = self._epoll.poll
             self._registered: dict[int, int] = {}
             self._lost: set[int] = set()
-            """Numbers whose file was closed behind our back: epoll reports it by them if a copy is left."""
+            """Numbers whose file was closed behind our back: while a copy of it is left, epoll reports it by them."""
 
         def close(self, forked: bool) -> None:
             """See :meth:`hubbub.abc.Backend.close`."""
@@ -61,14 +61,14 @@ if hasattr(select, "epoll"):
             return self._without_false(events) if self._lost else events
 
         def _without_false(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
-            """Leave out reports of files that have lost their number; after one, epoll has to forget them all."""
+            """Leave out reports of files that have lost their number; after one, have epoll forget all such files."""
             true = [(fd, self._true_bits(fd, bits) if fd in self._lost else bits) for fd, bits in events]
             if true != events:
                 self._renew()
             return [event for event in true if event[1]]
 
         def _true_bits(self, fd: int, bits: int) -> int:
-            """What of an event is the descriptor's own."""
+            """The bits of an event that hold for the descriptor itself."""
             if fd not in self._registered:
                 return 0
             poller = _poll()
@@ -94,7 +94,8 @@ if hasattr(select, "epoll"):
             if events & WRITE:
                 bits |= select.EPOLLOUT
             known = fd in self._registered
-            # Noted first, without a call in between: a signal handler may wait after any, and others arm it meanwhile.
+            # Noted first, without a call in between: a signal handler may wait after any call, and another greenlet
+            # may arm the descriptor meanwhile.
             self._registered[fd] = bits
             try:
                 (self._epoll.modify if known else self._epoll.register)(fd, bits)
@@ -105,7 +106,7 @@ if hasattr(select, "epoll"):
                 raise
 
         def _arm_anew(self, fd: int, bits: int, known: bool) -> None:
-            """Closed behind our back, and the number is in use again, perhaps even by a copy of the same file."""
+            """The file was closed behind our back, and its number is in use again, perhaps by a copy of that file."""
             self._registered.pop(fd, None)
             self._lost.add(fd)
             (self._epoll.register if known else self._epoll.modify)(fd, bits)
@@ -123,7 +124,7 @@ if hasattr(select, "epoll"):
                 except OSError:
                     pass  # closed as well
             self._lost.clear()
-            self._epoll = epoll  # the old one is closed with its last use: a signal handler may have interrupted it
+            self._epoll = epoll  # the last reference closes the old one: a poll of it may be interrupted just now
             self._epoll_poll = epoll.poll
 
         def forget(self, fd: int) -> None:

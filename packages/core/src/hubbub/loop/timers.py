@@ -1,11 +1,11 @@
 """The timers of a loop: a heap of ``[deadline, sequence, callback, repeat, ref]``, and its clock.
 
-A stopped timer stays in the heap with None for a callback until it comes up or too many of them do. One that has fired
-is stopped, too, before its callback is queued. A timer counts (``ref``) while it is in the heap with a callback, no
-longer.
+A stopped timer stays in the heap with None for a callback until its deadline comes up, or until too many stopped ones
+are there. One that has fired is stopped, too, before its callback is queued. A timer counts (``ref``) while it is in
+the heap with a callback, no longer.
 
-A signal handler may start and stop timers between two bytecodes of these methods, that is after any call: whatever
-belongs together is done without a call in between, or before the one it ends with.
+A signal handler may start and stop timers between two bytecodes of these methods, that is after any call. So steps that
+belong together have no call in between, or only one, as the last step.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _callback_of = itemgetter(2)
 
 
 class Timers:
-    """What knows which time it is, and queues what is due.
+    """Knows the time, and queues the callbacks that are due.
 
-    A loop is one, and does not hold one: of each wait with a limit two calls would become four.
+    A loop derives from it and does not hold one: that would make four calls of the two in each wait with a limit.
     """
 
     __slots__ = ("_heap", "_sequence", "_stopped", "_unref", "ready", "time")
@@ -42,15 +42,15 @@ class Timers:
         self._forget_timers()
 
     def _forget_timers(self) -> None:
-        """None of them runs, nor will: in the child after ``fork``, perhaps in the middle of one of these methods."""
+        """Stop all for good: in the child after ``fork``, perhaps in the middle of one of these methods."""
         for entry in self._heap:
             entry[2] = None
         self._heap.clear()
         self._sequence: int = 0
         self._stopped: int = 0
-        """How many in the heap are."""
+        """How many timers in the heap are stopped."""
         self._unref: int = 0
-        """How many do not keep the loop from ending."""
+        """How many running timers do not keep the loop from ending."""
         self.time: float = monotonic()
         """When the last poll ended, in seconds of :func:`time.monotonic`."""
 
@@ -97,7 +97,7 @@ class Timers:
         return self._sequence
 
     def moment_of(self, key: Any) -> int:
-        """The number of a timer, by its key: which of two things began first is told by their numbers."""
+        """The number of a timer, by its key. The numbers tell which of two things began first."""
         number: int = key[1]
         return number
 

@@ -47,9 +47,9 @@ class BaseWatcher:
     overlaps = False
     """Whether the callback may be called while it waits."""
     waits: bool = False
-    """The callback waits: what happens meanwhile is for when it has ended."""
+    """Whether the callback waits: for an event that comes meanwhile it is called again when it has ended."""
     missed: bool = False
-    """Something has."""
+    """Whether such an event has come."""
 
     def __init__(self, loop: BaseLoop, ref: bool = True, priority: int = 0) -> None:
         loop.check_alive()
@@ -343,7 +343,7 @@ class Timer(BaseWatcher):
         return self.active and self._fire in self.loop.ready
 
     def _hold(self) -> None:
-        """A timer counts by itself, while it runs."""
+        """The timer in the heap counts by itself, while it runs: tell it whether to."""
         if self._key is not None:
             self.loop.ref_timer(self._key, self._ref)
 
@@ -470,7 +470,7 @@ class Fork(_Phase):
         return self.loop.forks
 
     def restart(self) -> None:
-        """In the child: go on. This is the one kind of watcher that does."""
+        """In the child: go on, as no other kind of watcher does."""
         callback, args = self.callback, self.args or ()
         if callback is not None:
             self.start(callback, *args)
@@ -499,7 +499,7 @@ class Child(BaseWatcher):
     """The end of a child process. ``rpid`` and ``rstatus`` are what :func:`os.waitpid` returned.
 
     By a process descriptor where there is one (Linux 5.3), on any thread and loop; else by SIGCHLD, main thread only.
-    A child that somebody else has reaped counts as ended, with status 255 << 8.
+    A child that other code has reaped counts as ended, with status 255 << 8.
     """
 
     def __init__(self, loop: BaseLoop, pid: int, trace: int = 0, ref: bool = True) -> None:
@@ -611,7 +611,7 @@ _CALLS_BACK = (BaseWatcher._run.__code__, Timer._fired.__code__)
 
 
 def under_way(frame: FrameType | None) -> list[BaseWatcher]:
-    """The watchers whose callbacks are among the callers of ``frame``, those left out that wait already."""
+    """The watchers whose callbacks are among the callers of ``frame``, without those that wait already."""
     found = []
     while frame is not None:
         if frame.f_code in _CALLS_BACK:

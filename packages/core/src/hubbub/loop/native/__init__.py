@@ -1,8 +1,8 @@
 """For backends in C: the table that :class:`hubbub.loop.ring.RingBackend` drives, as headers for compiler and cffi.
 
 ``hb.cdef.h`` declares the functions and says what each must do. ``hb_shared.h`` has what every implementation needs:
-the ring, tables by descriptor, the clock, wake-ups, and who may call from which thread. A package needs hubbub to build
-and has no copy of either::
+the ring, tables by descriptor, the clock, wake-ups, and the check of the calling thread. A package needs hubbub to
+build and has no copy of either::
 
     ffi.cdef(hubbub.loop.native.cdef())
     ffi.set_source(

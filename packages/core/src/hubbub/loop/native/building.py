@@ -18,7 +18,7 @@ __all__ = ["Library", "compile_backend", "has_stable_abi", "put", "stable_tag"]
 
 @dataclass(frozen=True)
 class Library:
-    """A library of the system's."""
+    """A library of the operating system."""
 
     name: str
     """What the linker calls it: ``ev`` for ``libev.so``."""
@@ -35,7 +35,7 @@ class Library:
         return found or [*(f"-L{prefix}/lib" for prefix in _brew_prefixes()), f"-l{self.name}"]
 
     def _pkg_config(self, question: str) -> list[str]:
-        """What pkg-config knows of it; nothing where there is no pkg-config, or it knows nothing."""
+        """What pkg-config knows of the library; nothing if there is no pkg-config, or if it does not know it."""
         tool = shutil.which("pkg-config")
         if tool is None:
             return []
@@ -50,7 +50,7 @@ def _brew_prefixes() -> list[Path]:
 
 
 def has_stable_abi() -> bool:
-    """Whether what is compiled on this Python runs on later versions too."""
+    """Whether a module that is compiled on this Python runs on later versions too."""
     return sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
@@ -61,7 +61,7 @@ def compile_backend(module: str, source: Path, library: Library, scratch: str | 
     :param source: the C file, which includes ``hb.cdef.h``.
     :param scratch: a folder for what the compiler makes.
     :returns: the path of the compiled module. One of the stable ABI has the name that all versions look for.
-    :raises cffi.VerificationError: the compiler fails, with its words.
+    :raises cffi.VerificationError: the compiler fails; with its messages.
     """
     ffi = import_module("cffi").FFI()
     ffi.cdef(cdef())
@@ -100,6 +100,6 @@ def put(built: Path, package: Path) -> None:
     shutil.copy(built, fresh)
     fresh.replace(package / built.name)
     if ".abi3." in built.name:
-        # A build for one version would be found before it.
+        # Python would find a build for one version before it.
         for other in package.glob(f"{built.name.partition('.')[0]}.*-*.so"):
             other.unlink()

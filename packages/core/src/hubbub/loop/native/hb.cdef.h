@@ -4,14 +4,15 @@
  * A package implements it for its library.  cffi reads it as the cdef, the compiler as a header:
  * hubbub.loop.native says where it is.
  *
- * A loop belongs to the thread that made it, until another calls hb_own or hb_fork; of the rest hb_wake
- * alone may be called from elsewhere.  C never calls Python.  What failed is said by a negative errno; each function that
- * can say so says -ENXIO for a loop that is NULL or was destroyed, and -EPROTO in a thread that is not the loop's.
+ * A loop belongs to the thread that made it, until another thread calls hb_own or hb_fork.  Of the other functions
+ * only hb_wake may be called from another thread.  C never calls Python.  A failure is returned as a negative errno;
+ * each function that returns one returns -ENXIO for a loop that is NULL or was destroyed, and -EPROTO in a thread that
+ * the loop does not belong to.
  *
- * hb_destroy ends a loop, hb_free gives back its memory.  Between the two any function may be called from any thread,
- * also while hb_destroy runs: who keeps the pointer alive for as long as a call may be under way needs no lock.
+ * hb_destroy ends a loop, hb_free frees its memory.  Between the two any function may be called from any thread, also
+ * while hb_destroy runs: a caller that keeps the pointer alive while a call may be under way needs no lock.
  *
- * Timers are not here: who drives the table tells hb_poll how long it may wait.
+ * Timers are not here: the caller tells hb_poll how long it may wait.
  */
 
 typedef struct hb_loop hb_loop;
@@ -20,14 +21,14 @@ typedef struct hb_loop hb_loop;
    NULL: *error is an errno value (EINVAL: no such backend here). */
 hb_loop *hb_create(unsigned int flags, int *error);
 
-/* Ends the loop: closes every handle and all that is the library's.  0 or -errno. */
+/* Ends the loop: closes every handle and everything that belongs to the library.  0 or -errno. */
 int hb_destroy(hb_loop *loop);
 
-/* Gives back what is left of a loop, after hb_destroy or, if it was not destroyed, with it.  Nobody uses it any more.
+/* Frees what is left of a loop; one that was not destroyed is destroyed first.  No thread uses the loop any more.
    A loop whose thread has vanished in the middle of a call (in a child, after fork) is left as it is. */
 void hb_free(hb_loop *loop);
 
-/* Makes the loop the calling thread's own; its thread before must not use it again.  -EBUSY: that one is
+/* Makes the loop the calling thread's own; its previous thread must not use it again.  -EBUSY: that thread is
    in hb_poll, or another function, just now. */
 int hb_own(hb_loop *loop);
 
@@ -38,19 +39,19 @@ int hb_own(hb_loop *loop);
 int hb_poll(hb_loop *loop, double seconds);
 
 /* The ring: pairs (fd, events), events READ 1 | WRITE 2; an error or a hang-up sets every bit that is
-   armed.  A descriptor has one pair at most.  What is in it is valid until the next hb_poll, where it is
-   until an hb_arm returns something else than 0.  Forgetting a descriptor does not take back what lies in the ring. */
+   armed.  A descriptor has one pair at most.  The pairs are valid until the next hb_poll, the address until an
+   hb_arm returns something else than 0.  Forgetting a descriptor does not remove its pair from the ring. */
 int *hb_fired(hb_loop *loop);
 
 /* How many entries the last hb_poll has put there. */
 int hb_count(hb_loop *loop);
 
 /* Level-triggered interest in a descriptor, READ 1 | WRITE 2, 0 for none.  The handle is made on
-   first use and kept.  To ask once more for what is armed already tells the kernel again: the number may
-   be that of another file since, and a kernel forgets what is closed.
+   first use and kept.  A call for what is armed already tells the kernel again: the number may be another
+   file's by now, and a kernel forgets a closed descriptor.
    -EBADF: not an open descriptor, -EPERM: one that the system cannot wait for (a regular file),
    -EINVAL: no such events.  After an error event the handle may be disarmed: ask again.
-   0; or 1: done, and the ring is somewhere else now, see hb_fired. */
+   0; or 1: done, and the ring has moved, see hb_fired. */
 int hb_arm(hb_loop *loop, int fd, int events);
 
 /* Drops the handle of a descriptor, before it is closed; harmless if it was closed or even opened

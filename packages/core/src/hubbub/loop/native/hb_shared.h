@@ -1,5 +1,5 @@
 /*
- * What implementations of hb.cdef.h share: the clock, the ring of fired events, tables, and who may call.
+ * What implementations of hb.cdef.h share: the clock, the ring of fired events, tables, and the check of the caller.
  */
 #ifndef HB_SHARED_H
 #define HB_SHARED_H
@@ -26,8 +26,8 @@ enum { HB_MAX_SLOT = 1 << 26 }; /* tables are dense: a larger number is a mistak
 /* -- who may call ----------------------------------------------------------------------------------- */
 
 /* cffi gives up the interpreter's lock for every call, so two threads can really be in here at once: the one that the
-   loop belongs to, and one that takes it over to destroy it.  The state says whether somebody is in it; who comes in
-   changes it, so that only one can.  It also says when the loop has been destroyed, for good. */
+   loop belongs to, and one that takes it over to destroy it.  The state says whether a thread is in the loop; a thread
+   that enters changes the state, so that only one can.  It also says, for good, that the loop has been destroyed. */
 enum { HB_IDLE, HB_BUSY, HB_ENDED };
 
 struct hb_owner {
@@ -63,8 +63,8 @@ static inline void hb_leave(struct hb_owner *owner)
     __atomic_store_n(&owner->state, HB_IDLE, __ATOMIC_RELEASE);
 }
 
-/* Whether the loop is the calling thread's, and nobody's meanwhile: then hb_leave follows.  A stranger does not touch
-   the state, which would disturb the owner. */
+/* Enters the loop, if it is the calling thread's and no thread is in it.  0: entered, hb_leave must follow; or -errno.
+   Another thread than the owner does not touch the state, which would disturb the owner. */
 static inline int hb_enter(struct hb_owner *owner)
 {
     if (hb_state(owner) == HB_ENDED)
@@ -89,8 +89,8 @@ static inline int hb_take_over(struct hb_owner *owner)
 /* -- the bell: how other threads wake the loop ------------------------------------------------------ */
 
 /* It is a descriptor of ours that the loop watches, and not the library's own means, because it must outlive the
-   library's loop: a thread that rings while another destroys the loop writes where nobody reads.  The descriptors are
-   closed with the last reference to the loop. */
+   library's loop: a thread that rings while another destroys the loop writes where no thread reads.  The descriptors
+   are closed with the last reference to the loop. */
 struct hb_bell {
     int reader;
     int writer; /* the same, with eventfd */
@@ -124,7 +124,7 @@ static inline int hb_bell_open(struct hb_bell *bell)
 #endif
 }
 
-/* A bell that rings already cannot ring more, and that is enough. errno is the interrupted code's, in a signal handler. */
+/* A failed write is harmless: the bell rings already.  In a signal handler errno belongs to the interrupted code. */
 static inline void hb_bell_ring(const struct hb_bell *bell)
 {
     static const uint64_t once = 1;
@@ -143,7 +143,7 @@ static inline void hb_bell_silence(const struct hb_bell *bell)
 
 /* -- descriptors ---------------------------------------------------------------------------------- */
 
-/* Whether so many more can be opened: both libraries end the process if they get none for themselves. */
+/* 0 if so many more descriptors can be opened: both libraries end the process if they get none for themselves. */
 static inline int hb_room_for(int descriptors)
 {
     int fd = open("/", O_RDONLY | O_CLOEXEC);
@@ -156,7 +156,7 @@ static inline int hb_room_for(int descriptors)
 }
 
 /* Whether a descriptor may be one that can be waited for, and its mode.  kqueue, poll and select take regular
-   files and say that they are always ready: who waits for one would spin. */
+   files and say that they are always ready: a greenlet that waits for one would spin. */
 static inline int hb_door(int fd, mode_t *mode)
 {
     struct stat st;
