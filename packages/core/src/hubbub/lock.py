@@ -162,7 +162,7 @@ class Semaphore(Linkable):
     def _hand_over(self) -> None:
         """Hand over free permits while there are waiters. May be called at any time, also more than once.
 
-        The waiter is taken out first, the permit then: no permit is held back while no waiter is there to get it.
+        The waiter is taken out first, then the permit: so no permit is held back when there is no waiter for it.
         """
         while self._waiters and (self._permits or (self._reserve is not None and length_hint(self._reserve))):
             self._waiters.offer(self._offer)

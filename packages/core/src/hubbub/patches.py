@@ -85,7 +85,7 @@ def _signal() -> dict[str, dict[str, Any]]:
 
 class _SignalPatch(ModulePatch):
     def installed(self) -> Callable[[], None]:
-        """Errors of the handlers that are set already go to the main greenlet, too."""
+        """Have the errors of handlers that are set already go to the main greenlet, too."""
         from hubbub.signal import adopt_handlers
 
         return adopt_handlers()

@@ -83,7 +83,7 @@ class SignalTable:
 
 
 class WakeupDescriptor:
-    """Has the interpreter write a byte to a socket of the loop whenever a signal arrives (signal.set_wakeup_fd).
+    """Makes the interpreter write a byte to a socket of the loop whenever a signal arrives (signal.set_wakeup_fd).
 
     It forwards the bytes to a descriptor that other code had set before.
     """

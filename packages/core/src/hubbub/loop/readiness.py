@@ -411,7 +411,7 @@ class Readiness:
         loop = self.loop
         loop.handles.pop(self.fd, None)
         self.registered = 0
-        loop._backend.forget(self.fd)  # also if nothing is asked for just now: a backend may remember the number
+        loop._backend.forget(self.fd)  # also if nothing is registered just now: a backend may remember the number
         observers, self.observers = self.observers, None
         for observer in observers or ():
             observer.descriptor_closed()
@@ -422,7 +422,7 @@ class Readiness:
 
 
 def join_all(pairs: Iterable[tuple[Readiness, Observer]]) -> None:
-    """:meth:`Readiness.join` for each pair: for those who wait for many descriptors, again and again.
+    """:meth:`Readiness.join` for each pair: for code that waits for many descriptors, again and again.
 
     :raises OSError: a descriptor is closed, or cannot be polled. :func:`leave_all` takes back what was joined.
     """
