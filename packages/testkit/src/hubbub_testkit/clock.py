@@ -1,4 +1,4 @@
-"""A loop whose clock jumps: when everybody sleeps, it is at once the time at which the first wakes."""
+"""A loop whose clock jumps: when all greenlets sleep, it is at once the time at which the first one wakes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Events: TypeAlias = list[tuple[int, int]]
 
 @dataclass(order=True)
 class _Appointment:
-    """A running timer; one that was stopped has no callback any more."""
+    """A running timer; a timer that was stopped has no callback any more."""
 
     deadline: float
     sequence: int
@@ -31,8 +31,8 @@ class _Appointment:
 class VirtualClockLoop(BaseLoop):
     """Like a real loop, except for the time, which only passes when there is nothing else to do.
 
-    Descriptors and other threads are real and take real time: while somebody waits for one of them, the loop gives them
-    ``grace`` seconds of real time before each jump.
+    Descriptors and other threads are real and take real time: while a greenlet waits for one of them, the loop waits
+    ``grace`` seconds of real time for events before each jump.
     """
 
     grace: float = 0.02
@@ -42,7 +42,7 @@ class VirtualClockLoop(BaseLoop):
         super().__init__(_JumpingBackend(self), default)
 
     def start_clock(self) -> None:
-        """It is the beginning of time, and nothing is planned."""
+        """Set the time to 0, with no timers."""
         self._time = 0.0
         self.jumps: int = 0
         self._agenda: list[_Appointment] = []
@@ -56,7 +56,7 @@ class VirtualClockLoop(BaseLoop):
         return self._time
 
     def update_now(self) -> float:
-        """The same: nobody else moves this clock."""
+        """As :meth:`now`: only the loop moves this clock."""
         return self._time
 
     def call_later(self, after: float, callback: Callable[[], Any], repeat: float = 0.0, ref: bool = True) -> Any:
@@ -106,7 +106,7 @@ class VirtualClockLoop(BaseLoop):
         return agenda[0] if agenda else None
 
     def _expire_until_now(self) -> None:
-        """Queue what is due; an appointment that repeats comes once a turn at most."""
+        """Queue the callbacks that are due; one that repeats is queued once a turn at most."""
         again = []
         while (appointment := self._next()) is not None and appointment.deadline <= self._time:
             heappop(self._agenda)
@@ -124,9 +124,9 @@ class VirtualClockLoop(BaseLoop):
             heappush(self._agenda, appointment)
 
     def poll_with(self, look: Callable[[float | None], _Events], timeout: float) -> _Events:
-        """What is there to report. With nothing, the clock jumps to the next appointment.
+        """The events to report. If there are none, the clock jumps to the next timer.
 
-        :param look: waits for events in real time: for so many seconds, or without limit.
+        :param look: waits for events in real time: for so many seconds; None for no limit.
         """
         events = look(0.0)
         if timeout and not events and not self.ready:
@@ -142,14 +142,14 @@ class VirtualClockLoop(BaseLoop):
         return events
 
     def _others_may_act(self) -> bool:
-        """Whether an event may come from outside: somebody waits for a descriptor, a thread or a signal."""
+        """Whether an event may come from outside: something waits for a descriptor, a thread or a signal."""
         if self.refs > self._counting:
             return True
         return any(each.waiting for handle in self.handles.values() for each in handle.directions())
 
 
 class _JumpingBackend(Backend):
-    """A selector whose waits the loop cuts short."""
+    """A selector; the loop decides how long it waits."""
 
     name = "virtual"
 
@@ -191,7 +191,7 @@ class _JumpingBackend(Backend):
         try:
             self._selector.unregister(fd)
         except (KeyError, ValueError):
-            pass  # not known
+            pass  # not registered
 
 
 class VirtualClock:

@@ -1,7 +1,7 @@
-"""Every way in which a wait can end, and what of its greenlets is left afterwards: nothing.
+"""Every way in which a wait can end, and a check that nothing of its greenlets is left afterwards.
 
 Parametrize a test with :data:`ENDINGS` and with waits. A wait is a context manager. It yields a function that waits,
-for any number of greenlets, and a function that lets them all go on::
+which any number of greenlets may call, and a function that wakes them all::
 
     @contextmanager
     def event():
@@ -28,18 +28,18 @@ from hubbub.lowlevel import get_hub
 __all__ = ["ENDINGS", "WaitFactory", "assert_freed", "assert_seen_by_collector"]
 
 WaitFactory = Callable[[], AbstractContextManager[tuple[Callable[[], Any], Callable[[], Any]]]]
-"""Makes something to wait for: a function that waits, and one that lets all who wait go on."""
+"""Makes a wait: a context manager that yields a function that waits, and one that wakes all that wait."""
 
 _COUNT = 100
 _PATIENCE = 5.0
 
 
 class _Failure(Exception):
-    """What the greenlets of these tests fail with."""
+    """The error with which greenlets of these tests fail."""
 
 
 class _Bodies:
-    """The functions that the greenlets run, and how each ends."""
+    """The functions that the greenlets run."""
 
     def __init__(self, block: Callable[[], Any], release: Callable[[], Any]) -> None:
         self.block = block
@@ -90,7 +90,7 @@ def _release(bodies: _Bodies, _: list[hubbub.Greenlet]) -> None:
 
 
 def _wait_long_enough(_: _Bodies, greenlets: list[hubbub.Greenlet]) -> None:
-    """The time limits end it."""
+    """Do nothing: the time limits end the waits."""
 
 
 def _release_and_get(bodies: _Bodies, greenlets: list[hubbub.Greenlet]) -> None:
@@ -121,15 +121,15 @@ ENDINGS = tuple(_TABLE)
 
 
 def assert_freed(make: WaitFactory, ending: str) -> None:
-    """Have a hundred greenlets wait, end them as ``ending`` says, and look that nothing of them is left.
+    """Let a hundred greenlets wait, end them as ``ending`` says, and check that nothing of them is left.
 
-    Needs a hub whose loop nothing else uses. What fails on purpose is not printed.
+    Needs a hub whose loop nothing else uses. Failures that are intended are not printed.
 
     :raises AssertionError: a greenlet is still alive, or the number of objects grows from round to round.
     """
     hub = get_hub()
     stream, hub.exception_stream = hub.exception_stream, None
-    gc.freeze()  # the collections to come need not look at what is here already
+    gc.freeze()  # later collections need not look at the objects that exist already
     try:
         rounds = [_round(make, ending) for _ in range(3)]
     finally:
@@ -147,7 +147,7 @@ def _round(make: WaitFactory, ending: str) -> tuple[int, int]:
         references = _spawn_and_end(_Bodies(block, release), ending)
     hubbub.sleep(0)
     gc.collect()
-    gc.collect()  # what finalizers have let go of
+    gc.collect()  # objects that finalizers have released
     return sum(reference() is not None for reference in references), len(gc.get_objects())
 
 
@@ -156,7 +156,7 @@ def _spawn_and_end(bodies: _Bodies, ending: str) -> list[weakref.ref[Any]]:
     greenlets = [hubbub.spawn(getattr(bodies, body)) for _ in range(_COUNT)]
     hubbub.sleep(0)
     hubbub.sleep(0)
-    gc.collect()  # now, as it happens in the middle of a wait: it is then that the collector lets go of tuples
+    gc.collect()  # a collection may happen amid a wait: that is when the collector stops tracking tuples
     end(bodies, greenlets)
     left = _COUNT - len(hubbub.joinall(greenlets, timeout=_PATIENCE))
     assert not left, f"{ending}: {left} greenlets have not ended"
@@ -164,12 +164,12 @@ def _spawn_and_end(bodies: _Bodies, ending: str) -> list[weakref.ref[Any]]:
 
 
 def assert_seen_by_collector(make: WaitFactory) -> None:
-    """Have some greenlets wait, and look that no tuple or dictionary holds nothing but greenlets that run.
+    """Let some greenlets wait, and check that the collector still tracks all tuples and dictionaries that hold them.
 
-    Until they end, greenlets are not the collector's business. So it stops watching a tuple that has nothing else in
-    it, and never finds a cycle through it, not even when the greenlet has ended.
+    The collector does not track greenlets that run. So it stops tracking a tuple that holds nothing else, and never
+    finds a cycle through that tuple, not even when the greenlet has ended.
 
-    :raises AssertionError: there is one.
+    :raises AssertionError: there is such a tuple or dictionary.
     """
     hub = get_hub()
     stream, hub.exception_stream = hub.exception_stream, None

@@ -1,4 +1,4 @@
-"""What greenlets there are, where they wait, and what a test has left behind."""
+"""The greenlets that exist, where they wait, and what a test has left behind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Census", "dump", "open_descriptors", "running", "stack"]
 
 
 def running(hub: Hub | None = None) -> list[greenlet]:
-    """The greenlets that have begun and not ended, apart from hubs, the current one and main ones.
+    """The greenlets that have begun and not ended, except hubs, the current one and main ones.
 
     :param hub: only those that run on it.
     """
@@ -37,7 +37,7 @@ def open_descriptors() -> frozenset[int]:
             listed = {int(name) for name in os.listdir(folder)}
         except OSError:
             continue
-        return frozenset(fd for fd in listed if _is_open(fd))  # without the one that listed them
+        return frozenset(fd for fd in listed if _is_open(fd))  # without the descriptor that listed them
     return frozenset()
 
 
@@ -51,23 +51,23 @@ def _is_open(fd: int) -> bool:
 
 @dataclass(frozen=True)
 class Census:
-    """What was there at one moment."""
+    """The greenlets and descriptors at one moment."""
 
     greenlets: tuple[greenlet, ...]
     descriptors: frozenset[int]
 
     @classmethod
     def take(cls) -> Census:
-        """Count now."""
+        """A census of this moment."""
         return cls(tuple(running()), open_descriptors())
 
     def new_greenlets(self, now: Census) -> list[greenlet]:
-        """Those in ``now`` that were not here and have not ended since."""
+        """The greenlets in ``now`` that are not in this one and have not ended since."""
         before = {id(one) for one in self.greenlets}
         return [one for one in now.greenlets if id(one) not in before and not one.dead]
 
     def new_descriptors(self, now: Census) -> list[str]:
-        """Those open in ``now`` and not here, each with what it is."""
+        """The descriptors that are open in ``now`` and not in this one, each with what it is."""
         return [f"{fd} ({_target(fd)})" for fd in sorted(now.descriptors - self.descriptors)]
 
 
@@ -87,7 +87,7 @@ def stack(one: greenlet) -> str:
 
 
 def _without_pytest(lines: list[str]) -> str:
-    """Drop what led pytest to the test."""
+    """Drop pytest's own frames, which led to the test."""
     for number in range(len(lines) - 1, -1, -1):
         if "in pytest_pyfunc_call" in lines[number]:
             return "".join(lines[number + 1 :])

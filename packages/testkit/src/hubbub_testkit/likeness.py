@@ -1,7 +1,7 @@
-"""What something lacks of what it stands for: attribute by attribute, signature by signature.
+"""What a replacement lacks of its original: attribute by attribute, signature by signature.
 
-A replacement of a standard class must bear every use that the original bears, private ones of the standard library
-included. Nobody can list those; but everything that the original has can be looked for.
+A replacement of a standard class must allow every use that the original allows, private uses in the standard library
+included. Those cannot be listed, but the attributes of the original can.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _OF_EVERY_CLASS = frozenset(dir(type("Empty", (), {}))) | {
     "__slots__",
     "__static_attributes__",
 }
-"""What Python gives to each class, or keeps for itself: who has it and who not says nothing."""
+"""Attributes that Python gives to each class, or uses itself: whether a class has them does not matter."""
 _ABILITIES: dict[str, Callable[[Any], Any]] = {
     "hashed": hash,
     "copied": copy.copy,
@@ -40,9 +40,9 @@ _NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def differences(old: Any, new: Any, samples: tuple[Any, Any] | None = None) -> Iterator[str]:
-    """What ``old`` has or accepts and ``new`` does not, each in a few words that begin with the attribute's name.
+    """What ``old`` has or accepts and ``new`` does not, each in a few words, which begin with the attribute's name.
 
-    :param samples: an object of each class, to compare what objects have besides.
+    :param samples: an object of each class, to compare the attributes of objects too.
     """
     if isinstance(old, type):
         yield from _of_classes(old, new)
@@ -117,7 +117,7 @@ def _of_functions(name: str, old: Any, new: Any) -> Iterator[str]:
 
 
 def _signature(function: Callable[..., Any]) -> Signature | None:
-    """None where C code does not tell it."""
+    """The signature; None for C code that does not state it."""
     try:
         return inspect.signature(function)
     except (TypeError, ValueError, AttributeError):
@@ -127,7 +127,7 @@ def _signature(function: Callable[..., Any]) -> Signature | None:
 def _of_signatures(old: Signature, new: Signature) -> Iterator[str]:
     theirs, mine = list(old.parameters.values()), list(new.parameters.values())
     if [each.kind for each in theirs] == [Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD]:
-        return  # C code, or a wrapper, that tells nothing
+        return  # C code or a wrapper that states no parameters
     yield from dict.fromkeys([*_positions(theirs, mine), *_keywords(theirs, mine), *_demands(theirs, mine)])
 
 

@@ -1,9 +1,10 @@
 """The pytest plugin: every test that asks for ``hub`` or ``loop_name`` runs on every installed loop.
 
 Fixtures: ``loop_name``, ``hub``, ``virtual_clock``. Options: ``--hubbub-loop NAME`` (may be repeated; also the
-environment variable ``HUBBUB_TEST_LOOPS``, names with commas between) and ``--hubbub-leaks off|report|fail``. The
-marker ``hubbub_no_leaks`` makes one test fail that leaves greenlets or descriptors behind. When pytest-timeout's signal
-method cuts a test short, the error reaches the test in its main greenlet, and all greenlets are shown with stacks.
+environment variable ``HUBBUB_TEST_LOOPS``, names separated by commas) and ``--hubbub-leaks off|report|fail``. A test
+with the marker ``hubbub_no_leaks`` fails if it leaves greenlets or descriptors behind. When pytest-timeout's signal
+method cuts a test short, the error is raised in the main greenlet of the test, and the report shows all greenlets'
+stacks.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker; have pytest explain the kit's assertions."""
+    """Declare the marker, and let pytest rewrite the assertions of the conformance suite."""
     config.addinivalue_line("markers", "hubbub_no_leaks: fail if greenlets or descriptors of the test are left behind")
     config.stash[_LEFTOVERS] = []
     if config.getoption("hubbub_loop"):
@@ -75,7 +76,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that wants ``loop_name`` once on each loop."""
+    """Run a test that uses ``loop_name`` once on each loop."""
     if "loop_name" in metafunc.fixturenames:
         metafunc.parametrize("loop_name", _chosen_loops(metafunc.config), indirect=True)
 
@@ -93,11 +94,11 @@ def _chosen_loops(config: pytest.Config) -> list[str]:
 
 @pytest.fixture
 def loop_name(request: pytest.FixtureRequest) -> str:
-    """The entry-point name of a loop: each installed one in turn. A broken one fails the test."""
+    """The entry-point name of a loop: each installed one in turn. A loop that cannot be loaded fails the test."""
     name: str = request.param
     try:
         plugins.load(plugins.LOOPS, name)
-    except (ImportError, AttributeError) as error:  # the module, or the class in it
+    except (ImportError, AttributeError) as error:  # the module is missing, or the class in it
         pytest.fail(f"loop {name!r} is installed but cannot be loaded: {error!r}", pytrace=False)
     return name
 
@@ -147,7 +148,7 @@ def _leak_policy(request: pytest.FixtureRequest) -> str:
 
 
 def _look_for_leaks(before: Census, policy: str, request: pytest.FixtureRequest) -> None:
-    hubbub.sleep(0)  # what was killed or woken last may end
+    hubbub.sleep(0)  # so that greenlets that were killed or woken last may end
     gc.collect()
     greenlets = before.new_greenlets(Census.take())
     left = [f"greenlet {one!r}, waiting in\n{stack(one)}" for one in greenlets]
@@ -175,10 +176,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.hookimpl(tryfirst=True, optionalhook=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: Any) -> bool | None:
-    """Instead of pytest-timeout's own handler for SIGALRM, which would raise in whichever greenlet happens to run."""
+    """Replace pytest-timeout's own handler of SIGALRM, which would raise in the greenlet that happens to run."""
     if settings.method != "signal" or threading.current_thread() is not threading.main_thread():
         return None
-    handler = Bystander(lambda *_: _time_out(item, settings.timeout))  # a deadlock is one in spite of it
+    handler = Bystander(lambda *_: _time_out(item, settings.timeout))  # it does not hide a deadlock
     previous = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, settings.timeout)
 

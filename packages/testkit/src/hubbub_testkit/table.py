@@ -34,7 +34,7 @@ __all__ = ["READ", "WRITE", "NativeLoop", "TableSuite"]
 
 READ, WRITE = 1, 2
 
-# How long a test waits for what must come, in seconds, before it fails.
+# How many seconds a test waits for what must happen before it fails.
 _PATIENCE = 20.0
 
 
@@ -88,11 +88,11 @@ class NativeLoop:
         return -left
 
     def arm(self, fd: int, events: int) -> None:
-        """Asks for events of a descriptor."""
+        """Arms a descriptor for events."""
         self._check(self.lib.hb_arm(self.pointer, fd, events))
 
     def forget(self, fd: int) -> None:
-        """Drops a descriptor's handle."""
+        """Drops the handle of a descriptor."""
         self._check(self.lib.hb_forget(self.pointer, fd))
 
     def wake(self) -> None:
@@ -122,7 +122,7 @@ class NativeLoop:
 
 @contextmanager
 def _pipe() -> Iterator[tuple[int, int]]:
-    """A pipe (reading end, writing end), non-blocking; ends that the body closed may stay closed."""
+    """A non-blocking pipe (reading end, writing end); the body of the block may close either end."""
     ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
     numbers = [(end, os.fstat(end).st_ino) for end in ends]
     try:
@@ -229,7 +229,7 @@ class TableSuite:
                 loop.destroy()
 
     def test_no_descriptors_left(self) -> None:
-        """Where descriptors run out, making a loop fails with EMFILE and leaves none open."""
+        """When descriptors run out, making a loop fails with EMFILE and leaves none open."""
 
         def body() -> None:
             before = _open_descriptors()
@@ -244,7 +244,7 @@ class TableSuite:
                     else:
                         outcomes.add(0)
                         loop.destroy()
-                # What a library keeps for the whole process is its own business.
+                # The descriptors that a library keeps for the whole process do not count.
                 assert len(_open_descriptors() - before) <= 2
             assert outcomes == {0, errno.EMFILE}
 
@@ -304,7 +304,7 @@ class TableSuite:
                     break
 
     def test_both_directions(self, loop: NativeLoop) -> None:
-        """Interest in both directions is one entry with both bits."""
+        """A descriptor armed for both directions has one entry with both bits."""
         with _sockets() as (a, b):
             loop.arm(a.fileno(), READ | WRITE)
             assert loop.wait() == [(a.fileno(), WRITE)]
@@ -335,7 +335,7 @@ class TableSuite:
             assert loop.wait() == [(r, READ)]
 
     def test_disarm(self, loop: NativeLoop) -> None:
-        """A disarmed descriptor is silent until it is armed again, and then fires for what came before."""
+        """A disarmed descriptor does not fire until it is armed again, and then fires for what came before."""
         with _pipe() as (r, w):
             loop.arm(r, READ)
             assert loop.poll() == []
@@ -357,7 +357,7 @@ class TableSuite:
                 assert loop.poll() == []
 
     def test_arm_nothing_first(self, loop: NativeLoop) -> None:
-        """A descriptor may be entered without interest in any event."""
+        """A descriptor may be armed for no event at first."""
         with _pipe() as (r, w):
             loop.arm(r, 0)
             os.write(w, b"x")
@@ -366,7 +366,7 @@ class TableSuite:
             assert loop.wait() == [(r, READ)]
 
     def test_change_of_interest(self, loop: NativeLoop) -> None:
-        """What is armed last counts, whether or not there was a poll in between."""
+        """The last arming counts, whether or not there was a poll in between."""
         with _sockets() as (a, b):
             fd = a.fileno()
             b.send(b"x")
@@ -415,7 +415,7 @@ class TableSuite:
             loop.forget(sock.fileno())
 
     def test_many_at_once(self, loop: NativeLoop) -> None:
-        """Of 5,000 descriptors that are ready at once none is lost, and none comes twice in a turn."""
+        """Of 5,000 descriptors that are readable at once none is lost, and none comes twice in a turn."""
         count = 5000
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         if hard != resource.RLIM_INFINITY and hard < count + 200:
@@ -445,7 +445,7 @@ class TableSuite:
                 for fd in copies:
                     os.close(fd)
 
-    # -- descriptors that are none, or no longer ------------------------------------------
+    # -- numbers that are no descriptor, or not any more ----------------------------------
 
     @pytest.mark.parametrize("fd", [-1, -(2**31), 2**31 - 1])
     def test_not_a_descriptor(self, loop: NativeLoop, fd: int) -> None:
@@ -457,7 +457,7 @@ class TableSuite:
         assert loop.poll() == []
 
     def test_closed_descriptor(self, loop: NativeLoop) -> None:
-        """A closed descriptor is refused with EBADF, new to the loop or known to it."""
+        """A closed descriptor is refused with EBADF, whether or not the loop knows it."""
         r, w = os.pipe()
         loop.arm(w, 0)
         loop.arm(r, READ)
@@ -506,7 +506,7 @@ class TableSuite:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
     def test_own_descriptors(self, loop: NativeLoop) -> None:
-        """To watch the loop's own descriptors is refused or does nothing, but does no harm."""
+        """Arming the loop's own descriptors is refused or does nothing, but does no harm."""
         for fd in _open_descriptors():
             if "[" not in os.readlink(f"/proc/self/fd/{fd}"):
                 continue
@@ -519,7 +519,7 @@ class TableSuite:
         loop.idle(0.001)
 
     def test_forget(self, loop: NativeLoop) -> None:
-        """A forgotten descriptor is silent, and forgetting it again is ENOENT."""
+        """A forgotten descriptor does not fire, and forgetting it again is ENOENT."""
         with _pipe() as (r, w):
             os.write(w, b"x")
             loop.arm(r, READ)
@@ -532,7 +532,7 @@ class TableSuite:
                 assert caught.value.errno == errno.ENOENT
 
     def test_forget_then_reuse(self, loop: NativeLoop) -> None:
-        """A number that was forgotten and closed serves its next owner."""
+        """A number that was forgotten and closed works for the next descriptor of that number."""
         for i in range(20):
             with _pipe() as (r, w):
                 loop.arm(r, READ)
@@ -544,7 +544,7 @@ class TableSuite:
                 loop.forget(r)
 
     def test_reuse_then_forget(self, loop: NativeLoop) -> None:
-        """To forget a number that was closed and is another's already does neither any harm."""
+        """Forgetting a number that was closed and is another descriptor's already harms neither."""
         with _pipe() as (other_r, other_w), _pipe() as (r, _):
             loop.arm(r, READ)
             loop.poll()
@@ -558,7 +558,7 @@ class TableSuite:
 
     @pytest.mark.parametrize("polled", [False, True])
     def test_reuse_while_disarmed(self, loop: NativeLoop, polled: bool) -> None:
-        """A number that became another file while it was disarmed serves that file once it is armed again."""
+        """A number that became another file while it was disarmed fires for that file once it is armed again."""
         with _pipe() as (other_r, other_w), _pipe() as (r, _):
             loop.arm(r, READ)
             loop.poll()
@@ -575,7 +575,7 @@ class TableSuite:
     @pytest.mark.parametrize("polled", [False, True])
     @pytest.mark.parametrize("copied", [False, True])
     def test_reuse_while_armed(self, loop: NativeLoop, copied: bool, polled: bool) -> None:
-        """A number that became another file while it was armed serves that file, alone, once it is armed again."""
+        """A number that became another file while it was armed fires only for that file once it is armed again."""
         with _pipe() as (other_r, other_w), _pipe() as (r, w):
             copy = os.dup(r) if copied else -1
             loop.arm(r, READ)
@@ -584,7 +584,7 @@ class TableSuite:
             os.dup2(other_r, r)
             loop.arm(r, READ)
             if copied:
-                os.write(w, b"x")  # of the file before
+                os.write(w, b"x")  # to the earlier file
                 for _ in range(5):
                     loop.poll()
                 loop.idle(0.005)
@@ -644,7 +644,7 @@ class TableSuite:
                 os.close(fd)
 
     def test_closed_before_the_poll_is_reported(self, loop: NativeLoop) -> None:
-        """Whoever waits for a descriptor that was closed before the poll is woken to find out."""
+        """A descriptor that was closed before the poll is reported, so that its waiter finds out."""
         r, w = os.pipe()
         loop.arm(r, READ)
         os.close(r)
@@ -670,7 +670,7 @@ class TableSuite:
         assert any(loop.idle(seconds) < 0.0005 for _ in range(100))
 
     def test_limits_up_and_down(self, loop: NativeLoop) -> None:
-        """A limit is that of its own poll, whether the one before was longer, shorter or endless."""
+        """Each poll has its own limit, whether that of the poll before was longer, shorter or infinite."""
         for before in (0.0, 1e-9, 0.001, 0.003, 30.0, -1.0):
             loop.wake()
             loop.poll(before)
@@ -688,7 +688,7 @@ class TableSuite:
 
     @pytest.mark.parametrize("seconds", [0.0, -0.0, math.nan])
     def test_no_wait(self, loop: NativeLoop, seconds: float) -> None:
-        """With a limit of 0, or one that is no number, a poll only looks."""
+        """With a limit of 0, or NaN, a poll does not wait."""
         start = time.monotonic()
         for _ in range(20):
             assert loop.poll(seconds) == []
@@ -696,7 +696,7 @@ class TableSuite:
 
     @pytest.mark.parametrize("seconds", [1e9, 1e18, 1e300, math.inf, -1e-300, -1.0, -1e300, -math.inf])
     def test_far_limits(self, loop: NativeLoop, seconds: float) -> None:
-        """Huge limits are accepted and wait, and so does every negative one."""
+        """A poll accepts huge limits and waits, as it does with every negative limit."""
         thread = threading.Timer(0.02, loop.wake)
         start = time.monotonic()
         thread.start()
@@ -705,7 +705,7 @@ class TableSuite:
         thread.join()
 
     def test_descriptor_ends_a_wait(self, loop: NativeLoop) -> None:
-        """A descriptor that turns ready ends a wait whose limit is far."""
+        """A descriptor that becomes readable ends a wait with a long limit."""
         with _pipe() as (r, w):
             loop.arm(r, READ)
             loop.idle(0.001)
@@ -715,7 +715,7 @@ class TableSuite:
             thread.join()
 
     def test_ring_keeps_until_the_next_poll(self, loop: NativeLoop) -> None:
-        """What a poll found can be read again, and survives the arming of many more descriptors."""
+        """The entries of a poll can be read again, also after many more descriptors were armed."""
         with _pipe() as (r, w):
             os.write(w, b"x")
             loop.arm(r, READ)
@@ -750,7 +750,7 @@ class TableSuite:
         loop.idle(0.005)
 
     def test_every_wake(self, loop: NativeLoop) -> None:
-        """Not one of many wake-ups in a row is lost."""
+        """Of many wake-ups in a row none is lost."""
         rounds, noticed = 2000, threading.Semaphore(0)
 
         def waker() -> None:
@@ -832,7 +832,7 @@ class TableSuite:
                 if result := loop.lib.hb_own(loop.pointer):
                     seen.append(-result)
                 else:
-                    time.sleep(0.001)  # too early, and so taken over: the other takes it back
+                    time.sleep(0.001)  # the poll had not begun: this thread got the loop, and the other takes it back
             loop.wake()
 
         thread = threading.Thread(target=take_over)
@@ -845,7 +845,7 @@ class TableSuite:
         assert seen == [errno.EBUSY]
 
     def test_no_loop(self) -> None:
-        """NULL in the place of a loop is refused with ENXIO, or does nothing."""
+        """A call with NULL for a loop fails with ENXIO, or does nothing."""
         lib, null = self.extension.lib, self.extension.ffi.NULL
         for function in (lib.hb_destroy, lib.hb_own, lib.hb_fork, lib.hb_verify):
             assert function(null) == -errno.ENXIO
@@ -859,7 +859,7 @@ class TableSuite:
         lib.hb_free(null)
 
     def test_destroyed_loop(self) -> None:
-        """Until hb_free, a loop that was destroyed answers every call with ENXIO or nothing, in any thread."""
+        """Until hb_free, calls with a destroyed loop fail with ENXIO or do nothing, in any thread."""
         lib, loop = self.extension.lib, NativeLoop(self.extension, self.flags)
         pointer = loop.pointer
         with _pipe() as (r, w):
@@ -886,7 +886,7 @@ class TableSuite:
         lib.hb_free(pointer)
 
     def test_freed_without_destroy(self) -> None:
-        """hb_free also ends a loop that nobody has destroyed."""
+        """hb_free also destroys a loop that was not destroyed before."""
         NativeLoop(self.extension, self.flags).destroy()
         before = _open_descriptors()
         with _pipe() as (r, _):
@@ -945,7 +945,7 @@ class TableSuite:
 
     @pytest.mark.parametrize("how", ["forks", "destroys"])
     def test_parent_is_not_disturbed(self, loop: NativeLoop, how: str) -> None:
-        """What a child does with its copy of the loop takes nothing from the parent."""
+        """What a child does with its copy of the loop does not affect the parent."""
         with _pipe() as (r, w), _pipe() as (r2, w2):
             for fd in (r, r2):
                 loop.arm(fd, READ)
@@ -980,7 +980,7 @@ class TableSuite:
     # -- trouble -------------------------------------------------------------------------
 
     def test_descriptors_of_the_loop_closed(self) -> None:
-        """A process that closes all its descriptors, the loop's too, gets an error and not its end."""
+        """A process that closes all its descriptors, the loop's too, gets an error and does not crash."""
 
         def body() -> None:
             loop = NativeLoop(self.extension, self.flags)
@@ -997,7 +997,7 @@ class TableSuite:
         assert _in_child(body) == 0
 
     def test_random_calls(self, loop: NativeLoop) -> None:
-        """20,000 random calls, sound and unsound, leave a consistent loop that reports what is armed only."""
+        """20,000 random calls, valid and invalid, leave a consistent loop that reports only what is armed."""
         dice = random.Random(4)
         pairs = [socket.socketpair() for _ in range(20)]
         armed: dict[int, int] = {}

@@ -8,7 +8,7 @@ A package that provides a backend subclasses :class:`LoopConformance` in its tes
             return MyBackend
 
 Where loops may differ there is a flag, a class attribute, described at :class:`~hubbub_testkit.conformance.kit.Kit`. A
-test of the kit can be replaced or taken away only by marking the replacement ``xfail`` with a reason.
+subclass may replace a test of the kit only if the replacement is marked ``xfail`` with a reason.
 """
 
 from hubbub_testkit.conformance.kit import PATIENCE, Recorder

@@ -1,4 +1,4 @@
-"""What a backend provides: see :class:`hubbub.abc.Backend`."""
+"""Promises of a backend: see :class:`hubbub.abc.Backend`."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class BackendPromises(Kit):
 
     @pytest.fixture
     def backend(self, loop: Any) -> Any:
-        """What the loop under test holds."""
+        """The backend of the loop under test."""
         return loop.backend
 
     def test_is_a_backend(self, backend: Any) -> None:
-        """A backend implements all of the contract and has a name."""
+        """A backend implements all methods of the contract and has a name."""
         assert isinstance(backend, Backend)
         assert isinstance(backend.name, str)
         assert backend.name
 
     def test_wake_says_whether_it_can(self, backend: Any) -> None:
-        """wake says whether the backend has a means of its own; a poll that was to come returns then, too."""
+        """wake returns whether the backend can wake a poll itself; if so, it also ends a poll that begins later."""
         if backend.wake():
             began = time.monotonic()
             list(backend.poll(PATIENCE))
             assert time.monotonic() - began < PATIENCE
 
     def events_of(self, backend: Any, fd: int) -> int:
-        """What one look at the backend reports about ``fd``."""
+        """The events that one poll without waiting reports for ``fd``."""
         found = 0
         for number, bits in backend.poll(0.0):
             if number == fd:
@@ -45,7 +45,7 @@ class BackendPromises(Kit):
         return found
 
     def test_poll_reports_what_was_armed(self, backend: Any, pair: Any) -> None:
-        """poll returns pairs of descriptor and event bits, for what was armed alone."""
+        """poll returns pairs of descriptor and event bits, only for what was armed."""
         left, right = pair
         backend.arm(left.fileno(), READ)
         assert self.events_of(backend, left.fileno()) == 0
@@ -56,7 +56,7 @@ class BackendPromises(Kit):
         backend.forget(left.fileno())
 
     def test_poll_reports_writability(self, backend: Any, pair: Any) -> None:
-        """A writable descriptor that is armed for writing is reported as such."""
+        """A writable descriptor that is armed for writing is reported as writable."""
         left, _ = pair
         backend.arm(left.fileno(), WRITE)
         bits = self.events_of(backend, left.fileno())
@@ -88,7 +88,7 @@ class BackendPromises(Kit):
         backend.forget(left.fileno())
 
     def test_edge_or_level(self, backend: Any, pair: Any) -> None:
-        """An edge-triggered backend reports a change once, and again and again with LEVEL; others always do."""
+        """An edge-triggered backend reports a change once, or in every poll with LEVEL; others do so in every poll."""
         left, right = pair
         right.send(b"x")
         fd = left.fileno()

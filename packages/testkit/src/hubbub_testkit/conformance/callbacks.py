@@ -16,7 +16,7 @@ __all__ = ["CallbackPromises"]
 
 
 class CallbackPromises(Kit):
-    """Callbacks run in order, fairly, and their failures are told."""
+    """Callbacks run in order and fairly, and their failures are reported."""
 
     def test_repr_in_every_state(self, new_loop: Callable[[], Any]) -> None:
         """A loop can show itself while idle, while running and after its destruction."""
@@ -74,7 +74,7 @@ class CallbackPromises(Kit):
         assert seen == [2]
 
     def test_callback_must_be_callable(self, loop: Any) -> None:
-        """What is not callable is refused where it is given."""
+        """run_callback refuses what is not callable at once."""
         for give in (loop.run_callback, loop.run_callback_threadsafe, loop.timer(1).start, loop.io(0, READ).start):
             with pytest.raises(TypeError, match="callable"):
                 give(None)
@@ -95,7 +95,7 @@ class CallbackPromises(Kit):
         assert seen == [1]
 
     def test_bare_callable_that_raises(self, loop: Any, recorder: Recorder) -> None:
-        """A failure of something put straight into the run queue does not stop what is behind it."""
+        """A callable that was put straight into the run queue and fails does not stop the calls behind it."""
         seen: list[int] = []
 
         def fail() -> None:
@@ -179,5 +179,5 @@ class CallbackPromises(Kit):
             loop.run_callback(slow)
         loop.run()
         assert order.count("slow") == 300
-        # It is queued behind what is there when the loop polls; what matters is that the loop did poll in between.
+        # The event's callback is queued behind those that are there at the poll; what matters is that the loop polls.
         assert loop.iteration > 2

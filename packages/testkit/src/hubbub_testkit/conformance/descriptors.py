@@ -20,7 +20,7 @@ __all__ = ["DescriptorPromises"]
 
 
 class DescriptorPromises(Kit):
-    """What ``io`` watchers are told, and what happens to closed descriptors."""
+    """What ``io`` watchers report, and what happens to closed descriptors."""
 
     def test_io_is_level_triggered(self, loop: Any, pair: Any) -> None:
         """An io watcher is called for as long as the descriptor is ready, whatever the kernel interface does."""
@@ -40,7 +40,7 @@ class DescriptorPromises(Kit):
         assert calls == 5
 
     def test_io_is_not_called_without_an_event(self, loop: Any, pair: Any) -> None:
-        """A reader is not called before there is something to read."""
+        """A watcher for reading is not called before there is something to read."""
         seen: list[int] = []
         watcher = loop.io(pair[0].fileno(), READ)
         watcher.start(seen.append, 1)
@@ -61,7 +61,7 @@ class DescriptorPromises(Kit):
         assert left.recv(1) == b"x"
 
     def test_io_write(self, loop: Any, pair: Any) -> None:
-        """A writer is called when there is room, not while the buffer is full."""
+        """A watcher for writing is called when there is room, not while the buffer is full."""
         left, right = pair
         try:
             while True:
@@ -83,7 +83,7 @@ class DescriptorPromises(Kit):
         assert seen == [1]
 
     def test_io_pass_events(self, loop: Any, pair: Any) -> None:
-        """With pass_events the callback gets the events that happened first, and only those it asked for."""
+        """With pass_events the events that happened are the callback's first argument, only those that it asked for."""
         left, right = pair
         right.send(b"x")
         seen: list[Any] = []
@@ -132,7 +132,7 @@ class DescriptorPromises(Kit):
         assert seen == ["second"]
 
     def test_hang_up_wakes_readers_and_writers(self, loop: Any, pair: Any) -> None:
-        """When the peer closes, both readers and writers are told to try."""
+        """When the peer closes, watchers for reading and for writing are called."""
         left, right = pair
         try:
             while True:
@@ -195,7 +195,7 @@ class DescriptorPromises(Kit):
         watcher.close()
 
     def test_descriptor_closing_ends_watchers(self, loop: Any, pair: Any) -> None:
-        """A descriptor that is closed properly is told to its watchers: one last call, and no more."""
+        """Watchers of a descriptor that is closed properly are called one last time, and no more."""
         left, _ = pair
         seen: list[int] = []
         watcher = loop.io(left.fileno(), READ)
@@ -206,12 +206,12 @@ class DescriptorPromises(Kit):
         assert seen == [1]
 
     def test_descriptor_closing_is_harmless_for_strangers(self, loop: Any) -> None:
-        """descriptor_closing of a descriptor the loop never saw does nothing, also twice."""
+        """descriptor_closing of a descriptor that the loop does not know does nothing, also twice."""
         loop.descriptor_closing(12345)
         loop.descriptor_closing(12345)
 
     def test_closed_behind_the_back(self, loop: Any, pair: Any) -> None:
-        """A watched descriptor closed without a word does no harm, and its number works again for another one."""
+        """A watched descriptor closed without telling the loop does no harm, and its number works for another one."""
         left, _ = pair
         number = left.fileno()
         watcher = loop.io(number, READ)
@@ -240,7 +240,7 @@ class DescriptorPromises(Kit):
             peer.close()
 
     def test_stop_after_a_close_behind_the_back(self, loop: Any, pair: Any) -> None:
-        """Stopping one of two watchers of a closed descriptor does not raise; the other is called, to see the error."""
+        """Stopping one of two watchers of a closed descriptor does not raise; the other is called to see the error."""
         left, _ = pair
         seen: list[str] = []
         first, second = loop.io(left.fileno(), READ), loop.io(left.fileno(), READ)
@@ -257,7 +257,7 @@ class DescriptorPromises(Kit):
         assert seen in ([], ["second"])
 
     def test_number_used_again_while_registered(self, loop: Any) -> None:
-        """A number that was closed without a word and is in use again is watched as the new descriptor."""
+        """If a number was closed without telling the loop and is in use again, the new descriptor is watched."""
         first, first_peer = socket.socketpair()
         second, second_peer = socket.socketpair()
         number = first.fileno()
@@ -306,7 +306,7 @@ class DescriptorPromises(Kit):
 
     @posix
     def test_many_events_at_once(self, loop: Any, pair: Any) -> None:
-        """Of thousands of descriptors that are ready at once none is lost."""
+        """Of thousands of descriptors that are readable at once no event is lost."""
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

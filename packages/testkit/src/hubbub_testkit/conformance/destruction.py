@@ -19,7 +19,7 @@ __all__ = ["DestructionPromises"]
 
 
 class DestructionPromises(Kit):
-    """A destroyed loop refuses what needs it, and leaves nothing."""
+    """A destroyed loop refuses operations that need it, and leaves nothing behind."""
 
     def test_destroy_twice(self, loop: Any) -> None:
         """destroy is idempotent."""
@@ -28,7 +28,7 @@ class DestructionPromises(Kit):
         assert loop.destroyed
 
     def test_everything_after_destroy_raises(self, loop: Any, pair: Any) -> None:
-        """A destroyed loop raises LoopDestroyed at everything that would need it."""
+        """Every operation that needs the loop raises LoopDestroyed when it is destroyed."""
         timer = loop.timer(1.0)
         watcher = loop.io(pair[0].fileno(), READ)
         loop.destroy()
@@ -47,7 +47,7 @@ class DestructionPromises(Kit):
                 use()
 
     def test_harmless_after_destroy(self, loop: Any, pair: Any) -> None:
-        """Stopping, closing, waking and asking are harmless on a destroyed loop."""
+        """Stopping and closing watchers, waking and reading attributes are harmless on a destroyed loop."""
         watchers = self.all_watchers(loop, pair)
         for watcher in watchers:
             watcher.start(lambda: None)
@@ -101,7 +101,7 @@ class DestructionPromises(Kit):
         assert len(open_descriptors()) == before
 
     def test_dropped_loop_is_collected(self, new_loop: Callable[[], Any]) -> None:
-        """A destroyed loop that nobody refers to is freed."""
+        """A destroyed loop without references is freed."""
         import weakref
 
         loop = new_loop()

@@ -16,7 +16,7 @@ from hubbub.lowlevel import accelerate, make_loop
 __all__ = ["PATIENCE", "Expected", "Kit", "Recorder", "in_turn", "needs_fork", "needs_pidfd", "posix"]
 
 PATIENCE = 10.0
-"""How long a test waits, in seconds, for what must come, before it fails."""
+"""How many seconds a test waits for what must happen before it fails."""
 
 needs_fork: pytest.MarkDecorator = pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 needs_pidfd: pytest.MarkDecorator = pytest.mark.skipif(
@@ -26,19 +26,19 @@ posix: pytest.MarkDecorator = pytest.mark.skipif(os.name != "posix", reason="a p
 
 
 class Recorder:
-    """Stands where the hub stands: is told of failures. A test that expects some takes them; the rest fail it."""
+    """Takes the place of the hub as error handler. A test takes the failures that it expects; others fail the test."""
 
     def __init__(self) -> None:
         self.errors: list[tuple[object, BaseException | None]] = []
 
     def handle_error(self, context: object, kind: Any, error: BaseException | None, tb: Any) -> None:
-        """What the loop calls. Anything that is no Exception (an interrupted test, for one) goes on up."""
+        """Called by the loop. An error that is not an Exception, such as that of an interrupted test, is raised."""
         if error is not None and not isinstance(error, Exception):
             raise error
         self.errors.append((context, error))
 
     def take(self) -> list[tuple[object, BaseException | None]]:
-        """The failures so far; forgets them."""
+        """Return the failures so far, and forget them."""
         errors, self.errors = self.errors, []
         return errors
 
@@ -54,7 +54,7 @@ def in_turn(*calls: Callable[[], object]) -> Callable[[], None]:
 
 
 class Expected(Exception):
-    """Raised by callbacks of the tests on purpose."""
+    """Raised on purpose by callbacks of the tests."""
 
 
 def _is_excused(replacement: object) -> bool:
@@ -63,21 +63,21 @@ def _is_excused(replacement: object) -> bool:
 
 
 class Kit:
-    """What the tests share: fixtures, flags, and that no test of the kit is lost in silence."""
+    """What the tests share: fixtures, flags, and a check that subclasses lose no test unnoticed."""
 
     real_time: ClassVar[bool] = True
     """The loop's clock is :func:`time.monotonic`; false for a simulated one."""
     refuses_regular_files: ClassVar[bool] = True
-    """Waiting for a regular file raises EPERM; false for interfaces that call it always ready (select, poll)."""
+    """Waiting for a regular file raises EPERM; false for interfaces that always report it readable (select, poll)."""
     timer_early: ClassVar[float] = 0.0005
     """By how many seconds a timer may come too early (clocks of coarse granularity)."""
     patience: ClassVar[float] = PATIENCE
     """How long a forked child may take, in seconds."""
     many_descriptors: ClassVar[int] = 3000
-    """How many descriptors become ready at once in the test for lost events; fewer if the system allows fewer."""
+    """How many descriptors become readable at once in the test for lost events; fewer if the system allows fewer."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Refuse to lose a test in silence."""
+        """Refuse a subclass that replaces a test without a reason."""
         super().__init_subclass__(**kwargs)
         for name, value in vars(cls).items():
             if name.startswith("test") and hasattr(super(cls, cls), name) and not _is_excused(value):
@@ -88,12 +88,12 @@ class Kit:
 
     @pytest.fixture
     def backend_class(self) -> type[Any]:
-        """The class of backends under test, or of loops that bring theirs along. Override this."""
+        """The backend class under test, or a loop class that has a backend of its own. Override this."""
         raise NotImplementedError(f"{type(self).__name__} must override the fixture backend_class")
 
     @pytest.fixture
     def new_loop(self, backend_class: type[Any]) -> Callable[[], Any]:
-        """Makes a loop on a backend under test."""
+        """A function that makes a loop on a backend under test."""
         return partial(make_loop, backend_class)
 
     @pytest.fixture
@@ -128,12 +128,12 @@ class Kit:
                 end.close()
 
     def only_in_real_time(self) -> None:
-        """Skip a test that measures time on a loop whose clock is not the world's."""
+        """Skip a test that measures real time if the loop's clock is a simulated one."""
         if not self.real_time:
             pytest.skip("the loop's time is not real")
 
     def all_watchers(self, loop: Any, pair: Any) -> list[Any]:
-        """One of each kind that any loop of any thread has."""
+        """One watcher of each kind that loops of all threads have."""
         return [
             loop.io(pair[0].fileno(), READ),
             loop.timer(3600.0),
@@ -146,7 +146,7 @@ class Kit:
         ]
 
     def waiting(self, loop: Any, direction: Any, log: list[Any], timeout: float | None = None) -> greenlet:
-        """Start a greenlet that waits for ``direction`` and logs what came of it."""
+        """Start a greenlet that waits for ``direction`` and logs the outcome."""
 
         def wait() -> None:
             try:

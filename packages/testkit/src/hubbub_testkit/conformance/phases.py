@@ -55,7 +55,7 @@ class PhasePromises(Kit):
         idle.stop()
 
     def test_idle_keeps_the_loop_from_waiting(self, loop: Any) -> None:
-        """While an idle watcher is active, the loop only looks and never waits."""
+        """While an idle watcher is active, the loop polls without waiting."""
         timer = loop.timer(3600.0)
         timer.start(lambda: None)
         idle = loop.idle()
@@ -88,7 +88,7 @@ class PhasePromises(Kit):
         assert seen == ["high", "middle"]
 
     def test_dispatch_calls_nothing(self, loop: Any, pair: Any) -> None:
-        """An event only puts the callback into the run queue, where a stop still takes it back."""
+        """An event only puts the callback into the run queue, from which a stop still removes it."""
         left, right = pair
         seen: list[int] = []
         watcher = loop.io(left.fileno(), READ)
@@ -102,7 +102,7 @@ class PhasePromises(Kit):
         assert not seen
 
     def test_run_ends_when_nothing_is_left(self, loop: Any) -> None:
-        """run() returns at once from a loop that has nothing to run or to wait for."""
+        """run() of a loop that has nothing to run or to wait for returns at once."""
         loop.run()
 
     def test_run_again(self, loop: Any) -> None:
@@ -155,7 +155,7 @@ class PhasePromises(Kit):
         other.stop()
 
     def test_run_within_a_callback(self, loop: Any) -> None:
-        """A callback may turn the loop itself: what is due runs, and nothing is lost or called twice."""
+        """A callback may run the loop itself: what is due runs, and nothing is lost or called twice."""
         seen: list[str] = []
 
         def nested() -> None:
@@ -171,7 +171,7 @@ class PhasePromises(Kit):
         assert sorted(seen) == ["after", "before", "inside", "timer"]
 
     def test_unreferenced_watchers_do_not_keep_the_loop(self, loop: Any, pair: Any) -> None:
-        """A watcher with ref=False, of whatever kind, is no reason to go on."""
+        """A watcher with ref=False, of any kind, does not keep the loop going."""
         made = [
             loop.io(pair[0].fileno(), READ, ref=False),
             loop.timer(3600.0, ref=False),
@@ -204,7 +204,7 @@ class PhasePromises(Kit):
             loop.run()
 
     def test_stopped_watchers_do_not_keep_the_loop(self, loop: Any, pair: Any) -> None:
-        """What was started and stopped, or closed, leaves no reason to go on."""
+        """A watcher that was stopped or closed does not keep the loop going."""
         for end in ("stop", "close"):
             for watcher in (loop.io(pair[0].fileno(), READ), loop.timer(3600.0), loop.async_(), loop.check()):
                 watcher.start(lambda: None)

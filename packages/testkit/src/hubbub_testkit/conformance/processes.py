@@ -23,7 +23,7 @@ __all__ = ["ProcessPromises"]
 
 
 class ProcessPromises(Kit):
-    """The ends of children are told, and a loop goes on in a child."""
+    """The ends of child processes are reported, and a loop goes on in a forked child."""
 
     @needs_fork
     @needs_pidfd
@@ -54,7 +54,7 @@ class ProcessPromises(Kit):
 
     @needs_pidfd
     def test_child_of_nobody(self, loop: Any) -> None:
-        """A process that is gone, reaped by somebody else, counts as ended with status 255."""
+        """A process that other code has reaped counts as ended with status 255."""
         child = subprocess.Popen([sys.executable, "-S", "-c", ""])
         child.wait()
         watcher = loop.child(child.pid)
@@ -124,7 +124,7 @@ class ProcessPromises(Kit):
 
     @needs_fork
     def test_reinit_in_the_child(self, loop: Any, pair: Any) -> None:
-        """After fork and reinit the child's loop works and has nothing of the parent's; the parent's goes on."""
+        """After fork and reinit the child's loop works without the parent's watchers; the parent's loop goes on."""
         left, right = pair
         seen: list[str] = []
         watcher = loop.io(left.fileno(), READ)
@@ -135,7 +135,7 @@ class ProcessPromises(Kit):
 
         def child() -> None:
             loop.reinit()
-            loop.run()  # nothing of the parent is waited for
+            loop.run()  # does not wait for anything of the parent's
             assert seen == []
             mine, peer = socket.socketpair()
             watcher = loop.io(mine.fileno(), READ)

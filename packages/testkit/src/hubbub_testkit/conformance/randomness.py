@@ -15,7 +15,7 @@ __all__ = ["RandomPromises"]
 
 
 class RandomPromises(Kit):
-    """Whatever is called in whatever order, the loop goes on."""
+    """The loop goes on, whatever is called in whatever order."""
 
     @pytest.mark.parametrize("seed", range(5))
     def test_random_calls(self, loop: Any, recorder: Recorder, seed: int) -> None:
@@ -74,7 +74,7 @@ class _RandomCalls:
         try:
             watcher.start(self.rng.choice([self.stop, self.close, self.send, self.make, self.fail, int]))
         except (OSError, ValueError):
-            pass  # its descriptor is closed, or the watcher is
+            pass  # the watcher or its descriptor is closed
 
     def fail(self) -> None:
         raise Expected
@@ -94,7 +94,7 @@ class _RandomCalls:
             try:
                 end.send(b"x")
             except OSError:
-                pass  # full
+                pass  # the buffer is full
 
     def turn(self) -> None:
         self.loop.run(nowait=True)

@@ -86,7 +86,7 @@ class SignalPromises(Kit):
 
     @posix
     def test_handler_that_raises_while_waiting(self, loop: Any, recorder: Recorder) -> None:
-        """What a signal handler raises while the loop waits goes to the error handler, without a context."""
+        """An error of a signal handler while the loop waits goes to the error handler, without a context."""
 
         def handler(*_: Any) -> None:
             raise Expected
@@ -114,6 +114,6 @@ class SignalPromises(Kit):
 
     @pytest.mark.parametrize("number", [0, -1, signal.NSIG, 10_000])
     def test_signal_unknown_number(self, loop: Any, number: int) -> None:
-        """A number that is no signal is a ValueError."""
+        """A number that is not a signal's is a ValueError."""
         with pytest.raises(ValueError, match="signal"):
             loop.signal(number)

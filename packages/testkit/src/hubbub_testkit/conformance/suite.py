@@ -32,4 +32,4 @@ class LoopConformance(
     DestructionPromises,
     RandomPromises,
 ):
-    """Run by every backend. Override ``backend_class``, and a flag where the loop rightly differs."""
+    """Every backend passes these tests. Override ``backend_class``, and a flag where the loop may differ."""

@@ -17,7 +17,7 @@ __all__ = ["ThreadPromises"]
 
 
 class ThreadPromises(Kit):
-    """Other threads wake a loop, and a loop may live in any."""
+    """Other threads wake a loop, and any thread may have a loop."""
 
     def test_callback_from_another_thread(self, loop: Any) -> None:
         """run_callback_threadsafe from another thread wakes a waiting loop; the call happens on the loop's thread."""
@@ -62,7 +62,7 @@ class ThreadPromises(Kit):
         loop.run()
         thread.join()
         assert len(delays) == 5
-        assert sorted(delays)[1] < 0.05  # of five: a busy machine delays threads too
+        assert sorted(delays)[1] < 0.05  # the second of five: a busy machine delays threads too
 
     def test_wake_ends_a_waiting_poll(self, loop: Any) -> None:
         """wake() from another thread makes a waiting poll return."""

@@ -31,7 +31,7 @@ class TimerPromises(Kit):
 
     @pytest.mark.parametrize("after", [0.0, 0.0003, 0.001, 0.0105, 0.05])
     def test_timer_is_on_time(self, loop: Any, after: float) -> None:
-        """A timer does not fire early, nor late by more than the machine's slowness explains."""
+        """A timer does not fire early, nor later than a slow machine explains."""
         self.only_in_real_time()
         late = []
         for _ in range(5):
@@ -56,7 +56,7 @@ class TimerPromises(Kit):
         """Timers fire in order of their deadlines, in whatever order they were started."""
         delays = [0.001 * number for number in range(20)]
         random.Random(1).shuffle(delays)
-        earliest, latest = {}, {}  # between two lines the machine may be busy with something else for a while
+        earliest, latest = {}, {}  # the machine may be busy with something else between two lines
         seen: list[float] = []
         for delay in delays:
             earliest[delay] = loop.update_now() + delay
@@ -112,7 +112,7 @@ class TimerPromises(Kit):
         assert len(calls) < 60
 
     def test_timer_stopped_before_it_fires(self, loop: Any) -> None:
-        """A stopped timer does not fire and does not keep the loop."""
+        """A stopped timer does not fire and does not keep the loop going."""
         seen: list[int] = []
         timer = loop.timer(0.001)
         timer.start(seen.append, 1)
@@ -135,7 +135,7 @@ class TimerPromises(Kit):
 
     @pytest.mark.parametrize("kind", ["timer", "async_"])
     def test_arguments_changed_while_it_runs(self, loop: Any, kind: str) -> None:
-        """What is assigned to ``args`` is what the callback gets; None stands for nothing."""
+        """The callback gets what was assigned to ``args``; None stands for no arguments."""
         seen: list[Any] = []
         watcher = loop.timer(0.001) if kind == "timer" else loop.async_()
 
@@ -203,7 +203,7 @@ class TimerPromises(Kit):
 
     @pytest.mark.parametrize("after", [1e9, 1e18, 1e300, math.inf])
     def test_timer_huge_times(self, loop: Any, after: float) -> None:
-        """A delay of ages, even an endless one, neither overflows nor fires."""
+        """A very long delay, even an infinite one, neither overflows nor fires."""
         self.only_in_real_time()
         seen: list[int] = []
         timer = loop.timer(after)
@@ -218,7 +218,7 @@ class TimerPromises(Kit):
         loop.run()
 
     def test_timer_pending(self, loop: Any) -> None:
-        """A timer is pending between its time and its call, and a stop then still prevents the call."""
+        """A timer is pending between its deadline and its call, and a stop then still prevents the call."""
         seen: list[int] = []
         first, second = loop.timer(0.001), loop.timer(0.002)
         first.start(lambda: seen.append(int(second.pending)))
@@ -234,7 +234,7 @@ class TimerPromises(Kit):
     @pytest.mark.parametrize("ref", [True, False])
     @pytest.mark.parametrize("change", ["stop", "close", "again", "start", "unref", "ref", "flip"])
     def test_a_due_timer_counts_once(self, loop: Any, change: str, ref: bool, repeat: float) -> None:
-        """Whatever is done to a timer that is due already, the loop goes on for those that run, and ends without."""
+        """Whatever is done to a timer that is due already, the loop goes on while timers run, and then ends."""
         for _ in range(3):
             due, before = loop.timer(0.0, repeat, ref=ref), loop.timer(0.0)
             changes: dict[str, Callable[[], Any]] = {
@@ -264,7 +264,7 @@ class TimerPromises(Kit):
 
     @pytest.mark.parametrize("repeat", [0.0, 0.0001])
     def test_restarted_while_due(self, loop: Any, repeat: float) -> None:
-        """A timer that is due, stopped and started anew is called when its new time has come, not before."""
+        """A timer that is due, stopped and started again is called at its new deadline, not before."""
         seen: list[str] = []
         timer, before = loop.timer(0.0, repeat), loop.timer(0.0)
 
@@ -282,7 +282,7 @@ class TimerPromises(Kit):
         timer.stop()
 
     def test_repeating_timer_is_queued_once(self, loop: Any) -> None:
-        """A repeating timer whose call has to wait for several turns is queued once, and stop takes it out."""
+        """A repeating timer whose call has to wait for several turns is queued once, and stop removes it."""
         seen: list[int] = []
         timer = loop.timer(0.0, 0.0001)
         timer.start(seen.append, 1)
@@ -306,7 +306,7 @@ class TimerPromises(Kit):
         timer.stop()
 
     def test_call_later(self, loop: Any) -> None:
-        """call_later queues a callback after a time; cancel_later takes it back, also when it is queued already."""
+        """call_later queues a callback after a time; cancel_later cancels it, also when it is queued already."""
         seen: list[int] = []
         kept, dropped, late = (partial(seen.append, number) for number in (1, 2, 3))
         loop.call_later(0.001, kept)

@@ -16,7 +16,7 @@ __all__ = ["WaitingPromises"]
 
 
 class WaitingPromises(Kit):
-    """Each event wakes one greenlet, and none is lost."""
+    """Events wake the greenlets that wait, and none is lost."""
 
     def test_wait_for_reading(self, loop: Any, pair: Any) -> None:
         """A greenlet waits for a direction and goes on when there is an event."""
@@ -39,7 +39,7 @@ class WaitingPromises(Kit):
         assert log == [True] * 3
 
     def test_event_without_a_waiter_is_remembered(self, loop: Any, pair: Any) -> None:
-        """An event that finds nobody waiting is remembered as readiness; it does not make the loop spin."""
+        """An event without a waiter is remembered, for the next wait; it does not make the loop spin."""
         left, right = pair
         log: list[Any] = []
         direction = loop.handle(left.fileno()).read
@@ -57,7 +57,7 @@ class WaitingPromises(Kit):
         assert loop.iteration - before < 50  # a loop that spins makes thousands
 
     def test_wait_until_time_is_up(self, loop: Any, pair: Any) -> None:
-        """A wait with a limit returns False when the time is up, and leaves nothing behind."""
+        """A wait with a time limit returns False when the time is up, and leaves nothing behind."""
         log: list[Any] = []
         self.waiting(loop, loop.handle(pair[0].fileno()).read, log, timeout=0.01)
         loop.run()
@@ -65,7 +65,7 @@ class WaitingPromises(Kit):
         assert not loop.handle(pair[0].fileno()).read.waiting
 
     def test_wait_within_the_limit(self, loop: Any, pair: Any) -> None:
-        """A wait with a limit returns True when the event comes first, and stops its timer."""
+        """A wait with a time limit returns True when the event comes first, and stops its timer."""
         left, right = pair
         log: list[Any] = []
         self.waiting(loop, loop.handle(left.fileno()).read, log, timeout=3600.0)
@@ -74,7 +74,7 @@ class WaitingPromises(Kit):
         assert log == [True]
 
     def test_closing_wakes_waiters(self, loop: Any, pair: Any) -> None:
-        """Closing a descriptor wakes every reader and writer of it with EBADF, and so does waiting for it later."""
+        """Closing a descriptor wakes all that wait for it with EBADF, and a later wait for it raises EBADF too."""
         left, _ = pair
         handle = loop.handle(left.fileno())
         log: list[Any] = []
@@ -109,7 +109,7 @@ class WaitingPromises(Kit):
             end.close()
 
     def test_killed_waiter_loses_no_event(self, loop: Any, pair: Any) -> None:
-        """A waiter that is thrown into between its event and its turn leaves the direction ready for the next one."""
+        """A waiter that is interrupted between its event and its switch leaves the direction ready for the next one."""
         left, right = pair
         log: list[Any] = []
         direction = loop.handle(left.fileno()).read

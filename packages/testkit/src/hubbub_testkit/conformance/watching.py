@@ -50,7 +50,7 @@ class WatcherPromises(Kit):
         loop.run()
 
     def test_start_again_replaces_the_callback(self, loop: Any, pair: Any) -> None:
-        """A second start of an active watcher changes what is called; there is still one call an event."""
+        """A second start of an active watcher replaces the callback; there is still one call for each event."""
         left, right = pair
         seen: list[str] = []
         watcher = loop.io(left.fileno(), READ)
@@ -71,7 +71,7 @@ class WatcherPromises(Kit):
             assert type(watcher).__name__ in repr(watcher)
 
     def test_close_in_own_callback(self, loop: Any, pair: Any) -> None:
-        """A watcher may close itself in its callback, of whatever kind, and is not called again."""
+        """A watcher of any kind may close itself in its callback, and is not called again."""
         left, right = pair
         right.send(b"x")
         seen: list[Any] = []
