@@ -1,7 +1,7 @@
 """The ends of threads, which other threads wait for.
 
 An end comes once, and wakes all that wait for it. It is not a lock that is handed from one waiter to the next: every
-waiter finds that the thread has ended, and so does every other thread that looks at the same moment.
+waiter finds that the thread has ended, and so does every other caller that looks at the same moment.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A native lock that one greenlet holds while it waits for something stops the whole native thread as soon as another
 wants it. So every free native lock in a module, an object, a list or a closure is replaced by a cooperative one, the
 same one wherever the lock is referred to. A lock that is held stays native. So does one that a tuple or a C object
-refers to, where it cannot be replaced: two locks in place of one would exclude nobody.
+refers to, where it cannot be replaced: two locks in place of one would not exclude each other's holders.
 
 The same goes for ``queue.SimpleQueue``, which waits in C. Nothing tells whether a native thread waits for an item of
 such a queue, so while native threads run all queues stay native.
