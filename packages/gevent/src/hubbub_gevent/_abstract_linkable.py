@@ -23,4 +23,4 @@ class AbstractLinkable(_Linkable):
 
     def linkcount(self) -> int:
         """The number of waiters and links."""
-        return len(self._waiters) + len(self._links or ())
+        return len(self._waiters or ()) + len(self._links or ())  # each is made when it is first needed
