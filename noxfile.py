@@ -193,8 +193,8 @@ def stress(session: nox.Session) -> None:
     environment, unbuilt = development(session)
     files = [
         path
-        for package in packages().values()
-        for path in sorted((package.folder / "tests").glob("test_*.py"))
+        for folder in (*(package.folder for package in packages().values()), ROOT)
+        for path in sorted((folder / "tests").glob("test_*.py"))
         if "HUBBUB_STRESS_SEEDS" in path.read_text()
     ]
     settings = {"HUBBUB_STRESS_SEEDS": os.environ.get("HUBBUB_STRESS_SEEDS", "1000")}

@@ -8,20 +8,35 @@ import sys
 from pathlib import Path
 
 import pytest
+from hubbub import plugins
 
 from tools import twins
 
+PARTS = 8
+"""So many that each ends well within the time that pytest has for a test."""
+LOOPS = plugins.names(plugins.LOOPS) if "HUBBUB_STRESS_SEEDS" in os.environ else ("stdlib",)
+"""All of them in ``./do stress``: without accelerators the loops differ in what the library does alone."""
 
-@pytest.mark.timeout(1800)
-def test_core_without_accelerators(root: Path) -> None:
-    """The tests of what has methods in C pass on every loop with HUBBUB_ACCELERATORS=0, as they do with these."""
-    rooms = map(str, twins.rooms(root / "packages" / "core"))
+
+def part_of_the_rooms(core: Path, number: int) -> list[Path]:
+    """Every eighth of the test files, by their size: all parts take about as long."""
+    by_size = sorted(twins.rooms(core), key=lambda path: path.stat().st_size)
+    return by_size[number::PARTS]
+
+
+@pytest.mark.timeout(95 if LOOPS == ("stdlib",) else 1750)
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_core_without_accelerators(root: Path, part: int, loop: str) -> None:
+    """The tests of what has methods in C pass with HUBBUB_ACCELERATORS=0, as they do with these."""
+    files = part_of_the_rooms(root / "packages" / "core", part)
+    assert files
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *rooms],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hubbub-loop={loop}", *map(str, files)],
         env=os.environ | {"HUBBUB_ACCELERATORS": "0"},
         capture_output=True,
         text=True,
-        timeout=1790,
+        timeout=90 if LOOPS == ("stdlib",) else 1700,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
