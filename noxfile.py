@@ -198,7 +198,8 @@ def stress(session: nox.Session) -> None:
         if "HUBBUB_STRESS_SEEDS" in path.read_text()
     ]
     settings = {"HUBBUB_STRESS_SEEDS": os.environ.get("HUBBUB_STRESS_SEEDS", "1000")}
-    environment.run("-m", "pytest", "--timeout=1800", *files, *session.posargs, env=settings)
+    limits = ["--timeout=1800", "-o", "faulthandler_timeout=0"]
+    environment.run("-m", "pytest", *limits, *files, *session.posargs, env=settings)
     warn(session, unbuilt)
 
 
