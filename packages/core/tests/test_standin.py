@@ -8,6 +8,7 @@ import os
 import signal as standard
 import socket as plain
 import threading as native
+import time
 import weakref
 from contextvars import ContextVar
 from time import monotonic
@@ -251,8 +252,14 @@ def in_prompt_handler(hub, function):
 def in_handler_while_polling(hub, function):
     begun = Event()
     standard.signal(NUMBER, lambda *_: (begun.set(), function()))
-    native.Timer(0.005, os.kill, (os.getpid(), NUMBER)).start()
-    begun.wait()  # or the main greenlet might be struck
+
+    def strike_in_the_poll():
+        while not hub.loop.in_poll:  # or the main greenlet might be struck
+            time.sleep(0.001)
+        os.kill(os.getpid(), NUMBER)
+
+    native.Thread(target=strike_in_the_poll).start()
+    begun.wait()
 
 
 def _strike(hub):
