@@ -292,3 +292,20 @@ def test_on_the_virtual_clock(virtual_clock):
     assert virtual_clock.now() == 3600
     assert hubbub.Event().wait(timeout=60) is False
     assert virtual_clock.now() == 3660
+
+
+def test_a_class_with_attributes_of_its_own(hub):
+    """A subclass may have class attributes where the base has slots: what was given is what counts."""
+
+    class Limit(Timeout):
+        seconds = None
+        exception = None
+
+    limit = Limit(0.001, ValueError("late"))
+    assert (limit.seconds, str(limit)) == (0.001, "0.001 seconds: late")
+    limit.start()
+    with pytest.raises(ValueError, match="late"):
+        sleep(5)
+    assert not limit.pending
+    with pytest.raises(Limit, match=r"^0\.001 seconds$"), Limit(0.001):
+        sleep(5)

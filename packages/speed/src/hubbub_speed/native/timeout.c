@@ -20,7 +20,9 @@ static int are_seconds(PyObject *seconds)
 static PyObject *timeout_init(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *seconds = nargs ? args[0] : Py_None;
-    if (kwnames || nargs > 4 || !are_seconds(seconds))
+    /* A subclass may have an attribute of its own in the place of a slot. What Python sets then leaves the slot empty,
+     * and the other methods hand an empty slot on to Python. */
+    if (kwnames || nargs > 4 || !are_seconds(seconds) || !Py_IS_TYPE(self, T.type))
         return fall_back(python_timeout_init, self, args, nargs, kwnames);
     put(self, T.seconds, seconds);
     put(self, T.exception, nargs > 1 ? args[1] : Py_None);
