@@ -274,7 +274,6 @@ def untyped(environment: Environment, chosen: list[Package]) -> list[str]:
         return [
             f"{name}: {problem}"
             for package in chosen
-            if not package.untyped
             for name in typechecks.importable(package)
             for problem in typechecks.verify(environment, name, Path(scratch))
         ]

@@ -82,11 +82,6 @@ class Package:
         return bool(self.settings["tool"].get("hubbub", {}).get("tests-alone", False))
 
     @property
-    def untyped(self) -> bool:
-        """Whether public names of it still lack types, so that they are not verified."""
-        return bool(self.settings["tool"].get("hubbub", {}).get("untyped", False))
-
-    @property
     def _hooks(self) -> dict[str, Any]:
         hooks: dict[str, Any] = self.settings["tool"]["hatch"]["build"]["targets"]["wheel"].get("hooks", {})
         return hooks
