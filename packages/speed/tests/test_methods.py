@@ -18,6 +18,7 @@ import hubbub
 import hubbub_speed
 import pytest
 from hubbub import acceleration, plugins
+from hubbub.acceleration import LAYOUT
 from hubbub.event import AsyncResult, Event
 from hubbub.io import Socket
 from hubbub.local import local
@@ -67,13 +68,36 @@ def test_signatures_are_the_same(key: tuple[type, str]) -> None:
     assert ours == theirs
 
 
-def test_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a core of another layout there is a warning that says what to do, and core stays as it is."""
+def refused(reason: str) -> None:
+    """Installing warns with the reason and with what to do, and core stays as it is."""
     uninstall_methods()
-    monkeypatch.setattr(methods, "LAYOUT", -1)
-    with pytest.warns(RuntimeWarning, match="pip install --upgrade"):
+    with pytest.warns(RuntimeWarning, match=f"{reason}.*pip install -e packages/speed"):
         assert not install_methods()
     assert all(cls.__dict__[name] is ORIGINALS[cls, name] for cls, name in TWINS)
+
+
+@pytest.mark.parametrize("built", [LAYOUT - 1, LAYOUT + 1])
+def test_another_layout_is_refused(monkeypatch: pytest.MonkeyPatch, built: int) -> None:
+    """A module that was compiled for another layout is told from core's, older or newer."""
+    monkeypatch.setattr(methods.extension, "LAYOUT", built)
+    refused(f"layout {built}, not {LAYOUT}")
+
+
+def test_a_module_without_a_layout_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that was compiled before modules knew their layout is an older one."""
+    monkeypatch.delattr(methods.extension, "LAYOUT")
+    refused("an older version")
+
+
+@pytest.mark.parametrize("error", [TypeError("lock is missing"), AttributeError("no slot _loop")])
+def test_a_module_that_finds_not_what_it_needs_is_refused(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A layout whose number was not raised is refused as well, with what was not found."""
+
+    def bind(parts: object) -> None:
+        raise error
+
+    monkeypatch.setattr(methods.extension, "bind", bind)
+    refused(str(error))
 
 
 def test_a_class_without_the_method_is_refused() -> None:

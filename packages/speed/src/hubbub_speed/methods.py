@@ -14,25 +14,30 @@ from hubbub_speed._extension import methods as extension
 
 __all__ = ["install_methods", "uninstall_methods"]
 
-_LAYOUT = 12
 _undo: list[Callable[[], None]] = []
 
 
 def install_methods() -> bool:
     """Set the methods in C on core's classes, in this process. May be called at any time, and more than once.
 
-    :returns: False, with a RuntimeWarning, if this core is laid out for another version of hubbub-speed.
+    :returns: False, with a RuntimeWarning, if they were compiled for other classes than the installed core has.
     """
-    if LAYOUT != _LAYOUT:
+    if _undo:
+        return True
+    try:
+        if (built := getattr(extension, "LAYOUT", "an older version")) != LAYOUT:
+            raise TypeError(f"layout {built}, not {LAYOUT}")
+        methods = extension.bind(PARTS)
+    except (TypeError, AttributeError) as error:  # AttributeError: a class has not the slot that they use
         warnings.warn(
-            f"this hubbub-speed has methods for layout {_LAYOUT} of hubbub's classes, the installed hubbub has layout "
-            f"{LAYOUT}: its own methods stay; upgrade both: pip install --upgrade hubbub hubbub-speed",
+            f"the methods in hubbub-speed were compiled for other classes than the installed hubbub has ({error}): "
+            "hubbub's own, in Python, stay; to have them again: pip install --upgrade --force-reinstall hubbub "
+            "hubbub-speed (in a checkout: pip install -e packages/speed)",
             RuntimeWarning,
             stacklevel=2,
         )
         return False
-    if not _undo:
-        _undo.append(replace_methods(extension.bind(PARTS)))
+    _undo.append(replace_methods(methods))
     return True
 
 

@@ -3,6 +3,10 @@
 
 #include <structmember.h>
 
+/* The version of core's classes that these methods are made for: hubbub.acceleration.LAYOUT. It is compiled in, so that
+ * a module that was built for older classes is told from one that was not. */
+#define LAYOUT 12
+
 static const struct noun *const nouns[] = {
     &readiness_noun,
     &direction_noun,
@@ -150,5 +154,8 @@ PyMODINIT_FUNC PyInit__methods(void);
 
 PyMODINIT_FUNC PyInit__methods(void)
 {
-    return PyModule_Create(&definition);
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "LAYOUT", LAYOUT) < 0)
+        Py_CLEAR(module);
+    return module;
 }
