@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -108,7 +109,7 @@ def test_public_names_are_listed(module: tuple[str, Path]) -> None:
 
 
 def test_packages_only_re_export(module: tuple[str, Path]) -> None:
-    """An ``__init__.py`` holds a docstring, imports, ``__all__`` and second names of what it imports, nothing else."""
+    """An ``__init__.py`` holds a docstring, imports, ``__all__``, second names of what it imports and its version."""
     _, path = module
     if path.name != "__init__.py":
         return
@@ -122,4 +123,5 @@ def test_packages_only_re_export(module: tuple[str, Path]) -> None:
         }
         alias = isinstance(node, ast.Assign) and isinstance(node.value, ast.Name)
         described = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-        assert imports or listing or alias or described, f"line {node.lineno}: {ast.unparse(node)}"
+        version = re.match(r"if not (typing\.)?TYPE_CHECKING:\n    __getattr__ = ", ast.unparse(node))
+        assert imports or listing or alias or described or version, f"line {node.lineno}: {ast.unparse(node)}"

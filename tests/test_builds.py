@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -53,6 +55,8 @@ class Built:
         self.interpreter, self.abi, self.platform = self.path.stem.split("-")[-3:]
         with zipfile.ZipFile(self.path) as archive:
             self.names = archive.namelist()
+            bills = [name for name in self.names if ".dist-info/sboms/" in name]
+            self.bills: list[dict[str, Any]] = [json.loads(archive.read(name)) for name in bills]
 
     @property
     def modules(self) -> list[str]:
@@ -70,9 +74,21 @@ def test_built_here(native: Package, tmp_path: Path) -> None:
     if "hubbub.loops" in native.project["entry-points"]:
         assert (built.interpreter, built.abi) == ("cp" + native.pythons[0].replace(".", ""), "abi3")
         assert [".abi3." in name for name in built.modules] == [True]
+        check_bill(built, native)
     else:
         assert (built.interpreter, built.abi) == (this, this)
         assert len(built.modules) == 2
+
+
+def check_bill(built: Built, native: Package) -> None:
+    """The wheel says in the place of PEP 770 which library is in it, and has the text of its licence."""
+    library = native.short.removeprefix("loop-")
+    (bill,) = built.bills
+    (carried,) = bill["components"]
+    assert bill["metadata"]["component"]["purl"] == f"pkg:pypi/{native.name}@{native.project['version']}"
+    assert carried["purl"] == f"pkg:generic/{library}@{carried['version']}"
+    assert re.fullmatch(r"[0-9]+(\.[0-9]+)+", carried["version"])
+    assert any(name.endswith(f".dist-info/licenses/licenses/{library}.txt") for name in built.names)
 
 
 @pytest.mark.timeout(120)

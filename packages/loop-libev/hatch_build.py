@@ -14,6 +14,7 @@ MODULE = "hubbub_loop_libev._libev"
 SOURCE = "libev.c"
 LIBRARY = "ev"
 PKG_CONFIG_NAME = "libev"
+LICENCE = "BSD-2-Clause OR GPL-2.0-or-later"
 
 
 class ExtensionHook(BuildHookInterface[Any]):
@@ -42,7 +43,7 @@ class ExtensionHook(BuildHookInterface[Any]):
             return
         self.scratch = tempfile.mkdtemp()
         # There once something is to be compiled: see dependencies().
-        from hubbub.loop.native import building
+        from hubbub.loop.native import building, sbom
 
         library = building.Library(LIBRARY, PKG_CONFIG_NAME)
         built = building.compile_backend(MODULE, self.package / SOURCE, library, self.scratch)
@@ -50,6 +51,14 @@ class ExtensionHook(BuildHookInterface[Any]):
             building.put(built, self.package)
         else:
             build_data["force_include"][str(built)] = f"{self.package.name}/{built.name}"
+            bill = Path(self.scratch, f"{self.metadata.core.name}.cdx.json")
+            bill.write_text(
+                sbom.bill_of_materials(
+                    *(self.metadata.core.name, self.metadata.version),
+                    *(PKG_CONFIG_NAME, building.loaded_version(MODULE, built), LICENCE),
+                )
+            )
+            build_data["sbom_files"].append(str(bill))
         if ".abi3." in built.name:
             build_data["infer_tag"] = False
             build_data["tag"] = building.stable_tag(self.metadata.core.requires_python)

@@ -1,13 +1,16 @@
 """Hubbub: greenlets on a fast event loop, so that plain blocking code serves many at once."""
 
+import typing
+
 from greenlet import getcurrent
 
 import hubbub._instrumentation  # before any of our code runs in greenlets
 import hubbub._originals  # before anything can be patched
 import hubbub._python  # warns of what does not work on this Python
 import hubbub._resolver  # takes the originals of the socket module before they can be patched
+import hubbub._version
 import hubbub.inspect  # gives LoopExit its report of what greenlets wait for
-import hubbub.io  # noqa: F401  # takes originals of the socket and select modules too
+import hubbub.io  # takes originals of the socket and select modules too
 from hubbub._config import configure
 from hubbub.event import AsyncResult, Event
 from hubbub.exceptions import GreenletExit, LoopExit
@@ -58,3 +61,7 @@ __all__ = [
     "wait_any",
     "with_timeout",
 ]
+
+__version__: str
+if not typing.TYPE_CHECKING:
+    __getattr__ = hubbub._version.version_attribute(__name__, "hubbub")

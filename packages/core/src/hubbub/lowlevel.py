@@ -20,6 +20,7 @@ from hubbub._interrupt import interrupt
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
+from hubbub._version import version_attribute
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 from hubbub._weak import instances
@@ -60,6 +61,7 @@ __all__ = [
     "set_hub",
     "set_hub_class",
     "spawn_raw",
+    "version_attribute",
     "wait_readable",
     "wait_writable",
 ]

@@ -4,6 +4,10 @@ With ``HUBBUB_MONKEY`` set it is imported before pytest, which would warn that i
 plug-in. It has none: PYTEST_DONT_REWRITE.
 """
 
+import typing
+
+import hubbub.lowlevel
+
 from hubbub_monkey.exceptions import PatchError, PatchWarning, Veto
 from hubbub_monkey.patching import (
     get_original,
@@ -56,3 +60,7 @@ __all__ = [
     "patched",
     "unpatch_all",
 ]
+
+__version__: str
+if not typing.TYPE_CHECKING:
+    __getattr__ = hubbub.lowlevel.version_attribute(__name__, "hubbub-monkey")

@@ -13,7 +13,15 @@ from pathlib import Path
 
 from hubbub.loop.native.headers import cdef, include_folder
 
-__all__ = ["Library", "compile_backend", "has_stable_abi", "put", "stable_tag"]
+__all__ = ["Library", "compile_backend", "has_stable_abi", "loaded_version", "put", "stable_tag"]
+
+_ASK = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location(sys.argv[1], sys.argv[2])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+print(module.ffi.string(module.lib.hb_version()).decode())
+"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,17 @@ def _named_for_all(built: Path) -> Path:
     """From CPython 3.15 on the platform is in the name; earlier versions would not find it."""
     stem, _, rest = built.name.partition(".")
     return built.rename(built.with_name(f"{stem}.abi3.so")) if rest.startswith("abi3-") else built
+
+
+def loaded_version(module: str, built: Path) -> str:
+    """Ask a compiled backend, in a process of its own, for the version of its library.
+
+    :param module: the full name of the extension module.
+    :param built: its path.
+    :raises subprocess.CalledProcessError: it cannot be loaded, for instance because it is for another machine.
+    """
+    command = [sys.executable, "-c", _ASK, module, str(built)]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def stable_tag(requires_python: str) -> str:
