@@ -6,7 +6,7 @@ import os
 import threading
 
 import pytest
-from hubbub import Event, Hub, get_hub, sleep, spawn
+from hubbub import Event, Hub, _current, get_hub, sleep, spawn
 from hubbub.lowlevel import HubLocal
 
 
@@ -107,6 +107,37 @@ def test_attribute_of_hubs(hub):
     del hub.threadpool
     assert hub.threadpool is not pool
     pool.kill()
+
+
+def test_an_error_of_making_stands_alone(hub):
+    """What cannot be made raises its own error, without the failed look-up before it."""
+
+    def fail(hub):
+        raise OSError("no room")
+
+    with pytest.raises(OSError, match="no room") as caught:
+        HubLocal("fails", fail).get()
+    assert caught.value.__context__ is None
+
+
+def test_an_error_of_making_a_hub_stands_alone(monkeypatch):
+    """A thread whose hub cannot be made gets that error, without the failed look-up before it."""
+    caught = []
+
+    def use():
+        try:
+            get_hub()
+        except OSError as error:
+            caught.append(error.__context__)
+
+    def fail():
+        raise OSError("no room")
+
+    monkeypatch.setattr(_current, "hub_class", [fail])
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join(50)
+    assert caught == [None]
 
 
 def test_nobody_makes_it(hub):

@@ -66,7 +66,8 @@ def get_hub() -> Hub:
     try:
         return _state.hub
     except AttributeError:
-        return _make_hub()
+        pass
+    return _make_hub()  # out here, so that its errors do not tell of the AttributeError
 
 
 def get_hub_if_exists() -> Hub | None:

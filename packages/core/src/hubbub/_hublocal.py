@@ -69,9 +69,10 @@ class HubLocal(Generic[T]):
             hub = get_hub()
         try:
             found: T = hub.locals[self]
+            return found
         except KeyError:
-            found = self._made(hub)
-        return found
+            pass
+        return self._made(hub)  # out here, so that its errors do not tell of the KeyError
 
     def _made(self, hub: Hub) -> T:
         if self._make is None:

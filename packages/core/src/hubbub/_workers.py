@@ -148,7 +148,8 @@ class Workers:
             self._wake_one()
             return True
         except IndexError:
-            return len(self._workers) < self._maxsize and self._start_thread(self._maxsize)
+            pass
+        return len(self._workers) < self._maxsize and self._start_thread(self._maxsize)
 
     def _catch_up(self) -> None:
         """Find threads for the jobs that wait."""
