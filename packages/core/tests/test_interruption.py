@@ -326,7 +326,7 @@ def test_storm_of_exceptions(hub, kind):
         if not calm:
             raise Struck
 
-    def take_and_release():  # CPython 3.13.0 has jumps that a "try" around this loop in the same function does not cover
+    def take_and_release():  # a function: CPython 3.13.0 has jumps that a "try" around the loop does not cover
         while time.monotonic() < end:
             with lock:
                 pass

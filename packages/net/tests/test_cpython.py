@@ -30,7 +30,7 @@ GROUPS = {
 }
 EXPECTED = {
     "test_disallow_instantiation": "what stands for poll() is a class",
-    "test_got_eof": "calls a private method of the wrapped object, which reads from memory here and not from the socket",
+    "test_got_eof": "calls a private method of the wrapped object, which reads from memory here, not the socket",
     "test_makefile_close": "the hub of another thread may get the number of the closed descriptor at once",
 }
 
