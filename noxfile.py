@@ -161,6 +161,12 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def release(session: nox.Session) -> None:
+    """Prepare the release of a package; arguments: package, version, then options of tools/release.py."""
+    session.run(sys.executable, str(ROOT / "tools" / "release.py"), *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def sanitize(session: nox.Session) -> None:
     """Run the native packages' tests under sanitizers of addresses, leaks, undefined behaviour, and threads."""
     choice = chosen(session)
