@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import random
 
 import hubbub
 import pytest
-from hubbub import GreenletExit, Timeout, sleep
+from hubbub import GreenletExit, Timeout, shield, sleep
 from hubbub_asyncio import HubEventLoop, as_future, await_, in_greenlet, run
 
 SEEDS = int(os.environ.get("HUBBUB_STRESS_SEEDS", "40"))
@@ -43,10 +44,13 @@ class Play:
             self.ended += 1
 
     def one_thing_in_a_greenlet(self, depth):
-        kind = self.random.randrange(4) if depth else 0
+        kind = self.random.randrange(5) if depth else 0
         try:
             if kind == 0:
                 sleep(self.pause())
+            elif kind == 4:
+                with shield():
+                    await_(self.in_task(depth - 1))
             elif kind == 1:
                 await_(self.in_task(depth - 1))
             elif kind == 2:
@@ -77,7 +81,7 @@ class Play:
             self.ended += 1
 
     async def one_thing_in_a_task(self, depth):
-        kind = self.random.randrange(7) if depth else self.random.randrange(2)
+        kind = self.random.randrange(10) if depth else self.random.randrange(2)
         try:
             if kind == 0:
                 await asyncio.sleep(self.pause())
@@ -93,12 +97,31 @@ class Play:
                 tasks = [asyncio.create_task(self.in_task(depth - 1)) for _ in range(2)]
                 tasks[0].cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+            elif kind == 6:
+                task = self.some_victim(depth - 1)
+                await asyncio.wait([task])
+            elif kind == 7:
+                await_(asyncio.shield(self.some_victim(depth - 1)))
+            elif kind == 8:
+                with shield():
+                    await_(self.some_victim(depth - 1))
             else:
                 async with asyncio.TaskGroup() as group:
                     for _ in range(2):
                         group.create_task(self.in_task(depth - 1))
         except* (Planned, GreenletExit):
             pass
+
+    def some_victim(self, depth):
+        """A task that is cancelled sooner or later, by a callback of the event loop or by a greenlet."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self.in_task(depth))
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen
+        if self.random.random() < 0.5:
+            loop.call_later(self.pause(), task.cancel)
+        else:
+            hubbub.spawn_later(self.pause(), task.cancel)
+        return task
 
     def some_greenlet(self, depth):
         greenlet = hubbub.spawn(self.in_greenlet, depth)
@@ -111,6 +134,7 @@ class Play:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_at_random(hub, seed, monkeypatch, caplog):
     """Whatever waits for whatever, and whoever gives up: everything that began ends, and each finds its own loop."""
+    caplog.set_level(logging.CRITICAL, "asyncio")  # records have tracebacks, and those event loops
     play = Play(seed)
     monkeypatch.setattr(type(hub), "NOT_ERROR", (*type(hub).NOT_ERROR, Planned))
     with Timeout(30):
@@ -125,7 +149,6 @@ def test_at_random(hub, seed, monkeypatch, caplog):
         assert greenlet.successful() or is_expected(greenlet.exception), repr(greenlet.exception)
     play.greenlets.clear()
     assert sum(loop._stand_ins for loop in event_loops(hub)) == 0
-    caplog.clear()  # its records have tracebacks, and those event loops
     with Timeout(30):
         while any(loop.is_closed() for loop in event_loops(hub)):
             sleep(0.01)  # timers that were cancelled, and are not due yet, may keep one

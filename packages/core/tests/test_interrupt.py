@@ -11,7 +11,7 @@ import hubbub.signal
 import pytest
 from greenlet import getcurrent, greenlet
 from hubbub import CancelScope, Event, LoopExit, Timeout, get_hub, shield, sleep, spawn
-from hubbub.lowlevel import interrupt, run_callback, spawn_raw
+from hubbub.lowlevel import interrupt, interrupts_to, run_callback, spawn_raw
 
 
 class Failure(Exception):
@@ -271,3 +271,77 @@ def test_thread_without_a_hub(hub):
     if not made[0].dead:
         with pytest.raises(RuntimeError, match="has no hub"):
             interrupt(made[0], Failure)
+
+
+STRIKES = {
+    "kill": lambda greenlet, scope: greenlet.kill(Failure, block=False),
+    "kill from another thread": lambda greenlet, scope: in_thread(greenlet.kill, Failure, block=False),
+    "interrupt": lambda greenlet, scope: interrupt(greenlet, Failure()),
+    "scope": lambda greenlet, scope: scope.cancel(),
+    "timeout": lambda greenlet, scope: expire(),
+}
+
+
+@pytest.mark.parametrize("takes", [True, False])
+@pytest.mark.parametrize("name", STRIKES)
+def test_interrupts_to(hub, name, takes):
+    """Code that asks for the interrupts which began before it gets them on the hub, and may take them."""
+    asked, thrown, block = [], [], CancelScope()
+
+    def receive(error):
+        asked.append(error if isinstance(error, type) else type(error))
+        assert getcurrent() is hub
+        gate.set()
+        return takes
+
+    def work():
+        with block, Timeout(0.002 if name == "timeout" else None, Failure):
+            try:
+                with interrupts_to(receive):
+                    gate.wait()
+            except (Failure, hubbub.Cancelled) as error:
+                thrown.append(type(error))
+                raise
+
+    gate = Event()
+    greenlet = spawn(work)
+    greenlet.handle_failure = greenlet.keep_failure
+    sleep(0)
+    STRIKES[name](greenlet, block)
+    greenlet.join(5)
+    expected = [hubbub.Cancelled if name == "scope" else Failure]
+    assert asked[:1] == expected
+    assert thrown == ([] if takes else expected)
+
+
+def test_interrupts_to_of_what_began_inside(hub):
+    """Limits and scopes of the block itself, and interrupts of others and after it, are not asked about."""
+    asked = []
+    with interrupts_to(asked.append):
+        with pytest.raises(Timeout), Timeout(0.001):
+            sleep(5)
+        with CancelScope(0.001) as scope:
+            sleep(5)
+        assert scope.cancelled_caught
+        spawn(sleep, 5).kill()
+    with pytest.raises(Timeout), Timeout(0.001):
+        sleep(5)
+    assert asked == []
+
+
+def test_interrupts_to_waits_for_shields(hub):
+    """An interrupt is asked about when the shields of the greenlet have ended."""
+    asked = []
+
+    def receive(error):
+        asked.append(where)
+        return True
+
+    with Timeout(0.001), interrupts_to(receive):
+        where = "shield"
+        with shield():
+            expire()
+        where = "after"
+        sleep(0)
+        sleep(0)
+    assert asked == ["after"]

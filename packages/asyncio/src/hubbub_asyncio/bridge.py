@@ -33,6 +33,7 @@ from hubbub import Greenlet, get_hub, shield
 from hubbub.inspect import count_as_own
 from hubbub.lowlevel import Waiter
 
+from hubbub_asyncio._waiting import wait_for
 from hubbub_asyncio.loop import HubEventLoop
 
 __all__ = ["Worker", "as_future", "await_", "entered", "in_greenlet", "iterate", "thread_loop"]
@@ -110,17 +111,19 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
             awaitable.close()  # so that Python does not warn that it was never awaited
         raise
     if not isinstance(target, HubEventLoop) or not target.is_here:
+        if running is not None:  # the tasks of the running event loop go on meanwhile
+            return cast(T, await_(in_greenlet(_await_elsewhere, awaitable, target)))
         return cast(T, _await_elsewhere(awaitable, target))
     waits_for: asyncio.Future[T]  # the name by which reports find it
     if running is None and target.runs_on and inspect.iscoroutine(awaitable):
         # A task that does not wait has ended without a switch.
         waits_for = target.begin_task(awaitable, context=contextvars.copy_context())
-        return cast(T, waits_for.result()) if waits_for.done() else _wait_for(waits_for)
+        return cast(T, waits_for.result()) if waits_for.done() else wait_for(waits_for)
     waits_for = _task_for(awaitable, target)
     if running is None:
-        return _wait_for(waits_for)
+        return wait_for(waits_for)
     with running.lent(waits_for):
-        return _wait_for(waits_for)
+        return wait_for(waits_for)
 
 
 def _loop_of(awaitable: Any) -> asyncio.AbstractEventLoop | None:
@@ -146,40 +149,6 @@ def _task_for(awaitable: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
     return await awaitable
-
-
-def _wait_for(future: asyncio.Future[T]) -> T:
-    """Wait in a greenlet for a future of this thread."""
-    try:
-        _park_until_done(future)
-    except BaseException as interruption:
-        _cancel_and_wait(future, interruption)
-        raise
-    return future.result()
-
-
-def _park_until_done(future: asyncio.Future[Any]) -> None:
-    if future.done():
-        return
-    waiter = Waiter()
-
-    def wake(_: object) -> None:
-        waiter.wake()
-
-    future.add_done_callback(wake)
-    try:
-        waiter.wait()
-    finally:
-        future.remove_done_callback(wake)
-
-
-def _cancel_and_wait(future: asyncio.Future[Any], interruption: BaseException) -> None:
-    """After an interruption: end the task. An error of its own becomes the cause of the interruption."""
-    future.cancel()
-    with shield():
-        _park_until_done(future)
-    if not future.cancelled() and (error := future.exception()) is not None:
-        raise interruption from error
 
 
 def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
@@ -224,10 +193,15 @@ class _Session:
         self._wanted: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]] | None] = asyncio.Queue()
         self._loop = asyncio._get_running_loop() or _home_loop()
         self._task = self._loop.create_task(self._serve(), context=contextvars.copy_context())
+        self._serves: asyncio.Future[Any] | None = None
+        """The answer that the task is about to give."""
 
     async def _serve(self) -> None:
         while (wanted := await self._wanted.get()) is not None:
             call, answer = wanted
+            if answer.done():
+                continue  # who asked has given up
+            self._serves = answer
             try:
                 result = await call()
             except (KeyboardInterrupt, SystemExit):
@@ -239,6 +213,8 @@ class _Session:
             else:
                 if not answer.done():
                     answer.set_result(result)
+            finally:
+                self._serves = None
 
     def call(self, function: Callable[[], Awaitable[T]]) -> T:
         """Await ``function()`` in the task."""
@@ -250,9 +226,12 @@ class _Session:
         try:
             await asyncio.wait((answer, self._task), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            if self._serves is not answer:  # it has ended, or not begun
+                answer.cancel()
+                raise
             self._task.cancel()
-            await asyncio.wait([self._task])
-            raise
+            await asyncio.wait((answer, self._task), return_when=asyncio.FIRST_COMPLETED)
+            self._task.uncancel()
         if not answer.done():
             return cast(T, self._task.result())  # raises: the task has ended with an error
         return cast(T, answer.result())

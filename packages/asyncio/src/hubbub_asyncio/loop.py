@@ -8,6 +8,9 @@ and, if the greenlet of the event loop waits, makes it runnable.
 called. The frames of that task then stand on the stack of the greenlet that runs the event loop. So another greenlet, a
 *stand-in*, runs the callbacks meanwhile. ``_runner`` is the greenlet that runs them at present. The greenlet that
 called ``run_forever`` becomes the runner again as soon as it is free; a stand-in that is not the runner any more ends.
+
+**Interrupts.** A kill, a time limit or a scope of the greenlet that called ``run_forever`` is meant for all that runs
+there. It ends ``run_forever``, whichever callback it strikes: a task that happened to wait would keep it.
 """
 
 from __future__ import annotations
@@ -19,21 +22,27 @@ import os
 import signal
 import sys
 from asyncio import events, unix_events
-from asyncio.base_events import _format_handle  # type: ignore[attr-defined]  # private in typeshed
+from asyncio.base_events import (  # type: ignore[attr-defined]  # private in typeshed
+    _format_handle,
+    _run_until_complete_cb,
+)
 from asyncio.log import logger
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from functools import partial
 from typing import Any, TypeVarTuple
 
 from greenlet import getcurrent, greenlet
 from hubbub import Greenlet, get_hub, sleep, spawn
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError
-from hubbub.lowlevel import get_hub_if_exists, spawn_raw
+from hubbub.lowlevel import OUTSIDE, get_hub_if_exists, interrupts_to, spawn_raw
 from hubbub.running_loop import separate_running_loops
 
 from hubbub_asyncio._base import SelectorEventLoop
+from hubbub_asyncio._task import Loan, Task
+from hubbub_asyncio._waiting import cancel_and_wait
 from hubbub_asyncio._watching import NoSelector, Watches
 
 __all__ = ["HubEventLoop"]
@@ -42,6 +51,10 @@ _TURNS = 16
 """How many rounds of callbacks run before other greenlets may run."""
 _CANCELLED_TIMERS = 100
 """With more timers than this, the cancelled ones are removed when they are more than half."""
+_STEP = "_hubbub_asyncio_step"
+"""The attribute of a greenlet that holds the moment at which :meth:`HubEventLoop.begin_task` began a step there."""
+_STRUCK = "_hubbub_asyncio_struck"
+"""The attribute of a greenlet that holds the interrupt which has struck it in such a step."""
 _READ_SIZE = 64 * 1024
 """Bytes that a transport reads at once. With more each read would map and unmap memory (glibc's mmap threshold)."""
 
@@ -65,6 +78,9 @@ class HubEventLoop(SelectorEventLoop):
         self._rounds = 0
         self._origin: greenlet | None = None
         self._origin_waits: asyncio.Future[Any] | None = None
+        self._origin_began = OUTSIDE
+        self._interruption: Any = None
+        """What :meth:`run_forever` is to raise: an exception that would have been thrown into its greenlet."""
         self._runner: greenlet | None = None
         self._own_greenlet: Greenlet | None = None
         self._stand_ins = 0
@@ -81,17 +97,41 @@ class HubEventLoop(SelectorEventLoop):
         """Run callbacks until :meth:`stop` is called.
 
         :raises InvalidThreadUseError: the caller's native thread is not the one that made the event loop.
+
+        What interrupts the greenlet (a kill, a time limit, a scope) is raised, also if a callback has swallowed it.
         """
         self._check_hub()
         self._check_closed()
         self._check_running()
         self._origin = self._runner = getcurrent()
         try:
-            super().run_forever()
+            with interrupts_to(self._interrupted) as self._origin_began:
+                super().run_forever()
+            if self._interruption is not None:
+                raise self._interruption
+        except BaseException:
+            self._forget_stops()
+            raise
         finally:
-            self._origin = self._runner = None
+            self._origin = self._runner = self._interruption = None
             self._stops_later = False
             self._wake()  # a stand-in that is left wakes and ends
+
+    def _forget_stops(self) -> None:
+        """``run_until_complete`` is left by an error, but its future may be done, and its call to stop be queued."""
+        for handle in self._ready:
+            if handle._callback is _run_until_complete_cb:
+                handle.cancel()
+
+    def _interrupted(self, error: Any) -> bool:
+        """On the hub: ``error`` is about to be thrown into the greenlet that called ``run_forever``. End that.
+
+        A function that waits there by ``await_`` does not get it: its wait is cancelled, as those of other tasks are.
+        """
+        self._interruption = error
+        self._stopping = True
+        self._wake()
+        return self._origin_waits is not None
 
     def begin(self) -> None:
         """Run the event loop in a greenlet of its own, until it is stopped. Does nothing if it runs, or is about to.
@@ -100,7 +140,7 @@ class HubEventLoop(SelectorEventLoop):
         """
         self._check_hub()
         if self._own_greenlet is not None and not self._own_greenlet.dead:
-            self._stopping = False
+            self._stopping = self._interruption is not None
         elif not self.is_running():
             self._own_greenlet = spawn(self.run_forever, context=Context())
 
@@ -231,50 +271,93 @@ class HubEventLoop(SelectorEventLoop):
     def lent(self, future: asyncio.Future[Any]) -> Iterator[None]:
         """While the block waits for ``future``, a stand-in runs the callbacks. For :func:`hubbub_asyncio.await_`.
 
-        If the event loop is stopped meanwhile, and the greenlet that called ``run_forever`` is the one that waits,
-        ``future`` is cancelled: that greenlet could not return otherwise.
+        If the task is cancelled, or the event loop stopped, ``future`` is cancelled, and so the wait ends.
         """
-        if getcurrent() is not self._runner:  # the first step of a task of begin_task: the runner goes on anyway
-            yield
+        task = asyncio.current_task(self)
+        if not isinstance(task, Task):  # of another's making: it hears nothing
+            with self._lent(future, getcurrent()):
+                yield
             return
-        is_origin = self._runner is self._origin
-        if is_origin:
-            self._origin_waits = future
-        self._stand_ins += 1
-        self._runner = spawn_raw(self._stand_in)
+        current = getcurrent()
+        began = self._origin_began if current is self._origin else current.__dict__.get(_STEP, OUTSIDE)
+        task.loan = Loan(future, current, began)
         try:
-            yield
+            with self._lent(future, current):
+                yield
         finally:
-            if is_origin:
+            task.loan = None
+
+    @contextmanager
+    def _lent(self, future: asyncio.Future[Any], current: greenlet) -> Iterator[None]:
+        if current is self._runner:  # else another greenlet runs the callbacks already
+            self._stand_ins += 1
+            self._runner = spawn_raw(self._stand_in)
+        if current is self._origin:
+            self._origin_waits = future
+            try:
+                yield
+            finally:
                 self._origin_waits = None
+        elif (began := current.__dict__.get(_STEP)) is not None:
+            with interrupts_to(partial(self._interrupted_in_step, future, current), since=began):
+                yield
+        else:
+            yield
+
+    def _interrupted_in_step(self, future: asyncio.Future[Any], current: greenlet, error: Any) -> bool:
+        """On the hub: an interrupt of a greenlet that waits in a task's first step. It is for who began the task."""
+        current.__dict__[_STRUCK] = error
+        future.cancel()
+        return True
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
+        """A task that runs ``coro`` (:meth:`asyncio.loop.create_task`). Any greenlet of the thread may call this."""
+        if self._task_factory is not None:
+            made: asyncio.Task[Any] = super().create_task(coro, **options)
+            return made
+        self._check_closed()
+        task: Task[Any] = Task(coro, loop=self, **options)
+        _forget_last_frame(task)
+        return task
 
     def begin_task(self, coroutine: Any, *, context: Context) -> asyncio.Task[Any]:
         """Make a task and run its first step now, in the calling greenlet, which runs no event loop itself.
 
         The event loop must be running in another greenlet of this thread; it runs the other steps. If the first step
-        waits in the middle of a synchronous call, other greenlets and tasks go on meanwhile.
+        waits in the middle of a synchronous call, other greenlets and tasks go on meanwhile. If the greenlet is
+        interrupted there, the task is cancelled, and the interruption is raised here when it has ended.
         """
+        own = getcurrent().__dict__
+        own[_STEP] = self._hub_loop.moment()
         put = getattr(events._set_running_loop, "native", events._set_running_loop)  # its own greenlet keeps it
         hooks = sys.get_asyncgen_hooks()
         put(self)
         sys.set_asyncgen_hooks(*self._hooks)
         try:
-            if self._task_factory is not None:
-                task: asyncio.Task[Any] = self.create_task(coroutine, context=context)
-                return task  # the task of a factory decides itself when it begins
-            if _EAGER:
-                return asyncio.Task(coroutine, loop=self, context=context, **_EAGER)
-            # A new task asks for its first step by call_soon. The step is run here instead.
-            self._first_step = self._no_step
-            try:
-                task = asyncio.Task(coroutine, loop=self, context=context)
-            finally:
-                step, self._first_step = self._first_step, None
-            context.run(step)
-            return task
+            task = self._begun(coroutine, context)
         finally:
             put(None)
             sys.set_asyncgen_hooks(*hooks)
+            del own[_STEP]
+        if _STRUCK in own:
+            interruption = own.pop(_STRUCK)
+            cancel_and_wait(task, interruption)
+            raise interruption
+        return task
+
+    def _begun(self, coroutine: Any, context: Context) -> asyncio.Task[Any]:
+        if self._task_factory is not None:
+            return self.create_task(coroutine, context=context)  # the task of a factory decides itself when it begins
+        if _EAGER:
+            return Task(coroutine, loop=self, context=context, **_EAGER)
+        # A new task asks for its first step by call_soon. The step is run here instead.
+        self._first_step = self._no_step
+        try:
+            task: Task[Any] = Task(coroutine, loop=self, context=context)
+        finally:
+            step, self._first_step = self._first_step, None
+        context.run(step)
+        return task
 
     def _no_step(self) -> None:
         """Takes the place of the first step of a task that could not be made."""

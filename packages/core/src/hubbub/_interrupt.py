@@ -25,27 +25,42 @@
 An interrupt that is kept out is not lost: it is thrown in the first turn after the shield, unless it was taken back
 meanwhile. So the one rule is: scopes and timeouts that began inside of the shield are part of what it protects, and
 may interrupt it; everything else waits.
+
+Code that runs others' callbacks in a greenlet, as an event loop does, is asked first (:func:`interrupts_to`): an
+interrupt that began before it means all of them, and not the one that happens to wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 from hubbub._arguments import check_exception
-from hubbub._current import hubs
+from hubbub._current import get_hub, hubs
 from hubbub.hub import Hub
 
 if TYPE_CHECKING:
     from hubbub.scope import CancelScope
 
-__all__ = ["OUTSIDE", "hub_of", "interrupt", "keeps_out", "scopes_of", "throw_unless_shielded"]
+__all__ = [
+    "OUTSIDE",
+    "hub_of",
+    "interrupt",
+    "interrupts_to",
+    "keeps_out",
+    "scopes_of",
+    "taken",
+    "throw_unless_shielded",
+]
 
 OUTSIDE = -1
 """The moment of interrupts that began inside of no shield: before any shield was entered."""
+_RECEIVER = "_hubbub_receiver"
+"""The attribute of a greenlet that holds what :func:`interrupts_to` has set: a moment and a function."""
 
 
 def interrupt(target: greenlet, error: BaseException | type[BaseException]) -> None:
@@ -65,8 +80,39 @@ def interrupt(target: greenlet, error: BaseException | type[BaseException]) -> N
 
 def throw_unless_shielded(target: greenlet, error: Any) -> None:
     """On the hub of ``target``: throw ``error`` into it unless it has ended; if it is in a shield, after the shield."""
-    if not target.dead and not keeps_out(target, OUTSIDE, partial(throw_unless_shielded, target, error)):
+    again = partial(throw_unless_shielded, target, error)
+    if not target.dead and not keeps_out(target, OUTSIDE, again) and not taken(target, OUTSIDE, error):
         target.throw(error)
+
+
+@contextmanager
+def interrupts_to(receive: Callable[[Any], bool], since: int | None = None) -> Iterator[int]:
+    """Within the block, ask ``receive`` before an interrupt that began before the block strikes this greenlet.
+
+    It is called on the hub with the exception (in rare cases a class) that is about to be thrown, after the shields of
+    the greenlet. True: it takes the exception, and the block will raise it itself; it is not thrown. It must not wait.
+
+    :param since: an earlier moment (:meth:`hubbub.loop.timers.Timers.moment`) that counts as the begin of the block.
+
+    The value of ``with`` is the moment at which the block began.
+    """
+    own = getcurrent().__dict__
+    before = own.get(_RECEIVER)
+    moment: int = get_hub().loop.moment() if since is None else since
+    own[_RECEIVER] = moment, receive
+    try:
+        yield moment
+    finally:
+        own[_RECEIVER] = before
+
+
+def taken(target: greenlet, began: int, error: Any) -> bool:
+    """Whether code that runs in ``target`` takes the exception that is about to be thrown (:func:`interrupts_to`).
+
+    :param began: as in :func:`keeps_out`.
+    """
+    receiver: tuple[int, Callable[[Any], bool]] | None = target.__dict__.get(_RECEIVER)
+    return receiver is not None and receiver[0] > began and receiver[1](error)
 
 
 def keeps_out(target: greenlet, began: int, again: Callable[[], Any]) -> bool:

@@ -16,7 +16,7 @@ from hubbub._builtin import Place, as_builtin
 from hubbub._config import accelerate, loop_class
 from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
 from hubbub._hublocal import HubLocal
-from hubbub._interrupt import interrupt
+from hubbub._interrupt import OUTSIDE, interrupt, interrupts_to, keeps_out
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
@@ -30,6 +30,7 @@ from hubbub.loop.base import BaseLoop, ScheduledCall, make_loop
 from hubbub.loop.readiness import Direction, Observer, Readiness, join_all, leave_all
 
 __all__ = [
+    "OUTSIDE",
     "BaseLoop",
     "Direction",
     "Hub",
@@ -51,7 +52,9 @@ __all__ = [
     "hubs",
     "instances",
     "interrupt",
+    "interrupts_to",
     "join_all",
+    "keeps_out",
     "leave_all",
     "loop_class",
     "make_loop",

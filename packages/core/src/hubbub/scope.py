@@ -15,7 +15,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from hubbub._arguments import as_seconds
 from hubbub._current import get_hub
 from hubbub._identity import Reduce, refuse_copies
-from hubbub._interrupt import keeps_out, scopes_of
+from hubbub._interrupt import keeps_out, scopes_of, taken
 from hubbub._originals import get_ident
 
 if TYPE_CHECKING:
@@ -122,7 +122,9 @@ class CancelScope:
         victim = self._greenlet
         if victim is None or victim.dead or keeps_out(victim, self.entered, self._deliver_soon):
             return
-        victim.throw(Cancelled(self))
+        error = Cancelled(self)
+        if not taken(victim, self.entered, error):
+            victim.throw(error)
         if self._greenlet is victim and not victim.dead:
             self._deliver_soon()
 

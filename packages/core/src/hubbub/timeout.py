@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds, check_function
-from hubbub._interrupt import keeps_out
+from hubbub._interrupt import keeps_out, taken
 from hubbub._twins import twin
 from hubbub.hub import get_hub
 
@@ -81,9 +81,12 @@ class Timeout(BaseException):
         victim, fire = self._greenlet, self._fire
         if victim is None or victim.dead:
             self._fire = self._greenlet = None
-        elif not keeps_out(victim, self._loop.moment_of(self._key), partial(self._expired_late, fire)):
+            return
+        began, error = self._loop.moment_of(self._key), self._to_raise()
+        if not keeps_out(victim, began, partial(self._expired_late, fire)):
             self._fire = self._greenlet = None
-            self._on_expiration(victim, self._to_raise())
+            if not taken(victim, began, error):
+                self._on_expiration(victim, error)
 
     def _expired_late(self, fire: Any) -> None:
         """The shield that kept the timeout out has ended: fire, unless it was cancelled or started anew meanwhile."""
