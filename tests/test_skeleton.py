@@ -66,13 +66,14 @@ def test_siblings_are_ranged(package: Package, packages: list[Package]) -> None:
 
 
 def test_extras_of_core(packages: list[Package]) -> None:
-    """Every package that a program may want at run time is an extra of core, and ``all`` has each of them."""
+    """Every package that a program may want at run time is an extra of core, and ``all`` has each of them; ``rich`` is
+    for people who look at a program."""
     core = core_of(packages)
     extras = core.project["optional-dependencies"]
-    assert set(extras) == {"libev", "libuv", "net", "dns", "server", "monkey", "speed", "asyncio", "all"}
+    assert set(extras) == {"libev", "libuv", "net", "dns", "server", "monkey", "speed", "asyncio", "rich", "all"}
     (everything,) = map(Requirement, extras["all"])
     assert everything.name == "hubbub"
-    assert everything.extras == set(extras) - {"all"}
+    assert everything.extras == set(extras) - {"all", "rich"}
 
 
 def shipped(package: Package) -> set[str]:

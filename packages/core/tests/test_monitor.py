@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import threading
 import time
 
+import hubbub
 import pytest
-from hubbub import sleep
+from hubbub import sleep, spawn
 from hubbub.monitor import BlockingDetector
 
 
@@ -63,3 +67,68 @@ def test_bad_limits_are_refused(hub):
     """A limit of nothing is an error at the door."""
     with pytest.raises(ValueError, match="more than 0"):
         BlockingDetector(0)
+
+
+def test_the_report_names_greenlet_line_and_system_call(hub):
+    """A report says which greenlet ran which line, and on Linux which system call it was in."""
+    reports, found = [], threading.Event()
+
+    def report(blocking):
+        reports.append(blocking)
+        found.set()
+
+    def sleeper():
+        time.sleep(0.3)
+
+    with BlockingDetector(0.02, report):
+        culprit = spawn(sleeper)
+        culprit.join()
+    assert found.is_set()
+    (blocking,) = reports
+    assert blocking.greenlet == culprit.name
+    assert blocking.line.endswith(" sleeper")
+    if sys.platform == "linux":
+        assert "system call" in blocking.native[-1]
+    assert f"{culprit.name} runs {blocking.line}" in str(blocking)
+
+
+def test_reports_are_limited(hub):
+    """Stretches that come too soon after a report are counted, and the next report tells how many."""
+    reports = []
+    detector = BlockingDetector(0.01, reports.append, interval=3600)
+    detector._noticed(1.0)
+    detector._noticed(1.0)
+    detector._noticed(1.0)
+    assert [found.skipped for found in reports] == [0]
+    detector.interval = 0
+    detector._noticed(1.0)
+    assert [found.skipped for found in reports] == [0, 2]
+    assert "2 more" in str(reports[-1])
+    with pytest.raises(ValueError, match="interval"):
+        BlockingDetector(1, interval=-1)
+
+
+def test_a_deadlock_is_seen_beside_a_watchdog(hub):
+    """The watchdog's thread wakes nobody: what waits for ever gets its LoopExit."""
+    with BlockingDetector(1), pytest.raises(hubbub.LoopExit):
+        hubbub.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"), [("0.02", "sleeper"), ("soon", "HUBBUB_BLOCKING=soon"), ("-1", "more than")]
+)
+def test_the_variable(value, says):
+    """HUBBUB_BLOCKING watches every hub without any code; a value that is none is reported, and changes nothing."""
+    code = (
+        "import hubbub, time\ndef sleeper(): time.sleep(0.3)\nhubbub.spawn(sleeper).join()\n"
+        "print('went on')\nhubbub.get_hub().destroy()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HUBBUB_BLOCKING": value},
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert says in done.stderr
+    assert done.stdout == "went on\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hubbub import _config, plugins
@@ -23,6 +24,7 @@ __all__ = [
     "get_hub",
     "get_hub_if_exists",
     "hub_class",
+    "hub_made",
     "hubs",
     "make_way",
     "set_hub",
@@ -56,6 +58,8 @@ class _ThreadGuard:
 _state = _ThreadState()
 hub_class: list[type[Hub]] = []
 """Its one entry is the class of hubs made from now on. :mod:`hubbub.hub` sets it."""
+hub_made: list[Callable[[Hub], object]] = []
+"""Called with each hub that a thread gets from :func:`get_hub`."""
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 """The hubs that have not ended. Each hub adds itself."""
 
@@ -129,6 +133,8 @@ def _make_hub() -> Hub:
         _config.accelerate()
         hub = hub_class[0]()
         set_hub(hub)
+        for told in hub_made:
+            told(hub)
         return hub
     finally:
         _state.making = False

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from types import SimpleNamespace
+from types import NoneType, SimpleNamespace
 from typing import Any
 
 from hubbub._originals import get_ident
 from hubbub.exceptions import HubDestroyed
 
-__all__ = ["Unseen", "complain", "context_of", "last_words", "name_of", "tell", "text_of"]
+__all__ = ["Unseen", "careful_name_of", "complain", "context_of", "last_words", "name_of", "tell", "text_of"]
 
 
 def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> None:
@@ -68,6 +68,17 @@ def name_of(item: object) -> str:
         return repr(item)
     except BaseException as error:
         return f"<{type(item).__name__} whose repr failed with {type(error).__name__}>"
+
+
+def careful_name_of(item: object) -> str:
+    """``item`` for people, as :func:`name_of`, without running any code but hubbub's and the interpreter's."""
+    kind = type(item)
+    if kind in (bool, int, float, str, bytes, NoneType):
+        return repr(item)
+    module = getattr(kind.__repr__, "__module__", None)
+    if isinstance(module, str) and module.partition(".")[0].startswith("hubbub"):
+        return name_of(item)
+    return f"<{kind.__module__}.{kind.__qualname__} object at {id(item):#x}>"
 
 
 def text_of(item: object) -> str:

@@ -26,6 +26,8 @@ _release = type(allocate_lock()).release
 _gettrace = threading.gettrace
 _getprofile = threading.getprofile
 _all: WeakSet[Workers] = WeakSet()
+side_threads: set[object] = set()
+"""Threads that only look on (:mod:`hubbub._sidethread`). They wake nobody."""
 
 
 class Job(Protocol):
@@ -287,8 +289,8 @@ def _forget_dummy() -> None:
 
 
 def idle_workers() -> int:
-    """How many threads of this module wait for a job, and so cannot wake anybody."""
-    return sum(workers.idle for workers in snapshot(lambda: _all))
+    """How many native threads cannot wake anybody: those of this module that wait for a job, and side threads."""
+    return sum(workers.idle for workers in snapshot(lambda: _all)) + len(side_threads)
 
 
 def _after_fork_in_child() -> None:

@@ -75,6 +75,7 @@ class Greenlet(greenlet, Generic[T_co]):
         "_traceback",
         "args",
         "kwargs",
+        "made",
         "value",
     )
 
@@ -88,7 +89,10 @@ class Greenlet(greenlet, Generic[T_co]):
     def __init__(self, run: None = None, *args: Any, context: Context | None = None, **kwargs: Any) -> None: ...
 
     def __init__(self, run: Any = _OWN_BODY, *args: Any, context: Any = None, **kwargs: Any) -> None:
-        greenlet.__init__(self, None, get_hub())
+        hub = get_hub()
+        greenlet.__init__(self, None, hub)
+        self.made: float = hub.loop.time
+        """When it was made, by the loop's clock (that of :func:`time.monotonic`, read once a turn)."""
         self.gr_context = context if context is not None else copy_context()
         if type(run) is FunctionType and not run.__code__.co_flags & ASYNCHRONOUS:  # the usual case
             self._run: Callable[..., Any] = run

@@ -1,23 +1,28 @@
-"""A watchdog thread that notices when something keeps the hub from polling, and says what."""
+"""A watchdog that notices when something keeps the hub from polling, and says what: ``HUBBUB_BLOCKING=0.1``."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import Thread
+from time import monotonic
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from hubbub._current import hub_made
+from hubbub._frames import split, stack_of
 from hubbub._identity import Reduce, refuse_copies
-from hubbub._originals import allocate_lock
+from hubbub._kernel import activity
 from hubbub._reports import complain, name_of
-from hubbub.hub import Hub, get_hub
-from hubbub.inspect import stack_of
+from hubbub._sidethread import SideThread
+from hubbub.hub import Hub, get_hub, hubs
+from hubbub.snapshot import runner_of
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["BlockingDetector", "BlockingReport"]
+__all__ = ["BlockingDetector", "BlockingReport", "watch_from_environment"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,25 @@ class BlockingReport:
     """How long it had lasted when it was noticed."""
     stack: tuple[str, ...]
     """What the thread was doing then: ``file:line function``, innermost call last."""
+    greenlet: str | None = None
+    """The name of the greenlet that ran then; ``main``, or ``hub`` for a callback of the loop."""
+    line: str | None = None
+    """The innermost line outside hubbub, as ``file:line function``."""
+    native: tuple[str, ...] = ()
+    """What is known below Python: on Linux the system call that the thread is in, and where :mod:`hubbub_speed` is
+    installed the C stack, innermost call last."""
+    skipped: int = 0
+    """How many stretches since the last report were not reported, because they came too soon after it."""
+
+    def __str__(self) -> str:
+        lines = [
+            f"{name_of(self.hub)} has not polled for {self.seconds:.3f} s: {self.greenlet} runs {self.line}",
+            *self.stack,
+            *(f"below Python: {entry}" for entry in self.native),
+        ]
+        if self.skipped:
+            lines.append(f"({self.skipped} more since the last report)")
+        return "\n    ".join(lines)
 
 
 class BlockingDetector:
@@ -37,6 +61,9 @@ class BlockingDetector:
     :param max_blocking_time: seconds without a poll, while not waiting in one, that are too long.
     :param report: called with a :class:`BlockingReport`, in the watchdog's thread, once per stretch; by default the
         report is written to the hub's ``exception_stream``.
+    :param hub: the hub to watch, by default that of this thread.
+    :param interval: seconds between two reports, at least. Stretches in between are counted.
+    :raises ValueError: ``max_blocking_time`` is not more than 0, or ``interval`` is less than 0.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
@@ -46,15 +73,20 @@ class BlockingDetector:
         max_blocking_time: float = 0.1,
         report: Callable[[BlockingReport], Any] | None = None,
         hub: Hub | None = None,
+        *,
+        interval: float = 0.0,
     ) -> None:
         if not max_blocking_time > 0:
             raise ValueError(f"max_blocking_time must be more than 0 seconds, not {max_blocking_time!r}")
+        if not interval >= 0:
+            raise ValueError(f"interval must be 0 seconds or more, not {interval!r}")
         self.max_blocking_time = max_blocking_time
+        self.interval = interval
         self.hub: Hub = hub if hub is not None else get_hub()
         self._report = report if report is not None else self._write
-        self._running = allocate_lock()  # held until stop(), which the watchdog waits for
-        self._running.acquire()
-        self._thread = Thread(target=self._watch, name="hubbub-blocking-detector", daemon=True)
+        self._thread = SideThread(self._watch, "the watchdog of a hub")
+        self._last = -math.inf
+        self._skipped = 0
 
     def start(self) -> None:
         """Begin to watch."""
@@ -62,12 +94,7 @@ class BlockingDetector:
 
     def stop(self) -> None:
         """End the thread, and wait for its end."""
-        try:
-            self._running.release()
-        except RuntimeError:
-            pass  # stopped before
-        if self._thread.ident is not None:
-            self._thread.join()
+        self._thread.stop()
 
     def __enter__(self) -> BlockingDetector:
         self.start()
@@ -82,26 +109,69 @@ class BlockingDetector:
         loop = self.hub.loop
         turn, unchanged = -1, 0
         period = self.max_blocking_time / 2
-        while True:
-            if self._running.acquire(True, period):
-                return
-            if loop.destroyed:
-                return
+        while self._thread.pause(period) and not loop.destroyed:
             if loop.iteration != turn or loop.in_poll or not loop.running:
                 turn, unchanged = loop.iteration, 0
                 continue
             unchanged += 1
             if unchanged == 2:
-                try:
-                    self._report(BlockingReport(self.hub, unchanged * period, self._stack()))
-                except Exception as error:  # the watchdog goes on
-                    complain("the report of a hub that is blocked", error)
+                self._noticed(unchanged * period)
 
-    def _stack(self) -> tuple[str, ...]:
-        return stack_of(sys._current_frames().get(self.hub.thread_ident))
+    def _noticed(self, seconds: float) -> None:
+        if monotonic() - self._last < self.interval:
+            self._skipped += 1
+            return
+        self._last, skipped, self._skipped = monotonic(), self._skipped, 0
+        try:
+            self._report(self._described(seconds, skipped))
+        except Exception as error:  # the watchdog goes on
+            complain("the report of a hub that is blocked", error)
+
+    def _described(self, seconds: float, skipped: int) -> BlockingReport:
+        hub = self.hub
+        frame: FrameType | None = sys._current_frames().get(hub.thread_ident)
+        user = split(frame)[1]
+        doing = activity(hub.thread_ident)
+        return BlockingReport(
+            hub=hub,
+            seconds=seconds,
+            stack=stack_of(frame),
+            greenlet=runner_of(frame, hub) if frame is not None else None,
+            line=stack_of(user, 1)[0] if user is not None else None,
+            native=(*_c_stack(hub.thread_ident), *([doing] if doing is not None else [])),
+            skipped=skipped,
+        )
 
     def _write(self, found: BlockingReport) -> None:
         stream = self.hub.exception_stream
         if stream is not None:
-            lines = [f"{name_of(found.hub)} has not polled for {found.seconds:.3f} s:", *found.stack]
-            stream.write("\n    ".join(lines) + "\n")
+            stream.write(f"{found}\n")
+
+
+c_stack_of: Callable[[int], tuple[str, ...]] | None = None
+"""Returns the C stack of a native thread, by its ident. An accelerator sets it."""
+
+
+def _c_stack(ident: int) -> tuple[str, ...]:
+    return c_stack_of(ident) if c_stack_of is not None else ()
+
+
+def watch_from_environment(seconds: str) -> None:
+    """Watch every hub, those that are made later too, as ``HUBBUB_BLOCKING`` asks for: at most a report a second each.
+
+    A value that is no number is reported, and changes nothing else.
+    """
+    try:
+        limit = float(seconds)
+        if not 0 < limit < math.inf:
+            raise ValueError("it must be more than 0")
+    except ValueError as error:
+        sys.stderr.write(f"hubbub: HUBBUB_BLOCKING={seconds}: a number of seconds is needed: {error}\n")
+        return
+
+    def watch(hub: Hub) -> None:
+        BlockingDetector(limit, hub=hub, interval=1.0).start()
+
+    hub_made.append(watch)
+    for hub in hubs():
+        watch(hub)

@@ -1,0 +1,1 @@
+"""The command ``hubbub``: looks into running programs from outside."""

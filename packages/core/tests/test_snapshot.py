@@ -1,0 +1,196 @@
+"""A whole process at one moment."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import hubbub
+import pytest
+from hubbub import Event, Queue, RLock, TaskGroup, inspect, sleep, snapshot, spawn
+from hubbub._sidethread import SideThread
+
+
+def entry_of(taken, greenlet):
+    return next(info for info in taken.greenlets if info.ident == id(greenlet))
+
+
+def deadlocked():
+    """Two greenlets that wait for one another."""
+    one, two = RLock(), RLock()
+
+    def takes(first, second):
+        with first:
+            sleep(0)
+            with second:
+                pass
+
+    both = [spawn(takes, one, two), spawn(takes, two, one)]
+    for _ in range(4):
+        sleep(0)
+    return both
+
+
+def test_a_cycle_of_waits_is_found(hub):
+    """Greenlets that hold what the other waits for are named as a cycle, and each has its holder."""
+    both = deadlocked()
+    beside = spawn(both[0].join)
+    sleep(0)
+    taken = snapshot.take()
+    assert [set(cycle) for cycle in taken.cycles] == [{id(item) for item in both}]
+    assert entry_of(taken, both[0]).held_by == (id(both[1]),)
+    assert entry_of(taken, beside).held_by == (id(both[0]),)
+    hubbub.killall([*both, beside])
+    assert snapshot.take().cycles == ()
+
+
+def test_who_waits_for_many_depends_on_all(hub):
+    """A greenlet in joinall, and the block of a task group, depend on each greenlet that they wait for."""
+
+    def group():
+        with TaskGroup() as tasks:
+            members.extend(tasks.spawn(Event().wait) for _ in range(2))
+
+    members = []
+    owner = spawn(group)
+    sleep(0)
+    joiner = spawn(hubbub.joinall, members)
+    sleep(0)
+    taken = snapshot.take()
+    assert set(entry_of(taken, owner).held_by) == {id(item) for item in members}
+    assert set(entry_of(taken, joiner).held_by) == {id(item) for item in members}
+    assert {entry_of(taken, item).parent for item in members} == {id(owner)}
+    assert len({entry_of(taken, item).group for item in members}) == 1
+    hubbub.killall([joiner, owner])
+
+
+def test_age_and_function(hub):
+    """A greenlet tells how long ago it was made, and what it was given to run."""
+    before = time.monotonic()
+    greenlet = spawn(Event().wait)
+    sleep(0.01)
+    info = entry_of(snapshot.take(), greenlet)
+    assert 0 <= info.age <= time.monotonic() - before + 1
+    assert info.runs == "Event.wait"
+    greenlet.kill()
+
+
+def test_the_spawner_is_the_parent_if_it_is_tracked(hub):
+    """With tracking on, the parent of a greenlet is the one that spawned it, as long as that lives."""
+    children = []
+
+    def parent():
+        children.append(spawn(Event().wait))
+        Event().wait()
+
+    inspect.track_spawns()
+    try:
+        spawner = spawn(parent)
+        sleep(0)
+    finally:
+        inspect.track_spawns(False)
+    assert entry_of(snapshot.take(), children[0]).parent == id(spawner)
+    hubbub.killall([spawner, *children])
+    del spawner
+
+
+def test_ten_thousand_greenlets_take_less_than_a_second(hub):
+    """A snapshot of 10,000 greenlets, as JSON, takes less than a second of CPU."""
+    queue, event = Queue(), Event()
+
+    def waits(number):
+        (queue.get, event.wait, lambda: sleep(1000))[number % 3]()
+
+    all_of_them = [spawn(waits, number) for number in range(10_000)]
+    sleep(0)
+    sleep(0)
+    began = time.process_time()
+    text = json.dumps(snapshot.take().as_dict())
+    assert time.process_time() - began < 1
+    assert len(json.loads(text)["greenlets"]) >= 10_000
+    hubbub.killall(all_of_them)
+
+
+def in_side_thread(function):
+    """What ``function`` returns in a native thread that is none of the program's, while this one computes."""
+    found = []
+    thread = SideThread(lambda: found.append(function()), "a test")
+    thread.start()
+    end = time.monotonic() + 10
+    while not found and time.monotonic() < end:
+        sum(range(100))
+    thread.stop()
+    return found[0]
+
+
+def test_a_blocked_hub_is_seen_from_outside(hub):
+    """While a greenlet computes, another thread sees the hub blocked, by which greenlet and where, and all others."""
+    other = spawn(Event().wait)
+
+    def hogs():
+        sleep(0)
+        time.sleep(0.15)
+        return in_side_thread(snapshot.take)
+
+    hog = spawn(hogs)
+    taken = hog.get()
+    (info,) = (info for info in taken.hubs if info.thread == threading.get_ident())
+    assert info.state == "blocked"
+    assert info.busy_seconds >= 0.15
+    assert info.running == hog.name
+    assert "in_side_thread" in info.at
+    assert any("hogs" in entry for entry in info.stack)
+    assert entry_of(taken, hog).state == "running"
+    assert entry_of(taken, other).operation == "Event.wait"
+    other.kill()
+
+
+def test_a_polling_hub_is_seen_as_such(hub):
+    """A hub that waits for events is polling, and its greenlets' waits are told from another thread."""
+    found = []
+    greenlet = spawn(Event().wait)
+
+    def look():
+        while not hub.loop.in_poll:
+            time.sleep(0.001)
+        found.append(snapshot.take())
+
+    thread = SideThread(look, "a test")
+    thread.start()
+    while not found:
+        sleep(0.05)
+    thread.stop()
+    (info,) = (info for info in found[0].hubs if info.thread == hub.thread_ident)
+    assert (info.state, info.running, info.stack) == ("polling", None, ())
+    assert entry_of(found[0], greenlet).state == "waiting"
+    greenlet.kill()
+
+
+def test_code_of_the_program_does_not_run_in_other_threads(hub):
+    """Another thread shows what is waited for by its class, and calls no repr of the program's."""
+
+    class Shy(Event):
+        def __repr__(self):
+            shown.append(threading.get_ident())
+            return "shown"
+
+    shown = []
+    greenlet = spawn(Shy().wait)
+    sleep(0)
+    taken = in_side_thread(snapshot.take)
+    assert shown == []
+    assert "Shy object" in entry_of(taken, greenlet).waits_for
+    assert entry_of(snapshot.take(), greenlet).waits_for == "shown"
+    greenlet.kill()
+
+
+def test_side_threads_keep_no_deadlock_from_being_seen(hub):
+    """A thread that only looks on wakes nobody: a deadlock is LoopExit while it runs."""
+    thread = SideThread(lambda: thread.pause(30), "a test")
+    thread.start()
+    try:
+        with pytest.raises(hubbub.LoopExit):
+            Event().wait()
+    finally:
+        thread.stop()
