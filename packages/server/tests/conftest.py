@@ -7,6 +7,7 @@ import runpy
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -166,3 +167,22 @@ def attacks() -> list[Any]:
     """The corpus of hostile requests."""
     corpus: list[Any] = runpy.run_path(str(Path(__file__).with_name("attacks.py")))["ATTACKS"]
     return corpus
+
+
+@pytest.fixture(scope="session")
+def peers() -> Any:
+    """The module of peers of WebSockets."""
+    pytest.importorskip("wsproto")
+    return SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("peer.py"))))
+
+
+@pytest.fixture
+def raw(peers: Any, connect: Any) -> Callable[..., Any]:
+    """Open a WebSocket whose client sends what a test says."""
+    return lambda server, *options: peers.Raw(connect(server), *options)
+
+
+@pytest.fixture
+def peer(peers: Any, connect: Any) -> Callable[..., Any]:
+    """Open a WebSocket of the websockets library."""
+    return lambda server, *values, **options: peers.Peer(connect(server), *values, **options)

@@ -40,6 +40,16 @@ TESTS = {
         "write_rate": ["test_clock.test_pace"],
         "request_seconds": ["test_deadline.test_nothing_sent", "test_deadline.test_part_sent"],
         "linger_seconds": ["test_limits.test_answer_survives_what_follows_it", "test_tables.test_linger_seconds"],
+        "websocket_message_bytes": ["test_websocket_rfc.test_message_limit", "test_websocket_rfc.test_bombs"],
+        "websocket_queue_bytes": [
+            *(
+                "test_websocket.test_websocket_queue_bytes_of_receiver",
+                "test_websocket.test_websocket_queue_bytes_of_sender",
+            ),
+        ],
+        "websocket_ping_seconds": ["test_websocket.test_websocket_ping_seconds"],
+        "websocket_pong_seconds": ["test_websocket.test_websocket_pong_seconds"],
+        "websocket_close_seconds": ["test_websocket.test_websocket_close_seconds"],
         **{name: ["test_tables.test_sizes"] for name in SIZES},
     },
     "Events and request ids": {
@@ -47,6 +57,8 @@ TESTS = {
         "error": ["test_events.test_errors", "test_events.test_deadline"],
         "exception": ["test_events.test_errors"],
         "log": ["test_events.test_errors"],
+        "websocket": ["test_websocket.test_events"],
+        "websocket_closed": ["test_websocket.test_events"],
         "blocked": ["test_command.test_blocking_seconds"],
         "listening, stopping, stopped": ["test_events.test_life"],
         "supervisor": ["test_events.test_command"],

@@ -34,6 +34,11 @@ _LIMITS = {
     "write_seconds": "time for a response to make progress; none for no limit",
     "write_rate": "bytes per second below which a client does not read",
     "request_seconds": "time to answer a request, after which it is interrupted; none for no limit",
+    "websocket_message_bytes": "longest message of a WebSocket, in bytes; none for no limit",
+    "websocket_queue_bytes": "bytes of messages that may wait, of each direction of a WebSocket",
+    "websocket_ping_seconds": "silence after which a WebSocket's client is sent a ping; none for never",
+    "websocket_pong_seconds": "time for a sign of life after that; none for no limit",
+    "websocket_close_seconds": "time for the client's part of a closing; none for no limit",
     "linger_seconds": "how long a refused client is listened to",
 }
 

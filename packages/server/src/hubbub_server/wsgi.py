@@ -15,6 +15,7 @@ from hubbub_server.http.lent import LentSocket
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import NOTHING
 from hubbub_server.http.server import HTTPServer
+from hubbub_server.http.upgrades import serve_websocket
 from hubbub_server.http.wsgi import Application, Response
 
 __all__ = ["Application", "WSGIServer"]
@@ -102,6 +103,9 @@ class WSGIServer(HTTPServer):
             if exchange.upgradable:
                 environ["hubbub.upgrade"] = exchange.upgrade
                 environ["werkzeug.socket"] = LentSocket(exchange.upgrade)
+                if "hubbub.websocket" not in environ and "websocket" in environ["HTTP_UPGRADE"].lower():
+                    serve_websocket(exchange, self)  # comes back here with that entry
+                    return
         response = Response(exchange)
         result = self.application(environ, response.start)
         if (type(result) is list or type(result) is tuple) and not exchange.started:

@@ -54,6 +54,7 @@ class Clock:
         times = (
             *(limits.header_seconds, limits.body_seconds, limits.request_seconds),
             *(limits.idle_seconds, limits.write_seconds, limits.linger_seconds),
+            *(limits.websocket_ping_seconds, limits.websocket_pong_seconds, limits.websocket_close_seconds),
         )
         shortest = min(time for time in times if time is not None)
         self.seconds: float = min(max(shortest / _PER_LIMIT, _SHORTEST), _LONGEST)

@@ -19,7 +19,7 @@ from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.framing import Delimiter
 from hubbub_server.http.lent import LentRequest
 from hubbub_server.http.request import NOTHING, Head, Meaning
-from hubbub_server.http.response import ResponseHead, error_response
+from hubbub_server.http.response import ResponseHead, error_response, response_head
 
 if TYPE_CHECKING:
     from hubbub_server.http.connection import Connection, Service
@@ -166,6 +166,22 @@ class Exchange:
         self._upgraded = self.started = True
         self._persists = False
         return connection.sock, connection.buffered(_ALL)
+
+    def switch_protocols(self, fields: list[tuple[str, str]]) -> bytes:
+        """Send ``101 Switching Protocols`` with these header fields, and take the connection over.
+
+        :returns: what was received after the request.
+        :raises AssertionError: as :meth:`upgrade`.
+        :raises ClientDisconnected: the client is gone.
+        """
+        received: bytes = self.upgrade()[1]
+        self.head = response_head("101 Switching Protocols", fields)
+        self.connection.send(self._named(self.head.framed(None, False, 1, True)[0]))
+        return received
+
+    def count_sent(self, size: int) -> None:
+        """For the access log: ``size`` more bytes were sent by the code that has taken the connection over."""
+        self._sent += size
 
     def _clean_up(self, body: Body) -> bool:
         """Get rid of what the application did not read. False: too much, or not valid."""

@@ -48,5 +48,16 @@ class Limits:
     request_seconds: float | None = None
     """From the end of a request's head to the end of its response, however the time is spent: 503, or the connection is
     reset if a part of the response was sent. ``environ["hubbub.set_deadline"]`` changes it for one request."""
+    websocket_message_bytes: int | None = 1048576
+    """Longest message of a WebSocket, after decompression: it is closed with 1009."""
+    websocket_queue_bytes: int = 262144
+    """Of messages that the application has not taken: then nothing is received. Of what the client has not taken: then
+    the sender waits."""
+    websocket_ping_seconds: float | None = 20.0
+    """After such a silence of the client it is sent a ping."""
+    websocket_pong_seconds: float | None = 20.0
+    """For a sign of life after that ping; then the connection is reset."""
+    websocket_close_seconds: float | None = 5.0
+    """For the client's part of the closing; then the connection is reset."""
     linger_seconds: float = 2.0
     """How long what a refused client still sends is read, so that the answer reaches it (RFC 9112, 9.6)."""

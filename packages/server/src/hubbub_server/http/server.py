@@ -96,6 +96,8 @@ class HTTPServer(RoomyServer):
         )
         """What is believed of proxies in the fields of requests."""
         self.lends_request = False
+        self.websockets: set[Any] = set()
+        """Those that are open; see :mod:`hubbub_server.websocket`."""
         self.stopping: bool = False
         self.max_memory = max_memory
         self._next_look = 0.0
@@ -175,6 +177,8 @@ class HTTPServer(RoomyServer):
                 connection.expire()
             if connection.write_deadline <= now:
                 connection.expire_writing()
+        for websocket in [each for each in self.websockets if each.deadline <= now]:
+            websocket.expire()
         events = None if self.events is None else self.events.stream
         for log in (getattr(self.access_log, "stream", None), self.error_log, events):
             if log is not None and log.outlet is not None and log.outlet.waiting:
@@ -278,6 +282,8 @@ class HTTPServer(RoomyServer):
         deadline = self.clock.hurry(grace)
         for connection in self.connections:
             connection.hurry(deadline)
+        for websocket in list(self.websockets):
+            websocket.go_away()
         super().stop(timeout)
         if self._ticker is not None:
             self._ticker.close()
@@ -316,6 +322,12 @@ class HTTPServer(RoomyServer):
                 message=_CONTROL.sub("?", as_text(error)),
                 traceback=_CONTROL.sub("?", described).splitlines(),
             )
+
+    def tell_websocket(self, event: str, environ: dict[str, Any], fields: dict[str, Any]) -> None:
+        """A WebSocket was opened, or has ended: write an event."""
+        if self.events is not None:
+            said = {"address": as_text(environ.get("REMOTE_ADDR")), "target": as_text(environ.get("REQUEST_URI"))}
+            self.events.write(event, request_id=environ.get("hubbub.request_id"), **said, **fields)
 
     def client_disconnected(self, environ: dict[str, Any]) -> None:
         """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
