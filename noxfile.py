@@ -18,7 +18,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import pythons, sanitizers, soaks, testing, typechecks, wheels
+from tools import pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
 from tools.environment import Environment
 from tools.packages import Choice, Package, choose, closure, packages, split, versions
 
@@ -167,6 +167,55 @@ def release(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def coverage(session: nox.Session) -> None:
+    """Run the tests with coverage measured, and fail below the floor; arguments as for tests."""
+    choice = chosen(session)
+    environment, unbuilt = development(session)
+    environment.requirements(REQUIREMENTS / "coverage.txt")
+    options = [*(f"--hubbub-loop={loop}" for loop in choice.loops), *choice.options]
+    measured = {"COVERAGE_FILE": str(STATE / "coverage" / "data")}
+    command = ("-m", "coverage")
+    environment.run(*command, "erase", env=measured)
+    try:
+        for package in choice.packages_or_all:
+            if package.name not in unbuilt:
+                environment.run(*command, "run", "-m", "pytest", package.folder / "tests", *options, env=measured)
+    finally:
+        environment.run(*command, "combine", "--quiet", env=measured)
+        shown = environment.run(*command, "report", "--format=markdown", "--fail-under=0", env=measured, silent=True)
+        (STATE / "coverage.md").write_text(shown)
+        warn(session, unbuilt)
+    # The floor is for all packages on all loops.
+    environment.run(*command, "report", *([] if choice.everything else ["--fail-under=0"]), env=measured)
+
+
+@nox.session(venv_backend="none", default=False)
+def api(session: nox.Session) -> None:
+    """Show what changed in the public API since the last tag, status 1 if something breaks; arguments: packages."""
+    choice = chosen(session)
+    environment = Environment(session, STATE / "api")
+    environment.requirements(REQUIREMENTS / "api.txt")
+    repository = releasing.Repository(ROOT)
+    broken = []
+    for package in choice.packages_or_all:
+        released = repository.released(package)
+        if not released:
+            session.log(f"{package.name}: never released, so all of it is new")
+            continue
+        with tempfile.TemporaryDirectory() as scratch:
+            tag = f"{package.short}-v{released[-1]}"
+            old = repository.export(tag, Path(scratch) / "old", f"packages/{package.short}/src")
+            session.log(f"{package.name} since {released[-1]}:")
+            folders = (old / "packages" / package.short / "src", package.folder / "src")
+            try:
+                environment.run(ROOT / "tools" / "api.py", package.source.name, *folders)
+            except CommandFailed:
+                broken.append(package.name)
+    if broken:
+        session.error(f"what used these packages may break: {', '.join(broken)}")
+
+
+@nox.session(venv_backend="none", default=False)
 def sanitize(session: nox.Session) -> None:
     """Run the native packages' tests under sanitizers of addresses, leaks, undefined behaviour, and threads."""
     choice = chosen(session)
@@ -253,6 +302,23 @@ def lint(session: nox.Session) -> None:
     environment.requirements(REQUIREMENTS / "lint.txt")
     environment.run("-m", "ruff", "check", *choice.options, *folders)
     environment.run("-m", "ruff", "format", "--check", *folders)
+
+
+@nox.session(venv_backend="none", default=False)
+def workflows(session: nox.Session) -> None:
+    """Check the workflows and forms of .github; arguments go to zizmor."""
+    environment = Environment(session, STATE / "workflows")
+    environment.requirements(REQUIREMENTS / "workflows.txt")
+    folder = ROOT / ".github"
+    schemas = {
+        "github-workflows": (folder / "workflows").glob("*.yml"),
+        "dependabot": folder.glob("dependabot.yml"),
+        "github-issue-config": (folder / "ISSUE_TEMPLATE").glob("config.yml"),
+        "github-issue-forms": (path for path in (folder / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config"),
+    }
+    for name, files in schemas.items():
+        environment.run("-m", "check_jsonschema", "--builtin-schema", f"vendor.{name}", *sorted(files))
+    session.run(str(environment.bin / "zizmor"), "--offline", *session.posargs, str(folder), external=True)
 
 
 @nox.session(venv_backend="none")

@@ -24,12 +24,6 @@ class Package(found.Package):
         return table
 
     @property
-    def source(self) -> Path:
-        """The folder that is installed."""
-        (folder,) = (p for p in (self.folder / "src").iterdir() if (p / "py.typed").exists())
-        return folder
-
-    @property
     def import_name(self) -> str:
         """What an import statement says."""
         return self.source.name

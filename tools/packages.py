@@ -36,6 +36,12 @@ class Package:
         return canonicalize_name(self.settings["project"]["name"])
 
     @property
+    def source(self) -> Path:
+        """The folder of what is imported."""
+        (folder,) = (path for path in (self.folder / "src").iterdir() if (path / "py.typed").exists())
+        return folder
+
+    @property
     def native(self) -> bool:
         """Whether building it takes a compiler."""
         return bool(self._hooks)
