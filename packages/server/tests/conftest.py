@@ -155,6 +155,21 @@ def talk(connect: Any) -> Callable[[Any, bytes], bytes]:
 
 
 @pytest.fixture
+def http2(hub: Any) -> Iterator[Callable[..., Any]]:
+    """Connect to a server as a client of HTTP/2; closed at the end of the test. Options are those of its class."""
+    peers: list[Any] = []
+    kind: Any = runpy.run_path(str(Path(__file__).with_name("http2peer.py")))["Peer"]
+
+    def make(target: Any, **options: Any) -> Any:
+        peers.append(kind(getattr(target, "address", target), **options))
+        return peers[-1]
+
+    yield make
+    for peer in peers:
+        peer.sock.close()
+
+
+@pytest.fixture
 def certificate() -> Any:
     """A fresh certificate for localhost, with its authority."""
     trustme = pytest.importorskip("trustme")

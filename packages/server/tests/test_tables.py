@@ -50,7 +50,16 @@ TESTS = {
         "websocket_ping_seconds": ["test_websocket.test_websocket_ping_seconds"],
         "websocket_pong_seconds": ["test_websocket.test_websocket_pong_seconds"],
         "websocket_close_seconds": ["test_websocket.test_websocket_close_seconds"],
+        "concurrent_streams": ["test_http2_attacks.test_concurrent_streams"],
+        "stream_window": ["test_http2_attacks.test_stream_window"],
+        "stream_resets": ["test_http2_attacks.test_stream_resets"],
+        "control_frames": ["test_http2_attacks.test_control_frames"],
         **{name: ["test_tables.test_sizes"] for name in SIZES},
+    },
+    "HTTP/2": {
+        "hubbub.early_hints(fields)": ["test_trailers.test_early_hints"],
+        "hubbub.send_trailers(fields)": ["test_trailers.test_trailers_of_responses"],
+        "hubbub.trailers()": ["test_trailers.test_trailers_of_requests"],
     },
     "Events and request ids": {
         "request": ["test_events.test_requests"],

@@ -39,6 +39,10 @@ _LIMITS = {
     "websocket_ping_seconds": "silence after which a WebSocket's client is sent a ping; none for never",
     "websocket_pong_seconds": "time for a sign of life after that; none for no limit",
     "websocket_close_seconds": "time for the client's part of a closing; none for no limit",
+    "concurrent_streams": "most requests of an HTTP/2 connection at a time",
+    "stream_window": "most bytes of a body that an HTTP/2 client may send ahead; at least 65535",
+    "stream_resets": "requests that an HTTP/2 client may take back, beyond those that are answered",
+    "control_frames": "frames of an HTTP/2 client, at once, that bring neither a request nor a body",
     "linger_seconds": "how long a refused client is listened to",
 }
 
@@ -102,6 +106,7 @@ def make_parser() -> OptionParser:
         help=f"the fields in which they say it, of {', '.join(FIELDS)} (default: {', '.join(FIELDS[:2])})",
     )
     parser.add("--certfile", help="serve TLS with this certificate (PEM, with its chain)")
+    parser.add("--http2", action="store_true", help="serve HTTP/2 too (needs hubbub-server[http2])")
     parser.add("--keyfile", help="the certificate's key, if it is not in the same file")
     parser.add("-w", "--workers", type=_positive, help="so many processes, watched by one more")
     parser.add("--reuse-port", action="store_true", help="a listener per worker (SO_REUSEPORT)")

@@ -37,15 +37,17 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 """For TLS 1.2: forward secrecy, and no CBC."""
 
 
-def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
+def tls_context(certfile: str, keyfile: str | None, http2: bool = False) -> ssl.SSLContext:
     """A server's context whose sockets cooperate.
 
+    :param http2: offer HTTP/2 too.
     :raises hubbub.exceptions.PluginError: no package provides such sockets.
     :raises OSError: the files cannot be read, or do not fit together.
     """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.sslsocket_class = cooperative()
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # RFC 9113, 9.2.1
     context.set_ciphers(_CIPHERS)
     try:
         context.load_cert_chain(certfile, keyfile)
@@ -54,6 +56,10 @@ def tls_context(certfile: str, keyfile: str | None) -> ssl.SSLContext:
         files = repr(certfile) if keyfile is None else f"{certfile!r} with the key {keyfile!r}"
         raise OSError(f"cannot use the certificate {files}: {error}") from error
     return context
+
+
+def _context(options: argparse.Namespace) -> ssl.SSLContext:
+    return tls_context(options.certfile, options.keyfile, options.http2)
 
 
 def application_of(options: argparse.Namespace) -> Any:
@@ -69,7 +75,7 @@ def check(options: argparse.Namespace) -> None:
     for address in options.bind or ():
         parse_address(address)
     if options.certfile:
-        tls_context(options.certfile, options.keyfile)
+        _context(options)
     application_of(options)
     complain(f"hubbub-serve: {options.application} can be served")
 
@@ -87,7 +93,7 @@ class Serving:
         self._status = 0
         self.logs = Logs()
         self._notifier = Notifier() if options.control is None else None
-        self.context = tls_context(options.certfile, options.keyfile) if options.certfile else None
+        self.context = _context(options) if options.certfile else None
         listeners = self._listeners()
         self.application = application_of(options)
         usual = "-" if options.events in (None, "none") else "none"
@@ -113,6 +119,7 @@ class Serving:
                 forwarded_fields=options.forwarded_fields.split(","),
                 events=self.events,
                 request_ids=options.request_ids,
+                http2=options.http2,
             )
             for listener in listeners
         ]
@@ -237,7 +244,7 @@ class Serving:
     def _take_certificate(self) -> None:
         try:
             # A new context: one that has taken a certificate whose key does not fit is of no use any more.
-            self.context = tls_context(self.options.certfile, self.options.keyfile)
+            self.context = _context(self.options)
         except OSError as error:
             complain(f"hubbub-serve: keeping the old certificate: {error}")
             return

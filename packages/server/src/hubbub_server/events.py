@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from hubbub_server.http.accesslog import AccessLog, Entry, LogStream, as_text, escape_breaks
 
-__all__ = ["EVENT_FORMATS", "ErrorEvents", "EventLog", "RequestLog", "new_request_id", "request_id", "valid_request_id"]
+__all__ = ["EVENT_FORMATS", "ErrorEvents", "EventLog", "RequestLog", "new_request_id", "request_id", "stream_of",
+           "valid_request_id"]  # fmt: skip
 
 request_id: ContextVar[str | None] = ContextVar("hubbub_server.request_id", default=None)
 """The id of the request that the greenlet answers, for logs of the application; what it spawns has it too."""
@@ -108,6 +109,11 @@ class _Nowhere:
 _NOWHERE = _Nowhere()
 
 
+def stream_of(environ: dict[str, Any]) -> dict[str, Any]:
+    """The field of an event that says which stream of HTTP/2 it is about; none with HTTP/1."""
+    return {"stream": environ["hubbub.stream"]} if "hubbub.stream" in environ else {}
+
+
 class RequestLog:
     """Writes an event ``request`` per response, and a line of an access log, if there is one besides.
 
@@ -136,6 +142,7 @@ class RequestLog:
             user=said("REMOTE_USER"),
             referer=said("HTTP_REFERER"),
             agent=said("HTTP_USER_AGENT"),
+            **stream_of(entry.environ),
         )
 
 

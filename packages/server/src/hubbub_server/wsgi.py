@@ -22,7 +22,7 @@ __all__ = ["Application", "WSGIServer"]
 
 
 class WSGIServer(HTTPServer):
-    """Serves a WSGI application over HTTP/1.1 and HTTP/1.0.
+    """Serves a WSGI application over HTTP/1.1 and HTTP/1.0, and over HTTP/2 if asked to.
 
     :param application: called as ``application(environ, start_response)``, in the greenlet of the connection.
     :param error_log: failures of the application, and ``wsgi.errors``; as ``log``.
@@ -53,6 +53,7 @@ class WSGIServer(HTTPServer):
         forwarded_fields: Iterable[str] = FIELDS[:2],
         events: EventLog | None = None,
         request_ids: bool = False,
+        http2: bool = False,
     ) -> None:
         if application is not None:
             self.application = application
@@ -74,6 +75,7 @@ class WSGIServer(HTTPServer):
             forwarded_fields=forwarded_fields,
             events=events,
             request_ids=request_ids,
+            http2=http2,
         )
         self.lends_request: bool = bool(getattr(application, "wants_request", False))
 

@@ -116,7 +116,11 @@ def _as_json(entry: Entry) -> str:
     }
     if "hubbub.request_id" in entry.environ:
         fields["request_id"] = as_text(said("hubbub.request_id"))
-    return json.dumps(fields).replace("\x7f", "\\u007f")  # of the control characters JSON lets this one stand
+    if "hubbub.stream" in entry.environ:
+        fields["stream"] = said("hubbub.stream")
+    return json.dumps(fields, default=as_text).replace(
+        "\x7f", "\\u007f"
+    )  # of the control characters JSON lets this one stand
 
 
 def escape_breaks(text: str) -> str:

@@ -31,7 +31,7 @@ _CHUNK_COST = 1024
 
 
 class ChunkDecoder:
-    """The chunked coding (RFC 9112, 7.1), incrementally and to the letter. Trailers are checked and dropped."""
+    """The chunked coding (RFC 9112, 7.1), incrementally and to the letter. Trailers are checked."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -40,6 +40,8 @@ class ChunkDecoder:
         self._state = self._size
         self._extensions = 0
         self._trailers = 0
+        self.trailers: list[tuple[str, str]] = []
+        """Those after the last chunk, names lowered."""
         self.count: int = 0
         """Chunks so far."""
         self.total: int = 0
@@ -130,6 +132,8 @@ class ChunkDecoder:
         match = _FIELD_LINE.fullmatch(data, position, end)
         if match is None or match[1].lower() in _NOT_IN_TRAILERS:
             raise RequestError(BAD_REQUEST, "A trailer is not valid.")
+        value = data[match.end(1) + 1 : end].strip(b" \t")
+        self.trailers.append((match[1].decode("ascii").lower(), value.decode("latin-1")))
         return end + 2
 
 
@@ -170,6 +174,11 @@ class Body:
         """What is wrong with it."""
         self.expected: bool = expects
         """Whether the client waits for "100 Continue" still."""
+
+    @property
+    def trailers(self) -> list[tuple[str, str]]:
+        """Those that have followed the body, names lowered."""
+        return [] if self._decoder is None else self._decoder.trailers
 
     @property
     def left(self) -> int:

@@ -20,7 +20,7 @@ from hubbub_server.http.errors import ClientDisconnected, FileChanged, RequestEr
 from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.limits import Limits
-from hubbub_server.http.request import HeadParser, check_partial
+from hubbub_server.http.request import PREFACE, HeadParser, check_partial
 from hubbub_server.http.response import error_response
 
 __all__ = ["Connection", "Service"]
@@ -54,6 +54,8 @@ class Service(Protocol):
     base_env: dict[str, Any]
     """What the environ of every request starts with."""
     access_log: EntryLog | None
+    http2: bool
+    """Whether HTTP/2 is served."""
     lends_request: bool
     """Whether ``environ["hubbub.request"]`` is there, a :class:`~hubbub_server.http.lent.LentRequest`."""
 
@@ -100,12 +102,16 @@ class Connection:
         "limits",
         "parser",
         "port",
+        "preface",
         "request",
         "service",
         "since",
         "sock",
         "write_deadline",
     )
+
+    is_stream = False
+    """Whether it is a part of another."""
 
     def __init__(
         self,
@@ -128,6 +134,8 @@ class Connection:
         """The one that is being answered."""
         self.expired: bool = False
         """Whether it has."""
+        self.preface: bytes | None = None
+        """What was received, if it begins with the preface of HTTP/2 and that is served; else None."""
         self.since: float = 0.0
         """When it became idle, as :func:`time.monotonic` has it; the present wait, if it is."""
         self._phase = _RUNNING
@@ -166,6 +174,9 @@ class Connection:
                 self._refuse(error)
                 return True
             if data is None:
+                return False
+            if not count and data.startswith(PREFACE) and service.http2:
+                self.preface = data + self._buffer
                 return False
             count += 1
             self._body_patience = patience
@@ -288,7 +299,7 @@ class Connection:
             if end >= 4:
                 self._buffer = bytes(buffer[end:])
                 return bytes(buffer[:end])
-            if buffer and buffer != b"\r":
+            if buffer and buffer != b"\r" and not (self.service.http2 and PREFACE.startswith(buffer)):
                 check_partial(buffer, seen, self.limits, self.parser)
             seen = len(buffer)
             self._phase = _READING

@@ -19,7 +19,7 @@ from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.framing import Delimiter
 from hubbub_server.http.lent import LentRequest
 from hubbub_server.http.request import NOTHING, Head, Meaning
-from hubbub_server.http.response import ResponseHead, error_response, response_head
+from hubbub_server.http.response import ResponseHead, error_response, lines_of, response_head
 
 if TYPE_CHECKING:
     from hubbub_server.http.connection import Connection, Service
@@ -60,6 +60,8 @@ class Exchange:
     """Whether the application has had its say: what it does now cannot add to the response."""
     dropped: int = 0
     """What the application gave that goes nowhere, in bytes, and some for each piece."""
+    _trailers = b""
+    """Those with which the response is to end."""
     request_id: str | None = None
     """What the request is called in logs, and by ``X-Request-ID`` in the response."""
     deadline: float
@@ -149,6 +151,10 @@ class Exchange:
         if persists is False or (not minor and not persists):
             self._persists = False
             self._client_closes = True
+
+    def trailers(self) -> list[tuple[str, str]]:
+        """Those with which the request has ended, once its body was read. See the server."""
+        return [] if self.body is None else self.body.trailers
 
     def upgrade(self) -> tuple[Any, bytes]:
         """Take the connection over, for a protocol such as WebSocket.
@@ -274,7 +280,12 @@ class Exchange:
         if not isinstance(data, bytes):
             raise AssertionError(f"the body must be bytes, not {type(data).__name__}")
         size = len(data)
-        head = self._begin(size)
+        head = self._begin(None if self._trailers else size)
+        if self._delimiter is _CHUNKS:  # for the sake of trailers
+            self._sent = size
+            self.connection.send(b"%b%x\r\n%b\r\n" % (head, size, data) if size else head)
+            self.finish()
+            return
         left = self._left
         if left != size:
             if left is None:  # no body follows this head
@@ -309,6 +320,26 @@ class Exchange:
         self.connection.service.log_error(
             self.environ, f"the application gave {missing} bytes less than the Content-Length it declared"
         )
+
+    def early_hints(self, fields: list[tuple[str, str]]) -> bool:
+        """Send an interim response 103. See the server."""
+        said = lines_of(fields)
+        if self.started or not self.request.minor:
+            return False
+        self.connection.send(b"HTTP/1.1 103 Early Hints\r\n%b\r\n" % said)
+        return True
+
+    def set_trailers(self, fields: list[tuple[str, str]]) -> bool:
+        """Have the response end with trailers. See the server."""
+        said = lines_of(fields)
+        if self.started:
+            possible = self._delimiter is _CHUNKS and not self._complete
+        else:
+            possible = self.request.minor > 0 and (self.head is None or self.head.length is None)
+        if not possible or "trailers" not in self.environ.get("HTTP_TE", "").lower().replace(" ", "").split(","):
+            return False
+        self._trailers = said
+        return True
 
     def send_piece(self, data: bytes) -> None:
         """Send the next piece of the body, which is not empty; the head before the first.
@@ -357,7 +388,7 @@ class Exchange:
             self.send_whole(b"")
             return
         if self._delimiter is _CHUNKS:
-            self.connection.send(b"0\r\n\r\n")
+            self.connection.send(b"0\r\n%b\r\n" % self._trailers)
         elif self._left:
             self._too_short(self._left)
             return

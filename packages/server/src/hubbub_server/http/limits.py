@@ -59,5 +59,15 @@ class Limits:
     """For a sign of life after that ping; then the connection is reset."""
     websocket_close_seconds: float | None = 5.0
     """For the client's part of the closing; then the connection is reset."""
+    concurrent_streams: int = 100
+    """Most requests that an HTTP/2 connection may have at a time; more are refused (REFUSED_STREAM)."""
+    stream_window: int = 65535
+    """Most bytes of a body that an HTTP/2 client may send before the application has read them. At least 65,535, which
+    every client may take for granted."""
+    stream_resets: int = 200
+    """Requests that an HTTP/2 client may take back, or spoil, more than it lets be answered: GOAWAY."""
+    control_frames: int = 2000
+    """Frames from an HTTP/2 client that bring neither a request nor a body, beyond some for each request, for what it
+    is sent, and for each second: GOAWAY."""
     linger_seconds: float = 2.0
     """How long what a refused client still sends is read, so that the answer reaches it (RFC 9112, 9.6)."""

@@ -20,8 +20,21 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 
-__all__ = ["BAD_REQUEST", "CHUNKED", "NOTHING", "Fields", "Head", "HeadParser", "Meaning", "check_partial", "is_host"]
+__all__ = [
+    "BAD_REQUEST",
+    "CHUNKED",
+    "NOTHING",
+    "PREFACE",
+    "Fields",
+    "Head",
+    "HeadParser",
+    "Meaning",
+    "check_partial",
+    "is_host",
+]
 
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
+"""The head with which a connection of HTTP/2 begins (RFC 9113, 3.4)."""
 CHUNKED = -1
 """The length of a body that says itself where it ends."""
 

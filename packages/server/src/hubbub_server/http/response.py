@@ -9,7 +9,8 @@ from typing import Any, Final, TypeAlias
 
 from hubbub_server.http.framing import Delimiter, frame
 
-__all__ = ["SERVER", "ResponseHead", "date", "error_response", "response_head"]
+__all__ = ["SERVER", "ResponseHead", "date", "error_response", "extra_fields", "lines_of",
+           "response_head"]  # fmt: skip
 
 _STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?")
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)
@@ -189,6 +190,23 @@ class ResponseHead:
         """Of ``Date`` and ``Server``, what the application has not said."""
         given = {line.partition(":")[0].lower() for line in self._text.split("\r\n")}
         return "".join(line for line in date().splitlines(True) if line.partition(":")[0].lower() not in given)
+
+
+def extra_fields(fields: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Fields of an interim response, or trailers, checked as those of a response are.
+
+    :raises TypeError: as :class:`ResponseHead`.
+    :raises ValueError: the same, and for a field that says how a response is framed.
+    """
+    for name, value in fields:
+        if isinstance(name, str) and name.lower() in ("content-length", "connection", "upgrade"):
+            raise ValueError(f"{name} ({value!r}) has no meaning in trailers or before a response")
+    return ResponseHead("200 OK", list(fields)).fields
+
+
+def lines_of(fields: list[tuple[str, str]]) -> bytes:
+    """The same as lines. Raises as :func:`extra_fields`."""
+    return "".join(f"{name}: {value}\r\n" for name, value in extra_fields(fields)).encode("latin-1")
 
 
 _heads: dict[Any, ResponseHead] = {}

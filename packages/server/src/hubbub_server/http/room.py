@@ -36,7 +36,7 @@ class RoomyServer(StreamServer):
     @property
     def connections(self) -> list[Connection]:
         """The connections that are open."""
-        return [connection for connection in self.handlers.values() if connection is not None]
+        return [each for each in self.handlers.values() if each is not None and not each.is_stream]
 
     def _idle(self) -> Iterator[tuple[float, greenlet]]:
         yield from super()._idle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 import socket
@@ -15,7 +16,7 @@ from hubbub.inspect import stack_of
 
 from hubbub_server._networks import Networks
 from hubbub_server._proxy import ProxiedAddress
-from hubbub_server.events import EventLog, RequestLog, new_request_id, request_id, valid_request_id
+from hubbub_server.events import EventLog, RequestLog, new_request_id, request_id, stream_of, valid_request_id
 from hubbub_server.http.accesslog import AccessLog, Entry, EntryLog, LogStream, as_text, escape, escape_breaks
 from hubbub_server.http.clock import Clock
 from hubbub_server.http.connection import Connection
@@ -57,6 +58,8 @@ class HTTPServer(RoomyServer):
     :param request_ids: give each request an id: ``environ["hubbub.request_id"]`` and ``HTTP_X_REQUEST_ID``, the field
         ``X-Request-ID`` of the response, and :data:`hubbub_server.events.request_id`. That of a proxy of
         ``forwarded_from`` is taken over.
+    :param http2: serve HTTP/2 too (RFC 9113): to those who begin with its preface, and over TLS to those who chose it
+        by ALPN, if ``ssl_context`` offers ``h2``. Needs ``hubbub-server[http2]``.
     :param max_memory: bytes in use by the process beyond which idle connections are closed; None for no limit.
 
     When there is no room for another client (of descriptors, of memory, or by the number that ``spawn`` says) the
@@ -83,6 +86,7 @@ class HTTPServer(RoomyServer):
         forwarded_fields: Iterable[str] = FIELDS[:2],
         events: EventLog | None = None,
         request_ids: bool = False,
+        http2: bool = False,
     ) -> None:
         self.limits: Limits = limits if limits is not None else Limits()
         access_log = None if log is None else AccessLog(_stream(log), log_format)
@@ -98,6 +102,10 @@ class HTTPServer(RoomyServer):
         self.lends_request = False
         self.websockets: set[Any] = set()
         """Those that are open; see :mod:`hubbub_server.websocket`."""
+        self.http2: bool = http2
+        """Whether HTTP/2 is served."""
+        if http2:
+            self._http2: Any = _http2_connection()
         self.stopping: bool = False
         self.max_memory = max_memory
         self._next_look = 0.0
@@ -131,7 +139,10 @@ class HTTPServer(RoomyServer):
             "SERVER_NAME": host if host is not None else "localhost",
             "SERVER_PORT": str(port) if port is not None else "80",
             "SERVER_SOFTWARE": "hubbub",
+            "hubbub.early_hints": self.early_hints,
+            "hubbub.send_trailers": self.send_trailers,
             "hubbub.set_deadline": self.set_deadline,
+            "hubbub.trailers": self.trailers,
             "wsgi.url_scheme": "https" if self.ssl_enabled else "http",
         }
         if self.ssl_enabled:
@@ -208,17 +219,85 @@ class HTTPServer(RoomyServer):
         """
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"a deadline is a number of seconds above 0, or None, not {seconds!r}")
+        self._exchange().deadline = self.clock.now + self.clock.ticks(seconds)
+
+    def _exchange(self) -> Exchange:
+        """The one that the calling greenlet answers."""
         connection = self.handlers.get(getcurrent())
         if connection is None or connection.request is None:
-            raise RuntimeError("the deadline of a request can be set in the greenlet that answers it, and in no other")
-        connection.request.deadline = self.clock.now + self.clock.ticks(seconds)
+            raise RuntimeError("this can be called in the greenlet that answers a request, and in no other")
+        exchange: Exchange = connection.request
+        return exchange
+
+    def early_hints(self, fields: list[tuple[str, str]]) -> bool:
+        """Send an interim response ``103 Early Hints`` (RFC 8297) for the request that the calling greenlet answers,
+        such as ``[("Link", "</style.css>; rel=preload; as=style")]``, so that the client can begin to fetch these.
+
+        It is ``environ["hubbub.early_hints"]``, for applications. It may be called several times.
+
+        :returns: False if nothing was sent: the client is one of HTTP/1.0, or the response has begun.
+        :raises TypeError: a name or a value is not a str.
+        :raises ValueError: one would not be valid.
+        :raises ClientDisconnected: the client is gone, or does not read.
+        :raises RuntimeError: as :meth:`set_deadline`.
+        """
+        return self._exchange().early_hints(fields)
+
+    def send_trailers(self, fields: list[tuple[str, str]]) -> bool:
+        """Have the response that the calling greenlet gives end with trailers (RFC 9110, 6.5), such as
+        ``[("Grpc-Status", "0")]``. Those of an earlier call are replaced.
+
+        It is ``environ["hubbub.send_trailers"]``, for applications. Call it before the application returns, or in the
+        generator that it has returned.
+
+        :returns: False if they will not be sent: the client has not said that it wants trailers (``TE: trailers``,
+            HTTP/1.1), or the response cannot have any.
+        :raises TypeError: a name or a value is not a str.
+        :raises ValueError: one would not be valid, or must not be in trailers.
+        :raises RuntimeError: as :meth:`set_deadline`.
+        """
+        return self._exchange().set_trailers(fields)
+
+    def trailers(self) -> list[tuple[str, str]]:
+        """The trailers with which the request that the calling greenlet answers has ended, names lowered. None are
+        there until the body was read to its end.
+
+        It is ``environ["hubbub.trailers"]``, for applications.
+
+        :raises RuntimeError: as :meth:`set_deadline`.
+        """
+        return self._exchange().trailers()
 
     # Connections ----------------------------------------------------------------------------------------------------
 
     def _serve(self, sock: Any, address: Any) -> None:
         connection = Connection(self, sock, address, self.parser_for(address), self._adjustment(sock, address))
+        if self.http2 and self.ssl_enabled and sock.selected_alpn_protocol() == "h2":
+            self._serve_http2(connection, sock, address, b"")
+            return
         self.handlers[getcurrent()] = connection
         connection.run()
+        if connection.preface is not None:
+            self._serve_http2(connection, sock, address, connection.preface)
+
+    def _serve_http2(self, begun: Connection, sock: Any, address: Any, received: bytes) -> None:
+        """Go on with a connection that turned out to be HTTP/2.
+
+        :param received: what was received already.
+        """
+        connection = self._http2(self, sock, address, begun.parser, begun.adjust, received, self._serve_stream)
+        self.handlers[getcurrent()] = connection
+        connection.run()
+
+    def _serve_stream(self, stream: Any) -> None:
+        """Answer a request of HTTP/2, in a greenlet of its own. To the clock, and when the server stops, that is a
+        handler like others."""
+        current = getcurrent()
+        self.handlers[current] = stream
+        try:
+            stream.connection.serve_stream(stream)
+        finally:
+            self.handlers.pop(current, None)
 
     def _adjustment(self, sock: Any, address: Any) -> Callable[[dict[str, Any]], object] | None:
         """What the environ of each request of a connection needs besides the client's address."""
@@ -333,6 +412,19 @@ class HTTPServer(RoomyServer):
         """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
 
 
+def _http2_connection() -> Any:
+    """The class of connections of HTTP/2.
+
+    :raises ImportError: the package h2 is not installed.
+    """
+    try:
+        return importlib.import_module("hubbub_server.http2.connection").Http2Connection
+    except ModuleNotFoundError as error:
+        if error.name not in ("h2", "hpack"):
+            raise
+        raise ImportError("HTTP/2 needs the package h2: install hubbub-server[http2]", name=error.name) from error
+
+
 def _environ_of_proxied(address: ProxiedAddress) -> dict[str, Any]:
     """What the header of a proxy adds to the environ of all requests of its connection."""
     own: dict[str, Any] = {"hubbub.peer": address.peer}
@@ -359,6 +451,7 @@ def _named(environ: dict[str, Any]) -> dict[str, Any]:
         "request_id": environ.get("hubbub.request_id"),
         "method": as_text(environ.get("REQUEST_METHOD")),
         "target": as_text(environ.get("REQUEST_URI")),
+        **stream_of(environ),
     }
 
 
