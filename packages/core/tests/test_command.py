@@ -141,6 +141,14 @@ def test_the_tree_has_hubs_groups_and_spawners(planted, hubbub_says):
     assert said[hub + 1].startswith("└─ main")
 
 
+def test_a_hot_greenlet_is_found(planted, hubbub_says, tmp_path):
+    """``flame`` has the hot greenlet first in its table, and in the picture it writes."""
+    said = hubbub_says("flame", planted("hot"), "--seconds", "1", "-o", str(tmp_path / "out.svg"))
+    assert re.match(r"RAN +SHARE +GREENLET +IN\n.*% +hot ", said[said.index("RAN") :])
+    assert "cool" in said[said.index("WAITED") :]
+    assert "<title>hot: " in (tmp_path / "out.svg").read_text()
+
+
 @pytest.mark.parametrize("verb", ["ps", "tree", "stacks", "hubs"])
 def test_json(verb, planted, hubbub_says):
     """Each of them gives everything that is known as JSON."""

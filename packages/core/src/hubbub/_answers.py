@@ -16,10 +16,11 @@ from time import monotonic
 from typing import Any
 
 from hubbub import snapshot
-from hubbub._originals import allocate_lock
+from hubbub._originals import allocate_lock, sleep
 from hubbub._reports import name_of
 from hubbub._weak import instances
 from hubbub.hub import hubs, spawn_raw
+from hubbub.profile import Profiler
 
 __all__ = ["LONGEST_REQUEST", "PROTOCOL", "Refused", "answer"]
 
@@ -91,6 +92,18 @@ def _hubs(_: dict[str, Any]) -> Any:
     return {"at": monotonic(), "cpu": _cpu_seconds(), "hubs": [vars(hub) for hub in snapshot.hub_infos()]}
 
 
+def _profile(asked: dict[str, Any]) -> Any:
+    seconds = number(asked, "seconds", 10.0, 0.0, LONGEST_SECONDS)
+    rate = number(asked, "rate", 100.0, 1.0, 1000.0)
+    end = monotonic() + seconds
+
+    def pause(period: float) -> bool:
+        sleep(period)
+        return monotonic() < end
+
+    return Profiler(rate).look_while(pause).as_dict()
+
+
 def _cpu_seconds() -> float:
     return sum(os.times()[:2])
 
@@ -130,5 +143,6 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "about": _about,
     "snapshot": _snapshot,
     "hubs": _hubs,
+    "profile": _profile,
     "exec": _exec,
 }

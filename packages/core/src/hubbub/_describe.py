@@ -73,12 +73,16 @@ def greenlets() -> list[GreenletInfo]:
 
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
-    look = _Look(hubs())
-    found = [info for item in _weakly(instances(greenlet)) if (info := look.at(item)) is not None]
+    things = instances(greenlet, Waiter)
+    waiters = [item for item in things if issubclass(type(item), Waiter)]
+    items = [item for item in things if not issubclass(type(item), Waiter)]
+    things.clear()
+    look = _Look(hubs(), waiters)
+    found = [info for item in _taken(items) if (info := look.at(item)) is not None]
     return sorted(found, key=lambda info: (info.hub, info.state, info.name))
 
 
-def _weakly(items: list[Any]) -> Iterator[Any]:
+def _taken(items: list[Any]) -> Iterator[Any]:
     """The items, held no longer than they are looked at: another thread may end and drop any of them meanwhile."""
     items.reverse()
     while items:
@@ -88,11 +92,9 @@ def _weakly(items: list[Any]) -> Iterator[Any]:
 class _Look:
     """What is the same for all greenlets that are looked at in one go."""
 
-    def __init__(self, all_hubs: list[Hub]) -> None:
+    def __init__(self, all_hubs: list[Hub], waiters: list[Waiter]) -> None:
         self._queued = {id(owner) for hub in all_hubs for owner in _queued(hub)}
-        self._frameless = {
-            id(owner): wait for owner, *wait in (*_reads(all_hubs), *_handed_waits(_weakly(instances(Waiter))))
-        }
+        self._frameless = {id(owner): wait for owner, *wait in (*_reads(all_hubs), *_handed_waits(_taken(waiters)))}
         self._known = {
             id(item) for hub in all_hubs for item in hub.helpers() if not (isinstance(item, Runner) and item.parked)
         }

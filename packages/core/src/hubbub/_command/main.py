@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hubbub._command import views
+from hubbub._command.hottest import hottest
 from hubbub._command.reach import Failed, reach
 from hubbub._command.text import write
+from hubbub.profile import Profile
 
 __all__ = ["main"]
 
@@ -58,6 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     ps.add_argument("--limit", type=int, metavar="N", help="at most N greenlets")
     ps.add_argument("--count", action="store_true", help="how many greenlets are at each place, instead of each")
     stacks.add_argument("pattern", nargs="?", default="", help="only of those with this in their name or function")
+    flame = verb("flame", _flame, "profile for a while: what runs and what waits, by greenlet")
+    flame.add_argument("--seconds", type=float, default=10.0, help="how long; default: 10")
+    flame.add_argument("--rate", type=float, default=100.0, help="looks a second; default: 100")
+    flame.add_argument("-o", "--output", metavar="FILE", help="NAME.svg: a picture; NAME.json: for speedscope")
+    flame.add_argument("--json", action="store_true", help="for speedscope, to the standard output")
     execute = verb("exec", _exec, "run code in the process; the repr of its variable `result` is printed")
     execute.add_argument("code")
     execute.add_argument("--allow-exec", action="store_true", help="needed for a process without a control socket")
@@ -91,6 +98,15 @@ def _stacks(options: Any) -> None:
 
 def _hubs(options: Any) -> None:
     _show(options, views.hubs)
+
+
+def _flame(options: Any) -> None:
+    with reach(options.target) as peer:
+        told = peer.ask("profile", options.seconds, rate=options.rate)
+    profile = Profile.from_dict(told)
+    if options.output is not None:
+        profile.save(options.output)
+    write(json.dumps(profile.as_speedscope()) if options.json else hottest(profile))
 
 
 def _exec(options: Any) -> None:

@@ -43,7 +43,7 @@ class Peer:
         """
         try:
             self._connection.settimeout(_PATIENCE + seconds)
-            self._connection.sendall(json.dumps({"ask": ask, **more}).encode() + b"\n")
+            self._connection.sendall(json.dumps({"ask": ask, "seconds": seconds, **more}).encode() + b"\n")
             line = self._file.readline()
         except OSError as error:
             raise Failed(f"the process does not answer: {error}") from error

@@ -1,0 +1,129 @@
+"""The sampling profiler."""
+
+from __future__ import annotations
+
+import json
+import time
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hubbub import Event, sleep, spawn
+from hubbub.profile import Profile, Profiler
+
+
+def computes(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(500))
+
+
+def hot():
+    for _ in range(20):
+        computes(0.02)
+        sleep(0)
+
+
+def cool():
+    for _ in range(20):
+        sleep(0.02)
+
+
+def share(stacks, root):
+    return sum(seconds for stack, seconds in stacks.items() if stack[0] == root) / sum(stacks.values())
+
+
+def profiled(*functions, **options):
+    with Profiler(**options) as profiler:
+        for greenlet in [spawn(function) for function in functions]:
+            greenlet.join()
+    return profiler.profile
+
+
+def test_a_hot_greenlet_is_found(hub):
+    """What computes has most of the running time, with the function in which it does; what sleeps has hardly any."""
+    profile = profiled(hot, cool)
+    assert share(profile.running, "hot") > 0.7
+    assert any("computes (test_profile.py:" in entry for stack in profile.running for entry in stack)
+    assert profile.looks > 10
+
+
+def test_waiting_time_is_charged_to_what_is_waited_in(hub):
+    """A greenlet that waits has the time it waited, below its own line, with the operation as the last entry."""
+    event = Event()
+
+    def waits():
+        event.wait()
+
+    greenlet = spawn(waits)
+    with Profiler() as profiler:
+        sleep(0.3)
+    (stack,) = (stack for stack in profiler.profile.waiting if "waits" in stack[0])
+    assert stack[-1] == "Event.wait"
+    assert "test_profile.py" in stack[-2]
+    assert profiler.profile.waiting[stack] == pytest.approx(profiler.profile.seconds, rel=0.5)
+    assert not any(entry.startswith("Waiter") for entry in stack)
+    event.set()
+    greenlet.join()
+
+
+def test_idle_hubs_do_not_run(hub):
+    """A hub that waits for events is charged with nothing."""
+    with Profiler(waits=False) as profiler:
+        sleep(0.3)
+    assert sum(profiler.profile.running.values()) < 0.15
+    assert profiler.profile.waiting == {}
+
+
+def test_looking_costs_little(hub):
+    """At 100 looks a second, 100 greenlets waiting, looking takes a hundredth of the CPU (2 here, for noise)."""
+    event = Event()
+    waiting = [spawn(event.wait) for _ in range(100)]
+    with Profiler() as profiler:
+        sleep(3)
+    assert profiler.profile.cost / profiler.profile.seconds < 0.02
+    event.set()
+    for greenlet in waiting:
+        greenlet.join()
+
+
+def test_speedscope(tmp_path):
+    """The file for speedscope has each stack as numbers of frames, with its seconds."""
+    profile = Profile(running={("a", "b"): 1.0, ("a",): 2.0}, waiting={("a", "w"): 4.0})
+    profile.save(tmp_path / "out.json")
+    told = json.loads((tmp_path / "out.json").read_text())
+    names = [frame["name"] for frame in told["shared"]["frames"]]
+    running, waiting = told["profiles"]
+    assert [[names[number] for number in sample] for sample in running["samples"]] == [["a", "b"], ["a"]]
+    assert running["weights"] == [1.0, 2.0]
+    assert (waiting["unit"], waiting["endValue"]) == ("seconds", 4.0)
+    assert Profile.from_dict(json.loads(json.dumps(profile.as_dict()))) == profile
+
+
+def test_the_picture(tmp_path):
+    """The picture is well-formed, needs nothing else, and each frame is as wide as its share."""
+    profile = Profile(running={("a", "b<&>"): 1.0, ("a", "c"): 3.0})
+    profile.save(tmp_path / "out.svg")
+    root = ElementTree.parse(tmp_path / "out.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    widths = {
+        group.find(f"{space}title").text.partition(":")[0]: float(group.find(f"{space}rect").get("width"))
+        for group in root.iter(f"{space}g")
+        if group.get("class") == "frame"
+    }
+    assert widths["b<&>"] == pytest.approx(widths["a"] / 4, abs=0.1)
+    assert widths["running"] == pytest.approx(widths["a"])
+    assert "waiting: nothing was seen" in (tmp_path / "out.svg").read_text()
+    assert "http" not in (tmp_path / "out.svg").read_text().replace("http://www.w3.org/2000/svg", "")
+
+
+@pytest.mark.parametrize("rate", [0, -1, 1001, float("nan")])
+def test_bad_rates_are_refused(rate):
+    """A rate that is none is an error at the door; a profiler starts once."""
+    with pytest.raises(ValueError, match="rate"):
+        Profiler(rate)
+
+
+def test_once(hub):
+    """A profiler cannot be started a second time."""
+    with Profiler() as profiler, pytest.raises(RuntimeError, match="once"):
+        profiler.start()
