@@ -149,6 +149,16 @@ def test_a_hot_greenlet_is_found(planted, hubbub_says, tmp_path):
     assert "<title>hot: " in (tmp_path / "out.svg").read_text()
 
 
+def test_the_timeline_of_a_running_program(planted, hubbub_says, tmp_path):
+    """``timeline`` records for a while, writes a trace, and leaves the program as it was."""
+    path = planted("hot")
+    for _ in range(2):
+        assert "events in" in hubbub_says("timeline", path, "--seconds", "0.2", "-o", str(tmp_path / "out.json"))
+        trace = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+        assert len([entry for entry in trace if entry["ph"] == "X" and entry["cat"] == "run"]) > 3
+    assert json.loads(hubbub_says("timeline", path, "--seconds", "0"))["displayTimeUnit"] == "ms"
+
+
 @pytest.mark.parametrize("verb", ["ps", "tree", "stacks", "hubs"])
 def test_json(verb, planted, hubbub_says):
     """Each of them gives everything that is known as JSON."""

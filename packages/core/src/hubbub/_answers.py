@@ -21,6 +21,7 @@ from hubbub._reports import name_of
 from hubbub._weak import instances
 from hubbub.hub import hubs, spawn_raw
 from hubbub.profile import Profiler
+from hubbub.timeline import Recorder, all_events, recorder_of
 
 __all__ = ["LONGEST_REQUEST", "PROTOCOL", "Refused", "answer"]
 
@@ -104,6 +105,26 @@ def _profile(asked: dict[str, Any]) -> Any:
     return Profiler(rate).look_while(pause).as_dict()
 
 
+def _timeline(asked: dict[str, Any]) -> Any:
+    """The events of all hubs: those that are recorded already, and what happens while it records the others."""
+    seconds = number(asked, "seconds", 5.0, 0.0, LONGEST_SECONDS)
+    size = int(number(asked, "size", 100_000.0, 1.0, 1_000_000.0))
+    recorders, begun = [], []
+    for hub in hubs():
+        recorder = recorder_of(hub)
+        if recorder is None:
+            recorder = Recorder(hub, size)
+            begun.append(recorder)
+            recorder.start()
+        recorders.append(recorder)
+    try:
+        sleep(seconds if begun else 0.0)
+        return all_events(recorders)
+    finally:
+        for recorder in begun:
+            recorder.stop()
+
+
 def _cpu_seconds() -> float:
     return sum(os.times()[:2])
 
@@ -144,5 +165,6 @@ _ANSWERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "snapshot": _snapshot,
     "hubs": _hubs,
     "profile": _profile,
+    "timeline": _timeline,
     "exec": _exec,
 }

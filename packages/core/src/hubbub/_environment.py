@@ -1,5 +1,5 @@
 """Begins what the environment asks for, when the process makes its first hub: ``HUBBUB_CONTROL``, ``HUBBUB_BLOCKING``,
-``HUBBUB_TRACK_SPAWNS``.
+``HUBBUB_TRACK_SPAWNS``, ``HUBBUB_TIMELINE``.
 
 Not at import: ``hubbub ps`` imports hubbub too, in the same environment perhaps. What nobody asks for is not loaded.
 """
@@ -13,7 +13,7 @@ from hubbub.hub import Hub
 
 __all__ = ["prepare"]
 
-_VARIABLES = ("HUBBUB_CONTROL", "HUBBUB_BLOCKING", "HUBBUB_TRACK_SPAWNS")
+_VARIABLES = ("HUBBUB_CONTROL", "HUBBUB_BLOCKING", "HUBBUB_TRACK_SPAWNS", "HUBBUB_TIMELINE")
 
 
 def prepare() -> None:
@@ -24,7 +24,7 @@ def prepare() -> None:
 
 def _begin(_: Hub) -> None:
     hub_made.remove(_begin)
-    path, blocking, track = (os.environ.get(name) for name in _VARIABLES)
+    path, blocking, track, timeline = (os.environ.get(name) for name in _VARIABLES)
     if path:
         from hubbub.control import serve_from_environment
 
@@ -37,6 +37,10 @@ def _begin(_: Hub) -> None:
         from hubbub.inspect import track_spawns
 
         track_spawns()
+    if timeline and timeline != "0":
+        from hubbub.timeline import record_from_environment
+
+        record_from_environment(timeline)
 
 
 prepare()

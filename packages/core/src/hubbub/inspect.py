@@ -26,6 +26,7 @@ from hubbub._reports import complain, name_of
 from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs
+from hubbub.timeline import last_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,11 +65,18 @@ def report(file: TextIO | None = None) -> str:
     for task in tasks():
         lines.append(_task_headline(task))
         lines.extend(f"    {entry}" for entry in task.stack)
+    for hub in hubs():
+        lines += _last_moments(hub)
     text = "\n".join(lines) + "\n"
     if file is not None:
         file.write(text)
         file.flush()
     return text
+
+
+def _last_moments(hub: Hub) -> list[str]:
+    events = last_events(hub)
+    return [f"the last events of {hub_name(hub)}:", *events] if events else []
 
 
 def _task_headline(task: TaskInfo) -> str:
@@ -137,6 +145,9 @@ def blocked(limit: int = 20) -> str:
     lines += map(_task_headline, all_tasks[:limit])
     if len(all_tasks) > limit:
         lines.append(f"... and {len(all_tasks) - limit} more tasks")
+    own = get_hub_if_exists()
+    if own is not None:
+        lines += _last_moments(own)
     return "\n".join(lines)
 
 

@@ -18,6 +18,7 @@ from hubbub._reports import complain, name_of
 from hubbub._sidethread import SideThread
 from hubbub.hub import Hub, get_hub, hubs
 from hubbub.snapshot import runner_of
+from hubbub.timeline import last_events
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,6 +42,8 @@ class BlockingReport:
     native: tuple[str, ...] = ()
     """What is known below Python: on Linux the system call that the thread is in, and where :mod:`hubbub_speed` is
     installed the C stack, innermost call last."""
+    events: tuple[str, ...] = ()
+    """The last events of the hub, if they are recorded: see :mod:`hubbub.timeline`."""
     skipped: int = 0
     """How many stretches since the last report were not reported, because they came too soon after it."""
 
@@ -49,6 +52,7 @@ class BlockingReport:
             f"{name_of(self.hub)} has not polled for {self.seconds:.3f} s: {self.greenlet} runs {self.line}",
             *self.stack,
             *(f"below Python: {entry}" for entry in self.native),
+            *self.events,
         ]
         if self.skipped:
             lines.append(f"({self.skipped} more since the last report)")
@@ -139,6 +143,7 @@ class BlockingDetector:
             greenlet=runner_of(frame, hub) if frame is not None else None,
             line=stack_of(user, 1)[0] if user is not None else None,
             native=(*_c_stack(hub.thread_ident), *([doing] if doing is not None else [])),
+            events=tuple(last_events(hub)),
             skipped=skipped,
         )
 

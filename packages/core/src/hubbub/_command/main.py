@@ -12,6 +12,7 @@ from hubbub._command import views
 from hubbub._command.hottest import hottest
 from hubbub._command.reach import Failed, reach
 from hubbub._command.text import write
+from hubbub._trace import as_trace
 from hubbub.profile import Profile
 
 __all__ = ["main"]
@@ -65,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     flame.add_argument("--rate", type=float, default=100.0, help="looks a second; default: 100")
     flame.add_argument("-o", "--output", metavar="FILE", help="NAME.svg: a picture; NAME.json: for speedscope")
     flame.add_argument("--json", action="store_true", help="for speedscope, to the standard output")
+    timeline = verb("timeline", _timeline, "record what the hubs do, for https://ui.perfetto.dev")
+    timeline.add_argument("--seconds", type=float, default=5.0, help="how long; default: 5")
+    timeline.add_argument("-o", "--output", metavar="FILE", help="default: the standard output")
     execute = verb("exec", _exec, "run code in the process; the repr of its variable `result` is printed")
     execute.add_argument("code")
     execute.add_argument("--allow-exec", action="store_true", help="needed for a process without a control socket")
@@ -107,6 +111,18 @@ def _flame(options: Any) -> None:
     if options.output is not None:
         profile.save(options.output)
     write(json.dumps(profile.as_speedscope()) if options.json else hottest(profile))
+
+
+def _timeline(options: Any) -> None:
+    with reach(options.target) as peer:
+        told = peer.ask("timeline", options.seconds)
+    text = json.dumps(as_trace(told))
+    if options.output is None:
+        write(text)
+        return
+    with open(options.output, "w", encoding="utf-8") as file:
+        file.write(text)
+    write(f"{sum(len(events) for _, events in told)} events in {options.output}; open it at https://ui.perfetto.dev")
 
 
 def _exec(options: Any) -> None:
