@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 import threading
 from collections import deque
 
 import hubbub
 import pytest
 from hubbub import Timeout, sleep, spawn
+from hubbub.io import Socket
 from hubbub.lowlevel import Waiter, WaitQueue, get_hub_if_exists, run_callback
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -380,3 +382,22 @@ def test_cannot_be_copied(hub):
     for make in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="WaitQueue"):
             make(WaitQueue())
+
+
+def test_limits_that_pass_together_cost_no_search(hub, monkeypatch):
+    """When the limits of many waits pass in one turn, none is searched for in the run queue: that would be quadratic."""
+    searched = []
+    find = type(hub.loop).unschedule
+    monkeypatch.setattr(type(hub.loop), "unschedule", lambda loop, callback: (searched.append(1), find(loop, callback)))
+    ours, theirs = (Socket(fileno=end.detach()) for end in socket.socketpair())
+    event, queue = hubbub.Event(), WaitQueue()
+    waits = [lambda: event.wait(0.001), lambda: park(queue, 0.001), lambda: sleep(0.001), lambda: reads(ours, 0.001)]
+    hubbub.joinall([spawn(wait) for wait in waits for _ in range(10)], raise_error=True)
+    assert not searched
+    ours.close()
+    theirs.close()
+
+
+def reads(sock, limit):
+    with pytest.raises(TimeoutError):
+        sock.wait_readable(limit)

@@ -22,8 +22,9 @@ from hubbub.acceleration import LAYOUT
 from hubbub.event import AsyncResult, Event
 from hubbub.io import Socket
 from hubbub.local import local
-from hubbub.lock import Semaphore
+from hubbub.lock import RLock, Semaphore
 from hubbub.queue import Empty, Queue
+from hubbub.thread import allocate_lock
 from hubbub.timeout import Timeout
 from hubbub_speed import _methods, methods
 from hubbub_speed.methods import install_methods, uninstall_methods
@@ -127,13 +128,24 @@ def socket_pair() -> tuple[Socket, Socket]:
     return tuple(Socket(a.family, a.type, a.proto, a.detach()) for a in socket.socketpair())  # type: ignore[return-value]  # two
 
 
+def take_and_leave(lock: Any) -> None:
+    """Wait for a lock, and give it back."""
+    lock.acquire()
+    lock.release()
+
+
 def test_exchanged_in_the_middle_of_a_wait() -> None:
     """A wait that began with the methods in C ends with those in Python, and the other way round."""
     for first, second in ((install_methods, uninstall_methods), (uninstall_methods, install_methods)):
         first()
         queue: Queue[str] = Queue()
+        full: Queue[str] = Queue(1, ["c"])
         event, lock, (ours, theirs) = Event(), Semaphore(0), socket_pair()
+        mutex, mine = allocate_lock(), RLock()
         waits: list[Callable[[], Any]] = [queue.get, event.wait, lock.acquire, partial(ours.recv, 10)]
+        waits += [partial(full.put, "d"), mutex.acquire, partial(take_and_leave, mine), partial(hubbub.sleep, 0.001)]
+        mutex.acquire()
+        mine.acquire()
         limited: list[Callable[[], Any]] = [partial(queue.get, timeout=50), partial(event.wait, 50)]
         waiting = [hubbub.spawn(wait) for wait in waits + limited]
         hubbub.sleep(0)
@@ -143,8 +155,12 @@ def test_exchanged_in_the_middle_of_a_wait() -> None:
         event.set()
         lock.release()
         theirs.sendall(b"x")
+        assert full.get() == "c"
+        mutex.release()
+        mine.release()
         hubbub.joinall(waiting, timeout=10, raise_error=True)
-        assert [greenlet.value for greenlet in waiting] == ["a", True, True, b"x", "b", True]
+        assert [greenlet.value for greenlet in waiting] == ["a", True, True, b"x", None, True, None, None, "b", True]
+        assert full.get() == "d"
         ours.close()
         theirs.close()
 
@@ -174,13 +190,26 @@ def test_waits_in_c_are_named() -> None:
     from hubbub.inspect import greenlets
 
     event, result, lock = Event(), AsyncResult[int](), Semaphore(0)
+    queue, full = Queue[int](), Queue[int](1, [1])
+    mutex, mine = allocate_lock(), RLock()
+    mutex.acquire()
+    mine.acquire()
     waits: list[Callable[[], Any]] = [event.wait, partial(event.wait, 50), result.get, lock.acquire]
+    waits += [queue.get, partial(full.put, 2), mutex.acquire, partial(take_and_leave, mine)]
     waiting = [hubbub.spawn(wait) for wait in waits]
     hubbub.sleep(0)
     infos = {info.name: info for info in greenlets()}
     shown = [infos[one.name] for one in waiting]
-    assert [info.operation for info in shown] == ["Event.wait", "Event.wait", "AsyncResult.get", "Semaphore.acquire"]
-    assert all(info.state == "waiting" for info in shown)
+    assert [info.operation for info in shown] == [
+        *("Event.wait", "Event.wait", "AsyncResult.get", "Semaphore.acquire"),
+        *("SimpleQueue.get", "SimpleQueue.put", "LockType.acquire", "RLock.acquire"),
+    ]
+    assert all(info.state == "waiting" and info.seconds is not None for info in shown)
+    assert [info.waits_for for info in shown[4:6]] == [repr(queue), repr(full)]
+    queue.put(1)
+    full.get()
+    mutex.release()
+    mine.release()
     event.set()
     result.set(1)
     lock.release()
@@ -198,9 +227,19 @@ def use(queue: Queue[int], lock: Semaphore, pair: tuple[Socket, Socket]) -> None
     queue.put(1)
     lock.release()
     hubbub.joinall([reader, getter, holder], timeout=10, raise_error=True)
-    victims = [hubbub.spawn(ours.recv, 100), hubbub.spawn(queue.get), hubbub.spawn(lock.acquire)]
+    full, mutex, mine = Queue[int](1, [1]), allocate_lock(), RLock()
+    mutex.acquire()
+    mine.acquire()
+    blocked: list[Callable[[], Any]] = [queue.get, lock.acquire, partial(full.put, 2), mutex.acquire, mine.acquire]
+    victims = [hubbub.spawn(ours.recv, 100), *map(hubbub.spawn, blocked), hubbub.spawn(hubbub.sleep, 50)]
+    putter, taker, owner = hubbub.spawn(full.put, 3), hubbub.spawn(mutex.acquire), hubbub.spawn(take_and_leave, mine)
     hubbub.sleep(0)
     hubbub.killall(victims, timeout=10)
+    full.get()
+    mutex.release()
+    mine.release()
+    hubbub.joinall([putter, taker, owner], timeout=10, raise_error=True)
+    assert full.get() == 3
     ours.settimeout(0.0001)
     with pytest.raises(TimeoutError):
         ours.recv(10)

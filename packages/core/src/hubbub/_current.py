@@ -113,6 +113,7 @@ def drop_foreign_hubs() -> Hub | None:
     return mine
 
 
+@known_to_c
 def make_way() -> bool:
     """For locks: if this thread is in the middle of making its hub, let other native threads run for a moment.
 

@@ -22,6 +22,7 @@ from hubbub.event import AsyncResult, Event
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub_if_exists, hubs
 from hubbub.lock import Semaphore
+from hubbub.queue import SimpleQueue
 from hubbub.taskgroup import TaskGroup
 
 __all__ = ["GreenletInfo", "greenlets", "hub_name", "name_of_greenlet"]
@@ -241,13 +242,15 @@ def _reads(all_hubs: Iterable[Hub]) -> Iterator[tuple[Any, str, Any, float]]:
 def _handed_waits(waiters: Iterable[Waiter]) -> Iterator[tuple[Any, str, Any, float]]:
     for item in waiters:
         if getattr(item, "user", None) is not None and not getattr(item, "done", True):
-            yield _greenlet_of(item), _operation_in_c(item.user), item.user, item.since
+            yield _greenlet_of(item), _operation_in_c(item), item.user, item.since
 
 
-def _operation_in_c(user: Any) -> str:
+def _operation_in_c(waiter: Waiter) -> str:
+    user = waiter.user
     known = (
         (Semaphore, "Semaphore.acquire"),
         (Latch, f"{type(user).__name__}.acquire"),
+        (SimpleQueue, "SimpleQueue.put" if waiter in getattr(user, "_putters", ()) else "SimpleQueue.get"),
         (Event, "Event.wait"),
         (AsyncResult, "AsyncResult.get"),
     )

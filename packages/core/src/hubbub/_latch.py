@@ -65,15 +65,21 @@ class Latch(Linkable):
         give_way()
         return False
 
+    @mirrored("latch.c")
     def _wait_turn(self, who: object, timeout: float | None) -> bool:
         waiter = Waiter()
         waiter.value = who
         return self._waiters.wait(waiter, timeout, self._enter, self._pass_on)
 
+    @mirrored("latch.c")
     def _enter(self, waiter: Waiter) -> None:
         self._waiters.join(waiter)
         if not self._holder:
             self._hand_over()
+
+    def _abandon(self, waiter: Waiter) -> None:
+        """For the methods in C: a wait has ended with an exception."""
+        self._waiters.abandon(waiter, self._pass_on)
 
     def _pass_on(self, who: object) -> None:
         """``who`` will not use it: if it was taken for ``who``, pass it on to the waiter that has waited longest."""

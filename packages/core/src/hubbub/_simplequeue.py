@@ -21,7 +21,7 @@ from typing import Any, Generic, Self, TypeVar
 from hubbub._arguments import as_seconds, whole_number
 from hubbub._links import Linkable
 from hubbub._originals import RLock
-from hubbub._twins import twin
+from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 
@@ -216,6 +216,7 @@ class SimpleQueue(Linkable, Generic[T]):
         if isinstance(waiter.value, Failure):
             raise waiter.value.error
 
+    @mirrored("queue.c")
     def _enter_putters(self, waiter: Waiter) -> None:
         with self._mutex:
             if self._shut_down:
@@ -223,6 +224,10 @@ class SimpleQueue(Linkable, Generic[T]):
             self._putters.join(waiter)
             if self._maxsize is None or self._qsize() < self._maxsize:  # room was made since ``put`` looked
                 self._settle()
+
+    def _abandon_put(self, waiter: Waiter) -> None:
+        """For the methods in C: a wait to put has ended with an exception."""
+        self._putters.abandon(waiter, None, self._mutex)
 
     @twin("queue.c")
     def put_nowait(self, item: T) -> None:
@@ -265,6 +270,7 @@ class SimpleQueue(Linkable, Generic[T]):
             raise item.error
         return item
 
+    @mirrored("queue.c")
     def _enter_getters(self, waiter: Waiter) -> None:
         with self._mutex:
             found = self._take()
@@ -276,6 +282,10 @@ class SimpleQueue(Linkable, Generic[T]):
                     raise ShutDown
                 self._getters.join(waiter)
             self._settle()
+
+    def _abandon_get(self, waiter: Waiter) -> None:
+        """For the methods in C: a wait to get has ended with an exception."""
+        self._getters.abandon(waiter, self._give_back, self._mutex)
 
     @twin("queue.c")
     def get_nowait(self) -> T:
@@ -362,6 +372,7 @@ class SimpleQueue(Linkable, Generic[T]):
 
     # With the mutex held: none of these raises another greenlet's error -----------------------------------------------
 
+    @mirrored("queue.c")
     def _insert(self, item: T) -> None:
         if self._puts is not None:
             next(self._puts)  # first: a greenlet that gets the item at once may report it as done
@@ -436,6 +447,7 @@ class SimpleQueue(Linkable, Generic[T]):
         """How many greenlets wait for room, or in a channel for a greenlet that takes their item."""
         return len(self._putters)
 
+    @mirrored("queue.c")
     def _settle(self) -> None:
         """Hand items to those that wait for one, and put the items of those that wait for room, as far as possible."""
         if self._emptied:
@@ -448,6 +460,7 @@ class SimpleQueue(Linkable, Generic[T]):
         ):
             pass
 
+    @mirrored("queue.c")
     def _serve(self, waiters: WaitQueue, find: Callable[[], Any], put_back: Callable[[Any], None] | None) -> bool:
         """Hand an item to the first of ``waiters``. False if there is no item or no waiter."""
         try:
@@ -462,6 +475,7 @@ class SimpleQueue(Linkable, Generic[T]):
             put_back(found)
         return False
 
+    @mirrored("queue.c")
     def _serve_putter(self) -> bool:
         """Put the item of the greenlet that has waited longest to put. False if there is no room."""
         try:
@@ -499,6 +513,7 @@ class SimpleQueue(Linkable, Generic[T]):
                 self._settle()
 
 
+@known_to_c
 class Failure:
     """What a waiter gets in place of an item: the error to raise."""
 

@@ -94,7 +94,8 @@ class Waiter:
                     self._go_on_waiting(key)
         finally:
             self._waiting = False
-            loop.cancel_later(key, self)
+            if loop.timer_runs(key, self):  # else it may be in the run queue, where it does no harm: no search for it
+                loop.cancel_later(key, self)
         return self.done
 
     @property

@@ -34,7 +34,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._standin import HubRunner, Runner
-from hubbub._twins import known_to_c
+from hubbub._twins import known_to_c, twin
 from hubbub._workers import idle_workers
 from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import (
@@ -485,40 +485,54 @@ def _shown(context: object) -> str:
         return f"<{type(context).__name__} whose repr failed with {type(error).__name__}>"
 
 
+class _Pauses:
+    """What :func:`sleep` does, as a method: only methods have twins."""
+
+    __slots__ = ()
+
+    @twin("sleep.c")
+    def pause(self, seconds: float, ref: bool) -> None:
+        """See :func:`sleep`."""
+        hub = get_hub()
+        loop = hub.loop
+        current = getcurrent()
+        switch = current.switch if current is not hub else hub.resume
+        try:
+            yields = seconds <= 0
+        except TypeError:
+            as_seconds(seconds)  # says what is wrong
+            raise
+        if yields:
+            if current is hub.runner:
+                _yield_in_callback(hub, current)
+                return
+            loop.ready.append(switch)
+            try:
+                hub.switch()
+            except BaseException:
+                loop.unschedule(switch)
+                raise
+            return
+        began = loop.time  # noqa: F841  # read by hubbub.inspect
+        key = loop.call_later(seconds, switch, 0.0, ref)
+        try:
+            hub.switch()
+            if loop.timer_runs(key, switch):
+                hub.wait_while(partial(loop.timer_runs, key, switch))
+        except BaseException:
+            loop.cancel_later(key, switch)
+            raise
+
+
+_pauses = _Pauses()
+
+
 def sleep(seconds: float = 0, ref: bool = True) -> None:
     """Let other greenlets run for at least ``seconds``; 0 or less yields once.
 
     :param ref: whether the wait keeps the loop from ending.
     """
-    hub = get_hub()
-    loop = hub.loop
-    current = getcurrent()
-    switch = current.switch if current is not hub else hub.resume
-    try:
-        yields = seconds <= 0
-    except TypeError:
-        as_seconds(seconds)  # says what is wrong
-        raise
-    if yields:
-        if current is hub.runner:
-            _yield_in_callback(hub, current)
-            return
-        loop.ready.append(switch)
-        try:
-            hub.switch()
-        except BaseException:
-            loop.unschedule(switch)
-            raise
-        return
-    began = loop.time  # noqa: F841  # read by hubbub.inspect
-    key = loop.call_later(seconds, switch, 0.0, ref)
-    try:
-        hub.switch()
-        if loop.timer_runs(key, switch):
-            hub.wait_while(partial(loop.timer_runs, key, switch))
-    except BaseException:
-        loop.cancel_later(key, switch)
-        raise
+    _pauses.pause(seconds, ref)
 
 
 def _yield_in_callback(hub: Hub, current: Any) -> None:

@@ -18,7 +18,7 @@ from hubbub._builtin import Place, as_builtin
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._originals import get_ident as _native_ident
 from hubbub._standin import Runner
-from hubbub._twins import twin
+from hubbub._twins import mirrored, twin
 from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub, hubs, make_way
 from hubbub.local import local
@@ -108,6 +108,7 @@ class _Patient(Latch):
 
     __slots__ = ()
 
+    @mirrored("latch.c")
     def _wait_turn(self, who: object, timeout: float | None) -> bool:
         if timeout is not None:
             return super()._wait_turn(who, timeout)

@@ -124,6 +124,8 @@ class BaseLoop(Timers, Loop):
         "checks",
         "destroyed",
         "gil_left",
+        "hand_overs",
+        "handed_to",
         "handles",
         "hub",
         "idles",
@@ -164,6 +166,10 @@ class BaseLoop(Timers, Loop):
         """The longest time between two polls while there was work, in seconds."""
         self.calls: int = 0
         """How many callables of the run queue were called; most of them are switches to a greenlet."""
+        self.hand_overs: int = 0
+        """For methods in C: how many greenlets may switch to the next of the run queue before it is the hub's turn."""
+        self.handed_to: Any = None
+        """The last of the run queue's callables that was taken out so."""
         self.greenlets: int = 0
         """How many greenlets have begun and not ended."""
         self._running = 0

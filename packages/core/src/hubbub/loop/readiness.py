@@ -150,7 +150,7 @@ class Direction:
     def _wait_until(self, switch: Callable[..., Any], timeout: float) -> bool:
         loop = self.loop
         expire = partial(switch, _EXPIRED)
-        key = None
+        key = result = None
         try:
             key = loop.call_later(timeout, expire)
             result = loop.hub.switch()
@@ -165,7 +165,7 @@ class Direction:
             self._abandon(switch)
             raise
         finally:
-            if key is not None:
+            if key is not None and result is not _EXPIRED:  # then it is neither running nor in the run queue
                 loop.cancel_later(key, expire)
         if self.handle.closed:
             raise closed_error()

@@ -3,8 +3,8 @@
 
 #include <greenlet/greenlet.h>
 
-PyTypeObject *deque_type;
-PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes, *expired, *zero;
+PyTypeObject *deque_type, *failure_type;
+PyObject *deque_pop, *make_way, *partial_type, *ring_poll, *local_attributes, *expired, *zero;
 struct names N;
 struct constants C;
 
@@ -64,6 +64,15 @@ static const struct {
     {&N._wake_all, "_wake_all"},
     {&N._is_late, "_is_late"},
     {&N._go_on_waiting, "_go_on_waiting"},
+    {&N.appendleft, "appendleft"},
+    {&N._put, "_put"},
+    {&N._unget, "_unget"},
+    {&N._uncount, "_uncount"},
+    {&N._received, "_received"},
+    {&N._abandon_put, "_abandon_put"},
+    {&N._abandon_get, "_abandon_get"},
+    {&N.hold, "hold"},
+    {&N.let_go, "let_go"},
     {0},
 };
 
@@ -231,7 +240,9 @@ int learn_common(PyObject *parts)
         return -1;
     if (!(hub_type = (PyTypeObject *)wanted(parts, "hubbub.hub.Hub")) ||
         !(runner_type = (PyTypeObject *)wanted(parts, "hubbub._standin.Runner")) ||
+        !(failure_type = (PyTypeObject *)wanted(parts, "hubbub._simplequeue.Failure")) ||
         !(get_hub = wanted(parts, "hubbub._current.get_hub")) ||
+        !(make_way = wanted(parts, "hubbub._current.make_way")) ||
         !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
         !(local_attributes = wanted(parts, "hubbub.local._attributes")) ||
         !(ring_poll = wanted(parts, "hubbub.loop.ring.RingBackend.poll")))

@@ -45,12 +45,16 @@ static int go_on_waiting(PyObject *self, PyObject *switch_, PyObject *key, PyObj
     return done ? 0 : -1;
 }
 
-/* 1: an event, 0: the time is up, -1: an exception. key and expire are NULL without a time limit. */
+/*
+ * 1: an event, 0: the time is up, -1: an exception. key and expire are NULL without a time limit.
+ * Sets *called if ``expire`` was called.
+ */
 static int wait_for_event(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *key,
-                          PyObject *expire)
+                          PyObject *expire, int *called)
 {
-    PyObject *result = PyObject_CallMethodNoArgs(hub, N.switch_);
+    PyObject *result = switch_out(hub, loop);
     int running = 0;
+    *called = result == expired;
     if (result && result != expired && still_waits(self, switch_) && go_on_waiting(self, switch_, key, expire) < 0)
         Py_CLEAR(result);
     if (!result) {
@@ -67,12 +71,13 @@ static int wait_for_event(PyObject *self, PyObject *loop, PyObject *hub, PyObjec
 
 static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *timeout)
 {
-    int outcome = -1;
+    int outcome = -1, called = 0;
     PyObject *expire = PyObject_CallFunctionObjArgs(partial_type, switch_, expired, NULL);
     PyObject *key = expire ? PyObject_CallMethodObjArgs(loop, N.call_later, timeout, expire, NULL) : NULL;
     if (key) {
-        outcome = wait_for_event(self, loop, hub, switch_, key, expire);
-        settle(loop, N.cancel_later, key, expire);
+        outcome = wait_for_event(self, loop, hub, switch_, key, expire, &called);
+        if (!called) /* else it is neither running nor in the run queue */
+            settle(loop, N.cancel_later, key, expire);
         Py_DECREF(key);
     } else {
         settle(self, N._abandon, switch_, NULL);
@@ -84,7 +89,7 @@ static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *s
 PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *handle = SLOT(self, D.handle), *loop = SLOT(self, D.loop), *current, *hub, *switch_;
-    int outcome;
+    int outcome, called;
     if (kwnames || nargs > 1 || !PyObject_TypeCheck(loop, L.type) || SLOT(handle, R.closed) != Py_False)
         return fall_back(python_direction_wait, self, args, nargs, kwnames);
     if (who_waits(&current, &hub) < 0)
@@ -126,7 +131,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     if (nargs && args[0] != Py_None)
         outcome = wait_until(self, loop, hub, switch_, args[0]);
     else
-        outcome = wait_for_event(self, loop, hub, switch_, NULL, NULL);
+        outcome = wait_for_event(self, loop, hub, switch_, NULL, NULL, &called);
     if (outcome > 0 && SLOT(handle, R.closed) != Py_False) {
         set_closed_error();
         outcome = -1;

@@ -73,7 +73,7 @@ static int raise_flag(PyObject *self)
 /* Waits for the flag. 1: woken, 0: the time is up, -1: an exception. */
 static int wait_for_flag(PyObject *self, PyObject *timeout)
 {
-    PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *queue, *woken, *stack[2] = {waiter, timeout};
+    PyObject *waiter = new_waiter(), *queue, *woken, *stack[2] = {waiter, timeout};
     int outcome;
     if (!waiter)
         return -1;

@@ -59,6 +59,59 @@ static int hand_on(PyObject *self)
     return failed ? -1 : 0;
 }
 
+/* -- waiting ------------------------------------------------------------------------------------------------------ */
+
+/* As Latch._wait_turn without a limit; ``self`` and ``who`` are the caller's own references. */
+static PyObject *join_and_wait(PyObject *self, PyObject *who, PyObject *waiter)
+{
+    PyObject *waiters = SLOT(self, H.waiters), *done = NULL;
+    put(waiter, W.value, who);
+    put(waiter, W.user, self);
+    if (queue_append(waiters, waiter) < 0)
+        return NULL;
+    if (PyDict_GET_SIZE(SLOT(self, H.holder)) || do_method(self, N._hand_over, NULL) == 0)
+        done = waiter_wait(waiter, NULL, 0, NULL);
+    put(waiter, W.user, Py_None);
+    if (!done)
+        settle(self, N._abandon, waiter, NULL);
+    return done;
+}
+
+/* The same for a lock that code out of the loop's sight may release: the loop goes on meanwhile. */
+static PyObject *wait_patiently(PyObject *self, PyObject *who, PyObject *waiter)
+{
+    PyObject *loop = Py_NewRef(SLOT(waiter, W.loop)), *held = PyObject_CallMethodNoArgs(loop, N.hold), *done = NULL;
+    if (held) {
+        done = join_and_wait(self, who, waiter);
+        settle(loop, N.let_go, held, NULL);
+        if (PyErr_Occurred())
+            Py_CLEAR(done);
+        Py_DECREF(held);
+    }
+    Py_DECREF(loop);
+    return done;
+}
+
+/* Waits for the lock. NULL without an exception: this thread is just making its hub. */
+static PyObject *wait_turn(const struct kind *kind, PyObject *self, PyObject *who)
+{
+    PyObject *waiter, *done;
+    int making = kind == &rlock ? 0 : truth_of(PyObject_CallNoArgs(make_way));
+    if (making || !(waiter = new_waiter()))
+        return NULL;
+    Py_INCREF(self);
+    done = kind == &rlock ? join_and_wait(self, who, waiter) : wait_patiently(self, who, waiter);
+    Py_DECREF(self);
+    Py_DECREF(waiter);
+    return done;
+}
+
+/* Whether acquire() was called so that it waits. */
+static int waits(PyObject *const *args, Py_ssize_t nargs)
+{
+    return !nargs || args[0] == Py_True;
+}
+
 /* Whether acquire() was called in the common way: without a time limit, and at most with a bool. */
 static int is_plain_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
@@ -72,9 +125,12 @@ static PyObject *lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
     if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
         PyObject *who = PyFloat_FromDouble(0.0); /* any fresh object: it stands for this hold of the lock */
         int taken = who ? try_to_take(self, who) : -1;
+        PyObject *done = taken > 0 ? Py_NewRef(Py_True) : NULL;
+        if (!taken && waits(args, nargs))
+            done = wait_turn(&lock, self, who);
         Py_XDECREF(who);
-        if (taken)
-            return taken < 0 ? NULL : Py_NewRef(Py_True);
+        if (done || PyErr_Occurred())
+            return done;
     }
     return fall_back(lock.acquire, self, args, nargs, kwnames);
 }
@@ -125,6 +181,7 @@ static PyObject *acquire_again(const struct kind *kind, PyObject *self, PyObject
 {
     if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
         PyObject *who = current_owner(kind, self);
+        PyObject *done;
         int taken;
         if (!who && !PyErr_ExceptionMatches(PyExc_RuntimeError))
             return NULL;
@@ -136,9 +193,12 @@ static PyObject *acquire_again(const struct kind *kind, PyObject *self, PyObject
             taken = add(self, H.depth, 1) < 0 ? -1 : 1;
         else
             taken = try_to_take(self, who);
+        done = taken > 0 ? Py_NewRef(Py_True) : NULL;
+        if (!taken && waits(args, nargs))
+            done = wait_turn(kind, self, who);
         Py_DECREF(who);
-        if (taken)
-            return taken < 0 ? NULL : Py_NewRef(Py_True);
+        if (done || PyErr_Occurred())
+            return done;
     }
     return fall_back(kind->acquire, self, args, nargs, kwnames);
 }

@@ -58,7 +58,7 @@ struct noun {
 
 extern const struct noun awaitable_noun, event_noun, result_noun, local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
-    waitqueue_noun, separation_noun;
+    waitqueue_noun, separation_noun, pauses_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -80,7 +80,7 @@ extern struct readiness {
 extern struct loop {
     PyTypeObject *type;
     Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
-        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told;
+        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told, hand_overs, handed_to;
 } L;
 
 extern struct ring {
@@ -100,7 +100,7 @@ extern struct latch {
 
 extern struct queue {
     PyTypeObject *type;
-    Py_ssize_t append, pop, puts, getters, peekers, putters, links, queue;
+    Py_ssize_t append, pop, puts, getters, maxsize, mutex, peekers, putters, links, queue;
 } Q;
 
 extern struct socket {
@@ -115,13 +115,13 @@ extern struct timeout {
 
 extern struct separation {
     PyTypeObject *type;
-    Py_ssize_t exchange, get, plain, put, tasks;
+    Py_ssize_t exchange, get, home, plain, put, tasks;
 } P;
 
 /* -- what is learnt once ------------------------------------------------------------------------------------- */
 
-extern PyTypeObject *deque_type, *hub_type, *runner_type, *waitqueue_type;
-extern PyObject *deque_pop, *partial_type, *ring_poll, *local_attributes;
+extern PyTypeObject *deque_type, *failure_type, *hub_type, *runner_type, *waitqueue_type;
+extern PyObject *deque_pop, *make_way, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
 extern PyObject *expired; /* the value passed to a greenlet that is switched to because its time is up */
 
@@ -140,12 +140,14 @@ extern struct names {
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
         *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get, *hub,
-        *_is_late, *_go_on_waiting;
+        *_is_late, *_go_on_waiting, *appendleft, *_put, *_unget, *_uncount, *_received, *_abandon_put, *_abandon_get, *hold,
+        *let_go;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */
 int learn_common(PyObject *parts);
 int learn_socket(void);
+int learn_handover(void);
 
 /* A part by its name, kept for ever; NULL: an exception. */
 PyObject *wanted(PyObject *parts, const char *name);
@@ -165,8 +167,18 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
 PyObject *direction_fire(PyObject *self, PyObject *unused);
 PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *waiter_resume(PyObject *self);
+PyObject *new_waiter(void);
+PyObject *switch_out(PyObject *hub, PyObject *loop);
+int is_next(PyObject *hub, PyObject *loop);
+PyObject *waiter_rest(PyObject *self, PyObject *seconds, PyObject *ref);
+PyObject *switch_to(PyObject *greenlet);
+PyObject *hand_over(PyObject *hub, PyObject *loop);
+PyObject *call_ready(PyObject *loop, PyObject *callback, int *done, int most);
+int is_separation(PyObject *callable);
+PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop);
 PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 int wake(PyObject *self, PyObject *value);
+int is_stale(PyObject *self);
 int timer_runs(PyObject *loop, PyObject *key, PyObject *callback);
 
 /* -- small things ----------------------------------------------------------------------------------------------- */

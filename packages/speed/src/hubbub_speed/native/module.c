@@ -28,6 +28,7 @@ static const struct noun *const nouns[] = {
     &rlock_noun,
     &thread_rlock_noun,
     &separation_noun,
+    &pauses_noun,
     NULL,
 };
 
@@ -130,7 +131,7 @@ static PyObject *bind_parts(PyObject *module, PyObject *parts)
     for (i = 0; nouns[i]; i++)
         if (learn_type(nouns[i], parts) < 0)
             return NULL;
-    if (learn_common(parts) < 0 || learn_socket() < 0 || !(found = PyDict_New()))
+    if (learn_common(parts) < 0 || learn_socket() < 0 || learn_handover() < 0 || !(found = PyDict_New()))
         return NULL;
     if (add_methods(found) < 0) {
         Py_DECREF(found);

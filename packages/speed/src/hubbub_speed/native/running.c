@@ -4,7 +4,7 @@
 struct separation P;
 
 static const struct field separation_fields[] = {
-    {"_exchange", &P.exchange}, {"_get", &P.get}, {"plain", &P.plain}, {"_put", &P.put}, {"_tasks", &P.tasks}, {0}};
+    {"_exchange", &P.exchange}, {"_get", &P.get}, {"home", &P.home}, {"plain", &P.plain}, {"_put", &P.put}, {"_tasks", &P.tasks}, {0}};
 
 static PyObject *python_switch;
 
@@ -75,25 +75,35 @@ static int put_back(PyObject *self, struct kept *kept)
     return kept->task ? give_task(self, kept->loop, kept->task) : 0;
 }
 
-static PyObject *separation_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* A switch to whoever runs the loop. With a hub, it may be the switch of a greenlet that waits: see switch_out(). */
+struct way {
+    PyObject *hub, *loop, *const *args;
+    Py_ssize_t nargs;
+};
+
+static PyObject *go(PyObject *self, const struct way *way)
 {
-    PyObject *plain = SLOT(self, P.plain), *result, *type, *value, *traceback;
+    if (way->hub && SLOT(self, P.plain) == SLOT(self, P.home))
+        return hand_over(way->hub, way->loop);
+    return PyObject_Vectorcall(SLOT(self, P.plain), way->args, way->nargs, NULL);
+}
+
+static PyObject *switch_apart(PyObject *self, const struct way *way)
+{
+    PyObject *result, *type, *value, *traceback;
     struct kept kept = {0};
-    if (!plain || !SLOT(self, P.get) || !SLOT(self, P.put) || !SLOT(self, P.tasks) || !SLOT(self, P.exchange) ||
-        kwnames || !(SLOT(self, P.tasks) == Py_None || PyDict_CheckExact(SLOT(self, P.tasks))))
-        return fall_back(python_switch, self, args, nargs, kwnames);
     kept.loop = PyObject_CallNoArgs(SLOT(self, P.get));
     if (!kept.loop)
         return NULL;
     if (kept.loop == Py_None) {
         Py_DECREF(kept.loop);
-        return PyObject_Vectorcall(plain, args, nargs, NULL);
+        return go(self, way);
     }
     Py_INCREF(self); /* the hub may have dropped it when the switch returns */
     if (put_aside(self, &kept) < 0) {
         result = NULL;
     } else {
-        result = PyObject_Vectorcall(plain, args, nargs, NULL);
+        result = go(self, way);
         PyErr_Fetch(&type, &value, &traceback);
         if (put_back(self, &kept) < 0) {
             Py_CLEAR(result);
@@ -108,6 +118,35 @@ static PyObject *separation_switch(PyObject *self, PyObject *const *args, Py_ssi
     Py_DECREF(kept.loop);
     Py_DECREF(self);
     return result;
+}
+
+static int is_whole(PyObject *self)
+{
+    PyObject *tasks = SLOT(self, P.tasks);
+    return SLOT(self, P.plain) && SLOT(self, P.get) && SLOT(self, P.put) && SLOT(self, P.exchange) && tasks &&
+           (tasks == Py_None || PyDict_CheckExact(tasks));
+}
+
+static PyObject *separation_switch(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    const struct way way = {NULL, NULL, args, nargs};
+    if (kwnames || !is_whole(self))
+        return fall_back(python_switch, self, args, nargs, kwnames);
+    return switch_apart(self, &way);
+}
+
+/* Whether a callable is the method of this file, bound to a separation. */
+int is_separation(PyObject *callable)
+{
+    return PyCFunction_Check(callable) &&
+           PyCFunction_GET_FUNCTION(callable) == (PyCFunction)(void (*)(void))separation_switch &&
+           Py_IS_TYPE(PyCFunction_GET_SELF(callable), P.type);
+}
+
+PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop)
+{
+    const struct way way = {hub, loop, NULL, 0};
+    return is_whole(self) ? switch_apart(self, &way) : PyObject_CallMethodNoArgs(hub, N.switch_);
 }
 
 static const struct method separation_methods[] = {

@@ -11,7 +11,7 @@ static PyObject *python_semaphore_acquire, *python_semaphore_release;
 /* Waits for a permit, behind the present waiters. */
 static PyObject *acquire_in_turn(PyObject *self, PyObject *waiters)
 {
-    PyObject *waiter = PyObject_CallNoArgs((PyObject *)W.type), *done = NULL;
+    PyObject *waiter = new_waiter(), *done = NULL;
     if (!waiter)
         return NULL;
     put(waiter, W.user, self);

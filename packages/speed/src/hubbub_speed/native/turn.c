@@ -13,7 +13,8 @@ static const struct field loop_fields[] = {
     {"_heap", &L.heap},      {"_sequence", &L.sequence}, {"_stopped", &L.stopped}, {"_unref", &L.unref},
     {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
     {"iteration", &L.iteration}, {"_backend", &L.backend}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
-    {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {"told", &L.told}, {0}};
+    {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {"told", &L.told}, {"hand_overs", &L.hand_overs},
+    {"handed_to", &L.handed_to}, {0}};
 
 struct ring B;
 
@@ -145,7 +146,11 @@ static int run_slice(PyObject *self, PyObject *ready)
         callback = queue_popleft(ready);
         if (!callback)
             return -1;
-        result = Py_IS_TYPE(callback, W.type) ? waiter_resume(callback) : PyObject_CallNoArgs(callback);
+        result = call_ready(self, callback, &done, most);
+        if (SLOT(self, L.handed_to) != Py_None) {
+            Py_SETREF(callback, SLOT(self, L.handed_to));
+            SLOT(self, L.handed_to) = Py_NewRef(Py_None);
+        }
         if (!result) {
             int failed = report(self, callback);
             Py_DECREF(callback);

@@ -40,7 +40,20 @@ PyObject *waiter_resume(PyObject *self)
     if (SLOT(self, W.waiting) != Py_True)
         Py_RETURN_NONE;
     put(self, W.waiting, Py_False);
-    return PyObject_CallMethodNoArgs(SLOT(self, W.greenlet), N.switch_);
+    return switch_to(SLOT(self, W.greenlet));
+}
+
+/* Waiter(). */
+PyObject *new_waiter(void)
+{
+    PyObject *self = W.type->tp_alloc(W.type, 0), *done;
+    if (!self)
+        return NULL;
+    done = waiter_init(self, NULL);
+    if (!done)
+        Py_CLEAR(self);
+    Py_XDECREF(done);
+    return self;
 }
 
 /* Waits until the waiter is woken or the timer, if there is one, goes off. -1: an exception. */
@@ -50,7 +63,9 @@ static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObjec
     put(self, W.waiting, Py_True);
     waits = SLOT(self, W.done) == Py_True ? 0 : key ? timer_runs(loop, key, self) : 1;
     if (waits > 0) {
-        failed = do_method(hub, N.switch_, NULL);
+        PyObject *done = switch_out(hub, loop);
+        failed = done ? 0 : -1;
+        Py_XDECREF(done);
         if (!failed && SLOT(self, W.waiting) == Py_True)
             failed = do_method(self, N._go_on_waiting, key ? key : Py_None);
     }
@@ -58,44 +73,84 @@ static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObjec
     return failed || waits < 0 ? -1 : 0;
 }
 
-/* As wait_for_waker, with a limit in seconds. */
-static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *timeout)
+/* timer_runs() while an exception may be set. */
+static int is_running(PyObject *loop, PyObject *key, PyObject *callback)
+{
+    PyObject *type, *value, *traceback;
+    int running;
+    PyErr_Fetch(&type, &value, &traceback);
+    running = timer_runs(loop, key, callback);
+    if (running < 0)
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    return running;
+}
+
+/* As wait_for_waker, with a limit in seconds; ``ref``: whether the wait keeps the loop from ending. */
+static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *timeout, PyObject *ref)
 {
     double seconds = PyFloat_AsDouble(timeout);
-    PyObject *after, *key;
+    PyObject *after, *key = NULL, *repeat = PyFloat_FromDouble(0.0);
     int failed;
-    if (seconds == -1.0 && PyErr_Occurred())
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        Py_XDECREF(repeat);
         return -1;
+    }
     after = PyFloat_FromDouble(seconds > 0.0 || seconds != seconds ? seconds : 0.0);
-    key = after ? PyObject_CallMethodObjArgs(loop, N.call_later, after, self, NULL) : NULL;
+    if (after && repeat) {
+        PyObject *stack[] = {loop, after, self, repeat, ref};
+        key = PyObject_VectorcallMethod(N.call_later, stack, 5, NULL);
+    }
+    Py_XDECREF(repeat);
     Py_XDECREF(after);
     if (!key)
         return -1;
     failed = wait_for_waker(self, loop, hub, key);
-    settle(loop, N.cancel_later, key, self);
+    if (is_running(loop, key, self)) /* else it may be in the run queue, where it does no harm: no search for it */
+        settle(loop, N.cancel_later, key, self);
     Py_DECREF(key);
     return failed || PyErr_Occurred() ? -1 : 0;
 }
 
-PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* Waits for the loop's own waker, or ``timeout`` seconds unless that is NULL. Returns whether it was woken. */
+static PyObject *wait_on_loop(PyObject *self, PyObject *timeout, PyObject *ref)
 {
-    PyObject *loop = SLOT(self, W.loop), *hub, *answer = NULL;
+    PyObject *loop = Py_NewRef(SLOT(self, W.loop)), *hub = Py_NewRef(SLOT(loop, L.hub)), *answer = NULL;
     int failed;
-    if (kwnames || nargs > 1 || !loop || !PyObject_TypeCheck(loop, L.type))
-        return fall_back(python_waiter_wait, self, args, nargs, kwnames);
-    hub = Py_NewRef(SLOT(loop, L.hub));
-    Py_INCREF(loop);
     Py_INCREF(self);
-    if (!nargs || args[0] == Py_None)
-        failed = wait_for_waker(self, loop, hub, NULL);
-    else
-        failed = wait_until(self, loop, hub, args[0]);
+    failed = timeout ? wait_until(self, loop, hub, timeout, ref) : wait_for_waker(self, loop, hub, NULL);
     if (!failed)
         answer = Py_NewRef(SLOT(self, W.done));
     Py_DECREF(self);
     Py_DECREF(loop);
     Py_DECREF(hub);
     return answer;
+}
+
+PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *loop = SLOT(self, W.loop);
+    if (kwnames || nargs > 1 || !loop || !PyObject_TypeCheck(loop, L.type))
+        return fall_back(python_waiter_wait, self, args, nargs, kwnames);
+    return wait_on_loop(self, nargs && args[0] != Py_None ? args[0] : NULL, Py_True);
+}
+
+/* Waits for the time to pass; nobody wakes it. */
+PyObject *waiter_rest(PyObject *self, PyObject *seconds, PyObject *ref)
+{
+    PyObject *loop = SLOT(self, W.loop), *done;
+    if (!PyObject_TypeCheck(loop, L.type))
+        return fall_back(python_waiter_wait, self, &seconds, 1, NULL);
+    done = wait_on_loop(self, seconds, ref);
+    Py_XDECREF(done);
+    return done ? Py_NewRef(Py_None) : NULL;
+}
+
+/* Whether its loop was destroyed, or left behind by a fork, or its wait was given up. */
+int is_stale(PyObject *self)
+{
+    PyObject *since = SLOT(self, W.since), *born = SLOT(SLOT(self, W.loop), L.born);
+    return PyFloat_CheckExact(since) && PyFloat_CheckExact(born) && PyFloat_AS_DOUBLE(since) < PyFloat_AS_DOUBLE(born);
 }
 
 /* 1: woken, 0: the loop of its greenlet was destroyed, or left behind by a fork, -1: an exception. */
