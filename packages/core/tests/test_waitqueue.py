@@ -385,7 +385,7 @@ def test_cannot_be_copied(hub):
 
 
 def test_limits_that_pass_together_cost_no_search(hub, monkeypatch):
-    """When the limits of many waits pass in one turn, none is searched for in the run queue: that would be quadratic."""
+    """Limits that pass in one turn are not searched for in the run queue, which would be quadratic."""
     searched = []
     find = type(hub.loop).unschedule
     monkeypatch.setattr(type(hub.loop), "unschedule", lambda loop, callback: (searched.append(1), find(loop, callback)))

@@ -1,4 +1,4 @@
-"""A greenlet that waits switches to the next one by itself: in the same order, and told in the same way, as by the hub."""
+"""A greenlet that waits switches to the next one by itself, in the order and with the reports of the hub."""
 
 from __future__ import annotations
 
