@@ -1,7 +1,8 @@
 # /// script
-# dependencies = ["fastapi>=0.115", "starlette>=0.40", "quart>=0.19", "django>=5"]
+# dependencies = ["fastapi>=0.115", "starlette>=0.40", "quart>=0.19", "django>=5", "websocket-client>=1.7", "wsproto>=1.2"]
 # ///
-"""FastAPI, Starlette, Quart and Django as ASGI applications, served by hubbub-serve --asgi."""
+"""FastAPI, Starlette, Quart and Django as ASGI applications, served by hubbub-serve --asgi; WebSockets of the first
+three."""
 
 from __future__ import annotations
 
@@ -18,12 +19,13 @@ import http.client
 
 from trial.overlap import overlap
 from trial.servers import HOST, answers, await_true, free_port, scratch, server
+from websocket import create_connection
 
 FASTAPI = """
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from fastapi import BackgroundTasks, Depends, FastAPI, Request
+from fastapi import BackgroundTasks, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel
 
 @asynccontextmanager
@@ -55,6 +57,17 @@ def blocking(number: int):
 async def echo(item: Item, request: Request, tasks: BackgroundTasks):
     tasks.add_task(done.append, item.number)
     return [item.number, request.state.started, done[:]]
+
+@app.websocket("/socket/{name}")
+async def socket(websocket: WebSocket, name: str):
+    await websocket.accept()
+    try:
+        while True:
+            text = await websocket.receive_text()
+            await asyncio.sleep(0.2)
+            await websocket.send_text(f"{name} {text}")
+    except WebSocketDisconnect:
+        pass
 """
 
 STARLETTE = """
@@ -63,7 +76,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 class Passing(BaseHTTPMiddleware):
     async def dispatch(self, request, call_next):
@@ -86,15 +99,26 @@ async def echo(request):
     body = await request.json()
     return JSONResponse([body["number"], "yes", []])
 
+async def socket(websocket):
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await asyncio.sleep(0.2)
+        await websocket.send_text(f"{websocket.path_params['name']} {text}")
+
 app = Starlette(
-    routes=[Route("/wait/{number}", work), Route("/stream", stream), Route("/echo", echo, methods=["POST"])],
+    routes=[
+        Route("/wait/{number}", work),
+        Route("/stream", stream),
+        Route("/echo", echo, methods=["POST"]),
+        WebSocketRoute("/socket/{name}", socket),
+    ],
     middleware=[Middleware(Passing)],
 )
 """
 
 QUART = """
 import asyncio
-from quart import Quart, request
+from quart import Quart, request, websocket
 
 app = Quart(__name__)
 
@@ -118,6 +142,13 @@ async def stream():
 @app.post("/echo")
 async def echo():
     return [(await request.get_json())["number"], app.started, []]
+
+@app.websocket("/socket/<name>")
+async def socket(name):
+    while True:
+        text = await websocket.receive()
+        await asyncio.sleep(0.2)
+        await websocket.send(f"{name} {text}")
 """
 
 DJANGO = """
@@ -173,6 +204,15 @@ def ask(port: int, path: str, value: object = None) -> bytes:
         client.close()
 
 
+def converse(port: int, number: int) -> str:
+    """One WebSocket that says something and waits for the echo."""
+    connection = create_connection(f"ws://{HOST}:{port}/socket/{number}", timeout=20)
+    connection.send("hello")
+    said = connection.recv()
+    connection.close()
+    return said
+
+
 slowest = 0.0
 for name, (source, paths, streams) in SITES.items():
     port = free_port()
@@ -185,6 +225,9 @@ for name, (source, paths, streams) in SITES.items():
                 done = overlap(lambda number, port=port, path=path: int(ask(port, f"/{path}/{number}")))
                 assert done.results == list(range(20)), done.results
                 slowest = max(slowest, done.took)
+            if name != "django":
+                done = overlap(lambda number, port=port: converse(port, number))
+                assert done.results == [f"{number} hello" for number in range(20)], done.results
             if streams:
                 assert ask(port, "/stream") == b"0,1,2,3,4,", name
             assert json.loads(ask(port, "/echo", {"number": 7}))[:2] == [7, "yes"], name

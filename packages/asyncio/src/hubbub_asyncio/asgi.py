@@ -7,8 +7,10 @@ worker, or for :class:`hubbub_server.WSGIServer`. All requests are tasks of the 
 The connection's greenlet runs the first step of the task itself, and writes the response. So an application that never
 waits responds without a switch of greenlets.
 
-See the specification of ASGI (https://asgi.readthedocs.io/en/latest/specs/), version 3.0, ``http`` 2.4 and ``lifespan``
-2.0.
+A WebSocket is served where the server offers one, as hubbub-server does with its extra ``websocket``.
+
+See the specification of ASGI (https://asgi.readthedocs.io/en/latest/specs/), version 3.0, ``http`` and
+``websocket`` 2.4 and ``lifespan`` 2.0.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import Any
 from hubbub_asyncio._call import Call, ClientGone
 from hubbub_asyncio._lifespan import Lifespan
 from hubbub_asyncio._scope import http_scope
+from hubbub_asyncio._websocket import WebSocketCall, websocket_scope
 from hubbub_asyncio.bridge import await_, thread_loop
 
 __all__ = ["ASGI", "Application"]
@@ -94,6 +97,10 @@ class ASGI:
         loop = thread_loop()
         if not loop.runs_on:
             await_(_nothing(), loop=loop)
+        accept = environ.get("hubbub.websocket")
+        if accept is not None:
+            scope = websocket_scope(scope, accept.subprotocols)
+            return WebSocketCall(loop, accept, start_response).serve(self.application, scope, self._keep)
         Call(loop, environ, request, start_response).serve(self.application, scope, self._keep)
         return ()
 

@@ -20,14 +20,18 @@ def serve_websocket(exchange: Exchange, server: Any) -> None:
     except ModuleNotFoundError as error:
         if error.name != "wsproto":
             raise
-        exchange.environ["hubbub.websocket"] = _missing
+        exchange.environ["hubbub.websocket"] = _Missing()
         respond()
     else:
         serve_upgrade(exchange, server, respond)
 
 
-def _missing(*_: Any, **__: Any) -> NoReturn:
+class _Missing:
     """Stands in ``environ["hubbub.websocket"]`` where WebSockets cannot be served."""
-    raise ModuleNotFoundError(
-        "WebSockets need wsproto, which is not installed: pip install hubbub-server[websocket]", name="wsproto"
-    )
+
+    subprotocols = ()
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        raise ModuleNotFoundError(
+            "WebSockets need wsproto, which is not installed: pip install hubbub-server[websocket]", name="wsproto"
+        )

@@ -221,14 +221,15 @@ class WebSocket:
             raise self._error()
         return heard - began
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
+    def close(self, code: int = NORMAL, reason: str = "", wait: bool = True) -> None:
         """Close: send what is queued, then the close code; wait for the client to do the same.
 
-        That takes ``Limits.websocket_close_seconds`` at most. Messages that were not received are dropped. A second
+        The wait takes ``Limits.websocket_close_seconds`` at most. Messages that were not received are dropped. A second
         call, and one after the client has closed, only waits.
 
         :param code: 1000 to 1003, 1007 to 1014, or 3000 to 4999 (RFC 6455, 7.4).
         :param reason: 123 bytes of UTF-8 at most.
+        :param wait: False to return at once.
         :raises ValueError: the code may not be sent, or the reason is too long.
         """
         _check_close(code, reason)
@@ -237,7 +238,8 @@ class WebSocket:
         self._settle()
         if self._result is None:
             self._begin_close(Close(code, reason))
-        self._wait_until(lambda: self._ended, None)
+        if wait:
+            self._wait_until(lambda: self._ended, None)
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Wait until it is closed, by whomever. Messages go on to be received, as far as the queue has room.
