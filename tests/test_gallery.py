@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 import trustme
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 LONGEST = 80
 """Lines that an example may have. The demonstration is not a gallery piece."""
@@ -263,6 +265,21 @@ def test_flask(examples: Path) -> None:
         said = json.loads(fetch(f"{own}check?url={own}&url=http://127.0.0.1:{nobody}/"))
     assert said[own].startswith("200 ")
     assert "refused" in said[f"http://127.0.0.1:{nobody}/"]
+
+
+def test_feed(examples: Path) -> None:
+    """The page is there; all who watch get the same news; pages of other sites may not."""
+    port = free_port()
+    command = [sys.executable, examples / "feed.py", "--bind", f"127.0.0.1:{port}", "--seconds", "0.02"]
+    address = f"ws://127.0.0.1:{port}/feed"
+    with running(*command, port=port):
+        assert b"new WebSocket" in fetch(f"http://127.0.0.1:{port}/")
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(address, origin="https://evil.example", proxy=None)
+        with connect(address, proxy=None) as first, connect(address, proxy=None) as second:
+            news = [json.loads(client.recv(10)) for client in (first, second) for _ in range(10)]
+            assert {piece["clients"] for piece in news[-5:]} == {2}
+            assert {piece["price"] for piece in news[:10]} & {piece["price"] for piece in news[10:]}
 
 
 def test_django(examples: Path) -> None:

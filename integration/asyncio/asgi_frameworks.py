@@ -1,5 +1,7 @@
 # /// script
-# dependencies = ["fastapi>=0.115", "starlette>=0.40", "quart>=0.19", "django>=5", "websocket-client>=1.7", "wsproto>=1.2"]
+# dependencies = [
+#     "fastapi>=0.115", "starlette>=0.40", "quart>=0.19", "django>=5", "websocket-client>=1.7", "wsproto>=1.2",
+# ]
 # ///
 """FastAPI, Starlette, Quart and Django as ASGI applications, served by hubbub-serve --asgi; WebSockets of the first
 three."""

@@ -4,7 +4,7 @@
 #     "wsproto>=1.2",
 # ]
 # ///
-"""Flask-Sock, Flask-SocketIO, simple-websocket and the server's own WebSockets, on hubbub-server: twenty clients each."""
+"""Flask-Sock, Flask-SocketIO, simple-websocket and the server's own WebSockets: twenty clients each."""
 
 from __future__ import annotations
 

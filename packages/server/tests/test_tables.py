@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,17 @@ SIZES = {
     "trailer_bytes": (20, CHUNKED + b"0\r\nX: %b\r\n\r\n", 15, 30, 431),
 }
 """For each limit on a size: a value, a request, what to put there that is allowed, what is not, and the status then."""
+
+CODES = {
+    "1000": ["test_websocket.test_kinds_of_data"],
+    "1001": ["test_websocket.test_stop"],
+    "1002": ["test_websocket_rfc.test_reserved_bits", "test_websocket_rfc.test_wrong_order"],
+    "1007": ["test_websocket_rfc.test_invalid_text", "test_websocket_rfc.test_damaged_data"],
+    "1008": ["test_websocket.test_message_that_stalls"],
+    "1009": ["test_websocket_rfc.test_message_limit", "test_websocket_rfc.test_bombs"],
+    "1011": ["test_websocket.test_failed_application", "test_websocket.test_websocket_pong_seconds"],
+}
+"""The tests of the close codes of WebSockets."""
 
 TESTS = {
     "Limits": {
@@ -60,6 +72,20 @@ TESTS = {
         "hubbub.early_hints(fields)": ["test_trailers.test_early_hints"],
         "hubbub.send_trailers(fields)": ["test_trailers.test_trailers_of_responses"],
         "hubbub.trailers()": ["test_trailers.test_trailers_of_requests"],
+    },
+    "WebSocket": {
+        "receive(timeout), iteration": [
+            *("test_websocket.test_timeout_of_receive", "test_websocket.test_killed_receiver"),
+        ],
+        "send(data, timeout)": [
+            *("test_websocket.test_websocket_queue_bytes_of_sender", "test_websocket.test_killed_sender"),
+        ],
+        "send_nowait(data)": ["test_websocket.test_websocket_queue_bytes_of_sender"],
+        "ping(timeout)": ["test_websocket.test_ping_by_the_application"],
+        "close(code, reason, wait)": ["test_websocket.test_closed_by_application", "test_websocket.test_wrong_close"],
+        "wait_closed(timeout)": ["test_websocket.test_wait_closed"],
+        "go_away()": ["test_websocket.test_stop"],
+        "statistics()": ["test_websocket.test_websocket_queue_bytes_of_receiver"],
     },
     "Events and request ids": {
         "request": ["test_events.test_requests"],
@@ -99,15 +125,27 @@ def names(section: str) -> list[str]:
     return [re.sub("[`\\[\\]]", "", row[0]) for row in rows(section)]
 
 
+def is_there(test: str) -> bool:
+    """Whether there is a test ``module.function``."""
+    module, _, function = test.partition(".")
+    tree = ast.parse((FOLDER / f"{module}.py").read_text())
+    return function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("section", TESTS)
 def test_rows_have_tests(section: str) -> None:
     """Each row of a table has tests, which are there; and no test is for a row that is not."""
     assert sorted(names(section)) == sorted(TESTS[section])
-    for tests in TESTS[section].values():
-        for test in tests:
-            module, _, function = test.partition(".")
-            tree = ast.parse((FOLDER / f"{module}.py").read_text())
-            assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, test
+    for test in itertools.chain(*TESTS[section].values()):
+        assert is_there(test), test
+
+
+def test_close_codes_have_tests() -> None:
+    """Each close code of the second table of WebSockets has tests, which are there."""
+    text = README.partition("| code | when the server sends it |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| (\d+) \|", text, re.MULTILINE) == list(CODES)
+    for test in itertools.chain(*CODES.values()):
+        assert is_there(test), test
 
 
 def test_limits_are_all() -> None:
