@@ -1,6 +1,6 @@
 """WebSocket (RFC 6455) for WSGI applications, with compression (RFC 7692). Needs ``hubbub-server[websocket]``."""
 
-from hubbub_server.websocket.broadcast import broadcast
+from hubbub_server.websocket._broadcast import broadcast
 from hubbub_server.websocket.connection import Statistics, WebSocket
 from hubbub_server.websocket.errors import ConnectionClosed, HandshakeError, QueueFull
 from hubbub_server.websocket.handshake import Acceptor, serve
