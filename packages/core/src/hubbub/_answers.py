@@ -90,7 +90,29 @@ def _snapshot(_: dict[str, Any]) -> Any:
 
 
 def _hubs(_: dict[str, Any]) -> Any:
-    return {"at": monotonic(), "cpu": _cpu_seconds(), "hubs": [vars(hub) for hub in snapshot.hub_infos()]}
+    return {
+        "at": monotonic(),
+        "cpu": sum(os.times()[:2]),
+        "memory": _resident(),
+        "descriptors": _open_descriptors(),
+        "hubs": [vars(hub) for hub in snapshot.hub_infos()],
+    }
+
+
+def _resident() -> int | None:
+    """Bytes of the process in memory; None where /proc does not tell."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def _open_descriptors() -> int | None:
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
+        return None
 
 
 def _profile(asked: dict[str, Any]) -> Any:
@@ -123,10 +145,6 @@ def _timeline(asked: dict[str, Any]) -> Any:
     finally:
         for recorder in begun:
             recorder.stop()
-
-
-def _cpu_seconds() -> float:
-    return sum(os.times()[:2])
 
 
 def _exec(asked: dict[str, Any]) -> Any:

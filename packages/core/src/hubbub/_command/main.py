@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hubbub._command import views
+from hubbub._command import top, views
 from hubbub._command.hottest import hottest
 from hubbub._command.reach import Failed, reach
 from hubbub._command.text import write
@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     timeline = verb("timeline", _timeline, "record what the hubs do, for https://ui.perfetto.dev")
     timeline.add_argument("--seconds", type=float, default=5.0, help="how long; default: 5")
     timeline.add_argument("-o", "--output", metavar="FILE", help="default: the standard output")
+    live = verb("top", _top, "a live table: loads of the hubs, and the greenlets that run and wait most")
+    live.add_argument("--seconds", type=float, default=2.0, help="between two looks; default: 2")
+    live.add_argument("--rounds", type=int, metavar="N", help="end after N looks")
     execute = verb("exec", _exec, "run code in the process; the repr of its variable `result` is printed")
     execute.add_argument("code")
     execute.add_argument("--allow-exec", action="store_true", help="needed for a process without a control socket")
@@ -123,6 +126,11 @@ def _timeline(options: Any) -> None:
     with open(options.output, "w", encoding="utf-8") as file:
         file.write(text)
     write(f"{sum(len(events) for _, events in told)} events in {options.output}; open it at https://ui.perfetto.dev")
+
+
+def _top(options: Any) -> None:
+    with reach(options.target) as peer:
+        top.run(peer, options.seconds, options.rounds, write)
 
 
 def _exec(options: Any) -> None:

@@ -41,9 +41,20 @@ class Peer:
         :param seconds: how long the process needs at least.
         :raises Failed: it refuses, or does not answer.
         """
+        self.send(ask, seconds, **more)
+        return self.receive()
+
+    def send(self, ask: str, seconds: float = 0.0, **more: Any) -> None:
+        """The question alone, as :meth:`ask`. The answer has come when :meth:`fileno` is readable."""
         try:
             self._connection.settimeout(_PATIENCE + seconds)
             self._connection.sendall(json.dumps({"ask": ask, "seconds": seconds, **more}).encode() + b"\n")
+        except OSError as error:
+            raise Failed(f"the process does not answer: {error}") from error
+
+    def receive(self) -> Any:
+        """The answer to what was sent."""
+        try:
             line = self._file.readline()
         except OSError as error:
             raise Failed(f"the process does not answer: {error}") from error
@@ -53,6 +64,11 @@ class Peer:
         if "error" in told:
             raise Failed("".join([told["error"], "\n", *told.get("traceback", ())]).rstrip())
         return told["answer"]
+
+    def fileno(self) -> int:
+        """The descriptor of the connection."""
+        number: int = self._connection.fileno()
+        return number
 
     def close(self) -> None:
         """End the connection."""
