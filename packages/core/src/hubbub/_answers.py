@@ -37,13 +37,25 @@ class Refused(ValueError):
     """A request that cannot be answered. The text says why, and what would be right."""
 
 
-def answer(request: bytes, allow_exec: bool = False) -> bytes:
-    """The answer to one request, both as JSON without a line break. Raises nothing."""
+Pause = Callable[[float], bool]
+"""Waits so many seconds; False at once when the answer is not wanted any more."""
+
+
+def _pause(seconds: float) -> bool:
+    sleep(seconds)
+    return True
+
+
+def answer(request: bytes, allow_exec: bool = False, pause: Pause = _pause) -> bytes:
+    """The answer to one request, both as JSON without a line break. Raises nothing.
+
+    :param pause: waits, for answers that take time.
+    """
     try:
         asked = _parsed(request)
         if asked["ask"] == "exec" and not allow_exec:
             raise Refused("this process only lets itself be read: start it with allow_exec=True, or --allow-exec")
-        told = {"protocol": PROTOCOL, "answer": _ANSWERS[asked["ask"]](asked)}
+        told = {"protocol": PROTOCOL, "answer": _ANSWERS[asked["ask"]](asked, pause)}
     except Refused as error:
         told = {"protocol": PROTOCOL, "error": str(error)}
     except Exception as error:
@@ -80,16 +92,16 @@ def number(asked: dict[str, Any], name: str, default: float, least: float, most:
     return float(value)
 
 
-def _about(_: dict[str, Any]) -> Any:
+def _about(_: dict[str, Any], pause: Pause) -> Any:
     version = ".".join(map(str, sys.version_info[:3]))
     return {"pid": os.getpid(), "program": sys.orig_argv, "python": version, "hubs": len(hubs())}
 
 
-def _snapshot(_: dict[str, Any]) -> Any:
+def _snapshot(_: dict[str, Any], pause: Pause) -> Any:
     return snapshot.take().as_dict()
 
 
-def _hubs(_: dict[str, Any]) -> Any:
+def _hubs(_: dict[str, Any], pause: Pause) -> Any:
     return {
         "at": monotonic(),
         "cpu": sum(os.times()[:2]),
@@ -115,19 +127,14 @@ def _open_descriptors() -> int | None:
         return None
 
 
-def _profile(asked: dict[str, Any]) -> Any:
+def _profile(asked: dict[str, Any], pause: Pause) -> Any:
     seconds = number(asked, "seconds", 10.0, 0.0, LONGEST_SECONDS)
     rate = number(asked, "rate", 100.0, 1.0, 1000.0)
     end = monotonic() + seconds
-
-    def pause(period: float) -> bool:
-        sleep(period)
-        return monotonic() < end
-
-    return Profiler(rate).look_while(pause).as_dict()
+    return Profiler(rate).look_while(lambda period: pause(period) and monotonic() < end).as_dict()
 
 
-def _timeline(asked: dict[str, Any]) -> Any:
+def _timeline(asked: dict[str, Any], pause: Pause) -> Any:
     """The events of all hubs: those that are recorded already, and what happens while it records the others."""
     seconds = number(asked, "seconds", 5.0, 0.0, LONGEST_SECONDS)
     size = int(number(asked, "size", 100_000.0, 1.0, 1_000_000.0))
@@ -140,14 +147,14 @@ def _timeline(asked: dict[str, Any]) -> Any:
             recorder.start()
         recorders.append(recorder)
     try:
-        sleep(seconds if begun else 0.0)
+        pause(seconds if begun else 0.0)
         return all_events(recorders)
     finally:
         for recorder in begun:
             recorder.stop()
 
 
-def _exec(asked: dict[str, Any]) -> Any:
+def _exec(asked: dict[str, Any], pause: Pause) -> Any:
     """Run code in a greenlet of the first hub; the answer is the repr of its variable ``result``."""
     code = asked.get("code")
     if not isinstance(code, str):
@@ -178,7 +185,7 @@ def _exec(asked: dict[str, Any]) -> Any:
     return {"result": name_of(names.get("result")), "failure": failure[0] if failure else None}
 
 
-_ANSWERS: dict[str, Callable[[dict[str, Any]], Any]] = {
+_ANSWERS: dict[str, Callable[[dict[str, Any], Pause], Any]] = {
     "about": _about,
     "snapshot": _snapshot,
     "hubs": _hubs,

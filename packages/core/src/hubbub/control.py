@@ -7,12 +7,14 @@ change nothing, but with ``allow_exec``.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import socket as _socket_module
 import stat
 import struct
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hubbub._answers import LONGEST_REQUEST, answer
@@ -106,6 +108,11 @@ class ControlServer:
         for caller in list(self._callers):
             caller.stop()
 
+    def unlink(self) -> None:
+        """Remove the socket from the file system. Who is connected is answered still."""
+        if self._listener is not None:
+            _unlink(self.path)
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -148,7 +155,7 @@ class ControlServer:
 
     def _serve(self, connection: Any, caller: SideThread) -> None:
         try:
-            converse(connection, self.allow_exec)
+            converse(connection, self.allow_exec, caller.pause)
         finally:
             self._forget(connection, caller)
             connection.close()
@@ -267,13 +274,16 @@ def _turn_away(connection: Any, why: str) -> None:
             pass  # it has gone
 
 
-def converse(connection: Any, allow_exec: bool = False) -> None:
-    """Answer the requests of one caller, a line each, until it leaves. For native threads."""
+def converse(connection: Any, allow_exec: bool, pause: Callable[[float], bool]) -> None:
+    """Answer the requests of one caller, a line each, until it leaves. For native threads.
+
+    :param pause: waits, for answers that take time; returns False when the conversation is to end.
+    """
     connection.settimeout(IDLE_SECONDS)
     waiting = bytearray()
     try:
         while (line := _next_line(connection, waiting)) is not None:
-            connection.sendall(answer(line, allow_exec) + b"\n")
+            connection.sendall(answer(line, allow_exec, pause) + b"\n")
     except OSError:
         pass  # it has gone, or said nothing for too long
 
@@ -300,9 +310,19 @@ def answer_to(path: str, allow_exec: bool = False) -> None:
         with socket(_FAMILY or 0, _STREAM) as connection:
             connection.connect(path)
             if is_trusted(connection):
-                converse(connection, allow_exec)
+                converse(connection, allow_exec, thread.pause)
 
-    SideThread(run, "answering a caller from outside").start()
+    thread = SideThread(run, "answering a caller from outside")
+    thread.start()
+
+
+def _remove_sockets() -> None:
+    """The process ends: leave no socket behind. Nobody is waited for."""
+    for server in list(_servers):
+        server.unlink()
+
+
+atexit.register(_remove_sockets)
 
 
 def _after_fork_in_child() -> None:

@@ -1,0 +1,89 @@
+"""Looking into a program changes nothing: core's own tests pass while callers look into them over and over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+PART = ("event", "greenlet", "local", "lock", "queue", "scope", "taskgroup", "timeout", "waitqueue", "thread")
+"""In the ordinary run; ``./do stress`` takes all of them."""
+ALL = int(os.environ.get("HUBBUB_STRESS_SEEDS", "200")) >= 1000
+OUT_OF_PLACE = {"attached", "command", "top", "control", "readme", "native_headers", "timeline", "freed"}
+"""They look into processes themselves, run none of core, or count objects: a look makes some, and keeps a greenlet
+that ends meanwhile until it has passed it."""
+REQUESTS = (
+    {"ask": "snapshot"},
+    {"ask": "hubs"},
+    {"ask": "profile", "seconds": 0.2, "rate": 200},
+    {"ask": "about"},
+    {"ask": "snapshot"},
+)
+
+
+class Looker:
+    """Looks into a process over and over, as ``ps``, ``stacks``, ``top`` and ``flame`` do."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.answers = 0
+        self.problems = []
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+    def run(self):
+        while not self.ended.wait(0.01):
+            for path in sorted(self.folder.iterdir()):
+                with contextlib.suppress(OSError):  # that process has ended, or has not begun to listen
+                    self.look(path)
+
+    def look(self, path):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(path))
+            lines = connection.makefile("rb")
+            for request in REQUESTS:
+                connection.sendall(json.dumps(request).encode() + b"\n")
+                line = lines.readline()
+                if line:
+                    self.answers += 1
+                    told = json.loads(line)
+                    if "error" in told:
+                        self.problems.append(told["error"])
+
+
+@pytest.mark.timeout(1500 if ALL else 100)
+@pytest.mark.parametrize("loop", ["libev", "stdlib"])
+def test_the_tests_of_core_pass_while_callers_look(loop, tmp_path):
+    """The tests pass as ever, and every question is answered."""
+    names = sorted(path.stem.removeprefix("test_") for path in HERE.glob("test_*.py")) if ALL else PART
+    files = [str(HERE / f"test_{name}.py") for name in names if name not in OUT_OF_PLACE]
+    folder = tmp_path / "sockets"
+    folder.mkdir()
+    with Looker(folder) as looker:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--hubbub-loop={loop}", *files],
+            env={**os.environ, "HUBBUB_CONTROL": f"{folder}/{{pid}}", "HUBBUB_STRESS_SEEDS": "20"},
+            capture_output=True,
+            text=True,
+            timeout=1400 if ALL else 90,
+        )
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert looker.problems == []
+    assert looker.answers > 10
