@@ -18,7 +18,7 @@ from hubbub import plugins
 NAMED = re.compile(r"`(?:python -m )?(hubbub(?:_[a-z]+)?(?:\.[A-Za-z_]+)+|hubbub_[a-z]+)(?=[`(])")
 """A dotted name in code. What ends in a call or stands alone is a name; anything else in the quotes is not."""
 
-GROUPS = {plugins.LOOPS, plugins.RESOLVERS, plugins.PATCHES, plugins.ACCELERATORS}
+GROUPS = {plugins.LOOPS, plugins.RESOLVERS, plugins.PATCHES, plugins.ACCELERATORS, "hubbub.server_accelerators"}
 TABLES = ("errors.md", "porting.md", "settings.md")
 FOR_DEVELOPERS = {"HUBBUB_STRESS_SEEDS", "HUBBUB_TESTS_AT_ONCE", "HUBBUB_TEST_LOOPS", "HUBBUB_SPEED_METHODS_H"}
 """Variables of the tools and the tests, not of the packages."""

@@ -70,7 +70,19 @@ def test_extras_of_core(packages: list[Package]) -> None:
     for people who look at a program."""
     core = core_of(packages)
     extras = core.project["optional-dependencies"]
-    assert set(extras) == {"libev", "libuv", "net", "dns", "server", "monkey", "speed", "asyncio", "rich", "all"}
+    assert set(extras) == {
+        "libev",
+        "libuv",
+        "net",
+        "dns",
+        "server",
+        "monkey",
+        "speed",
+        "server-speed",
+        "asyncio",
+        "rich",
+        "all",
+    }
     (everything,) = map(Requirement, extras["all"])
     assert everything.name == "hubbub"
     assert everything.extras == set(extras) - {"all", "rich"}

@@ -25,6 +25,8 @@ _OPTIONS = {
     "LSAN_OPTIONS": "suppressions={folder}/not-ours:print_suppressions=0",
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:log_path={folder}/report",
 }
+SERVED = ("attacks", "faults", "lent", "wsgi")
+"""Tests of the server, by the names of their files, that serve requests in C."""
 _NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend")
 
 
@@ -48,13 +50,16 @@ def _path(compiler: str, name: str) -> str:
 
 
 def tests(native: Iterable[Package]) -> list[Path]:
-    """The tests of these packages, and for hubbub-speed those of core that run its methods.
+    """The tests of these packages, for hubbub-speed those of core that run its methods, and for hubbub-server-speed
+    those of the server's requests.
 
     Those that sanitizers get in the way of are marked ``unsanitized``.
     """
     found = [package.folder / "tests" for package in native]
     if any(package.short == "speed" for package in native):
         found += twins.rooms(packages()["core"].folder)
+    if any(package.short == "server-speed" for package in native):
+        found += [packages()["server"].folder / "tests" / f"test_{name}.py" for name in SERVED]
     return found
 
 

@@ -122,6 +122,16 @@ def errors() -> io.StringIO:
     return io.StringIO()
 
 
+@pytest.fixture(params=["python", "native"])
+def both_paths(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Runs a test twice: with usual requests served in Python, and by hubbub-server-speed if that is installed."""
+    if request.param == "native":
+        pytest.importorskip("hubbub_server_speed")
+    hubbub.configure(accelerators=request.param == "native")
+    yield
+    hubbub.configure(accelerators=None)
+
+
 @pytest.fixture
 def serve(hub: Any, errors: io.StringIO) -> Iterator[Callable[..., WSGIServer]]:
     """Start a WSGI server on a free port; stopped at the end of the test."""

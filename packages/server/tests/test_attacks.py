@@ -10,6 +10,8 @@ import pytest
 from hubbub_server import Limits
 from hubbub_server.http import request
 
+pytestmark = pytest.mark.usefixtures("both_paths")
+
 STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3}) ", re.MULTILINE)
 LIMITS = Limits(body_bytes=1000000)
 GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -10,6 +10,8 @@ import pytest
 from hubbub_server import Limits
 from hubbub_server.http.errors import RequestTimeout
 
+pytestmark = pytest.mark.usefixtures("both_paths")
+
 GET = b"GET /where HTTP/1.1\r\nHost: x\r\n\r\n"
 SHORT = Limits(request_seconds=0.1)
 

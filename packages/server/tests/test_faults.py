@@ -23,6 +23,8 @@ import hubbub
 import pytest
 from hubbub_server.http.filewrapper import plain_file
 
+pytestmark = pytest.mark.usefixtures("both_paths")
+
 BODY = b"hello world"
 NEXT = b"GET /next HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -10,6 +10,8 @@ from hubbub.event import AsyncResult
 from hubbub_server._application import ApplicationError, adapt, end, start
 from hubbub_server.http.limits import Limits
 
+pytestmark = pytest.mark.usefixtures("both_paths")
+
 
 class Application:
     """A WSGI application that wants the request: ``handle(request)`` gives the body of the response."""

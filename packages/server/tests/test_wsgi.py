@@ -15,6 +15,8 @@ import hubbub.event
 import pytest
 from hubbub_server import Limits, WSGIServer
 
+pytestmark = pytest.mark.usefixtures("both_paths")
+
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -12,7 +12,7 @@ from hubbub._arguments import whole_number
 from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import PluginUnavailable
 
-__all__ = ["accelerate", "configure", "loop_class", "resolver_class", "setting"]
+__all__ = ["accelerate", "accelerators_wanted", "configure", "loop_class", "resolver_class", "setting"]
 
 LOOP_ORDER = ("libev", "libuv", "stdlib")
 """The loop that is used when none was chosen: the first of these that is installed, and made for this Python."""
@@ -131,9 +131,14 @@ def _first_available_loop() -> str | type[Backend]:
     return last
 
 
+def accelerators_wanted() -> bool:
+    """Whether installed accelerators are to be used, of core and of other packages."""
+    return setting("accelerators", "1") not in ("0", "False")
+
+
 def accelerate() -> None:
     """Put the configured accelerators in place. The first hub of the process does so too."""
-    if not _accelerated and setting("accelerators", "1") not in ("0", "False"):
+    if not _accelerated and accelerators_wanted():
         for name in plugins.names(plugins.ACCELERATORS):
             try:
                 install = plugins.load(plugins.ACCELERATORS, name)

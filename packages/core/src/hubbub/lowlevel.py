@@ -13,7 +13,7 @@ from typing import Any
 from greenlet import getcurrent
 
 from hubbub._builtin import Place, as_builtin
-from hubbub._config import accelerate, loop_class
+from hubbub._config import accelerate, accelerators_wanted, loop_class
 from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
 from hubbub._hublocal import HubLocal
 from hubbub._interrupt import OUTSIDE, interrupt, interrupts_to, keeps_out
@@ -43,6 +43,7 @@ __all__ = [
     "WaitQueue",
     "Waiter",
     "accelerate",
+    "accelerators_wanted",
     "allocate_native_lock",
     "as_builtin",
     "closing",

@@ -78,6 +78,7 @@ class WSGIServer(HTTPServer):
             http2=http2,
         )
         self.lends_request: bool = bool(getattr(application, "wants_request", False))
+        self.only_calls: bool = type(self).serve_request is WSGIServer.serve_request
 
     def _application_environ(self) -> dict[str, Any]:
         return {
@@ -109,17 +110,7 @@ class WSGIServer(HTTPServer):
                     serve_websocket(exchange, self)  # comes back here with that entry
                     return
         response = Response(exchange)
-        result = self.application(environ, response.start)
-        if (type(result) is list or type(result) is tuple) and not exchange.started:
-            exchange.send_whole(result[0] if len(result) == 1 else b"".join(result))
-            return
-        try:
-            response.send(result)
-        finally:
-            exchange.ended = True
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
+        response.finish(self.application(environ, response.start))
 
 
 class _Nowhere:

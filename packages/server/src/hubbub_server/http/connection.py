@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import hubbub
 from hubbub.io import Socket
@@ -23,9 +23,10 @@ from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import PREFACE, HeadParser, check_partial
 from hubbub_server.http.response import error_response
 
-__all__ = ["Connection", "Service"]
+__all__ = ["IDLE", "RECEIVE", "RUNNING", "Connection", "Service"]
 
-_RECEIVE = 65536
+RECEIVE: Final = 65536
+"""Bytes that are asked of the kernel at a time."""
 _YIELD_AFTER = 1048576
 """After so many bytes without a wait the greenlet yields."""
 _NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
@@ -40,7 +41,7 @@ _recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel,
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 # What the connection waits to receive.
-_RUNNING, _IDLE, _READING, _LINGERING = range(4)
+RUNNING, IDLE, _READING, _LINGERING = range(4)
 
 
 class Service(Protocol):
@@ -58,6 +59,8 @@ class Service(Protocol):
     """Whether HTTP/2 is served."""
     lends_request: bool
     """Whether ``environ["hubbub.request"]`` is there, a :class:`~hubbub_server.http.lent.LentRequest`."""
+    only_calls: bool
+    """Whether :meth:`serve_request` does nothing but call the service's ``application``, as PEP 3333 has it."""
 
     @property
     def ssl_enabled(self) -> bool:
@@ -138,7 +141,7 @@ class Connection:
         """What was received, if it begins with the preface of HTTP/2 and that is served; else None."""
         self.since: float = 0.0
         """When it became idle, as :func:`time.monotonic` has it; the present wait, if it is."""
-        self._phase = _RUNNING
+        self._phase = RUNNING
         self._buffer = b""
         self._work = 0
         self._body_patience = clock.body.ticks
@@ -165,6 +168,7 @@ class Connection:
         """Serve requests. True: the client may be sending still, so linger before closing."""
         service = self.service
         left = self.limits.requests_per_connection
+        usual = self.parser.usual if service.only_calls and left is None else None
         patience = self.clock.body.ticks
         count = 0
         while True:
@@ -180,6 +184,13 @@ class Connection:
                 return False
             count += 1
             self._body_patience = patience
+            if usual is not None:
+                unserved = usual.serve(self, data)
+                if type(unserved) is bool:
+                    return unserved
+                if unserved is None:
+                    continue  # it has served this one, and what came after it
+                data = unserved
             exchange = Exchange(self, not (service.stopping or count == left))
             if not exchange.run(data):
                 return exchange.lingers
@@ -209,13 +220,13 @@ class Connection:
     @property
     def idle(self) -> bool:
         """Whether it waits for a request."""
-        return self._phase == _IDLE
+        return self._phase == IDLE
 
     def retire(self) -> bool:
         """Close an idle connection to make room. False: a request has arrived meanwhile, and is going to be served."""
         if not self.idle or self._has_arrived():
             return False
-        self._phase = _RUNNING  # once is enough
+        self._phase = RUNNING  # once is enough
         self._shut(socket.SHUT_RD)
         return True
 
@@ -228,7 +239,7 @@ class Connection:
 
     def hurry(self, deadline: float) -> None:
         """The server stops: a request that is to be served here must come before ``deadline``."""
-        if self._phase == _IDLE:
+        if self._phase == IDLE:
             self.deadline = min(self.deadline, deadline)
 
     # Receiving ------------------------------------------------------------------------------------------------------
@@ -241,7 +252,7 @@ class Connection:
             data = b""
         finally:  # also if the reading greenlet is killed, and another goes on with the connection
             self.deadline = NEVER
-            self._phase = _RUNNING
+            self._phase = RUNNING
         return data
 
     def _next_head(self, count: int) -> bytes | None:
@@ -253,14 +264,14 @@ class Connection:
         if data:
             self._buffer = b""
         else:
-            self._phase = _IDLE
+            self._phase = IDLE
             self.since = monotonic()
             if count:
                 self.deadline = self.clock.idle_deadline
             else:
                 self.deadline = self.clock.now + self.clock.first_ticks
                 self._await_first()
-            data = self._receive(_RECEIVE)
+            data = self._receive(RECEIVE)
             if not data:
                 return None
         end = data.find(b"\r\n\r\n") + 4
@@ -304,7 +315,7 @@ class Connection:
             seen = len(buffer)
             self._phase = _READING
             self.deadline = deadline
-            data = self._receive(_RECEIVE)
+            data = self._receive(RECEIVE)
             if not data:
                 if self.expired and buffer:
                     raise RequestError("408 Request Timeout", "The head of the request took too long.")
@@ -346,8 +357,8 @@ class Connection:
 
         :returns: False if that cannot be seen, because the client sends request after request without a pause.
         """
-        while len(self._buffer) < _RECEIVE:
-            data = self._receive(_RECEIVE)
+        while len(self._buffer) < RECEIVE:
+            data = self._receive(RECEIVE)
             if not data:
                 return True
             self._buffer += data
@@ -490,7 +501,7 @@ class Connection:
         while left > 0 and not self.expired:
             self._phase = _LINGERING
             self.deadline = deadline
-            data = self._receive(_RECEIVE)
+            data = self._receive(RECEIVE)
             if not data:
                 return
             left -= len(data)

@@ -41,47 +41,48 @@ class Exchange:
     :param persists: whether the connection may be kept for another request, as far as the server is concerned.
     """
 
-    # An object is made per request. Of most attributes only the class's value is ever read, or none: those are not set.
+    # An object is made per request. What each one sets is a slot, which an accelerator fills in place; of the rest
+    # nearly always the class's value alone is read.
+    __slots__ = ("__dict__", "_complete", "_delimiter", "_left", "_persists", "_sent", "body", "connection", "deadline",
+                 "ended", "environ", "head", "meaning", "request", "started")  # fmt: skip
+
     request: Head
     """The request line."""
     environ: dict[str, Any]
     """The request's meta-variables (RFC 3875, 4.1), over what the server has for every request."""
     meaning: Meaning
     """What the header fields say to the server."""
-    body: Body | None
-    """The request's, or None if it has none."""
+    deadline: float
+    """When the time to answer is over, in ticks of the clock."""
     upgradable: bool = False
     """Whether the client asks for another protocol, so that :meth:`upgrade` may be called."""
-    head: ResponseHead | None
-    """The response's, to be set before anything is sent of it."""
-    started: bool
-    """Whether something of the response was sent, or the connection was handed over."""
-    ended: bool = False
-    """Whether the application has had its say: what it does now cannot add to the response."""
     dropped: int = 0
     """What the application gave that goes nowhere, in bytes, and some for each piece."""
     _trailers = b""
     """Those with which the response is to end."""
     request_id: str | None = None
     """What the request is called in logs, and by ``X-Request-ID`` in the response."""
-    deadline: float
-    """When the time to answer is over, in ticks of the clock."""
     lingers: bool = False
     """Whether the client may still be sending, and must be listened to for its answer to arrive."""
-    _delimiter = _LENGTH
     _upgraded = False
     _gone = False
-    _complete = False
-    """Whether the client has the whole response, or will have it whatever happens to the application."""
     _client_closes = False
-    _left: int | None = None
-    _sent = 0
 
     def __init__(self, connection: Connection, persists: bool) -> None:
-        self.connection = connection
+        self.connection: Connection = connection
+        self.body: Body | None = None
+        """The request's, or None if it has none."""
+        self.head: ResponseHead | None = None
+        """The response's, to be set before anything is sent of it."""
+        self.started: bool = False
+        """Whether something of the response was sent, or the connection was handed over."""
+        self.ended: bool = False
+        """Whether the application has had its say: what it does now cannot add to the response."""
         self._persists = persists
-        self.body = self.head = None
-        self.started = False
+        self._delimiter = _LENGTH
+        self._left: int | None = None
+        self._sent = 0
+        self._complete = False  # whether the client has the whole response, or will have it whatever happens
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,8 @@ class Exchange:
         try:
             self.request = head = connection.parser.start_line(data[:start])
             fields, self.meaning, cookie = connection.parser.fields(data, start + 2, head.minor)
-            self.environ = environ = {**service.base_env, **fields}
+            self.environ = environ = service.base_env.copy()
+            environ.update(fields)
             if cookie is not None:
                 environ["HTTP_COOKIE"] = cookie
             self._prepare(environ, head)
@@ -113,12 +115,16 @@ class Exchange:
             try:
                 self._serve(service)
             finally:
-                self._log(began)
+                self.log(began)
+        return self.goes_on()
+
+    def goes_on(self) -> bool:
+        """Whether the connection does, once the response has ended; else :attr:`lingers` is set."""
         body = self.body
         if self._persists and (body is None or self._clean_up(body)):
             return True
         self.lingers = not (self._gone or self._upgraded) and (
-            not self._client_closes or connection.has_more() or (body is not None and not body.done)
+            not self._client_closes or self.connection.has_more() or (body is not None and not body.done)
         )
         return False
 
@@ -209,20 +215,30 @@ class Exchange:
         connection.request = self
         try:
             service.serve_request(self)
-        except (hubbub.GreenletExit, KeyboardInterrupt) as error:
-            self._interrupted(error)
-            raise
-        except RequestTimeout:
-            self._end("The server took too long.")
-        except ClientDisconnected:
-            self._persists = False
-            self._gone = True
-            service.client_disconnected(self.environ)
         except BaseException as error:
-            self._failed(error)
+            if self.ends_with(error):
+                raise
         finally:
             connection.request = None
             self.ended = True
+
+    def ends_with(self, error: BaseException) -> bool:
+        """The application, or what sends its response, has raised ``error``: end the response.
+
+        :returns: True if the error is to go on to who has begun the greenlet.
+        """
+        if isinstance(error, (hubbub.GreenletExit, KeyboardInterrupt)):
+            self._interrupted(error)
+            return True
+        if isinstance(error, RequestTimeout):
+            self._end("The server took too long.")
+        elif isinstance(error, ClientDisconnected):
+            self._persists = False
+            self._gone = True
+            self.connection.service.client_disconnected(self.environ)
+        else:
+            self._failed(error)
+        return False
 
     # The response ---------------------------------------------------------------------------------------------------
 
@@ -473,7 +489,11 @@ class Exchange:
         else:
             self._refuse("503 Service Unavailable", detail)
 
-    def _log(self, began: float) -> None:
+    def log(self, began: float) -> None:
+        """Write the entry of the access log.
+
+        :param began: when the request had arrived, as :func:`time.monotonic` has it.
+        """
         log = self.connection.service.access_log
         request = self.request
         assert log is not None  # or this would not be called

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -29,6 +29,7 @@ __all__ = [
     "Head",
     "HeadParser",
     "Meaning",
+    "Usual",
     "check_partial",
     "is_host",
 ]
@@ -107,6 +108,23 @@ class Head(NamedTuple):
     """Of an absolute target; it replaces ``Host`` (RFC 9112, 3.2.2)."""
 
 
+class Usual(Protocol):
+    """What an accelerator has for a parser: the same in C, for usual heads. See :mod:`hubbub_server.acceleration`."""
+
+    def serve(self, connection: Any, head: bytes) -> bytes | bool | None:
+        """Serve the request with that head, and those that follow it on the connection, as long as they are usual.
+
+        :returns: the first head that is not usual, and was not served; or None if what follows the last request served
+            is no whole head; or, once the connection is to end, whether the client may still be sending.
+        """
+
+    def raw_fields(self, head: bytes) -> list[tuple[bytes, bytes]] | None:
+        """The fields of a head, see :meth:`HeadParser.raw_fields`; None if it is not usual."""
+
+    def parse(self, head: bytes) -> tuple[Head, dict[str, str], Meaning] | None:
+        """The request line, the fields as CGI variables, and their meaning; None if it is not usual. For tests."""
+
+
 class HeadParser:
     """Parses heads, one at a time. It may be shared by all connections of a thread.
 
@@ -128,6 +146,13 @@ class HeadParser:
         self._raw_blocks: dict[bytes, list[tuple[bytes, bytes]]] = {}
         self._blocks: tuple[dict[bytes, Fields], ...] = ({}, {}, {}, {})
         self._once: set[int] = set()
+        self.usual: Usual | None = None
+        """The accelerator that parses usual heads as this does, if there is one."""
+
+    @property
+    def limits(self) -> Limits:
+        """Those that it was made with."""
+        return self._limits
 
     def start_line(self, line: bytes) -> Head:
         """Take a request line apart.
@@ -190,6 +215,10 @@ class HeadParser:
 
         Those that are not to be seen are left out, among them an upgrade unless it can be served.
         """
+        if self.usual is not None:
+            fields = self.usual.raw_fields(head)
+            if fields is not None:
+                return fields
         block = head[start:]
         known = self._raw_blocks.get(block)
         if known is not None:
@@ -209,7 +238,7 @@ class HeadParser:
 
     def _raw_field(self, line: bytes) -> tuple[bytes, bytes]:
         name, _, value = line.partition(b":")
-        key = self._key(name)
+        key = self.variable(name)
         pair = (name.lower() if key else b"", value.strip(b" \t"))
         if len(line) <= _REMEMBERED_BYTES and key not in _SECRET:
             if len(self._raw) >= _REMEMBERED_LINES:
@@ -268,7 +297,7 @@ class HeadParser:
         value = raw.strip(b" \t").decode("latin-1")
         key = self._keys.get(name)
         if key is None:
-            key = self._key(name)
+            key = self.variable(name)
         if key == "HTTP_HOST" and not _HOST.fullmatch(value):
             raise RequestError(BAD_REQUEST, "The Host field is not valid.")
         pair = (key, value)
@@ -283,7 +312,7 @@ class HeadParser:
         if limit is not None and size > limit:
             raise RequestError("431 Request Header Fields Too Large", "A header field is too long.")
 
-    def _key(self, name: bytes) -> str:
+    def variable(self, name: bytes) -> str:
         """The CGI variable of a field's name; empty if it is not to be seen.
 
         :raises RequestError: 400, what others may take for a field of the framing, or for another.

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from hubbub_server.http.framing import Delimiter, frame
 
-__all__ = ["SERVER", "ResponseHead", "date", "error_response", "extra_fields", "lines_of",
+__all__ = ["HEADS", "SERVER", "TODAY", "ResponseHead", "date", "error_response", "extra_fields", "lines_of",
            "response_head"]  # fmt: skip
 
 _STATUS = re.compile(r"[1-9][0-9]{2}(?: [\t -~\x80-\xff]*)?")
@@ -39,15 +39,16 @@ SERVER: Final = "hubbub"
 
 _Framed: TypeAlias = tuple[bytes, Delimiter, int | None, bool]
 _names: dict[Any, int] = {}
-_today: list[Any] = [0, ""]
+TODAY: Final[list[Any]] = [0, ""]
+"""The present second, and what :func:`date` says in it."""
 
 
 def date() -> str:
     """The fields ``Date`` (RFC 9110, 5.6.7), for now, and ``Server``, with their line ends."""
     now = int(time.time())
-    if _today[0] != now:
-        _today[:] = now, f"Date: {formatdate(now, usegmt=True)}\r\nServer: {SERVER}\r\n"
-    text: str = _today[1]
+    if TODAY[0] != now:
+        TODAY[:] = now, f"Date: {formatdate(now, usegmt=True)}\r\nServer: {SERVER}\r\n"
+    text: str = TODAY[1]
     return text
 
 
@@ -209,7 +210,8 @@ def lines_of(fields: list[tuple[str, str]]) -> bytes:
     return "".join(f"{name}: {value}\r\n" for name, value in extra_fields(fields)).encode("latin-1")
 
 
-_heads: dict[Any, ResponseHead] = {}
+HEADS: Final[dict[Any, ResponseHead]] = {}
+"""By status and header fields, those that were asked for before."""
 
 
 def response_head(status: str, headers: list[tuple[str, str]]) -> ResponseHead:
@@ -221,13 +223,13 @@ def response_head(status: str, headers: list[tuple[str, str]]) -> ResponseHead:
         headers = list(headers)
     key = (status, *headers)
     try:
-        return _heads[key]
+        return HEADS[key]
     except (KeyError, TypeError):  # not seen before, or with something in it that has no hash
         head = ResponseHead(status, headers)
     if not head.secret and _plain(status, headers):
-        if len(_heads) >= _REMEMBERED:
-            _heads.clear()
-        _heads[key] = head
+        if len(HEADS) >= _REMEMBERED:
+            HEADS.clear()
+        HEADS[key] = head
     return head
 
 

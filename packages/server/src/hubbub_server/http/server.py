@@ -16,6 +16,7 @@ from hubbub.inspect import stack_of
 
 from hubbub_server._networks import Networks
 from hubbub_server._proxy import ProxiedAddress
+from hubbub_server.acceleration import usual_maker
 from hubbub_server.events import EventLog, RequestLog, new_request_id, request_id, stream_of, valid_request_id
 from hubbub_server.http.accesslog import AccessLog, Entry, EntryLog, LogStream, as_text, escape, escape_breaks
 from hubbub_server.http.clock import Clock
@@ -24,7 +25,7 @@ from hubbub_server.http.errors import RequestTimeout
 from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.forwarded import FIELDS, Forwarding
 from hubbub_server.http.limits import Limits
-from hubbub_server.http.request import HeadParser
+from hubbub_server.http.request import HeadParser, Usual
 from hubbub_server.http.room import RoomyServer
 
 __all__ = ["HTTPServer"]
@@ -102,6 +103,7 @@ class HTTPServer(RoomyServer):
         self.lends_request = False
         self.websockets: set[Any] = set()
         """Those that are open; see :mod:`hubbub_server.websocket`."""
+        self.only_calls = False
         self.http2: bool = http2
         """Whether HTTP/2 is served."""
         if http2:
@@ -115,6 +117,7 @@ class HTTPServer(RoomyServer):
         self.base_env: dict[str, Any] = {}
         """What every request's environ starts with; complete once the server has started."""
         self._more_environ = dict(environ or {})
+        self._make_usual: Callable[[HeadParser], Usual] | None = None
         super().__init__(
             listener,
             self._serve,
@@ -271,7 +274,10 @@ class HTTPServer(RoomyServer):
     # Connections ----------------------------------------------------------------------------------------------------
 
     def _serve(self, sock: Any, address: Any) -> None:
-        connection = Connection(self, sock, address, self.parser_for(address), self._adjustment(sock, address))
+        parser = self.parser_for(address)
+        if parser.usual is None and self._make_usual is not None:
+            parser.usual = self._make_usual(parser)
+        connection = Connection(self, sock, address, parser, self._adjustment(sock, address))
         if self.http2 and self.ssl_enabled and sock.selected_alpn_protocol() == "h2":
             self._serve_http2(connection, sock, address, b"")
             return
@@ -338,6 +344,7 @@ class HTTPServer(RoomyServer):
     def start_accepting(self) -> None:
         """Accept from now on."""
         self._set_base_environ()  # the port is known now
+        self._make_usual = usual_maker()
         self._set_descriptor_mark()
         if self.socket.family in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it. A response leaves when it is written, not 40 ms later.

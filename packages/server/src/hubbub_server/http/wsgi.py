@@ -60,8 +60,21 @@ class Response:
         if data:
             self._exchange.send_piece(data)
 
-    def send(self, result: Iterable[bytes]) -> None:
-        """Send what the application returned."""
+    def finish(self, result: Iterable[bytes]) -> None:
+        """Send what the application returned, and let go of it."""
+        exchange = self._exchange
+        if (type(result) is list or type(result) is tuple) and not exchange.started:
+            exchange.send_whole(result[0] if len(result) == 1 else b"".join(result))
+            return
+        try:
+            self._send(result)
+        finally:
+            exchange.ended = True
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def _send(self, result: Iterable[bytes]) -> None:
         exchange = self._exchange
         if type(result) is FileWrapper and not exchange.started:
             file = plain_file(result.filelike)

@@ -24,7 +24,7 @@ from hubbub.lock import Semaphore
 from hubbub.lowlevel import Waiter, WaitQueue, run_callback
 
 from hubbub_server.http.clock import NEVER
-from hubbub_server.http.connection import _IDLE, _READING, Connection, Service
+from hubbub_server.http.connection import _READING, IDLE, Connection, Service
 from hubbub_server.http.errors import ClientDisconnected
 from hubbub_server.http.request import HeadParser
 from hubbub_server.http2.exchange import Http2Exchange
@@ -196,7 +196,7 @@ class Http2Connection(Connection):
         while len(data) < len(PREFACE):
             if not PREFACE.startswith(data):
                 break
-            self._phase = _READING if data else _IDLE
+            self._phase = _READING if data else IDLE
             self.deadline = self._idle_until
             piece = self._receive(_RECEIVE)
             if not piece:
@@ -217,7 +217,7 @@ class Http2Connection(Connection):
             self._incomplete_until = NEVER
             if not self.streams:
                 self.deadline = self._idle_until
-                self._phase = _IDLE
+                self._phase = IDLE
         self.deadline = min(self.deadline, self._leave_by)
 
     def expire(self) -> None:
@@ -387,7 +387,7 @@ class Http2Connection(Connection):
             self.since = monotonic()
             if not self._splitter.incomplete:
                 self.deadline = min(self._idle_until, self._leave_by)
-                self._phase = _IDLE
+                self._phase = IDLE
 
     def _data_received(self, event: Any) -> None:
         stream = self.streams.get(event.stream_id)

@@ -64,7 +64,7 @@ class Http2Exchange(Exchange):
             try:
                 self._serve(service)
             finally:
-                self._log(began)
+                self.log(began)
 
     def _read(self) -> tuple[bytes, int]:
         """Read the request; its head in the form of HTTP/1.1, and where the fields begin in that."""

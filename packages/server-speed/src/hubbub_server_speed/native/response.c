@@ -1,0 +1,291 @@
+/* start_response, and the response with a body that is there as a whole. */
+#include "usual.h"
+
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+
+enum { FEW = 4096, MOST = 1 << 16 }; /* bytes: copied behind the head; sent without the Python method */
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* the interpreter ignores SIGPIPE */
+#endif
+
+/* -- start_response ------------------------------------------------------------------------------------------------------ */
+
+struct start {
+    PyObject_HEAD
+    PyObject *exchange;
+    vectorcallfunc call;
+};
+
+/* Has a method of a Response called: the reference. */
+static PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const *args, size_t count, PyObject *kwnames)
+{
+    PyObject *response = PyObject_CallOneArg(Part.Response, exchange), *method, *result;
+    if (!response)
+        return NULL;
+    method = PyObject_GetAttr(response, name);
+    Py_DECREF(response);
+    if (!method)
+        return NULL;
+    result = PyObject_Vectorcall(method, args, count, kwnames);
+    Py_DECREF(method);
+    return result;
+}
+
+static PyObject *start_write(PyObject *self, PyObject *data)
+{
+    return by_response(((struct start *)self)->exchange, Name.write, &data, 1, NULL);
+}
+
+static PyMethodDef write_definition = {"write", start_write, METH_O, "write($self, data, /)\n--\n\nPEP 3333."};
+
+/* The head that was made for this before, borrowed; NULL: there is none. */
+static PyObject *known_head(PyObject *status, PyObject *headers)
+{
+    PyObject *key, *head;
+    Py_ssize_t i, count;
+    if (!PyList_CheckExact(headers))
+        return NULL;
+    count = PyList_GET_SIZE(headers);
+    key = PyTuple_New(count + 1);
+    if (!key)
+        return NULL;
+    PyTuple_SET_ITEM(key, 0, Py_NewRef(status));
+    for (i = 0; i < count; i++)
+        PyTuple_SET_ITEM(key, i + 1, Py_NewRef(PyList_GET_ITEM(headers, i)));
+    head = PyDict_GetItemWithError(Part.heads, key);
+    Py_DECREF(key);
+    return head;
+}
+
+/* Response.start */
+static PyObject *start_call(PyObject *self, PyObject *const *args, size_t flags, PyObject *kwnames)
+{
+    PyObject *exchange = ((struct start *)self)->exchange, *head;
+    Py_ssize_t count = PyVectorcall_NARGS(flags);
+    if (count == 2 && !kwnames && SLOT(exchange, Exchange.head) == Py_None) {
+        head = known_head(args[0], args[1]);
+        if (head && Py_IS_TYPE(head, ResponseHead.type)) {
+            put(exchange, Exchange.head, head);
+            return PyCFunction_New(&write_definition, self);
+        }
+        PyErr_Clear(); /* what cannot be looked up is a matter for the method */
+    }
+    return by_response(exchange, Name.start, args, (size_t)count, kwnames);
+}
+
+static PyObject *new_start(PyObject *exchange)
+{
+    struct start *made = PyObject_GC_New(struct start, &Start);
+    if (!made)
+        return NULL;
+    made->exchange = Py_NewRef(exchange);
+    made->call = start_call;
+    PyObject_GC_Track(made);
+    return (PyObject *)made;
+}
+
+static int start_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(((struct start *)self)->exchange);
+    return 0;
+}
+
+static void start_dealloc(PyObject *self)
+{
+    PyObject_GC_UnTrack(self);
+    Py_DECREF(((struct start *)self)->exchange);
+    PyObject_GC_Del(self);
+}
+
+/* Without tp_clear: the other objects of a cycle have one. */
+PyTypeObject Start = {
+    PyVarObject_HEAD_INIT(NULL, 0)
+    .tp_name = "hubbub_server_speed.start_response",
+    .tp_doc = PyDoc_STR("PEP 3333, \"The start_response() Callable\"."),
+    .tp_basicsize = sizeof(struct start),
+    .tp_vectorcall_offset = offsetof(struct start, call),
+    .tp_call = PyVectorcall_Call,
+    .tp_traverse = start_traverse,
+    .tp_dealloc = start_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
+};
+
+/* -- sending ---------------------------------------------------------------------------------------------------------------- */
+
+/* Connection.send of what is left of head and body. */
+static int send_rest(PyObject *connection, PyObject *head, PyObject *body, Py_ssize_t sent)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(head), skipped = sent > size ? sent - size : 0;
+    PyObject *rest, *done;
+    char *to;
+    if (sent > size)
+        sent = size;
+    rest = PyBytes_FromStringAndSize(NULL, size - sent + PyBytes_GET_SIZE(body) - skipped);
+    if (!rest)
+        return FAILED;
+    to = PyBytes_AS_STRING(rest);
+    memcpy(to, PyBytes_AS_STRING(head) + sent, (size_t)(size - sent));
+    memcpy(to + size - sent, PyBytes_AS_STRING(body) + skipped, (size_t)(PyBytes_GET_SIZE(body) - skipped));
+    done = PyObject_CallMethodOneArg(connection, Name.send, rest);
+    Py_DECREF(rest);
+    Py_XDECREF(done);
+    return done ? DONE : FAILED;
+}
+
+/* send(2) of both in one call, which does not wait, and so keeps the GIL. How many bytes went; 0 after any failure. */
+static Py_ssize_t send_at_once(int fd, PyObject *head, PyObject *body)
+{
+    static char joined[FEW]; /* not on the stack, not for longer than the call */
+    size_t size = (size_t)PyBytes_GET_SIZE(head), more = (size_t)PyBytes_GET_SIZE(body);
+    Py_ssize_t sent;
+    if (size + more <= FEW) {
+        memcpy(joined, PyBytes_AS_STRING(head), size);
+        memcpy(joined + size, PyBytes_AS_STRING(body), more);
+        sent = send(fd, joined, size + more, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } else {
+        struct iovec parts[] = {{PyBytes_AS_STRING(head), size}, {PyBytes_AS_STRING(body), more}};
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    return sent < 0 ? 0 : sent;
+}
+
+/* Sends both. What does not go at once, and any error, is a matter for the method: it waits, or meets the error again. */
+static int send_both(PyObject *connection, PyObject *head, PyObject *body)
+{
+    PyObject *sock = SLOT(connection, Connection.sock), *number;
+    Py_ssize_t size = PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(body), sent;
+    int fd;
+    if (!Py_IS_TYPE(sock, (PyTypeObject *)Part.Socket) || size > MOST)
+        return send_rest(connection, head, body, 0);
+    number = PyObject_CallMethodNoArgs(sock, Name.fileno);
+    fd = number ? (int)PyLong_AsLong(number) : -1;
+    Py_XDECREF(number);
+    if (fd < 0) {
+        PyErr_Clear(); /* it is closed */
+        return send_rest(connection, head, body, 0);
+    }
+    sent = send_at_once(fd, head, body);
+    return sent == size ? DONE : send_rest(connection, head, body, sent);
+}
+
+/* -- the head as bytes -------------------------------------------------------------------------------------------------------- */
+
+/* The present second, as date() has it. */
+static int is_today(PyObject *second)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return PyLong_CheckExact(second) && PyLong_AsLongLong(second) == (long long)now.tv_sec;
+}
+
+/* Whether a head was made with this date, for a body of this size, of GET over HTTP/1.1, for a connection that stays. */
+static int is_made_of(PyObject *made_of, Py_ssize_t size)
+{
+    PyObject *today = PyList_GET_ITEM(Part.today, 1);
+    if (!PyTuple_CheckExact(made_of) || PyTuple_GET_SIZE(made_of) != 5)
+        return 0;
+    return PyTuple_GET_ITEM(made_of, 0) == today && is_today(PyList_GET_ITEM(Part.today, 0)) &&
+           PyLong_CheckExact(PyTuple_GET_ITEM(made_of, 1)) && PyLong_AsSsize_t(PyTuple_GET_ITEM(made_of, 1)) == size &&
+           PyTuple_GET_ITEM(made_of, 2) == Py_False && PyTuple_GET_ITEM(made_of, 3) == Name.one &&
+           PyTuple_GET_ITEM(made_of, 4) == Py_True;
+}
+
+/* ResponseHead.framed for such a request. A new reference. */
+static PyObject *framed(PyObject *head, Py_ssize_t size)
+{
+    PyObject *made = SLOT(head, ResponseHead._made), *given, *result;
+    PyObject *stack[] = {head, NULL, Py_False, Name.one, Py_True};
+    if (SLOT(head, ResponseHead._adds) == Py_True && PyTuple_CheckExact(made) && PyTuple_GET_SIZE(made) == 2 &&
+        is_made_of(PyTuple_GET_ITEM(made, 0), size))
+        return Py_NewRef(PyTuple_GET_ITEM(made, 1));
+    given = stack[1] = PyLong_FromSsize_t(size);
+    result = given ? PyObject_VectorcallMethod(Name.framed, stack, 5, NULL) : NULL;
+    Py_XDECREF(given);
+    return result;
+}
+
+/* Whether a head frames such a response as nearly all are: by its length, which is that of the body, with no end of the
+ * connection. */
+static int is_usual(PyObject *framing, Py_ssize_t size)
+{
+    PyObject *left;
+    if (!PyTuple_CheckExact(framing) || PyTuple_GET_SIZE(framing) != 4 || !PyBytes_CheckExact(PyTuple_GET_ITEM(framing, 0)))
+        return 0;
+    left = PyTuple_GET_ITEM(framing, 2);
+    return PyTuple_GET_ITEM(framing, 1) == Part.by_length && PyLong_CheckExact(left) && PyLong_AsSsize_t(left) == size &&
+           PyTuple_GET_ITEM(framing, 3) == Py_True;
+}
+
+/* -- what the application returned ----------------------------------------------------------------------------------------------- */
+
+/* Exchange.send_whole. UNUSUAL: nothing was done yet. */
+static int send_whole(PyObject *exchange, PyObject *connection, PyObject *service, PyObject *body)
+{
+    PyObject *head = SLOT(exchange, Exchange.head), *framing;
+    Py_ssize_t size = PyBytes_GET_SIZE(body);
+    int outcome;
+    if (SLOT(exchange, Exchange.started) != Py_False || SLOT(exchange, Exchange.body) != Py_None ||
+        SLOT(exchange, Exchange._persists) != Py_True || !Py_IS_TYPE(head, ResponseHead.type) ||
+        SLOT(connection, Connection.adjust) != Py_None || PyTuple_GET_ITEM(SLOT(exchange, Exchange.request), 0) == Name.HEAD)
+        return UNUSUAL;
+    outcome = is_true(service, Name.stopping);
+    if (outcome)
+        return outcome < 0 ? FAILED : UNUSUAL;
+    framing = framed(head, size);
+    if (!framing)
+        return FAILED;
+    outcome = UNUSUAL;
+    if (is_usual(framing, size)) {
+        put(exchange, Exchange.started, Py_True);
+        put(exchange, Exchange._left, PyTuple_GET_ITEM(framing, 2));
+        put(exchange, Exchange._sent, PyTuple_GET_ITEM(framing, 2));
+        outcome = send_both(connection, PyTuple_GET_ITEM(framing, 0), body);
+        if (outcome == DONE)
+            put(exchange, Exchange._complete, Py_True);
+    }
+    Py_DECREF(framing);
+    return outcome;
+}
+
+/* Response.finish */
+static int finish(PyObject *exchange, PyObject *connection, PyObject *service, PyObject *result)
+{
+    PyObject *body, *done;
+    int outcome = UNUSUAL;
+    if ((PyList_CheckExact(result) || PyTuple_CheckExact(result)) && PySequence_Fast_GET_SIZE(result) == 1) {
+        body = Py_NewRef(PySequence_Fast_GET_ITEM(result, 0));
+        if (PyBytes_CheckExact(body))
+            outcome = send_whole(exchange, connection, service, body);
+        Py_DECREF(body);
+    }
+    if (outcome != UNUSUAL)
+        return outcome;
+    done = by_response(exchange, Name.finish, &result, 1, NULL);
+    Py_XDECREF(done);
+    return done ? DONE : FAILED;
+}
+
+/* WSGIServer.serve_request, for an exchange whose environ is complete. */
+int answer(PyObject *exchange, PyObject *connection, PyObject *service)
+{
+    PyObject *application = PyObject_GetAttr(service, Name.application), *result;
+    PyObject *stack[] = {SLOT(exchange, Exchange.environ), application ? new_start(exchange) : NULL};
+    int outcome = FAILED;
+    if (stack[1]) {
+        Py_INCREF(stack[0]);
+        result = PyObject_Vectorcall(application, stack, 2, NULL);
+        Py_DECREF(stack[0]);
+        if (result) {
+            outcome = finish(exchange, connection, service, result);
+            Py_DECREF(result);
+        }
+    }
+    Py_XDECREF(stack[1]);
+    Py_XDECREF(application);
+    return outcome;
+}

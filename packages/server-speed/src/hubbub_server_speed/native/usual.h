@@ -1,0 +1,174 @@
+/*
+ * The usual request of hubbub-server in C: its head is parsed, the WSGI application called, its response sent.
+ *
+ * The methods of hubbub_server are the reference.  What is done here has the same outcome on the same objects; whatever
+ * is not usual is left to them, before anything has happened that they would do again:
+ *
+ * - head.c reads a head by the same grammar.  Of what that allows it takes what clients mostly send, and says of all
+ *   else, right or wrong, that it is unusual.  The names of fields it asks the parser about, once (names.c).
+ * - request.c makes the objects that Exchange.run makes, has the application called, and hands failures to
+ *   Exchange.ends_with.
+ * - response.c is start_response, and sends a body that is there as a whole; Response.finish sends the others.
+ * - serving.c is the loop of a connection, from one request to the next.
+ *
+ * Attributes that the classes keep in __slots__ are read and written in place; bind() learns their offsets, once.
+ * Frames of greenlets that wait are copied, so what lives across a call of the application or a wait is small.
+ */
+#ifndef HUBBUB_SERVER_SPEED_USUAL_H
+#define HUBBUB_SERVER_SPEED_USUAL_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#ifdef Py_GIL_DISABLED
+#error "hubbub-server-speed is not for free-threaded builds of CPython"
+#endif
+
+#define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
+
+enum { FAILED = -1, UNUSUAL, DONE, OVER, LINGERS }; /* FAILED: with an exception */
+
+/* -- where the attributes of the server's classes lie -------------------------------------------------------------- */
+
+extern struct clock {
+    PyTypeObject *type;
+    Py_ssize_t idle_deadline, request_deadline;
+} Clock;
+
+extern struct connection {
+    PyTypeObject *type;
+    Py_ssize_t _body_patience, _buffer, _phase, adjust, clock, deadline, host, parser, port, request, service, since, sock;
+} Connection;
+
+extern struct exchange {
+    PyTypeObject *type;
+    Py_ssize_t _complete, _delimiter, _left, _persists, _sent, body, connection, deadline, ended, environ, head,
+        meaning, request, started;
+} Exchange;
+
+extern struct response_head {
+    PyTypeObject *type;
+    Py_ssize_t _adds, _made;
+} ResponseHead;
+
+/* -- what is learnt once -------------------------------------------------------------------------------------------- */
+
+/* Of hubbub_server.acceleration.PARTS, by the same names. */
+extern struct parts {
+    PyObject *Body, *Head, *Input, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *by_length, *date, *heads,
+        *idle, *never, *nothing, *receive, *response_head, *running, *sleep, *today;
+} Part;
+
+/* Names of attributes, methods and variables, interned. */
+extern struct names {
+    PyObject *access_log, *application, *base_env, *body, *ends_with, *fileno, *finish, *framed, *goes_on,
+        *lends_request, *limits, *lingers, *log, *recv, *request_id, *send, *start, *stopping, *ticks, *variable, *write;
+    PyObject *HEAD, *PATH_INFO, *QUERY_STRING, *REMOTE_ADDR, *REMOTE_PORT, *REQUEST_METHOD, *REQUEST_URI,
+        *SERVER_PROTOCOL, *http11, *hubbub_request, *hubbub_request_id, *wsgi_input;
+    PyObject *empty, *zero, *one, *keep_alive; /* b"", 0, 1, Meaning(0, True, False, False) */
+} Name;
+
+int learn_methods(void);
+
+/* -- names of header fields ----------------------------------------------------------------------------------------- */
+
+enum kind { PLAIN, HOST, CONNECTION, LENGTH, OTHER }; /* OTHER: a field that makes a request unusual */
+
+struct name {
+    PyObject *variable; /* of the environ; empty for a field that is not to be seen */
+    PyObject *lowered;  /* bytes; the same */
+    unsigned char kind, size;
+    char text[46];
+};
+
+enum { NAMES = 512 };
+
+/* The accelerator of one HeadParser. */
+struct usual {
+    PyObject_HEAD
+    PyObject *parser;
+    Py_ssize_t request_line, header_count, header_bytes, field_bytes; /* limits */
+    long long body_bytes;
+    int known;
+    struct name names[NAMES];
+};
+
+extern PyTypeObject Usual;
+
+int find_name(struct usual *self, const char *text, Py_ssize_t size, struct name **found);
+void forget_names(struct usual *self);
+
+/* -- heads ----------------------------------------------------------------------------------------------------------- */
+
+enum { MOST_FIELDS = 64 };
+
+struct text {
+    const char *start;
+    Py_ssize_t size;
+};
+
+struct line {
+    PyObject *variable, *lowered; /* references of its own */
+    struct text value;
+};
+
+/* A head that was read: where its parts are in the text. */
+struct head {
+    PyObject *method; /* borrowed, lives for ever */
+    struct text target, path, query;
+    int is_escaped;    /* whether the path has % in it */
+    int says_keep_alive;
+    long long length;
+    Py_ssize_t fields; /* where they begin */
+    Py_ssize_t size;   /* with the empty line at the end */
+    Py_ssize_t count;
+    struct line lines[MOST_FIELDS];
+};
+
+int read_head(struct usual *self, const char *text, Py_ssize_t size, struct head *head);
+void drop_head(struct head *head);
+PyObject *request_line_of(const struct head *head);
+PyObject *meaning_of(const struct head *head);
+int put_fields(PyObject *environ, const struct head *head);
+PyObject *raw_fields_of(const struct head *head);
+
+/* -- requests and responses ------------------------------------------------------------------------------------------ */
+
+int serve_request(struct usual *self, PyObject *connection, PyObject *data);
+int answer(PyObject *exchange, PyObject *connection, PyObject *service);
+
+extern PyTypeObject Start;
+
+/* -- small things ------------------------------------------------------------------------------------------------------ */
+
+static inline void put(PyObject *object, Py_ssize_t offset, PyObject *value)
+{
+    PyObject *old = SLOT(object, offset);
+    SLOT(object, offset) = Py_NewRef(value);
+    Py_XDECREF(old);
+}
+
+/* Puts a new reference, which is NULL after a failure. */
+static inline int put_new(PyObject *object, Py_ssize_t offset, PyObject *value)
+{
+    PyObject *old = SLOT(object, offset);
+    if (!value)
+        return FAILED;
+    SLOT(object, offset) = value;
+    Py_XDECREF(old);
+    return DONE;
+}
+
+/* time.monotonic() as an object */
+PyObject *monotonic(void);
+
+/* Whether an attribute is true. */
+static inline int is_true(PyObject *object, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(object, name);
+    int truth = value == Py_False ? 0 : value == Py_True ? 1 : value ? PyObject_IsTrue(value) : FAILED;
+    Py_XDECREF(value);
+    return truth;
+}
+
+#endif

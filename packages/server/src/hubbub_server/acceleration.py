@@ -1,0 +1,105 @@
+"""For a native accelerator of the HTTP server: what it knows, and what it has to do the same.
+
+An accelerator parses the heads of usual requests, calls the WSGI application and sends usual responses. It works on the
+objects of this package, whose slots change together with :data:`LAYOUT`; one that was made for another layout is
+refused. What is not usual it leaves to the methods here, which are the reference.
+
+It is found by the entry point ``usual`` in the group ``hubbub.server_accelerators``. That names a function, which is
+called with :data:`PARTS` and returns a class of :class:`hubbub_server.http.request.Usual`, or None if it has nothing
+for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import hubbub
+from hubbub import plugins
+from hubbub.exceptions import PluginUnavailable
+from hubbub.io import Socket
+from hubbub.lowlevel import accelerators_wanted
+
+from hubbub_server.http import body, connection, errors, exchange, lent, request, response, wsgi
+from hubbub_server.http.clock import NEVER, Clock
+from hubbub_server.http.framing import Delimiter
+
+__all__ = ["GROUP", "LAYOUT", "MIRRORED", "PARTS", "usual_maker"]
+
+GROUP: Final = "hubbub.server_accelerators"
+"""The entry-point group."""
+LAYOUT: Final = 1
+"""The version of the slots, and of what the methods promise one another."""
+
+PARTS: Mapping[str, Any] = {
+    "layout": LAYOUT,
+    "Body": body.Body,
+    "Clock": Clock,
+    "Connection": connection.Connection,
+    "Exchange": exchange.Exchange,
+    "Head": request.Head,
+    "Input": body.Input,
+    "LentRequest": lent.LentRequest,
+    "Meaning": request.Meaning,
+    "RequestError": errors.RequestError,
+    "Response": wsgi.Response,
+    "ResponseHead": response.ResponseHead,
+    "Socket": Socket,
+    "by_length": Delimiter.LENGTH,
+    "date": response.date,
+    "heads": response.HEADS,
+    "idle": connection.IDLE,
+    "never": NEVER,
+    "nothing": request.NOTHING,
+    "receive": connection.RECEIVE,
+    "response_head": response.response_head,
+    "running": connection.RUNNING,
+    "sleep": hubbub.sleep,
+    "today": response.TODAY,
+}
+"""The objects that it has to know."""
+
+MIRRORED: Mapping[Callable[..., Any], str] = {
+    connection.Connection._serve: "serving.c",
+    connection.Connection._next_head: "serving.c",
+    connection.Connection._receive: "serving.c",
+    exchange.Exchange.run: "request.c",
+    exchange.Exchange.__init__: "request.c",
+    exchange.Exchange._prepare: "request.c",
+    exchange.Exchange._heed: "request.c",
+    exchange.Exchange._serve: "request.c",
+    request.HeadParser.start_line: "head.c",
+    request.HeadParser.fields: "head.c",
+    request.HeadParser.raw_fields: "head.c",
+    request.HeadParser.variable: "names.c",
+    request.HeadParser._block: "head.c",
+    request.HeadParser._environ: "head.c",
+    request.HeadParser._split: "head.c",
+    request.HeadParser._judge: "head.c",
+    request.HeadParser._check_length: "head.c",
+    exchange.Exchange._begin: "response.c",
+    exchange.Exchange.send_whole: "response.c",
+    connection.Connection.send: "response.c",
+    response.ResponseHead.framed: "response.c",
+    response.date: "response.c",
+    response.response_head: "response.c",
+    wsgi.Response.start: "response.c",
+    wsgi.Response.finish: "response.c",
+}
+"""The methods and functions whose work C code does itself instead of calling them, and the file of
+hubbub-server-speed."""
+
+
+def usual_maker() -> Callable[[request.HeadParser], request.Usual] | None:
+    """What makes the accelerator of a parser, if one is installed and wanted (``HUBBUB_ACCELERATORS``).
+
+    :raises ImportError: it is installed but broken.
+    """
+    if not accelerators_wanted() or "usual" not in plugins.names(GROUP):
+        return None
+    try:
+        bind = plugins.load(GROUP, "usual")
+    except PluginUnavailable:
+        return None  # there is none for this Python, by design
+    made: Callable[[request.HeadParser], request.Usual] | None = bind(PARTS)
+    return made
