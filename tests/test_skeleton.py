@@ -66,8 +66,8 @@ def test_siblings_are_ranged(package: Package, packages: list[Package]) -> None:
 
 
 def test_extras_of_core(packages: list[Package]) -> None:
-    """Every package that a program may want at run time is an extra of core, and ``all`` has each of them; ``rich`` is
-    for people who look at a program."""
+    """Every package that a program may want at run time is an extra of core, and ``all`` has each of them; two
+    are for people who look at a program."""
     core = core_of(packages)
     extras = core.project["optional-dependencies"]
     assert set(extras) == {
@@ -80,12 +80,13 @@ def test_extras_of_core(packages: list[Package]) -> None:
         "speed",
         "server-speed",
         "asyncio",
+        "opentelemetry",
         "rich",
         "all",
     }
     (everything,) = map(Requirement, extras["all"])
     assert everything.name == "hubbub"
-    assert everything.extras == set(extras) - {"all", "rich"}
+    assert everything.extras == set(extras) - {"all", "opentelemetry", "rich"}
 
 
 def shipped(package: Package) -> set[str]:

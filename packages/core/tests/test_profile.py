@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -127,3 +128,18 @@ def test_once(hub):
     """A profiler cannot be started a second time."""
     with Profiler() as profiler, pytest.raises(RuntimeError, match="once"):
         profiler.start()
+
+
+def test_short_runs_are_seen(hub):
+    """What runs for a millisecond between two waits of the hub is seen, too; the switch interval is put back."""
+
+    def bursts():
+        for _ in range(150):
+            computes(0.001)
+            sleep(0.001)
+
+    before = sys.getswitchinterval()
+    profile = profiled(bursts)
+    assert sys.getswitchinterval() == before
+    total = sum(seconds for stack, seconds in profile.running.items() if "bursts" in stack[0])
+    assert total / profile.seconds > 0.1

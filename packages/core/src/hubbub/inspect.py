@@ -22,6 +22,7 @@ from greenlet import getcurrent, gettrace, settrace
 
 from hubbub._describe import GreenletInfo, greenlets, hub_name, name_of_greenlet
 from hubbub._frames import count_as_own, is_own_file, stack_of
+from hubbub._goto import goto
 from hubbub._reports import complain, name_of
 from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet
@@ -38,6 +39,7 @@ __all__ = [
     "assert_switches",
     "blocked",
     "count_as_own",
+    "goto",
     "greenlets",
     "report",
     "report_as_json",

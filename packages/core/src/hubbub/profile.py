@@ -4,6 +4,10 @@ A native thread looks at the hubs many times a second. What a thread runs at tha
 the last look. Less often, as that takes longer, the thread looks at the greenlets that wait, and charges each with the
 time since it last did so. Nothing is recorded in between, so the program pays for the looks alone: they are spaced so
 that they take less than a hundredth of the time. ``hubbub flame PID`` does this from outside.
+
+The thread needs the GIL to look, so what runs for less than some tenths of a millisecond between two waits of a hub is
+seen less often than it happens. The interpreter's switch interval is short while a profiler looks; see
+:func:`sys.setswitchinterval`.
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from _thread import _count as _thread_count
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic, thread_time
 from types import FrameType
@@ -23,6 +29,7 @@ from hubbub._frames import is_own_file, split
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._reports import text_of
 from hubbub._sidethread import SideThread
+from hubbub._workers import idle_workers
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, hubs
 from hubbub.snapshot import greenlet_in, runner_of
@@ -39,6 +46,9 @@ _FIRST_PAUSE = 1.0
 """Seconds before the first look at greenlets that wait. It is made earlier if the profiler ends before."""
 _LEAST_PAUSE = 0.1
 """Seconds between two looks at greenlets that wait."""
+
+_ALONE, _BESIDE_OTHERS = 0.000001, 0.0005
+"""Seconds: the switch interval while a profiler looks, without and beside other native threads that may compute."""
 
 Stack = tuple[str, ...]
 
@@ -137,6 +147,10 @@ class Profiler:
 
     def look_while(self, pause: Callable[[float], bool]) -> Profile:
         """Look until ``pause``, called with the seconds to the next look, returns False. For native threads."""
+        with _prompt_looks():
+            return self._look_while(pause)
+
+    def _look_while(self, pause: Callable[[float], bool]) -> Profile:
         profile, period = self.profile, 1 / self.rate
         began = last = last_waits = monotonic()
         next_waits = began + _FIRST_PAUSE
@@ -178,6 +192,25 @@ class Profiler:
         for info in greenlets():
             if info.state == "waiting":
                 _charge(waiting, _waiting_stack(info), spent)
+
+
+@contextmanager
+def _prompt_looks() -> Iterator[None]:
+    """Let the profiler have the GIL soon after it asks for it.
+
+    A thread gets the GIL when another releases it, or after the switch interval, 5 ms. A hub that runs for less than
+    that between two polls would only ever be seen in its polls. With a short interval it is seen where it computes.
+    Other native threads that compute would then switch too often, so if there are any the interval is longer.
+    """
+    before = sys.getswitchinterval()
+    alone = _thread_count() - idle_workers() <= 1
+    mine = min(before, _ALONE if alone else _BESIDE_OTHERS)
+    sys.setswitchinterval(mine)
+    try:
+        yield
+    finally:
+        if abs(sys.getswitchinterval() - mine) < 1e-6:  # nobody has set another one meanwhile
+            sys.setswitchinterval(before)
 
 
 def _charge(stacks: dict[Stack, float], stack: Stack, spent: float) -> None:
