@@ -20,6 +20,7 @@ import pytest
 import trustme
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 LONGEST = 80
 """Lines that an example may have. The demonstration is not a gallery piece."""
@@ -275,7 +276,7 @@ def test_feed(examples: Path) -> None:
     with running(*command, port=port):
         assert b"new WebSocket" in fetch(f"http://127.0.0.1:{port}/")
         with pytest.raises(InvalidStatus, match="403"):
-            connect(address, origin="https://evil.example", proxy=None)
+            connect(address, origin=Origin("https://evil.example"), proxy=None)
         with connect(address, proxy=None) as first, connect(address, proxy=None) as second:
             news = [json.loads(client.recv(10)) for client in (first, second) for _ in range(10)]
             assert {piece["clients"] for piece in news[-5:]} == {2}
