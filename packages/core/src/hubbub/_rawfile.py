@@ -58,8 +58,9 @@ class Ending:
 class RawFile(Ending, io.FileIO):
     """A raw file that closes its descriptor itself, after those who wait for it were told."""
 
+    _owned = False
+
     def __init__(self, fd: int, mode: str = "rb", closefd: bool = True, name: Any = None) -> None:
-        self._owned = False
         super().__init__(fd, mode, closefd=False)
         self._owned = closefd
         if name is not None:
@@ -79,14 +80,14 @@ class RawFile(Ending, io.FileIO):
         """Close the file; greenlets that wait in it get EBADF."""
         if self.closed:
             return
-        fd, owned = self.fileno(), self._owned
-        self._owned = False
+        fd = self.fileno()
+        owned = self.__dict__.pop("_owned", False)  # a single step: of several threads that close at once one closes it
         super().close()
         if owned:
             (self._os_close if self._ending() else _close_descriptor)(fd)
 
     def __del__(self) -> None:
-        if getattr(self, "_owned", False) and not self.closed:
+        if self._owned and not self.closed:
             self._dealloc_warn(self)
             self.close()
 

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import warnings
 from collections.abc import Callable
 from operator import index
 from time import monotonic
@@ -420,12 +421,18 @@ class Socket(socket.socket):
 
     # The end --------------------------------------------------------------------------------------------------------
 
-    def _real_close(self, _close: Callable[[Any], None] = _Base._real_close) -> None:  # type: ignore[attr-defined]
-        # Called by close() when no file made by makefile() is left.
-        if not self._forget():
-            super().detach()
-            return
-        _close(self)
+    # The defaults are what the interpreter's end may have taken out of this module.
+    def _real_close(
+        self,
+        _give_up: Callable[[Any], int] = _Base.__mro__[1].detach,  # type: ignore[attr-defined]  # the class in C
+        _close: Callable[[int], None] = socket.close,
+    ) -> None:
+        # Called by close() when no file made by makefile() is left. Of several threads that close at once one gets the
+        # number, and nobody else closes it.
+        read, self._read, self._write = self._read, None, None
+        fd = _give_up(self)
+        if fd >= 0 and not _forget(fd, read):
+            _close(fd)
 
     def detach(self) -> int:
         """:meth:`socket.socket.detach`. Greenlets that wait get EBADF.
@@ -440,32 +447,13 @@ class Socket(socket.socket):
             super().setblocking(True)
         return super().detach()
 
-    def _forget(self) -> bool:
-        """Have the loops forget the descriptor. False: another thread uses it, and closes it in its next turn."""
-        direction = self._read
-        fd = self.fileno()
-        if fd < 0:
-            return True
-        if direction is None:
-            hub = get_hub_if_exists()
-            if hub is not None and fd in hub.loop.handles:  # a greenlet waits for the number, not through a Socket
-                hub.loop.descriptor_closing(fd)
-            return True
-        loop = direction.loop
-        self._read = self._write = None
-        if not direction.handle.shared and (loop.destroyed or loop.hub is get_hub_if_exists()):
-            direction.handle.close()
-            return True
-        return not _close_elsewhere(fd)
-
     def __del__(self) -> None:
-        try:
-            direction = self._read
-            if direction is not None and not direction.handle.closed:
-                self._forget()
-        except AttributeError:
-            pass  # the constructor failed
-        if _FINALIZED_IN_PYTHON:
+        if getattr(self, "_read", None) is not None and self.fileno() >= 0:
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:
+                self._real_close()
+        elif _FINALIZED_IN_PYTHON:
             super().__del__()  # type: ignore[misc]  # closes, with a ResourceWarning
 
 
@@ -474,27 +462,48 @@ _family: Callable[[Any], int] = _Base.__mro__[1].__dict__["family"].__get__
 _kind: Callable[[Any], int] = _Base.__mro__[1].__dict__["type"].__get__
 
 
+def _forget(fd: int, read: Direction | None) -> bool:
+    """Have the loops forget a descriptor that is about to be closed.
+
+    :param read: the direction of the socket that had it, if it has waited.
+    :returns: True: the loop of another thread closes it.
+    """
+    if read is None:
+        hub = get_hub_if_exists()
+        if hub is not None and fd in hub.loop.handles:  # a greenlet waits for the number, not through a Socket
+            hub.loop.descriptor_closing(fd)
+        return False
+    loop = read.loop
+    if not read.handle.shared and (loop.destroyed or loop.hub is get_hub_if_exists()):
+        read.handle.close()
+        return False
+    return _close_elsewhere(fd)
+
+
 def _close_elsewhere(fd: int) -> bool:
     """Wake the waiters of ``fd`` on all loops. True: the loop of another thread will close it."""
     mine = get_hub_if_exists()
-    deferred = False
+    elsewhere = []
     for hub in hubs():
         loop = hub.loop
         if loop.destroyed or fd not in loop.handles:
             continue
         if hub is mine or hub.thread_ident == get_ident():
             loop.descriptor_closing(fd)
-        elif not deferred:
-            deferred = True
-            loop.run_callback_threadsafe(_close_here, loop, fd, True)
         else:
-            loop.run_callback_threadsafe(_close_here, loop, fd, False)
-    return deferred
+            elsewhere.append(loop)
+    others = elsewhere[1:]
+    for loop in elsewhere:
+        loop.run_callback_threadsafe(_close_here, loop, fd, others)
+    return bool(elsewhere)
 
 
-def _close_here(loop: BaseLoop, fd: int, last: bool) -> None:
+def _close_here(loop: BaseLoop, fd: int, others: list[BaseLoop]) -> None:
+    """The last of the loops that watch ``fd`` closes it: until then the kernel must not give its number away."""
     loop.descriptor_closing(fd)
-    if last:
+    try:
+        others.pop()  # a single step: who finds nothing is the last
+    except IndexError:
         _os_close(fd)
 
 
