@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import runpy
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,12 @@ import hubbub
 import pytest
 from hubbub.io import Socket
 from hubbub_server import WSGIServer
+
+SUPPORT = str(Path(__file__).with_name("support"))
+if SUPPORT not in sys.path:
+    sys.path.append(SUPPORT)
+
+from served_process import APPLICATION, Process  # noqa: E402  # found where the line above says
 
 SECONDS = 10.0
 
@@ -211,3 +218,25 @@ def raw(peers: Any, connect: Any) -> Callable[..., Any]:
 def peer(peers: Any, connect: Any) -> Callable[..., Any]:
     """Open a WebSocket of the websockets library."""
     return lambda server, *values, **options: peers.Peer(connect(server), *values, **options)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "site_app.py").write_text(APPLICATION)
+    (tmp_path / "broken_app.py").write_text("import there_is_no_such_module\n")
+    return tmp_path
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[Callable[..., Process]]:
+    running: list[Process] = []
+
+    def make(*arguments: str, **options: Any) -> Process:
+        process = Process(folder, *arguments, **options)
+        running.append(process)
+        return process
+
+    yield make
+    for process in running:
+        process.close()
+        sys.stderr.write(process.said)  # shown if the test has failed

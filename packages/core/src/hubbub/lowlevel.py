@@ -20,6 +20,7 @@ from hubbub._interrupt import OUTSIDE, interrupt, interrupts_to, keeps_out
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
+from hubbub._originals import start_new_thread as start_native_thread
 from hubbub._version import version_attribute
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
@@ -65,6 +66,7 @@ __all__ = [
     "set_hub",
     "set_hub_class",
     "spawn_raw",
+    "start_native_thread",
     "version_attribute",
     "wait_readable",
     "wait_writable",

@@ -16,6 +16,7 @@ from hubbub_server._application import ApplicationError
 from hubbub_server._init import become_init
 from hubbub_server._outlet import complain, guard_standard_streams
 from hubbub_server._settings import SettingsError, read_settings
+from hubbub_server._upgrade import was_offered
 
 __all__ = ["main"]
 
@@ -46,10 +47,13 @@ def _run(options: argparse.Namespace, given: list[str], own_process: bool) -> in
     try:
         _choose(options)
         patched = _wants_patching(options)
-        if options.control is None and not options.check and (options.workers is not None or options.reload):
+        if _is_supervised(options):
             from hubbub_server._supervisor import Supervisor
 
-            return Supervisor(options, _command(given, patched)).run()
+            itself = [sys.executable, "-m", "hubbub_server", *given]
+            return Supervisor(options, _command(given, patched), itself).run()
+        if was_offered():
+            raise ApplicationError("no workers are asked for any more; an upgrade keeps them, start anew instead")
         if own_process and not options.check:
             become_init()
         if patched:
@@ -66,12 +70,19 @@ def _run(options: argparse.Namespace, given: list[str], own_process: bool) -> in
         return 1
 
 
+def _is_supervised(options: argparse.Namespace) -> bool:
+    """Whether this process only watches others that serve."""
+    wanted = options.workers is not None or options.reload or options.status is not None
+    return wanted and options.control is None and not options.check
+
+
 def _take_process() -> None:
     """This process is the server's: make it one that its log cannot end, nor a signal that only asks for a change."""
     guard_standard_streams()
-    for name in ("SIGHUP", "SIGUSR1"):
-        if hasattr(signal, name):
-            # What they ask for is done anyway by a process that is about to begin. It is asked again once it listens.
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
+        # What they ask for is done anyway by a process that is about to begin. It is asked again once it listens. When
+        # it takes over from another they are blocked, and wait.
+        if hasattr(signal, name) and not was_offered():
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 

@@ -15,7 +15,7 @@ from hubbub.abc import Address
 from hubbub.io import Socket
 from hubbub.lowlevel import get_hub
 
-__all__ = ["adopt", "bind", "bind_plain", "parse_address"]
+__all__ = ["adopt", "bind", "bind_plain", "loopback_by_default", "parse_address"]
 
 AnySocket = TypeVar("AnySocket", bound=socket.socket)
 
@@ -144,6 +144,13 @@ def _port(port: Any, address: Any) -> int:
     if not 0 <= number <= 65535:
         raise ValueError(f"a port is 0 to 65535; cannot use {address!r}")
     return number
+
+
+def loopback_by_default(address: str) -> str:
+    """The same address, on the IPv4 loopback interface if it is only a port: for what is not for everybody."""
+    if address.isdecimal() or address.startswith(":"):
+        return f"127.0.0.1:{address.removeprefix(':')}"
+    return address
 
 
 def _numeric(family: int, address: Address, kind: int, lookup: Callable[..., Any]) -> Address:

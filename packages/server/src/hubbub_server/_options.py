@@ -9,6 +9,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from hubbub_server._listener import loopback_by_default, parse_address
 from hubbub_server._networks import Networks
 from hubbub_server.events import EVENT_FORMATS
 from hubbub_server.http.accesslog import FORMATS
@@ -161,6 +162,12 @@ def make_parser() -> OptionParser:
     )
     parser.add("--event-format", choices=sorted(EVENT_FORMATS), default="json")
     parser.add("--request-ids", action="store_true", help="give each request an id, and say it in X-Request-ID")
+    parser.add(
+        "--status",
+        type=_status_address,
+        metavar="ADDRESS",
+        help="show how things stand, under /-/, at this address; of the loopback interface, unless it names another",
+    )
     parser.add("--error-log", metavar="FILE", help="- for stderr, none for none (default: -)")
     group = parser.add_argument_group("limits")
     defaults = Limits()
@@ -184,6 +191,7 @@ def make_parser() -> OptionParser:
     # What the supervisor tells its workers.
     parser.add_argument("--inherited", type=_numbers, default=[], help=argparse.SUPPRESS)
     parser.add_argument("--control", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--counters", type=int, help=argparse.SUPPRESS)
     return parser
 
 
@@ -233,6 +241,15 @@ def _fields(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text
+
+
+def _status_address(text: str) -> str:
+    address = loopback_by_default(text)
+    try:
+        parse_address(address)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return address
 
 
 def _numbers(text: str) -> list[int]:

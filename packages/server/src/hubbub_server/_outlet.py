@@ -31,7 +31,16 @@ from typing import Any
 
 from hubbub.io import Socket
 
-__all__ = ["HELD_BYTES", "Outlet", "can_stick", "complain", "guard_standard_streams", "of_stream", "standard_outlets"]
+__all__ = [
+    "HELD_BYTES",
+    "Outlet",
+    "can_stick",
+    "complain",
+    "guard_standard_streams",
+    "native_select",
+    "of_stream",
+    "standard_outlets",
+]
 
 HELD_BYTES = 1 << 20
 """Most that is held for a log that cannot be written at the moment."""
@@ -59,7 +68,8 @@ def _original(module: Any) -> Any:
     return fresh
 
 
-_select = _original(_patched)
+native_select = _original(_patched)
+"""The module ``select`` as it was."""
 
 
 def complain(text: str) -> None:
@@ -150,8 +160,8 @@ class _Way:
 
     def has_room(self, seconds: float) -> bool:
         """Whether more can be written within so many seconds."""
-        poll = _select.poll()
-        poll.register(self.descriptor, _select.POLLOUT)
+        poll = native_select.poll()
+        poll.register(self.descriptor, native_select.POLLOUT)
         return bool(poll.poll(seconds * 1000))
 
 

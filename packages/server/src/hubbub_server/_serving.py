@@ -17,9 +17,12 @@ from hubbub.lowlevel import wait_readable
 from hubbub.monitor import BlockingDetector, BlockingReport
 
 from hubbub_server._application import adapt, end, find_application, start
+from hubbub_server._counters import Page
 from hubbub_server._listener import parse_address
 from hubbub_server._logs import Logs
+from hubbub_server._meter import Meter
 from hubbub_server._options import limits_of
+from hubbub_server._orphan import end_without_supervisor
 from hubbub_server._outlet import complain, standard_outlets
 from hubbub_server._reload import CHANGED, watch_modules
 from hubbub_server._supervisor import REOPEN
@@ -33,6 +36,8 @@ READY = b"R"
 BEAT = b"."
 _ROUND = 0.5
 """Seconds between two looks at what is left to be written or said."""
+_GRACE = 5.0
+"""Seconds beyond its own time limit after which a worker ends that has no supervisor any more, whatever it does."""
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20"
 """For TLS 1.2: forward secrecy, and no CBC."""
 
@@ -126,6 +131,7 @@ class Serving:
         if several:
             for server in self.servers:
                 server.max_accept = 1  # so that the other workers get their share of a burst
+        self._meter = None if options.counters is None else Meter(_page(options.counters), self.servers)
 
     def _listeners(self) -> list[Any]:
         options = self.options
@@ -154,6 +160,8 @@ class Serving:
                 server.start()
                 started.append(server)
             self._watch()
+            if self._meter is not None:
+                self._meter.start()
             self._announce()
             self._stop.wait()
             if self._notifier is not None:
@@ -162,6 +170,8 @@ class Serving:
             stoppers = [hubbub.spawn(server.stop, self.options.stop_seconds) for server in started]
             hubbub.joinall(stoppers)
             end(self.application, self.options.stop_seconds)
+            if self._meter is not None:
+                self._meter.stop()
             self.logs.finish()
         return self._status
 
@@ -178,6 +188,7 @@ class Serving:
             ("SIGQUIT", self._quit),
             ("SIGHUP", self._reload_certificate),
             ("SIGUSR1", self.logs.reopen),
+            ("SIGUSR2", self._refuse_upgrade),
         ):
             if hasattr(signal, name):
                 loop.signal(getattr(signal, name), ref=False).start(action)
@@ -204,6 +215,9 @@ class Serving:
         self.stop()
         for server in self.servers:
             hubbub.spawn(server.stop, 0.0)
+
+    def _refuse_upgrade(self) -> None:
+        complain("hubbub-serve: SIGUSR2 asks the supervisor for an upgrade, and this process is none; see --workers")
 
     def _round(self) -> None:
         """Now and then: what is left to be written or said."""
@@ -254,7 +268,9 @@ class Serving:
     def _announce(self) -> None:
         if self._notifier is None:
             # On SIGABRT, which the supervisor sends to a process that stands still. The descriptor does not block.
-            faulthandler.enable(max([2, *(outlet.descriptor for outlet in standard_outlets()[1:])]))
+            errors = max([2, *(outlet.descriptor for outlet in standard_outlets()[1:])])
+            faulthandler.enable(errors)
+            end_without_supervisor(self.options.control, self.options.stop_seconds + _GRACE, errors)
             try:
                 os.write(self.options.control, READY)
             except OSError:
@@ -278,6 +294,14 @@ class Serving:
         except ConnectionResetError:
             pass  # it went before it had read what was written to it
         self.stop()
+
+
+def _page(descriptor: int) -> Page:
+    """The page at a descriptor, which is not needed any more then."""
+    try:
+        return Page(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def shown(scheme: str, address: Any) -> str:

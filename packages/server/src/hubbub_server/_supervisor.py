@@ -1,4 +1,5 @@
-"""The process that watches the workers. It runs no hub: it waits for signals and for its children, and starts them.
+"""The process that watches the workers. Its main thread runs no hub: it waits for signals and for its children, and
+starts them.
 
 A worker is a fresh interpreter that inherits the listening sockets, so connections queue in the kernel while workers
 come and go, and none is refused.
@@ -15,16 +16,22 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import time
 import traceback
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-from hubbub_server._listener import bind_plain, parse_address
+from hubbub_server._counters import Counters
 from hubbub_server._logs import Logs
 from hubbub_server._outlet import complain
 from hubbub_server._reload import CHANGED
-from hubbub_server._systemd import Notifier, listen_fds
+from hubbub_server._sockets import Sockets
+from hubbub_server._staff import Staff
+from hubbub_server._status import serve_status
+from hubbub_server._systemd import Notifier
+from hubbub_server._upgrade import Trial, block_signals, replace, take_over
+from hubbub_server._worker import NEVER, Worker, start_worker
 from hubbub_server.http.accesslog import escape_breaks
 
 __all__ = ["REOPEN", "Supervisor"]
@@ -33,7 +40,7 @@ REOPEN = b"L"
 """What a worker is told when it shall open its logs anew."""
 _SIGNALS = [
     getattr(signal, name)
-    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD", "SIGQUIT", "SIGUSR1", "SIGTTIN", "SIGTTOU")
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU")
     if hasattr(signal, name)
 ]
 _YOUNG = 5.0
@@ -46,52 +53,28 @@ _LAST_WORDS = 2.0
 """Seconds for a worker that stands still to say where, after SIGABRT."""
 _MOST = 4
 """By signals there can be so many times the workers that the options say, or so many."""
-_NEVER = float("inf")
-
-
-class _Worker:
-    """One child."""
-
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, generation: int) -> None:
-        self.process = process
-        self.control = control
-        self.generation = generation
-        self.born = time.monotonic()
-        self.ready_at = _NEVER
-        self.silent = False
-        self.leaving = False
-        self.since_beat = 0.0
-        """Seconds of the supervisor's time since it was heard of, without those in which the supervisor stood."""
-        self.deadline = _NEVER
-        """When it is killed."""
-
-    @property
-    def ready(self) -> bool:
-        return self.ready_at != _NEVER
-
-    @property
-    def starting(self) -> bool:
-        return not (self.ready or self.leaving)
 
 
 class Supervisor:
     """Keeps as many workers as the options say.
 
     :param command: how a worker is started; its descriptors are appended.
+    :param itself: how the program that runs the supervisor was started; SIGUSR2 replaces it by that.
     """
 
-    def __init__(self, options: argparse.Namespace, command: list[str]) -> None:
+    def __init__(self, options: argparse.Namespace, command: list[str], itself: Sequence[str] = ()) -> None:
         self.options = options
         self.command = command
         self.count: int = options.workers or 1
-        self.workers: list[_Worker] = []
-        self.listeners: list[socket.socket] = []
-        """What all workers share."""
-        self.places: list[socket.socket] = []
-        """With SO_REUSEPORT: bound but not listening, so that the kernel gives them no connections. They keep the
-        address while workers come and go, each with a listener of its own there."""
+        self.staff = Staff()
+        self.sockets = Sockets()
         self.generation = 0
         self.stopping = False
+        self.happened: Counter[str] = Counter()
+        self.began = time.time()
+        self._itself = itself
+        self._trial: Trial | None = None
+        """Finds out whether the program that is to take this one's place would start."""
         self._asked: Counter[int] = Counter()
         """Signals that came and were not dealt with."""
         self._wanted = False
@@ -104,7 +87,7 @@ class Supervisor:
         self._delay = 0.0
         self._not_before = 0.0
         self._renew_delay = 0.0
-        self._deadline = _NEVER
+        self._deadline = NEVER
         self._last_round = time.monotonic()
         self._ever_ready = False
         """Whether a worker has begun to serve: then it is worthwhile to try again when one does not."""
@@ -119,9 +102,10 @@ class Supervisor:
 
         :raises OSError: an address cannot be bound.
         """
-        self.listeners = listen_fds()
-        if not self.listeners:
-            self._bind()
+        taken = take_over()
+        self.sockets.open(self.options, None if taken is None else taken["sockets"])
+        if taken is not None and taken["trial"]:
+            return 0
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
@@ -129,20 +113,37 @@ class Supervisor:
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in _SIGNALS:
             signal.signal(number, self._note)
+        if self.sockets.status is not None:
+            serve_status(self.sockets.status, self)
         try:
-            self._announce()
+            if taken is None:
+                self._announce()
+            else:
+                self._go_on(taken)
             while not (self.stopping and not self.workers):
                 self._try_round(reader)
         finally:
             signal.set_wakeup_fd(-1)
+            if self._trial is not None:
+                self._trial.end()
             for worker in self.workers:
                 worker.process.kill()
                 worker.process.wait()
                 worker.control.close()
-            for sock in (*self.listeners, *self.places, reader, writer):
-                sock.close()
+            self.sockets.close()
+            reader.close()
+            writer.close()
             self._logs.finish()
         return self._status
+
+    @property
+    def workers(self) -> list[Worker]:
+        """Those that are there."""
+        return self.staff.workers
+
+    def census(self) -> tuple[list[Worker], Counters]:
+        """See :class:`~hubbub_server._report.Reported`."""
+        return self.staff.census()
 
     def _try_round(self, reader: socket.socket) -> None:
         try:
@@ -162,20 +163,14 @@ class Supervisor:
         self._reap()
         self._retire()
         self._end_late()
+        self._look_at_trial()
         self._notifier.again()
 
-    def _bind(self) -> None:
-        options = self.options
-        for address in options.bind or ["127.0.0.1:8000"]:
-            family, target = parse_address(address)
-            if options.reuse_port and family != socket.AF_UNIX:
-                self.places.append(bind_plain(family, target, None, True))
-            else:
-                self.listeners.append(bind_plain(family, target, options.backlog, False))
-
     def _announce(self) -> None:
-        for sock in (*self.listeners, *self.places):
+        for sock in (*self.sockets.shared, *self.sockets.places):
             self._say(f"listening on {sock.getsockname()!r} with {self.count} worker(s)")
+        if self.sockets.status is not None:
+            self._say(f"the status is at {self.sockets.status.getsockname()!r}, under /-/")
 
     def _say(self, text: str) -> None:
         complain(f"hubbub-serve: {text} (supervisor, pid {os.getpid()})")
@@ -220,6 +215,8 @@ class Supervisor:
             due.append(self.options.stuck_seconds / 4)
         if self._logs.waiting:
             due.append(0.5)
+        if self._trial is not None:
+            due.append(self._trial.deadline - now)
         return max(min(due), 0.0)
 
     def _count_time(self) -> None:
@@ -230,7 +227,7 @@ class Supervisor:
         for worker in self.workers:
             worker.since_beat += min(passed, longest)
 
-    def _hear(self, worker: _Worker) -> None:
+    def _hear(self, worker: Worker) -> None:
         try:
             said = worker.control.recv(4096)
         except OSError:
@@ -242,7 +239,7 @@ class Supervisor:
         if worker.ready:
             return
         worker.ready_at = time.monotonic()
-        worker.deadline = _NEVER if not worker.leaving else worker.deadline
+        worker.deadline = NEVER if not worker.leaving else worker.deadline
         self._ever_ready = True
         if not self._told and self._complete():
             self._told = True
@@ -265,6 +262,8 @@ class Supervisor:
             self._resize(self.count + change)
         if asked[signal.SIGHUP]:
             self._wanted = True
+        if asked[signal.SIGUSR2]:
+            self._begin_upgrade()
 
     def _reopen(self) -> None:
         self._say("opening the logs anew")
@@ -284,10 +283,10 @@ class Supervisor:
 
     # Workers --------------------------------------------------------------------------------------------------------
 
-    def _current(self) -> list[_Worker]:
+    def _current(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.generation == self.generation and not worker.leaving]
 
-    def _older(self) -> list[_Worker]:
+    def _older(self) -> list[Worker]:
         return [worker for worker in self.workers if worker.generation != self.generation and not worker.leaving]
 
     def _complete(self) -> bool:
@@ -300,7 +299,7 @@ class Supervisor:
         if not self._wanted or self.stopping or self._older() or any(worker.starting for worker in self.workers):
             return
         leaving = [worker for worker in self.workers if worker.leaving]
-        since = max((worker.deadline - self._parting() for worker in leaving), default=-_NEVER)
+        since = max((worker.deadline - self._parting() for worker in leaving), default=-NEVER)
         if len(leaving) > self.count or now < since + _PARTING or now < self._renew_delay:
             return
         self._say("reloading")
@@ -308,6 +307,7 @@ class Supervisor:
         self._telling = True
         self._notifier.reloading()
         self.generation += 1
+        self.happened["reloads"] += 1
         self._not_before = 0.0
 
     def _parting(self) -> float:
@@ -317,7 +317,7 @@ class Supervisor:
         """Start workers until there are enough, not faster than they can die."""
         while not self.stopping and len(self._current()) < self.count and time.monotonic() >= self._not_before:
             try:
-                self.workers.append(self._start())
+                self.staff.add(self._start())
             except OSError as error:
                 if not self._ever_ready:
                     raise
@@ -330,67 +330,34 @@ class Supervisor:
         self._delay = min(max(self._delay * 2, 0.5), 10.0)
         self._not_before = time.monotonic() + self._delay
 
-    def _start(self) -> _Worker:
-        mine, theirs = socket.socketpair()
-        own: list[socket.socket] = []
-        try:
-            for place in self.places:
-                own.append(bind_plain(place.family, place.getsockname(), self.options.backlog, True))
-            process = self._spawn([*self.listeners, *own], theirs)
-        except BaseException:
-            mine.close()
-            raise
-        finally:
-            for sock in (*own, theirs):
-                sock.close()
-        worker = _Worker(process, mine, self.generation)
+    def _start(self) -> Worker:
+        worker = start_worker(
+            self.command,
+            self.sockets.own(self.options.backlog),
+            self.sockets.shared,
+            self.generation,
+            self.staff.free_number(),
+            counted=self.sockets.status is not None,
+        )
+        self.happened["starts"] += 1
         if self.options.start_seconds is not None:
             worker.deadline = worker.born + self.options.start_seconds
         return worker
 
-    def _spawn(self, inherited: list[socket.socket], control: socket.socket) -> subprocess.Popen[bytes]:
-        command = [
-            *self.command,
-            f"--inherited={','.join(str(sock.fileno()) for sock in inherited)}",
-            f"--control={control.fileno()}",
-        ]
-        return subprocess.Popen(
-            command,
-            pass_fds=[sock.fileno() for sock in (*inherited, control)],
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-        )
-
     def _reap(self) -> None:
-        for worker in list(self.workers):
-            status = worker.process.poll()
-            if status is not None:
-                self.workers.remove(worker)
-                worker.control.close()
-                self._died(worker, status)
-        self._reap_orphans()
+        for worker, status in self.staff.ended():
+            self._died(worker, status)
+        if self.staff.reap_orphans(() if self._trial is None else [self._trial.pid]):
+            self._asked[signal.SIGCHLD] += 1  # it died just now; the next round asks after it
 
-    def _reap_orphans(self) -> None:
-        """As process 1 of a container, or as a subreaper, this process inherits what workers leave behind."""
-        mine = {worker.process.pid for worker in self.workers}
-        if not hasattr(os, "waitid"):
-            return
-        try:
-            while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                if found.si_pid in mine:
-                    self._asked[signal.SIGCHLD] += 1  # it died just now; the next round asks after it
-                    return
-                os.waitpid(found.si_pid, os.WNOHANG)
-        except ChildProcessError:
-            return
-
-    def _died(self, worker: _Worker, status: int) -> None:
+    def _died(self, worker: Worker, status: int) -> None:
         if worker.leaving or self.stopping:
             return
         if status == CHANGED:
             self._say("a module changed; starting anew")
             return
         now = time.monotonic()
+        self.happened[worker.fate] += 1
         self._say(f"worker {worker.process.pid} ended with status {status} after {now - worker.born:.1f} s")
         served = now - worker.ready_at if worker.ready else 0.0
         if not self._ever_ready and not worker.ready and not self.options.reload:
@@ -410,6 +377,7 @@ class Supervisor:
             self._dismiss(worker)
         self.generation = max(worker.generation for worker in self._older())
         self._renew_delay = time.monotonic() + 1.0
+        self.happened["failed_reloads"] += 1
         self._changed()
 
     def _changed(self) -> None:
@@ -424,10 +392,10 @@ class Supervisor:
             return
         for worker in self._older():
             self._dismiss(worker)
-        if not self.stopping:
+        if not self.stopping and self._trial is None:
             self._changed()
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: Worker) -> None:
         worker.leaving = True
         worker.deadline = time.monotonic() + self._parting()
         worker.process.send_signal(signal.SIGTERM)
@@ -439,17 +407,20 @@ class Supervisor:
             self._kill_all()
         for worker in self.workers:
             if now > worker.deadline:
-                worker.deadline = _NEVER
+                worker.deadline = NEVER
+                if worker.fate == "died":
+                    worker.fate = "late"
                 if worker.starting:
                     self._say(f"worker {worker.process.pid} was not ready in {self.options.start_seconds:g} s")
                 worker.process.kill()
             elif self._stands_still(worker):
                 self._say(f"worker {worker.process.pid} has stood still for {worker.since_beat:.0f} s; it is ended")
                 worker.deadline = now + _LAST_WORDS
+                worker.fate = "stuck"
                 worker.since_beat = 0.0
                 worker.process.send_signal(signal.SIGABRT)
 
-    def _stands_still(self, worker: _Worker) -> bool:
+    def _stands_still(self, worker: Worker) -> bool:
         limit = self.options.stuck_seconds
         return worker.ready and not worker.leaving and limit is not None and worker.since_beat > limit
 
@@ -459,13 +430,86 @@ class Supervisor:
             return
         self.stopping = True
         self._notifier.stopping()
-        for sock in (*self.listeners, *self.places):
-            sock.close()  # so that what the kernel has queued is the workers' to serve, and nothing is queued after
+        self.sockets.close_listeners()
+        if self._trial is not None:
+            self._trial.end()
+            self._trial = None
         self._deadline = time.monotonic() + self._parting()
         for worker in self.workers:
             self._dismiss(worker)
 
     def _kill_all(self) -> None:
-        self._deadline = _NEVER
+        self._deadline = NEVER
         for worker in self.workers:
             worker.process.kill()
+
+    # Being replaced --------------------------------------------------------------------------------------------------
+
+    def _begin_upgrade(self) -> None:
+        """Find out whether the program would start anew; see :mod:`hubbub_server._upgrade`."""
+        if self._trial is not None:
+            return
+        self._say("trying the program that is to take over")
+        self._telling = True
+        self._notifier.reloading()
+        try:
+            self._trial = Trial(self._itself, self._as_state(), self._descriptors())
+        except OSError as error:
+            self._give_up_upgrade(str(error))
+
+    def _look_at_trial(self) -> None:
+        verdict = None if self._trial is None else self._trial.verdict()
+        if verdict is None:
+            return
+        self._trial = None
+        if verdict:
+            self._be_replaced()
+        else:
+            self._give_up_upgrade("it does not start")
+
+    def _be_replaced(self) -> None:
+        """Go on as the new program."""
+        mask = block_signals()
+        self._logs.finish()
+        try:
+            replace(self._itself, self._as_state(mask), self._descriptors(), self._notifier.environ())
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            self._give_up_upgrade(str(error))
+
+    def _give_up_upgrade(self, reason: str) -> None:
+        self.happened["failed_upgrades"] += 1
+        self._say(f"the new program does not take over: {reason}; this one goes on")
+        self._changed()
+
+    def _descriptors(self) -> list[int]:
+        return [*self.sockets.descriptors(), *self.staff.descriptors()]
+
+    def _as_state(self, mask: Sequence[int] = ()) -> dict[str, Any]:
+        """All that the new program must know, for JSON."""
+        return {
+            "sockets": self.sockets.as_state(),
+            **self.staff.as_state(),
+            "count": self.count,
+            "configured": self.options.workers or 1,
+            "generation": self.generation,
+            "happened": dict(self.happened),
+            "began": self.began,
+            "asked": [int(number) for number in self._asked.elements()],
+            "mask": list(mask),
+        }
+
+    def _go_on(self, taken: dict[str, Any]) -> None:
+        """Go on with what the program before has left. Its workers serve until others do, of the new code."""
+        self.staff.take(taken)
+        if taken["configured"] == (self.options.workers or 1):
+            self.count = taken["count"]
+        self.generation = taken["generation"]
+        self.happened.update(taken["happened"])
+        self.happened["upgrades"] += 1
+        self.began = taken["began"]
+        self._asked.update(taken["asked"])
+        self._ever_ready = self._told = self._telling = self._wanted = True
+        self._say("has taken over")
+        self._announce()
+        signal.pthread_sigmask(signal.SIG_SETMASK, taken["mask"])

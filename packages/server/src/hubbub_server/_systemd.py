@@ -14,6 +14,7 @@ from hubbub_server._outlet import complain
 __all__ = ["Notifier", "listen_fds"]
 
 _FIRST = 3
+_VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 _PlainSocket: type[socket.socket] = Socket.__bases__[0]  # not what patching has put in its place, which may wait
 
 
@@ -44,6 +45,7 @@ class Notifier:
     """
 
     def __init__(self) -> None:
+        self._taken = {name: os.environ[name] for name in _VARIABLES if name in os.environ}
         self._path = os.environ.pop("NOTIFY_SOCKET", "")
         if self._path.startswith("@"):
             self._path = "\0" + self._path[1:]
@@ -52,6 +54,10 @@ class Notifier:
         self._unsaid: list[str] = []
         self._complained = False
         self._beat = 0.0
+
+    def environ(self) -> dict[str, str]:
+        """The variables that it has taken out of the environment, for the program that is to speak after it."""
+        return self._taken
 
     def _period(self) -> float | None:
         micros, pid = os.environ.pop("WATCHDOG_USEC", ""), os.environ.pop("WATCHDOG_PID", "")

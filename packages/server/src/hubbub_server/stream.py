@@ -73,6 +73,11 @@ class StreamServer(BaseServer):
         """Whether connections are TLS."""
         return self.ssl_context is not None
 
+    @property
+    def handshake_count(self) -> int:
+        """How many connections are at their beginning: TLS, or the header of a proxy."""
+        return len(self._handshakes)
+
     @classmethod
     def get_listener(
         cls, address: Any, backlog: int | None = None, family: int | None = None, reuse_port: bool = False

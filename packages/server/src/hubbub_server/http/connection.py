@@ -222,6 +222,13 @@ class Connection:
         """Whether it waits for a request."""
         return self._phase == IDLE
 
+    @property
+    def state(self) -> str:
+        """What it does, for who counts: ``"answering"`` a request, ``"idle"``, ``"reading"`` one, or ``"closing"``."""
+        if self.request is not None:
+            return "answering"
+        return "idle" if self._phase == _IDLE else "closing" if self._phase == _LINGERING else "reading"
+
     def retire(self) -> bool:
         """Close an idle connection to make room. False: a request has arrived meanwhile, and is going to be served."""
         if not self.idle or self._has_arrived():

@@ -1,0 +1,117 @@
+"""Counting in a worker: at the cost of a tuple for each request, and of some work a few times a second."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Iterable
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
+
+import hubbub
+
+from hubbub_server._counters import BOUNDS, STATES, STATUSES, Counters, Page
+from hubbub_server.http.accesslog import Entry, EntryLog, LogStream
+
+if TYPE_CHECKING:
+    from hubbub_server.http.server import HTTPServer
+
+__all__ = ["Meter", "MeteredLog"]
+
+_PERIOD = 0.25
+"""Seconds between two publications."""
+_REMEMBERED = round(10 / _PERIOD)
+
+
+class Meter:
+    """Counts what the servers of a process do, and publishes it.
+
+    :param page: where to.
+    :param servers: they are given an access log that counts, before the one that they have.
+    """
+
+    def __init__(self, page: Page, servers: Iterable[HTTPServer]) -> None:
+        self.counters = Counters()
+        self._page = page
+        self._servers = list(servers)
+        self._done: list[tuple[int, float, int]] = []
+        self._lags: deque[float] = deque([0.0], maxlen=_REMEMBERED)
+        self._expected = 0.0
+        self._timer: Any = None
+        for server in self._servers:
+            server.access_log = MeteredLog(self._done, server.access_log)
+
+    def start(self) -> None:
+        """Publish from now on."""
+        self._expected = time.monotonic() + _PERIOD
+        self._timer = hubbub.get_hub().loop.timer(_PERIOD, _PERIOD, ref=False)
+        self._timer.start(self._tick)
+        self.publish()
+
+    def stop(self) -> None:
+        """Publish for the last time."""
+        if self._timer is not None:
+            self._timer.close()
+        self.publish()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._lags.append(max(now - self._expected, 0.0))
+        self._expected = now + _PERIOD
+        self.publish()
+
+    def publish(self) -> None:
+        """Let the supervisor have how things stand."""
+        counters = self.counters
+        counters.published = time.monotonic()
+        counters.lag, counters.longest_lag = self._lags[-1], max(self._lags)
+        self._count_requests()
+        self._count_connections()
+        found = hubbub.get_hub().statistics()
+        counters.polls, counters.switches = found.polls, found.switches
+        counters.greenlets, counters.native_threads = found.greenlets, found.threads
+        counters.descriptors, counters.timers = found.descriptors, found.timers
+        self._page.write(counters)
+
+    def _count_requests(self) -> None:
+        """Many at once, mostly in C: this is all that a request costs besides its tuple."""
+        done = self._done.copy()
+        self._done.clear()
+        if not done:
+            return
+        statuses, seconds, sent = zip(*done, strict=True)
+        counters = self.counters
+        counters.seconds += sum(seconds)
+        counters.sent += sum(sent)
+        for status, count in Counter(statuses).items():
+            number = status // 100
+            counters.statuses[number if 0 < number < len(STATUSES) else 0] += count
+        for place, count in Counter(map(bisect_left, repeat(BOUNDS), seconds)).items():
+            counters.times[place] += count
+
+    def _count_connections(self) -> None:
+        found: Counter[str] = Counter()
+        for server in self._servers:
+            found.update(connection.state for connection in server.connections)
+            found["handshake"] += server.handshake_count
+        self.counters.states = [float(found[state]) for state in STATES]
+
+
+class MeteredLog:
+    """An access log that counts. It says nothing itself.
+
+    :param done: takes the status, seconds and bytes of each request.
+    :param log: the access log besides, or None.
+    """
+
+    def __init__(self, done: list[tuple[int, float, int]], log: EntryLog | None) -> None:
+        self._note = done.append
+        self._log = log
+        self.stream: LogStream | None = getattr(log, "stream", None)
+
+    def write(self, entry: Entry) -> None:
+        """Count one."""
+        self._note((entry.status, entry.seconds, entry.sent))
+        if self._log is not None:
+            self._log.write(entry)
