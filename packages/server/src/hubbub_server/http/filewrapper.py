@@ -66,11 +66,14 @@ class FileWrapper:
 
     :param filelike: has ``read(size)``.
     :param block_size: bytes per read.
+    :param length: the most bytes that are given, from where the file stands; None for all. Whoever sets it declares a
+        ``Content-Length`` of as much.
     """
 
-    def __init__(self, filelike: Any, block_size: int = 65536) -> None:
+    def __init__(self, filelike: Any, block_size: int = 65536, length: int | None = None) -> None:
         self.filelike = filelike
         self.block_size: int = max(block_size, 1)
+        self.length: int | None = length
 
     def close(self) -> None:
         """Close the file, if it can be closed."""
@@ -79,5 +82,8 @@ class FileWrapper:
             close()
 
     def __iter__(self) -> Iterator[bytes]:
-        while data := self.filelike.read(self.block_size):
+        left = self.length
+        while data := self.filelike.read(self.block_size if left is None else min(self.block_size, left)):
             yield data
+            if left is not None:
+                left -= len(data)
