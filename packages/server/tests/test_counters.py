@@ -159,6 +159,15 @@ def test_metered_log_keeps_the_other(serve: Any, connect: Any, page: Page) -> No
     assert server.access_log.stream is stream
 
 
+def test_connections_that_were_handed_over(hub: Any, page: Page) -> None:
+    """What went on with another protocol, such as a WebSocket, counts as a request, and has no response time."""
+    meter = Meter(page, [])
+    meter._done += [(101, 3600.0, 0), (200, 0.5, 3), (101, 7200.0, 5)]
+    meter.publish()
+    found = page.read()
+    assert (found.requests, found.statuses[1], sum(found.times), found.seconds, found.sent) == (3, 2, 1, 0.5, 8)
+
+
 def test_lag(hub: Any, page: Page) -> None:
     """What kept the loop from turning shows as its lag, for ten seconds as the longest one."""
     meter = Meter(page, [])

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hubbub
+import hubbub_server
 import pytest
 from hubbub_server import Limits
 
@@ -99,6 +100,32 @@ TESTS = {
         "supervisor": ["test_events.test_command"],
         "lost": ["test_events.test_lost_events"],
     },
+    "Status codes": {
+        "100": ["test_wsgi.test_expect_continue"],
+        "101": ["test_websocket.test_events"],
+        "400": ["test_attacks.test_attacks", "test_websocket.test_bad_opening"],
+        "403": ["test_websocket.test_origin"],
+        "405, 426": ["test_websocket.test_bad_opening"],
+        "408": ["test_limits.test_slow_head", "test_limits.test_slow_body"],
+        "413, 414, 431": ["test_tables.test_sizes"],
+        "417": ["test_attacks.test_attacks"],
+        "500": ["test_faults.test_faults"],
+        "501": ["test_attacks.test_attacks"],
+        "503": ["test_deadline.test_nothing_sent", "test_faults.test_killed_by_stop"],
+        "505": ["test_attacks.test_attacks"],
+        "a reset": ["test_deadline.test_part_sent", "test_limits.test_client_that_does_not_read"],
+        "a close": [
+            "test_limits.test_idle",
+            "test_limits.test_silence_at_the_start",
+            "test_command.test_term_under_load",
+        ],
+    },
+    "How things stand": {
+        "/-/": ["test_status.test_page_in_a_browser", "test_status.test_page_has_nothing_from_elsewhere"],
+        "/-/health": ["test_counters.test_health", "test_status.test_health_of_a_service_that_ends"],
+        "/-/status": ["test_status.test_answers_while_all_workers_compute", "test_counters.test_report"],
+        "/-/metrics": ["test_counters.test_metrics", "test_counters.test_open_metrics"],
+    },
     "The command": {
         "SIGTERM, SIGINT": [
             *("test_command.test_term_lets_requests_end", "test_command.test_term_under_load"),
@@ -106,6 +133,10 @@ TESTS = {
         ],
         "SIGHUP": ["test_command.test_reload_refuses_nobody", "test_command.test_tls_and_new_certificate"],
         "SIGUSR1": ["test_command.test_rotated_logs"],
+        "SIGUSR2": [
+            *("test_upgrade.test_new_code_takes_over", "test_upgrade.test_old_code_goes_on"),
+            *("test_upgrade.test_no_request_is_lost", "test_upgrade.test_needs_a_supervisor"),
+        ],
         "SIGQUIT": ["test_command.test_ends_at_once"],
         "SIGTTIN, SIGTTOU": ["test_command.test_more_and_fewer_workers"],
     },
@@ -208,3 +239,12 @@ def test_requests_per_connection(serve: Any, connect: Any) -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (client.response().headers.get("connection") == "close") == last
     assert client.rest() == b""
+
+
+def test_statuses_are_all() -> None:
+    """The table of status codes has each that stands in the code of the server, and no other."""
+    folder = Path(hubbub_server.__file__).parent
+    sources = [*folder.glob("http/*.py"), *folder.glob("websocket/*.py"), folder / "wsgi.py"]
+    there = {code for path in sources for code in re.findall(r'"([1-5][0-9]{2}) [A-Z]', path.read_text())}
+    there -= {"200"}  # the application's, until it says another
+    assert {code for row in names("Status codes") for code in row.split(", ") if code.isdecimal()} == there

@@ -21,6 +21,7 @@ __all__ = ["Meter", "MeteredLog"]
 
 _PERIOD = 0.25
 """Seconds between two publications."""
+_SWITCHED = 101
 _REMEMBERED = round(10 / _PERIOD)
 
 
@@ -82,11 +83,14 @@ class Meter:
             return
         statuses, seconds, sent = zip(*done, strict=True)
         counters = self.counters
-        counters.seconds += sum(seconds)
         counters.sent += sum(sent)
-        for status, count in Counter(statuses).items():
+        found = Counter(statuses)
+        for status, count in found.items():
             number = status // 100
             counters.statuses[number if 0 < number < len(STATUSES) else 0] += count
+        if _SWITCHED in found:  # a WebSocket lasts as long as it likes, and says nothing of response times
+            seconds = tuple(time for status, time, _ in done if status != _SWITCHED)
+        counters.seconds += sum(seconds)
         for place, count in Counter(map(bisect_left, repeat(BOUNDS), seconds)).items():
             counters.times[place] += count
 
