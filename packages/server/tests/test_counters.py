@@ -159,6 +159,37 @@ def test_metered_log_keeps_the_other(serve: Any, connect: Any, page: Page) -> No
     assert server.access_log.stream is stream
 
 
+def test_streams(serve: Any, http2: Any, page: Page) -> None:
+    """Streams of HTTP/2 are counted beside the connection that has them, and each is a request."""
+    go_on = hubbub.event.Event()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        go_on.wait()
+        start_response("200 OK", [])
+        return [b"12345"]
+
+    server = serve(application, http2=True)
+    meter = Meter(page, [server])
+
+    def wait_for(state: str, count: int) -> None:
+        with hubbub.Timeout(5):
+            while page.read().states[STATES.index(state)] != count:
+                hubbub.sleep(0.001)
+                meter.publish()
+
+    client = http2(server)
+    for number in (1, 3, 5):
+        client.request(number)
+    wait_for("stream", 3)
+    wait_for("answering", 1)
+    go_on.set()
+    for number in (1, 3, 5):
+        client.answer(number)
+    wait_for("stream", 0)
+    wait_for("idle", 1)
+    assert (page.read().requests, page.read().sent) == (3, 15)
+
+
 def test_connections_that_were_handed_over(hub: Any, page: Page) -> None:
     """What went on with another protocol, such as a WebSocket, counts as a request, and has no response time."""
     meter = Meter(page, [])
@@ -224,7 +255,7 @@ def service() -> Service:
         seconds=0.5,
         statuses=[0.0, 0.0, 3.0, 0.0, 0.0, 0.0],
         times=[0.0, 2.0, *[0.0] * (len(BOUNDS) - 2), 1.0],
-        states=[0.0, 4.0, 0.0, 1.0, 0.0],
+        states=[0.0, 4.0, 0.0, 1.0, 0.0, 2.0],
     )
     return Service(Served(0, counters), Served(1, counters))
 
@@ -250,7 +281,8 @@ def test_report(service: Service) -> None:
     assert found["total"]["responses"] == {"none": 0, "1xx": 0, "2xx": 11, "3xx": 0, "4xx": 0, "5xx": 1}
     assert found["total"]["sent_bytes"] == 27
     assert found["total"]["request_seconds"]["counts"] == [6, 4, *[0] * (len(BOUNDS) - 2), 2]
-    assert found["total"]["connections"]["idle"] == 8
+    assert found["total"]["connections"] == {"handshake": 0, "idle": 8, "reading": 0, "answering": 2, "closing": 0}
+    assert found["total"]["streams"] == 4
     assert [one["requests"] for one in found["workers"]] == [3, 3]
     assert found["ends"] == {"died": 0, "stuck": 1, "late": 0}
     if sys.platform == "linux":

@@ -20,8 +20,8 @@ BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 """Upper bounds of the classes of response times, in seconds; a last class has no bound."""
 STATUSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
 """Classes of responses; of requests that had none, ``none``."""
-STATES: Final = ("handshake", "idle", "reading", "answering", "closing")
-"""What a connection may be doing."""
+STATES: Final = ("handshake", "idle", "reading", "answering", "closing", "stream")
+"""What a connection may be doing; and the streams of HTTP/2 that are open, which are no connections."""
 _GAUGES: Final = ("greenlets", "lag", "longest_lag", "native_threads", "descriptors", "timers")
 
 

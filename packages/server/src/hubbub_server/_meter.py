@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import hubbub
 
 from hubbub_server._counters import BOUNDS, STATES, STATUSES, Counters, Page
-from hubbub_server.http.accesslog import Entry, EntryLog, LogStream
+from hubbub_server.http.accesslog import CountingLog
 
 if TYPE_CHECKING:
     from hubbub_server.http.server import HTTPServer
 
-__all__ = ["Meter", "MeteredLog"]
+__all__ = ["Meter"]
 
 _PERIOD = 0.25
 """Seconds between two publications."""
@@ -41,7 +41,7 @@ class Meter:
         self._expected = 0.0
         self._timer: Any = None
         for server in self._servers:
-            server.access_log = MeteredLog(self._done, server.access_log)
+            server.access_log = CountingLog(self._done.append, server.access_log)
 
     def start(self) -> None:
         """Publish from now on."""
@@ -97,25 +97,6 @@ class Meter:
     def _count_connections(self) -> None:
         found: Counter[str] = Counter()
         for server in self._servers:
-            found.update(connection.state for connection in server.connections)
+            found.update(each.state for each in server.handlers.values() if each is not None)
             found["handshake"] += server.handshake_count
         self.counters.states = [float(found[state]) for state in STATES]
-
-
-class MeteredLog:
-    """An access log that counts. It says nothing itself.
-
-    :param done: takes the status, seconds and bytes of each request.
-    :param log: the access log besides, or None.
-    """
-
-    def __init__(self, done: list[tuple[int, float, int]], log: EntryLog | None) -> None:
-        self._note = done.append
-        self._log = log
-        self.stream: LogStream | None = getattr(log, "stream", None)
-
-    def write(self, entry: Entry) -> None:
-        """Count one."""
-        self._note((entry.status, entry.seconds, entry.sent))
-        if self._log is not None:
-            self._log.write(entry)

@@ -14,6 +14,7 @@ _GAUGES = {
     "native_threads": "Native threads of the hub's pool",
     "descriptors": "Descriptors that the event loop knows",
     "timers": "Timers that run",
+    "streams": "Streams of HTTP/2 that are open",
     "loop_lag_seconds": "How late a timer of the event loop was just now",
     "longest_loop_lag_seconds": "How late one was at most in the last ten seconds",
     "memory_bytes": "Resident memory of the process",

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple, Protocol
 from hubbub_server._outlet import Outlet, complain, of_stream
 from hubbub_server.http.response import ResponseHead
 
-__all__ = ["FORMATS", "AccessLog", "Entry", "EntryLog", "LogStream", "as_text", "escape", "escape_breaks"]
+__all__ = [
+    "FORMATS",
+    "AccessLog",
+    "CountingLog",
+    "Entry",
+    "EntryLog",
+    "LogStream",
+    "as_text",
+    "escape",
+    "escape_breaks",
+]
 
 _UNSAFE = re.compile(r"[^ !#-\[\]-~]")
 _BREAKING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -279,3 +289,22 @@ class AccessLog:
             self.stream.write((line if self._checked else escape_breaks(line)) + "\n")
         except Exception as error:  # a function of the user's; the response is on its way whatever that says
             self.stream.drop(error)
+
+
+class CountingLog:
+    """Counts, and says nothing itself. An exchange knows it, and makes no entry if nobody else wants one.
+
+    :param note: called with the status, seconds and bytes of each request.
+    :param log: the access log besides, or None.
+    """
+
+    def __init__(self, note: Callable[[tuple[int, float, int]], object], log: EntryLog | None) -> None:
+        self.note: Callable[[tuple[int, float, int]], object] = note
+        self.log: EntryLog | None = log
+        self.stream: LogStream | None = getattr(log, "stream", None)
+
+    def write(self, entry: Entry) -> None:
+        """Count one."""
+        self.note((entry.status, entry.seconds, entry.sent))
+        if self.log is not None:
+            self.log.write(entry)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import hubbub
 
-from hubbub_server.http.accesslog import Entry
+from hubbub_server.http.accesslog import CountingLog, Entry
 from hubbub_server.http.body import Body
 from hubbub_server.http.errors import ClientDisconnected, RequestError, RequestTimeout
 from hubbub_server.http.filewrapper import PlainFile
@@ -495,10 +495,15 @@ class Exchange:
         :param began: when the request had arrived, as :func:`time.monotonic` has it.
         """
         log = self.connection.service.access_log
+        status = self.head.code if self.head is not None and self.started else 0
+        if type(log) is CountingLog:
+            log.note((status, monotonic() - began, self._sent))
+            log = log.log
+            if log is None:
+                return  # what is only counted needs no entry
         request = self.request
         assert log is not None  # or this would not be called
         environ = self.environ
         line = f"{request.method} {request.target} {request.protocol}"  # the environ may be empty by now
-        status = self.head.code if self.head is not None and self.started else 0
         address = environ.get("REMOTE_ADDR", "")
         log.write(Entry(address, line, status, self._sent, monotonic() - began, environ, self.head))

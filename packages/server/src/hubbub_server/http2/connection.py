@@ -145,6 +145,11 @@ class Http2Connection(Connection):
         self._drained = WaitQueue()
         self._window_patience = self.clock.write.ticks
 
+    @property
+    def state(self) -> str:
+        """What it does, for who counts: ``"answering"`` streams, or ``"idle"``."""
+        return "answering" if self.streams else "idle"
+
     # Life -----------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:

@@ -48,6 +48,8 @@ class Stream:
     """Whether it is a part of a connection."""
     idle = False
     """Whether it waits for a request."""
+    state = "stream"
+    """What it counts as among connections."""
 
     __slots__ = (
         "_body_patience",
