@@ -227,7 +227,7 @@ class Connection:
         """What it does, for who counts: ``"answering"`` a request, ``"idle"``, ``"reading"`` one, or ``"closing"``."""
         if self.request is not None:
             return "answering"
-        return "idle" if self._phase == _IDLE else "closing" if self._phase == _LINGERING else "reading"
+        return "idle" if self._phase == IDLE else "closing" if self._phase == _LINGERING else "reading"
 
     def retire(self) -> bool:
         """Close an idle connection to make room. False: a request has arrived meanwhile, and is going to be served."""
