@@ -33,7 +33,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 13
+LAYOUT = 14
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub._originals import get_ident
-from hubbub._twins import twin
+from hubbub._twins import mirrored, twin
 from hubbub.abc import WRITE, Address
 from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
 from hubbub.loop.base import BaseLoop
@@ -167,6 +167,7 @@ class Socket(socket.socket):
             self._write = self._open().write if self._read is None else self._read.handle.write
         return self._write
 
+    @mirrored("socket.c")
     def _after_read(self, read: Direction, short: bool) -> None:
         """Set whether the next read may try at once.
 
@@ -266,6 +267,7 @@ class Socket(socket.socket):
             self._await_read()
             read = self._read
 
+    @twin("socket.c")
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
         read = self._read

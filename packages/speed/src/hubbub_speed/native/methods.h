@@ -105,7 +105,7 @@ extern struct queue {
 
 extern struct socket {
     PyTypeObject *type;
-    Py_ssize_t limit, read, shortens;
+    Py_ssize_t limit, read, shortens, skip, skips;
 } K;
 
 extern struct timeout {

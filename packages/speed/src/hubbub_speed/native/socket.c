@@ -1,5 +1,5 @@
 /*
- * Socket.recv and sendall.
+ * Socket.recv, recvfrom and sendall.
  * The system calls do not wait, and for a few bytes they keep the GIL: to release it costs as much as the call, and up
  * to the interpreter's switch interval, 5 ms, if another thread has work.  Other threads get the GIL when the loop
  * polls.
@@ -15,10 +15,10 @@ enum { NO_ROOM = -2 };
 struct socket K;
 
 static const struct field socket_fields[] = {
-    {"_limit", &K.limit}, {"_read", &K.read}, {"_shortens", &K.shortens}, {0}};
+    {"_limit", &K.limit}, {"_read", &K.read}, {"_shortens", &K.shortens}, {"_skip", &K.skip}, {"_skips", &K.skips}, {0}};
 
-static PyObject *python_socket_recv, *python_socket_sendall;
-static PyObject *plain_fileno, *plain_recv, *plain_send; /* of _socket.socket, the base of socket.socket */
+static PyObject *python_socket_recv, *python_socket_recvfrom, *python_socket_sendall;
+static PyObject *plain_fileno, *plain_recv, *plain_recvfrom, *plain_send; /* of _socket.socket, the base of socket.socket */
 
 static int may_wait(PyObject *limit, long flags)
 {
@@ -46,13 +46,43 @@ static int wait_for_data(PyObject *self, PyObject *read, PyObject *limit)
     return -1;
 }
 
+static int set_number(PyObject *self, Py_ssize_t offset, long number)
+{
+    PyObject *value = PyLong_FromLong(number);
+    if (!value)
+        return -1;
+    Py_XSETREF(SLOT(self, offset), value);
+    return 0;
+}
+
+/* The value of a slot that holds a small number; 0 if it is not set. */
+static long number_in(PyObject *self, Py_ssize_t offset)
+{
+    return SLOT(self, offset) ? PyLong_AsLong(SLOT(self, offset)) : 0;
+}
+
+/* Of a socket whose short reads tell nothing: guesses whether the next read will find something. */
+static int guess(PyObject *self, PyObject *read)
+{
+    long skip = number_in(self, K.skip);
+    if (SLOT(read, D.ready) == Py_True) /* it did not wait */
+        return set_number(self, K.skips, 0);
+    if (skip)
+        put(read, D.ready, SLOT(SLOT(read, D.handle), R.level) == Py_True ? Py_False : Py_True);
+    else
+        put(read, D.ready, Py_True);
+    return skip ? set_number(self, K.skip, skip - 1) : 0;
+}
+
 /* Sets whether the next read tries at once, without waiting first. */
 static int after_read(PyObject *self, PyObject *read, PyObject *data, PyObject *bufsize, long flags)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(data);
     int is_short = size > 0 && !flags && size < PyLong_AsSsize_t(bufsize);
     PyObject *done, *stack[] = {self, read, is_short ? Py_True : Py_False};
-    if (SLOT(self, K.shortens) == Py_True && SLOT(read, D.waiter) == Py_None) {
+    if (SLOT(read, D.waiter) == Py_None) {
+        if (SLOT(self, K.shortens) != Py_True)
+            return guess(self, read);
         put(read, D.ready, is_short ? SLOT(SLOT(read, D.handle), R.sticky) : Py_True);
         return 0;
     }
@@ -163,6 +193,14 @@ static PyObject *receive(PyObject *self, PyObject *bufsize, long flags)
     return PyErr_Occurred() ? NULL : receive_few(fd, size, flags);
 }
 
+/* recvfrom(2).  NULL without an exception: there is nothing. */
+static PyObject *receive_from(PyObject *self, PyObject *bufsize, long flags)
+{
+    return call_plain(plain_recvfrom, self, bufsize, flags);
+}
+
+typedef PyObject *(*receive_function)(PyObject *self, PyObject *bufsize, long flags);
+
 /* send(2): how many bytes were taken, NO_ROOM, or -1: an exception. */
 static Py_ssize_t send_some(PyObject *self, PyObject *data, long flags)
 {
@@ -187,11 +225,11 @@ static Py_ssize_t send_some(PyObject *self, PyObject *data, long flags)
     return why_failed(errno) < 0 ? -1 : NO_ROOM;
 }
 
-/* Calls recv(2), and waits if there is nothing, until there is a result. */
-static PyObject *read_until_found(PyObject *self, PyObject *bufsize, long flags)
+/* Calls recv(2) or recvfrom(2), and waits if there is nothing, until there is a result. */
+static PyObject *read_until_found(receive_function call, PyObject *self, PyObject *bufsize, long flags)
 {
-    PyObject *data, *read;
-    while (!(data = receive(self, bufsize, flags))) {
+    PyObject *result, *data, *read;
+    while (!(result = call(self, bufsize, flags))) {
         if (PyErr_Occurred())
             return NULL;
         if (!may_wait(SLOT(self, K.limit), flags)) {
@@ -202,18 +240,21 @@ static PyObject *read_until_found(PyObject *self, PyObject *bufsize, long flags)
             return NULL;
     }
     read = Py_NewRef(SLOT(self, K.read));
+    data = PyTuple_CheckExact(result) ? PyTuple_GET_ITEM(result, 0) : result;
     if (read != Py_None && after_read(self, read, data, bufsize, flags) < 0)
-        Py_CLEAR(data);
+        Py_CLEAR(result);
     Py_DECREF(read);
-    return data;
+    return result;
 }
 
-static PyObject *socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* recv() and recvfrom(); ``original`` is the Python method. */
+static PyObject *read_with(receive_function call, PyObject *original, PyObject *self, PyObject *const *args,
+                           Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *read = SLOT(self, K.read), *limit = SLOT(self, K.limit);
     long flags = 0;
     if (kwnames || nargs < 1 || nargs > 2 || !PyLong_CheckExact(args[0]) || !read || !limit)
-        return fall_back(python_socket_recv, self, args, nargs, kwnames);
+        return fall_back(original, self, args, nargs, kwnames);
     if (nargs == 2 && (flags = PyLong_AsLong(args[1])) == -1 && PyErr_Occurred())
         return NULL;
     if (read != Py_None && (SLOT(read, D.ready) != Py_True || SLOT(read, D.waiter) != Py_None) && may_wait(limit, flags)) {
@@ -226,7 +267,17 @@ static PyObject *socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t n
         if (failed)
             return NULL;
     }
-    return read_until_found(self, args[0], flags);
+    return read_until_found(call, self, args[0], flags);
+}
+
+static PyObject *socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return read_with(receive, python_socket_recv, self, args, nargs, kwnames);
+}
+
+static PyObject *socket_recvfrom(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return read_with(receive_from, python_socket_recvfrom, self, args, nargs, kwnames);
 }
 
 static PyObject *socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -267,13 +318,15 @@ int learn_socket(void)
         return -1;
     plain_fileno = PyObject_GetAttrString(base, "fileno");
     plain_recv = plain_fileno ? PyObject_GetAttrString(base, "recv") : NULL;
-    plain_send = plain_recv ? PyObject_GetAttrString(base, "send") : NULL;
+    plain_recvfrom = plain_recv ? PyObject_GetAttrString(base, "recvfrom") : NULL;
+    plain_send = plain_recvfrom ? PyObject_GetAttrString(base, "send") : NULL;
     Py_DECREF(base);
     return plain_send ? 0 : -1;
 }
 
 static const struct method socket_methods[] = {
     {&python_socket_recv, {"recv", FASTCALL(socket_recv), "recv($self, bufsize, flags=0, /)\n--\n\n"}},
+    {&python_socket_recvfrom, {"recvfrom", FASTCALL(socket_recvfrom), "recvfrom($self, bufsize, flags=0, /)\n--\n\n"}},
     {&python_socket_sendall, {"sendall", FASTCALL(socket_sendall), "sendall($self, data, flags=0, /)\n--\n\n"}},
     {0},
 };
