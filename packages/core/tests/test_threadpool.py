@@ -384,6 +384,22 @@ def test_tracing_ends_with_the_thread(pool):
     assert sys.settrace in seen
 
 
+class Plain:
+    """A job that calls a function, and has nothing to deliver."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self):
+        self.function()
+
+    def deliver(self):
+        pass
+
+    def abandon(self):
+        return True
+
+
 def test_threads_in_advance(gate):
     """Workers can be told how many threads to have: new ones start, idle ones end, busy ones after their job."""
     workers = _workers.Workers(3, None)
@@ -391,14 +407,14 @@ def test_threads_in_advance(gate):
     assert workers.size == 2
     done = []
     for number in range(3):
-        workers.submit(lambda number=number: (gate.wait(10), done.append(number)))
+        workers.submit(Plain(lambda number=number: (gate.wait(10), done.append(number))))
     workers.resize(1)
     assert workers.size == 1
     gate.set()
     eventually(lambda: sorted(done) == [0, 1, 2])
     workers.resize(0)
     assert workers.size == 0
-    workers.submit(lambda: done.append("again"))
+    workers.submit(Plain(lambda: done.append("again")))
     eventually(lambda: "again" in done)
     workers.dismiss_all()
 
@@ -598,3 +614,32 @@ def test_interpreter_exit(loop_name):
     command = [sys.executable, "-c", dedent(text)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_a_thread_is_idle_before_it_delivers(hub):
+    """A greenlet that is woken by a task finds its thread idle: the next task needs no other thread."""
+    pool = ThreadPool(5, hub=hub)
+    for _ in range(50):
+        pool.apply(int)
+    assert pool.size == 1
+    assert pool._workers.idle == 1
+    pool.kill()
+
+
+def test_the_outcome_of_a_finished_task_is_kept(hub, monkeypatch):
+    """A thread that is ended after its task, before the outcome was delivered, delivers it all the same."""
+    pool = ThreadPool(1, hub=hub)
+    fetch = _workers.Workers.fetch
+    calls = []
+
+    def ended(workers, worker):
+        calls.append(1)
+        if len(calls) == 2:
+            raise SystemExit
+        return fetch(workers, worker)
+
+    monkeypatch.setattr(_workers.Workers, "fetch", ended)
+    assert pool.apply(int, ("7",)) == 7
+    monkeypatch.undo()
+    assert pool.apply(int, ("8",)) == 8
+    pool.kill()

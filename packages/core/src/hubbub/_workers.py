@@ -36,6 +36,13 @@ class Job(Protocol):
     def __call__(self) -> None:
         """Do the job. Must not raise, except what other code throws into the thread."""
 
+    def deliver(self) -> None:
+        """Tell the outcome, after the call. The thread has taken its next job, or is idle: this must not wait.
+
+        So a caller that is woken by it does not meet the thread in the middle of that work, for which it needs the GIL.
+        May be called twice.
+        """
+
     def abandon(self) -> bool:
         """The thread ends before the job has. False: the job has not begun, and another thread can do it."""
 
@@ -203,12 +210,15 @@ class Workers:
                 continue
             try:
                 worker.take()
-                return True
             except IndexError:
                 self._idle.append(worker)
+            else:
+                worker.deliver()
+                return True
             if self._jobs or worker not in self._workers:  # changed since the looks above
                 self._get_up(worker)
                 continue
+            worker.deliver()
             seconds = -1 if self.idle_seconds is None else self.idle_seconds
             if not worker.baton.acquire(True, seconds) and self._get_up(worker):
                 return False
@@ -239,25 +249,35 @@ class Workers:
 class _Worker:
     """One thread."""
 
-    __slots__ = ("baton", "hand", "take", "workers")
+    __slots__ = ("baton", "done", "hand", "put_away", "take", "workers")
 
     def __init__(self, workers: Workers) -> None:
         self.workers = workers
         self.baton = _allocate_lock()
         self.baton.acquire()
         self.hand: list[Job] = []
+        self.done: list[Job] = []
         self.take = _mover(workers._jobs.popleft, self.hand.append)
         """Moves the next job into the hand; IndexError: there is none."""
+        self.put_away = _mover(self.hand.pop, self.done.append)
+        """Moves the job from the hand to those that are done."""
+
+    def deliver(self) -> None:
+        """Deliver the job that was done."""
+        for job in self.done:
+            job.deliver()
+        self.done.clear()
 
     def run(self) -> None:
         workers, hand = self.workers, self.hand
         try:
             while workers.fetch(self):
                 hand[0]()
-                hand.clear()
+                self.put_away()
         finally:
             if hand and not hand[0].abandon():
                 workers._jobs.appendleft(hand[0])
+            self.deliver()
             workers.left(self)
             _drop_hooks()
             _forget_dummy()

@@ -58,7 +58,7 @@ class _Job:
 class _Task(_Job):
     """A call in a thread, whose outcome goes to a greenlet."""
 
-    __slots__ = ("args", "function", "kwargs", "pool", "result")
+    __slots__ = ("args", "function", "kwargs", "outcome", "pool", "result")
 
     def __init__(
         self, pool: ThreadPool, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -69,27 +69,32 @@ class _Task(_Job):
         self.args: tuple[Any, ...] = args
         self.kwargs: dict[str, Any] = kwargs
         self.result: AsyncResult[Any] = AsyncResult()
+        self.outcome: tuple[Any, Any] | None = None
+        """What the function has returned, and (type, error, traceback) if it has failed."""
 
     def __call__(self) -> None:
         """In the thread."""
         if not self.claim(_BEGUN):
             return
-        value: Any = None
-        exc_info: Any = (RuntimeError, _UNFINISHED, None)
         try:
             adopt_hooks()
-            value = self.function(*self.args, **self.kwargs)
-            exc_info = None
+            self.outcome = self.function(*self.args, **self.kwargs), None
         except BaseException:
-            exc_info = sys.exc_info()
-        finally:
-            self.pool.deliver(self, value, exc_info)
-            del self, value, exc_info  # the error's traceback keeps this frame
+            self.outcome = None, sys.exc_info()
+            del self  # the error's traceback keeps this frame
+
+    def deliver(self) -> None:
+        """In the thread: hand the outcome over to the hub."""
+        outcome = self.outcome
+        if outcome is not None:
+            self.pool.deliver(self, *outcome)
+        self.outcome = None  # not before: an exception may be thrown into the thread at any step
 
     def abandon(self) -> bool:
         """In the thread, which ends. False: the task has not begun."""
         if self.claimed:
-            self.pool.deliver(self, None, (RuntimeError, _UNFINISHED, None))
+            self.outcome = self.outcome or (None, (RuntimeError, _UNFINISHED, None))
+            self.deliver()
         return self.claimed
 
 
@@ -476,6 +481,9 @@ class _Call(_Job):
             del self, future  # the error's traceback keeps this frame
         else:
             future.set_result(value)
+
+    def deliver(self) -> None:
+        """Nothing is left to do: the call has set the future, whose callbacks may wait for other calls."""
 
     def abandon(self) -> bool:
         """In the thread, which ends. False: the call has not begun."""
