@@ -406,15 +406,31 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
-    """Compare with gevent from PyPI, in turn; arguments go to benchmarks/run.py."""
+    """Compare with gevent from PyPI, in turn; --against REVISION adds hubbub as it was; see benchmarks/run.py."""
     ours, unbuilt = development(session, testing=False)
     theirs = Environment(session, STATE / "gevent")
     theirs.requirements(REQUIREMENTS / "gevent.txt")
-    ours.run(
-        *(ROOT / "benchmarks" / "run.py", "--hubbub", ours.python, "--gevent", theirs.python),
-        *session.posargs,
-    )
+    options = list(session.posargs)
+    if "--against" in options:
+        at = options.index("--against")
+        if len(options) == at + 1:
+            session.error("--against needs a revision: ./do bench -- --against v1.0")
+        options[at:] = ["--before", earlier(session, options[at + 1]).python, *options[at + 2 :]]
+    ours.run(ROOT / "benchmarks" / "run.py", "--hubbub", ours.python, "--gevent", theirs.python, *options)
     warn(session, unbuilt)
+
+
+def earlier(session: nox.Session, revision: str) -> Environment:
+    """An environment with the packages of another revision."""
+    found = session.run("git", "rev-parse", "--verify", f"{revision}^{{commit}}", external=True, silent=True)
+    commit = str(found).strip()[:12]
+    checkout = STATE / "earlier" / commit
+    if not checkout.exists():
+        session.run("git", "worktree", "prune", external=True)
+        session.run("git", "worktree", "add", "--detach", str(checkout), commit, external=True, silent=True)
+    environment = Environment(session, STATE / f"earlier-{commit}")
+    warn(session, environment.packages(checkout))
+    return environment
 
 
 @nox.session(venv_backend="none", default=False, name="bench-servers")

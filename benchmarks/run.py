@@ -1,18 +1,21 @@
-"""Runs the benchmarks on hubbub and on gevent, in turn, and prints the ratio of the medians.
+"""Runs the benchmarks on hubbub and on gevent, in turn, and prints the ratio of the least times.
 
 Every run is a process of its own. A round runs each contestant once, so that a machine that
 slows down or speeds up does so for all of them. Compared is CPU time (user and system), which
-other programs on the machine disturb less than wall time.
+other programs on the machine disturb less than wall time; and the least of all rounds, which they
+disturb least. A row in which hubbub is slower than gevent, or than an earlier hubbub, is red.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
-import statistics
 import subprocess
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
@@ -21,27 +24,71 @@ NOT_PROGRAMS = {"run", "shim"}
 RIVALS = {"libuv": "libuv-cffi"}
 DEFAULT_RIVAL = "libev-cext"
 LIST_LOOPS = "from importlib.metadata import entry_points as e; print(*sorted(e(group='hubbub.loops').names))"
+QUICK = 10
+"""How many times fewer operations a quick run has."""
+RED, PLAIN = "\033[31m", "\033[0m"
 
 
 @dataclass(frozen=True)
 class Contestant:
     """A library on a loop, in the environment of one interpreter."""
 
-    library: str
+    name: str
     loop: str
     python: str
 
-    def seconds(self, program: str) -> float:
-        """CPU seconds per operation in one run of a program."""
-        settings = {f"{self.library.upper()}_LOOP": self.loop}
+    def cost(self, work: Work) -> dict[str, float]:
+        """What one run of a program says: CPU seconds, or bytes, per operation."""
+        settings = {f"{self.name.upper()}_LOOP": self.loop}
         done = subprocess.run(
-            [self.python, str(FOLDER / f"{program}.py"), self.library],
+            [self.python, str(FOLDER / f"{work.program}.py"), self.name, *work.options],
             env=os.environ | settings,
             stdout=subprocess.PIPE,
             check=True,
             timeout=300,
         )
-        return float(json.loads(done.stdout)["seconds"])
+        cost: dict[str, float] = json.loads(done.stdout)
+        return cost
+
+
+@dataclass(frozen=True)
+class Work:
+    """A program, and of what size: of connections or greenlets, as the program says."""
+
+    program: str
+    size: int | None = None
+    operations: int | None = None
+
+    @property
+    def name(self) -> str:
+        """For a row of the table."""
+        return self.program if self.size is None else f"{self.program} {self.size:,}"
+
+    @property
+    def options(self) -> list[str]:
+        """For its command line."""
+        given = {"size": self.size, "operations": self.operations}
+        return [f"--{name}={value}" for name, value in given.items() if value is not None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one program on one of hubbub's loops. Costs are seconds or bytes per operation."""
+
+    program: str
+    size: int | None
+    unit: str
+    loop: str
+    hubbub: float
+    rival_loop: str
+    gevent: float
+    before: float | None
+    """Of the hubbub that this one is compared with."""
+
+    @property
+    def slower(self) -> bool:
+        """Whether hubbub costs more than gevent, or (by more than a twentieth, as noise has) than it did before."""
+        return self.hubbub > self.gevent or (self.before is not None and self.hubbub > 1.05 * self.before)
 
 
 def programs() -> list[str]:
@@ -50,49 +97,105 @@ def programs() -> list[str]:
     return sorted(stem for stem in stems if stem not in NOT_PROGRAMS)
 
 
-WIDTH = max(map(len, programs())) + 2
+def works(names: Iterable[str], quick: bool) -> Iterator[Work]:
+    """What is to be run: each program, in a full run in each of its sizes."""
+    for name in names:
+        module = importlib.import_module(name)
+        sizes = getattr(module, "SIZES", (None,))
+        for size in sizes[:1] if quick else sizes:
+            yield Work(name, size, max(1, module.OPERATIONS // QUICK) if quick else None)
 
 
-def pairs(hubbub: str, gevent: str) -> list[tuple[Contestant, Contestant]]:
-    """Each loop that hubbub has here beside its rival."""
-    listed = subprocess.run([hubbub, "-c", LIST_LOOPS], stdout=subprocess.PIPE, text=True, check=True)
+def pairs(hubbub: str, gevent: str, loops: list[str]) -> list[tuple[Contestant, Contestant]]:
+    """Each loop that hubbub has here, or those that were asked for, beside its rival."""
+    listed = subprocess.run([hubbub, "-c", LIST_LOOPS], stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    if unknown := set(loops) - set(listed):
+        raise SystemExit(f"no such loop: {', '.join(sorted(unknown))}; there are {', '.join(listed)}")
     return [
         (Contestant("hubbub", loop, hubbub), Contestant("gevent", RIVALS.get(loop, DEFAULT_RIVAL), gevent))
-        for loop in listed.stdout.split()
+        for loop in loops or listed
     ]
 
 
-def measure(program: str, contestants: list[Contestant], rounds: int) -> dict[Contestant, float]:
-    """The median of each contestant over the rounds."""
-    times: dict[Contestant, list[float]] = {contestant: [] for contestant in contestants}
+def measure(work: Work, contestants: list[Contestant], rounds: int) -> dict[Contestant, dict[str, float]]:
+    """The least cost of each contestant over the rounds."""
+    costs: dict[Contestant, list[dict[str, float]]] = {contestant: [] for contestant in contestants}
     for _ in range(rounds):
-        for contestant, seen in times.items():
-            seen.append(contestant.seconds(program))
-    return {contestant: statistics.median(seen) for contestant, seen in times.items()}
+        for contestant, seen in costs.items():
+            seen.append(contestant.cost(work))
+    return {contestant: min(seen, key=lambda cost: next(iter(cost.values()))) for contestant, seen in costs.items()}
+
+
+def compare(
+    work: Work, compared: list[tuple[Contestant, Contestant]], before: str | None, rounds: int
+) -> Iterator[Row]:
+    """Run ``work``, and yield a row for each of hubbub's loops.
+
+    :param before: the Python of an environment with the hubbub to compare with.
+    """
+    earlier = {ours: Contestant("hubbub", ours.loop, before) for ours, _ in compared} if before else {}
+    contestants = dict.fromkeys([*(one for pair in compared for one in pair), *earlier.values()])
+    costs = measure(work, list(contestants), rounds)
+    for ours, theirs in compared:
+        ((unit, hubbub),) = costs[ours].items()
+        old = costs[earlier[ours]][unit] if ours in earlier else None
+        yield Row(work.program, work.size, unit, ours.loop, hubbub, theirs.loop, costs[theirs][unit], old)
+
+
+def shown(row: Row, name: str, width: int, colours: bool) -> str:
+    """A line of the table."""
+    factor, digits = (1e6, 2) if row.unit == "seconds" else (1, 0)
+    line = (
+        f"{name:<{width}}{row.loop:<9}{row.hubbub * factor:>10,.{digits}f}   "
+        f"{row.rival_loop:<12}{row.gevent * factor:>10,.{digits}f}{row.gevent / row.hubbub:>8.2f}"
+    )
+    if row.before is not None:
+        line += f"{row.before * factor:>12,.{digits}f}{row.before / row.hubbub:>8.2f}"
+    if not row.slower:
+        return line
+    return f"{RED}{line}{PLAIN}" if colours else f"{line}  slower"
+
+
+def arguments() -> argparse.Namespace:
+    """The command line, checked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hubbub", required=True, help="the Python of an environment with hubbub")
+    parser.add_argument("--gevent", required=True, help="the Python of an environment with gevent")
+    parser.add_argument("--before", help="the Python of an environment with the hubbub to compare with")
+    parser.add_argument("--rounds", type=int, help="runs of each contestant (default: 5; quick: 2)")
+    parser.add_argument("--loop", action="append", default=[], help="only on this loop of hubbub's (default: all)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the operations, one size, two rounds, the native loop libev"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
+    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(programs())} (default: all)")
+    given = parser.parse_args()
+    if unknown := set(given.programs) - set(programs()):
+        parser.error(f"no such program: {', '.join(sorted(unknown))}; there are {', '.join(programs())}")
+    given.rounds = given.rounds or (2 if given.quick else 5)
+    given.loop = given.loop or (["libev"] if given.quick else [])
+    return given
 
 
 def main() -> None:
     """Runs what the arguments ask for and prints a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hubbub", required=True, help="the Python of an environment with hubbub")
-    parser.add_argument("--gevent", required=True, help="the Python of an environment with gevent")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default: 5)")
-    parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(programs())} (default: all)")
-    arguments = parser.parse_args()
-    if unknown := set(arguments.programs) - set(programs()):
-        parser.error(f"no such program: {', '.join(sorted(unknown))}; there are {', '.join(programs())}")
-    compared = pairs(arguments.hubbub, arguments.gevent)
-    contestants = list(dict.fromkeys(contestant for pair in compared for contestant in pair))
-    print(f"CPU microseconds per operation, medians of {arguments.rounds} rounds; ratio: gevent / hubbub\n")
-    print(f"{'program':<{WIDTH}}{'hubbub loop':<13}{'hubbub':>9}   {'gevent loop':<13}{'gevent':>9}{'ratio':>9}")
-    for program in arguments.programs or programs():
-        medians = measure(program, contestants, arguments.rounds)
-        for ours, theirs in compared:
-            print(
-                f"{program:<{WIDTH}}{ours.loop:<13}{medians[ours] * 1e6:>9.2f}   "
-                f"{theirs.loop:<13}{medians[theirs] * 1e6:>9.2f}{medians[theirs] / medians[ours]:>9.2f}",
-                flush=True,
-            )
+    given = arguments()
+    compared = pairs(given.hubbub, given.gevent, given.loop)
+    todo = list(works(given.programs or programs(), given.quick))
+    width = max(len(work.name) for work in todo) + 2
+    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print(f"CPU microseconds (or bytes) per operation, the least of {given.rounds} rounds; ratio: gevent / hubbub\n")
+    before = f"{'before':>12}{'ratio':>8}" if given.before else ""
+    print(f"{'program':<{width}}{'loop':<9}{'hubbub':>10}   {'rival':<12}{'gevent':>10}{'ratio':>8}{before}")
+    rows = []
+    for work in todo:
+        for row in compare(work, compared, given.before, given.rounds):
+            rows.append(row)
+            print(shown(row, work.name, width, colours), flush=True)
+    slower = sum(row.slower for row in rows)
+    print(f"\n{len(rows)} rows, {slower} of them slower")
+    if given.json:
+        given.json.write_text(json.dumps([{**asdict(row), "slower": row.slower} for row in rows], indent=1) + "\n")
 
 
 if __name__ == "__main__":

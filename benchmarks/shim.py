@@ -14,6 +14,9 @@ A benchmark is a file beside this one::
         main(run, OPERATIONS)
 
 ``run.py`` finds it by itself. Run alone, ``python spawn_join.py hubbub`` prints its CPU time.
+
+A benchmark whose cost depends on how many greenlets or connections there are has ``SIZES = (100, 1_000)``, the usual
+one first, passes it to ``main``, and finds in ``api.size`` which one is meant.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-__all__ = ["Api", "main"]
+__all__ = ["Api", "main", "memory"]
 
 NET = {"socket", "ssl", "select", "selectors"}
 
@@ -34,9 +39,10 @@ NET = {"socket", "ssl", "select", "selectors"}
 class Api:
     """Hubbub or gevent by the names they share."""
 
-    def __init__(self, library: str) -> None:
+    def __init__(self, library: str, size: int = 0) -> None:
         """``library`` is ``hubbub`` or ``gevent``."""
         self.library = library
+        self.size = size
         top = importlib.import_module(library)
         self.spawn: Callable[..., Any] = top.spawn
         self.sleep: Callable[[float], None] = top.sleep
@@ -48,16 +54,42 @@ class Api:
         return importlib.import_module(f"{prefix}.{name}")
 
 
-def main(run: Callable[[Api, int], None], operations: int) -> None:
-    """Warms up, runs ``run(api, operations)`` once and prints its CPU seconds per operation as JSON."""
+def _begin(operations: int, sizes: Sequence[int]) -> tuple[Api, int]:
+    """What the command line asks for, with a hub, as in every program that has greenlets."""
     parser = argparse.ArgumentParser()
     parser.add_argument("library", choices=["hubbub", "gevent"])
     parser.add_argument("--operations", type=int, default=operations)
-    arguments = parser.parse_args()
-    api = Api(arguments.library)
-    api.sleep(0)  # there is a hub, as in every program that has greenlets
-    run(api, max(1, arguments.operations // 10))
+    parser.add_argument("--size", type=int, default=sizes[0] if sizes else 0)
+    given = vars(parser.parse_args())
+    api = Api(given["library"], given["size"])
+    api.sleep(0)
+    return api, max(given["operations"], given["size"])
+
+
+def main(run: Callable[[Api, int], None], operations: int, sizes: Sequence[int] = ()) -> None:
+    """Warms up, runs ``run(api, operations)`` once and prints its CPU seconds per operation as JSON."""
+    api, count = _begin(operations, sizes)
+    run(api, max(1, count // 10))
     before = time.process_time()
-    run(api, arguments.operations)
+    run(api, count)
     seconds = time.process_time() - before
-    print(json.dumps({"seconds": seconds / arguments.operations}))
+    print(json.dumps({"seconds": seconds / count}))
+
+
+def memory(run: Callable[[Api, int], object], operations: int) -> None:
+    """Runs ``run(api, operations)`` and prints by how many bytes, per operation, the process has grown, as JSON.
+
+    What ``run`` returns is kept until then.
+    """
+    api, count = _begin(operations, ())
+    run(api, 10)
+    before = _resident()
+    kept = run(api, count)
+    grown = _resident() - before
+    del kept
+    print(json.dumps({"bytes": grown / count}))
+
+
+def _resident() -> int:
+    """Bytes of the process that are in memory (proc_pid_statm(5))."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

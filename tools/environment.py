@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tools.packages import Package, packages, split
+from tools.packages import ROOT, Package, packages, split
 
 __all__ = ["Environment", "Session", "build_failure", "digest"]
 
@@ -93,12 +93,12 @@ class Environment:
         theirs = sorted(set(split(requirements)[1]))
         self.step(name, digest(*theirs), *theirs)
 
-    def packages(self) -> dict[str, str]:
-        """Installs all packages of the repository, editable.
+    def packages(self, root: Path = ROOT) -> dict[str, str]:
+        """Installs all packages of the repository, or of another checkout of it, editable.
 
         Returns the native packages that could not be built, each with the reason.
         """
-        everything = list(packages().values())
+        everything = list(packages(root).values())
         self.others("use", FOR_EDITABLE, *(r for package in everything for r in package.use))
         self._install([package for package in everything if not package.native])
         reasons = {package.name: self._build(package) for package in everything if package.native}
