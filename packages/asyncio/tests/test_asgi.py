@@ -140,8 +140,8 @@ def test_hello(serve: Any, application: Any) -> None:
         assert client.until(b"hello") == b"hello"
 
 
-def test_begins_in_the_connection(serve: Any) -> None:
-    """An application that does not wait answers in the connection's greenlet; one that does, goes on in the loop's."""
+def test_steps_of_a_request(serve: Any) -> None:
+    """All steps of a request's task run in the greenlet of the event loop, the first one too, and find it."""
     greenlets: list[Any] = []
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -154,7 +154,7 @@ def test_begins_in_the_connection(serve: Any) -> None:
         await answer(send, b"good")
 
     assert serve(application).talk().endswith(b"good")
-    assert greenlets[0] is not greenlets[1]
+    assert greenlets[0] is greenlets[1]
 
 
 @pytest.mark.parametrize("protocol", [b"1.1", b"1.0"])
@@ -709,7 +709,7 @@ def test_requests_take_turns(serve: Any) -> None:
         inside += 1
         most = max(most, inside)
         if scope["path"] == "/blocking":
-            blocking()  # keeps the connection's greenlet, nobody else
+            blocking()  # keeps this task, nobody else: it is the first step
         else:
             await asyncio.sleep(0.05)
         inside -= 1

@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 
 import hubbub
 import pytest
+from greenlet import getcurrent
+from greenlet import greenlet as RawGreenlet
 from hubbub import (
     AsyncResult,
     CancelScope,
@@ -22,6 +24,7 @@ from hubbub import (
     shield,
     sleep,
     spawn,
+    spawn_later,
 )
 from hubbub_asyncio import as_future, await_, entered, in_greenlet, iterate, new_event_loop, run, thread_loop
 
@@ -582,6 +585,62 @@ def test_an_error_in_the_middle(hub):
         return await add(1, 1)
 
     assert run(main()) == 2
+
+
+@pytest.mark.parametrize("runs", [run, await_])
+def test_greenlets_inside_of_a_task(hub, runs):
+    """A library may run synchronous code in greenlets of its own inside of a task, as SQLAlchemy does."""
+
+    async def in_child(function):
+        child = RawGreenlet(function)
+        result = child.switch()
+        while not child.dead:
+            result = child.switch(await result)
+        return result
+
+    def wait(awaitable):
+        return getcurrent().parent.switch(awaitable)
+
+    def synchronous(number):
+        for _ in range(3):
+            number = wait(asyncio.sleep(0.001, number + 1))
+        if number == 4:
+            raise KeyError("an error crosses too")
+        return number
+
+    async def task(number):
+        return await in_child(lambda: synchronous(number))
+
+    await_(asyncio.sleep(0))
+    with Timeout(5):
+        waiting = [spawn(runs, task(number)) for number in range(5)]
+        waiting[1].handle_failure = waiting[1].keep_failure
+        hubbub.joinall(waiting)
+    assert [each.value for each in waiting] == [3, None, 5, 6, 7]
+    assert isinstance(waiting[1].exception, KeyError)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_step_that_blocks(hub, first):
+    """The first step of a task that await_ has begun may block: the caller's limit counts from the end of that, and
+    other greenlets' tasks go on; a later step holds its event loop up, as in asyncio."""
+    order = []
+
+    async def blocks():
+        if not first:
+            await asyncio.sleep(0)
+        sleep(0.02)
+        order.append("blocked")
+
+    async def quick():
+        await asyncio.sleep(0.001)
+        order.append("quick")
+
+    await_(asyncio.sleep(0))
+    with Timeout(5):
+        waiting = [spawn(await_, blocks()), spawn_later(0.001, lambda: await_(quick()))]
+        hubbub.joinall(waiting)
+    assert order == (["quick", "blocked"] if first else ["blocked", "quick"])
 
 
 def test_stopped_in_the_middle(hub):

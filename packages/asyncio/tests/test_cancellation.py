@@ -18,9 +18,11 @@ class Noted:
 
     def __init__(self):
         self.ends = []
+        self.waits = False
 
     async def wait(self):
         """For ever, in a coroutine."""
+        self.waits = True
         try:
             await asyncio.get_running_loop().create_future()
         except BaseException as error:
@@ -42,10 +44,12 @@ class Noted:
 BOTH = [asyncio.CancelledError, asyncio.CancelledError]
 
 
-async def begun(coroutine):
-    """A task that has begun to wait."""
+async def begun(coroutine, noted=None):
+    """A task that has begun to wait; with ``noted``, in its ``wait``."""
     task = asyncio.create_task(coroutine)
-    await asyncio.sleep(0.002)
+    while not (noted.waits if noted is not None else getattr(task, "loan", None) or task._fut_waiter):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.001)  # what it waits for has begun
     return task
 
 
@@ -88,7 +92,7 @@ def test_cancelled_in_a_call(hub, how):
     noted = Noted()
 
     async def main():
-        task = await begun(noted.called())
+        task = await begun(noted.called(), noted)
         if how == "a task":
             task.cancel("why")
         elif how == "a callback":
@@ -116,7 +120,7 @@ def test_calls_in_calls(hub):
             await_(nested(depth - 1))
 
     async def main():
-        task = await begun(nested(4))
+        task = await begun(nested(4), noted)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -346,7 +350,8 @@ def test_the_first_step_in_another_greenlet(hub):
     await_(asyncio.sleep(0))  # the event loop runs now
     greenlet = spawn(await_, noted.called())
     greenlet.handle_failure = greenlet.keep_failure
-    sleep(0.002)
+    while not noted.waits:
+        sleep(0)
     (task,) = (task for task in asyncio.all_tasks(thread_loop()) if task.get_coro().__qualname__ == "Noted.called")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -429,7 +434,7 @@ def test_through_a_greenlet(hub):
         await_(in_greenlet(await_, noted.called()))
 
     async def main():
-        task = await begun(outer())
+        task = await begun(outer(), noted)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -451,7 +456,7 @@ def test_on_an_event_loop_of_another_thread(hub):
         await_(noted.wait(), loop=there)
 
     async def main():
-        task = await begun(calls())
+        task = await begun(calls(), noted)
         ticks.append(await asyncio.sleep(0.001, "tick"))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -477,7 +482,8 @@ def test_tasks_of_others_are_as_before(hub):
 
     async def main():
         asyncio.get_running_loop().set_task_factory(lambda loop, coro, **options: asyncio.Task(coro, loop=loop))
-        task = await begun(calls())
+        task = asyncio.create_task(calls())
+        await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

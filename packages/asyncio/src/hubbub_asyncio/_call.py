@@ -1,7 +1,7 @@
 """One HTTP request to an ASGI application: its messages, between the application's task and the server's greenlet.
 
-The greenlet of the connection makes the task and runs its first step. From then on it writes what the task sends; the
-event loop runs the task's other steps. One more greenlet waits for what comes from the client: a body, or its end.
+The greenlet of the connection makes the task and has its first step run at once. From then on it writes what the task
+sends. One more greenlet waits for what comes from the client: a body, or its end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from types import CoroutineType
 from typing import Any
 
-from greenlet import getcurrent
 from hubbub import shield
 from hubbub.lowlevel import Waiter
 
@@ -45,7 +44,7 @@ class Call:
     __slots__ = (
         "_begun",
         "_body_read",
-        "_greenlet",
+        "_first",
         "_head",
         "_held",
         "_last",
@@ -69,7 +68,8 @@ class Call:
         self._method = environ["REQUEST_METHOD"]
         self._request = _PlainRequest(environ["wsgi.input"]) if request is None else request
         self._start_response = start_response
-        self._greenlet: Any = getcurrent()
+        self._first = False
+        """Whether the task is in its first step, and the greenlet of the connection waits for the end of that."""
         self._waiter: Waiter | None = None
         self._head: ResponseHead | None = None
         """What the application sent in http.response.start."""
@@ -104,9 +104,13 @@ class Call:
         coroutine = application(scope, self.receive, self.send)
         if type(coroutine) is not CoroutineType:
             coroutine = _awaited(coroutine)
-        task = self._loop.begin_task(coroutine, context=contextvars.copy_context())
+        self._first = True
         try:
-            if not task.done():
+            task = self._loop.begin_task(coroutine, context=contextvars.copy_context())
+        finally:
+            self._first = False
+        try:
+            if self._pieces or not task.done():
                 self._attend(task)
         finally:
             self._over = True
@@ -165,18 +169,10 @@ class Call:
         if self._over:
             raise ClientGone("the client is gone")
         self._last = not message.get("more_body", False)
-        begins = getcurrent() is self._greenlet  # the first step of the task
-        if begins and self._last and not self._pieces and len(body) <= _MOST_HELD:
-            try:
-                self._write_out(body)
-            except OSError:
-                self._over = True
-                raise
-            return False
         self._pieces.append(body)
         self._held += len(body)
         self._wake()
-        return begins
+        return self._first and not self._last
 
     def _write_out(self, data: bytes) -> None:
         """Write a part of the body. Called in the greenlet of the connection."""

@@ -4,8 +4,8 @@
 worker, or for :class:`hubbub_server.WSGIServer`. All requests are tasks of the event loop of their thread
 (:func:`hubbub_asyncio.thread_loop`). The server's rules, limits and logs are those for WSGI.
 
-The connection's greenlet runs the first step of the task itself, and writes the response. So an application that never
-waits responds without a switch of greenlets.
+The connection's greenlet has the first step of the task run at once, and writes the response. So an application that
+never waits responds without a round of the event loop.
 
 A WebSocket is served where the server offers one, as hubbub-server does with its extra ``websocket``.
 

@@ -80,8 +80,8 @@ def thread_loop() -> HubEventLoop:
 def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = None) -> T:
     """Wait in a greenlet for a coroutine, a task, a future or any other awaitable, and return its result.
 
-    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables. Its first step runs at once in
-    the calling greenlet, if that runs no event loop. A future or task stays on its event loop, also if that runs in
+    A coroutine runs as a task of ``loop`` with a copy of the caller's context variables. Its first step runs at once,
+    if the event loop has nothing else to do. A future or task stays on its event loop, also if that runs in
     another native thread. A function that a task has called may call this too, at any depth, if that task's
     event loop is a :class:`HubEventLoop`.
 

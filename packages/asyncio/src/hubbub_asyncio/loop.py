@@ -9,6 +9,11 @@ called. The frames of that task then stand on the stack of the greenlet that run
 *stand-in*, runs the callbacks meanwhile. ``_runner`` is the greenlet that runs them at present. The greenlet that
 called ``run_forever`` becomes the runner again as soon as it is free; a stand-in that is not the runner any more ends.
 
+**Visits.** A greenlet that begins a task switches into the runner, if that waits in the hub, has it run the task's
+first step, and goes on next. So a task that never waits has ended at once, and all steps of a task run in the greenlet
+of its event loop. (Libraries make greenlets inside of a task, SQLAlchemy for one; these switch to their parent, the
+greenlet that ran the step in which they were made, and it must be the one that runs the step in which they go on.)
+
 **Interrupts.** A kill, a time limit or a scope of the greenlet that called ``run_forever`` is meant for all that runs
 there. It ends ``run_forever``, whichever callback it strikes: a task that happened to wait would keep it.
 """
@@ -51,10 +56,6 @@ _TURNS = 16
 """How many rounds of callbacks run before other greenlets may run."""
 _CANCELLED_TIMERS = 100
 """With more timers than this, the cancelled ones are removed when they are more than half."""
-_STEP = "_hubbub_asyncio_step"
-"""The attribute of a greenlet that holds the moment at which :meth:`HubEventLoop.begin_task` began a step there."""
-_STRUCK = "_hubbub_asyncio_struck"
-"""The attribute of a greenlet that holds the interrupt which has struck it in such a step."""
 _READ_SIZE = 64 * 1024
 """Bytes that a transport reads at once. With more each read would map and unmap memory (glibc's mmap threshold)."""
 
@@ -88,6 +89,12 @@ class HubEventLoop(SelectorEventLoop):
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
         self._first_step: Callable[[], Any] | None = None
         """Set while :meth:`begin_task` makes a task: the call that the task asks for, which is not queued."""
+        self._waiting: greenlet | None = None
+        """The runner while it waits in the hub, where it can be visited."""
+        self._visitor: greenlet | None = None
+        self._visit: Callable[[], Any] = self._no_step
+        self._stepping: greenlet | None = None
+        """Which greenlet is in the first step of a task of :meth:`begin_task`."""
         self._watches = Watches(self._hub_loop, self._fired)
         super().__init__(NoSelector())
 
@@ -208,19 +215,68 @@ class HubEventLoop(SelectorEventLoop):
         loop = self._hub_loop
         delay = self._next_delay()
         key = None if delay is None else loop.call_later(delay, self._wake_up)
-        switch = self._parked = getcurrent().switch
+        self._waiting = me = getcurrent()
+        switch = self._parked = me.switch
         try:
             while self._parked is switch:
                 self._hub.switch()
+                if self._visitor is not None:
+                    self._receive_visitor(me, switch)
         except BaseException:
             if self._parked is not switch:
                 loop.unschedule(switch)
             raise
         finally:
+            if self._waiting is me:
+                self._waiting = None
             if self._parked is switch:
                 self._parked = None
             if key is not None:
                 loop.cancel_later(key, self._wake_up)
+
+    def _receive_visitor(self, me: greenlet, switch: Callable[[], Any]) -> None:
+        """A visitor has switched to the runner, which waits. Do what it came for; then wait on, if there is no more."""
+        woken = self._parked is not switch
+        if woken:  # the wake-up must not come to what the step waits for
+            self._hub_loop.unschedule(switch)
+        self._parked = self._waiting = None
+        first = self._scheduled[0] if self._scheduled else None
+        visit, self._visit = self._visit, self._no_step
+        try:
+            self._take_first_step(visit)
+        finally:
+            self._dismiss_visitor()
+        if woken or self._ready or self._stopping or (self._scheduled and self._scheduled[0] is not first):
+            return
+        if not self._stand_ins or self._still_runs():
+            self._waiting = me
+            self._parked = switch
+
+    def _take_first_step(self, step: Callable[[], Any]) -> None:
+        """Run the first step of a task of :meth:`begin_task`. If it waits in a synchronous call, others go on."""
+        self._stepping = me = getcurrent()
+        self._hub_loop.ready.append(self._look_at_step)  # called when the runner gives way, there or after the step
+        try:
+            step()
+        finally:
+            if self._stepping is me:
+                self._stepping = None
+
+    def _look_at_step(self) -> None:
+        if self._stepping is not None and self._stepping is self._runner:
+            self._dismiss_visitor()
+            self._let_stand_in()
+
+    def _let_stand_in(self) -> None:
+        """Let a stand-in run the callbacks until this runner is free."""
+        self._stand_ins += 1
+        self._runner = spawn_raw(self._stand_in)
+
+    def _dismiss_visitor(self) -> None:
+        """Let the visitor go on next."""
+        visitor, self._visitor = self._visitor, None
+        if visitor is not None:
+            self._hub_loop.ready.appendleft(visitor.switch)
 
     def _wake(self) -> None:
         """Wake the event loop, if it waits. Called in the thread of the hub."""
@@ -273,42 +329,22 @@ class HubEventLoop(SelectorEventLoop):
 
         If the task is cancelled, or the event loop stopped, ``future`` is cancelled, and so the wait ends.
         """
-        task = asyncio.current_task(self)
-        if not isinstance(task, Task):  # of another's making: it hears nothing
-            with self._lent(future, getcurrent()):
-                yield
-            return
-        current = getcurrent()
-        began = self._origin_began if current is self._origin else current.__dict__.get(_STEP, OUTSIDE)
-        task.loan = Loan(future, current, began)
-        try:
-            with self._lent(future, current):
-                yield
-        finally:
-            task.loan = None
-
-    @contextmanager
-    def _lent(self, future: asyncio.Future[Any], current: greenlet) -> Iterator[None]:
-        if current is self._runner:  # else another greenlet runs the callbacks already
-            self._stand_ins += 1
-            self._runner = spawn_raw(self._stand_in)
-        if current is self._origin:
+        current, task = getcurrent(), asyncio.current_task(self)
+        is_origin = current is self._origin
+        if isinstance(task, Task):  # one of another's making hears nothing
+            task.loan = Loan(future, current, self._origin_began if is_origin else OUTSIDE)
+        if is_origin:
             self._origin_waits = future
-            try:
-                yield
-            finally:
-                self._origin_waits = None
-        elif (began := current.__dict__.get(_STEP)) is not None:
-            with interrupts_to(partial(self._interrupted_in_step, future, current), since=began):
-                yield
-        else:
+        if current is self._runner:  # else a stand-in runs already
+            self._dismiss_visitor()
+            self._let_stand_in()
+        try:
             yield
-
-    def _interrupted_in_step(self, future: asyncio.Future[Any], current: greenlet, error: Any) -> bool:
-        """On the hub: an interrupt of a greenlet that waits in a task's first step. It is for who began the task."""
-        current.__dict__[_STRUCK] = error
-        future.cancel()
-        return True
+        finally:
+            if is_origin:
+                self._origin_waits = None
+            if isinstance(task, Task):
+                task.loan = None
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         """A task that runs ``coro`` (:meth:`asyncio.loop.create_task`). Any greenlet of the thread may call this."""
@@ -321,42 +357,35 @@ class HubEventLoop(SelectorEventLoop):
         return task
 
     def begin_task(self, coroutine: Any, *, context: Context) -> asyncio.Task[Any]:
-        """Make a task and run its first step now, in the calling greenlet, which runs no event loop itself.
+        """Make a task, and have its first step run now if the event loop waits, else when it gets to it.
 
-        The event loop must be running in another greenlet of this thread; it runs the other steps. If the first step
-        waits in the middle of a synchronous call, other greenlets and tasks go on meanwhile. If the greenlet is
-        interrupted there, the task is cancelled, and the interruption is raised here when it has ended.
+        Called by greenlets of the thread that run no event loop. A first step that waits in a synchronous call holds up
+        neither the caller nor other tasks. If the caller is interrupted meanwhile, the task is cancelled, and the
+        interruption is raised when it has ended.
         """
-        own = getcurrent().__dict__
-        own[_STEP] = self._hub_loop.moment()
-        put = getattr(events._set_running_loop, "native", events._set_running_loop)  # its own greenlet keeps it
-        hooks = sys.get_asyncgen_hooks()
-        put(self)
-        sys.set_asyncgen_hooks(*self._hooks)
-        try:
-            task = self._begun(coroutine, context)
-        finally:
-            put(None)
-            sys.set_asyncgen_hooks(*hooks)
-            del own[_STEP]
-        if _STRUCK in own:
-            interruption = own.pop(_STRUCK)
-            cancel_and_wait(task, interruption)
-            raise interruption
-        return task
-
-    def _begun(self, coroutine: Any, context: Context) -> asyncio.Task[Any]:
-        if self._task_factory is not None:
-            return self.create_task(coroutine, context=context)  # the task of a factory decides itself when it begins
-        if _EAGER:
-            return Task(coroutine, loop=self, context=context, **_EAGER)
-        # A new task asks for its first step by call_soon. The step is run here instead.
+        if self._task_factory is not None or self._debug:
+            return self.create_task(coroutine, context=context)
+        # A new task asks for its first step by call_soon.
         self._first_step = self._no_step
         try:
             task: Task[Any] = Task(coroutine, loop=self, context=context)
         finally:
             step, self._first_step = self._first_step, None
-        context.run(step)
+        runner, current = self._waiting, getcurrent()
+        if runner is None or current is self._hub:
+            self.call_soon(self._take_first_step, step, context=context)
+            return task
+        self._visit, self._visitor = partial(context.run, step), current
+        try:
+            runner.switch()
+            while self._visitor is current:
+                self._hub.switch()  # it was woken by others
+        except BaseException as interruption:
+            if self._visitor is current:
+                self._visitor = None
+            self._hub_loop.unschedule(current.switch)
+            cancel_and_wait(task, interruption)
+            raise
         return task
 
     def _no_step(self) -> None:
@@ -585,9 +614,6 @@ class HubEventLoop(SelectorEventLoop):
         watcher.close()
         if not self.is_closed():
             self.call_soon(transport._process_exited, os.waitstatus_to_exitcode(watcher.rstatus))
-
-
-_EAGER: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 def _call(handle: events.Handle) -> None:
