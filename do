@@ -8,7 +8,11 @@
 #
 # PYTHON chooses the interpreter; else it is the first that is not too old of python3 and of the versions
 # that the classifiers of packages/core name, from the newest down. Environments live in .venv-nox and
-# .nox and are reused.
+# .nox and are reused. Each step is said in a line; what apt and pip print is in .venv-nox.log, and is shown
+# when they fail.
+#
+# Compilers and libraries are looked for only where something is to be compiled. As root on Debian and its kin
+# what is missing is installed; HUBBUB_INSTALL=0 leaves the system as it is.
 set -eu
 cd "$(dirname -- "$0")"
 
@@ -38,9 +42,35 @@ find_python() {
 # shellcheck disable=SC2086 # flags of the compiler are words
 includes() { printf '#include <%s>\n' "$1" | $cc ${CPPFLAGS:-} -I"$headers" -E - >/dev/null 2>&1; }
 
-# Prints the Debian names of what is missing to build everything.
+# Runs a program with its output in the log; if it fails, shows that and fails likewise.
+log=.venv-nox.log
+quietly() {
+    begun=$(wc -l <"$log")
+    printf '$ %s\n' "$*" >>"$log"
+    status=0
+    "$@" >>"$log" 2>&1 </dev/null || status=$?
+    [ $status = 0 ] || tail -n "+$((begun + 1))" "$log" >&2
+    return $status
+}
+
+# Whether the job compiles something: not if all that is wanted looks at text alone.
+compiles() {
+    [ $# != 0 ] || return 0
+    for word in "$@"; do
+        case $word in
+        --) return 1 ;;
+        -*) return 1 ;;
+        api | lint | workflows) ;;
+        *) return 0 ;;
+        esac
+    done
+    return 1
+}
+
+# Prints the Debian names of what the job lacks.
 missing() {
     "$python" -c 'import ensurepip, venv' 2>/dev/null || echo "$debian-venv"
+    compiles "$@" || return 0
     includes stdlib.h || echo gcc libc6-dev
     includes Python.h || echo "$debian-dev"
     includes ev.h || echo libev-dev
@@ -49,19 +79,19 @@ missing() {
 
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
-    ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || apt-get -q update || return
-    apt-get -q install -y --no-install-recommends "$@" ||
-        { apt-get -q update && apt-get -q install -y --no-install-recommends "$@"; }
+    ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || quietly apt-get -q update || return
+    quietly apt-get -q install -y --no-install-recommends "$@" ||
+        { quietly apt-get -q update && quietly apt-get -q install -y --no-install-recommends "$@"; }
 }
 
 # shellcheck disable=SC2086 # $wanted is a list of words
 # Installs as root on Debian and its kin; elsewhere says what to install and goes on.
 see_to_system_packages() {
-    wanted=$(missing)
-    if [ -n "$wanted" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "installing" $wanted
-        apt_install $wanted </dev/null >&2 || say "apt-get failed"
-        wanted=$(missing)
+    wanted=$(missing "$@")
+    if [ -n "$wanted" ] && [ "${HUBBUB_INSTALL:-1}" != 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing" $wanted "(apt-get)"
+        apt_install $wanted || say "apt-get failed"
+        wanted=$(missing "$@")
     fi
     [ -n "$wanted" ] || return 0
     say "not found (Debian's names):" $wanted
@@ -77,9 +107,9 @@ see_to_system_packages() {
 see_to_nox() {
     stamp=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)'; pwd; cat requirements/nox.txt)
     if [ "$(cat .venv-nox/stamp 2>/dev/null)" != "$stamp" ]; then
-        say "making .venv-nox"
-        "$python" -m venv --clear .venv-nox
-        .venv-nox/bin/python -m pip install -q --disable-pip-version-check -r requirements/nox.txt
+        say "making .venv-nox, which runs the sessions"
+        quietly "$python" -m venv --clear .venv-nox
+        quietly .venv-nox/bin/python -m pip install -q --no-compile --disable-pip-version-check -r requirements/nox.txt
         printf '%s\n' "$stamp" >.venv-nox/stamp
     fi
 }
@@ -92,7 +122,8 @@ debian=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
 case $(readlink -f /usr/bin/python3 2>/dev/null) in */"$debian") debian=python3 ;; esac
 cc=${CC:-$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}
 headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
-see_to_system_packages
+: >"$log"
+see_to_system_packages "$@"
 see_to_nox
 
 # Words before -- are sessions; options go to nox as they are.

@@ -57,7 +57,7 @@ def development(
     unbuilt = environment.packages()
     if testing:
         environment.others("test", *(r for package in packages().values() for r in package.test))
-        environment.requirements(ROOT / "examples" / "requirements.txt")
+        environment.requirements(*(ROOT / "examples" / name for name in ("demo.txt", "requirements.txt")))
     return environment, unbuilt
 
 
@@ -397,7 +397,7 @@ def docs(session: nox.Session) -> None:
 def demo(session: nox.Session) -> None:
     """Run the demonstration on every loop that can be built; arguments go to it."""
     environment, unbuilt = development(session, testing=False)
-    environment.requirements(ROOT / "examples" / "requirements.txt")
+    environment.requirements(ROOT / "examples" / "demo.txt")
     try:
         environment.run(ROOT / "examples" / "demo.py", *session.posargs)
     finally:

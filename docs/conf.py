@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
+import sys
 import tomllib
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -18,9 +20,12 @@ ROOT = Path(__file__).resolve().parent.parent
 project = "hubbub"
 author = "the hubbub authors"
 copyright = "the hubbub authors"
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
-html_theme = "alabaster"
-html_theme_options = {"description": "Greenlet-based networking for Python", "fixed_sidebar": True}
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.intersphinx"]
+html_theme = "furo"
+html_title = "hubbub"
+html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
+# The inventory of CPython's documentation is at hand, so that a build needs no network.
+intersphinx_mapping = {"python": ("https://docs.python.org/3", "python.inv")}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
@@ -109,7 +114,11 @@ def is_ours(kind: type) -> bool:
 
 def module_section(module: ModuleType, where: dict[tuple[str, int], str], is_package: bool) -> list[str]:
     """The description of one module and of the names that are described with it."""
-    lines = ["```{eval-rst}", f".. automodule:: {module.__name__}", "   :no-members:", ""]
+    lines = ["```{eval-rst}", f".. automodule:: {module.__name__}", "   :no-members:"]
+    parent, _, name = module.__name__.rpartition(".")
+    if hasattr(sys.modules.get(parent), name) and getattr(sys.modules[parent], name) is not module:
+        lines.append("   :no-index:")  # the package has something else of that name, which is described
+    lines.append("")
     others = []
     for name in listed_names(module):
         home = where[name, id(getattr(module, name))]
@@ -135,8 +144,18 @@ def package_page(readme: str, source: Path) -> str:
     return "\n".join(lines)
 
 
+def on_site(readme: str, documentation: str) -> str:
+    """A README whose links to pages of this site lead there from a page of ``api``, wherever the site is."""
+    return re.sub(rf"\({re.escape(documentation)}/(?:(api)/)?([\w/-]*)\.html", _page, readme)
+
+
+def _page(found: re.Match[str]) -> str:
+    return f"({found[2]}.md" if found[1] else f"(../{found[2]}.md"
+
+
 def write_api(app: Sphinx) -> None:
     """Writes the API pages, leaving those alone that would not change."""
+    documentation = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hubbub"]["documentation"]
     folder = Path(app.srcdir, "api")
     folder.mkdir(exist_ok=True)
     pages = {}
@@ -147,8 +166,7 @@ def write_api(app: Sphinx) -> None:
         compat = path.parent / "COMPAT.md"
         if compat.exists():
             pages[f"{name}-compat.md"] = compat.read_text()
-            readme = readme.replace("(COMPAT.md)", f"({name}-compat.md)")
-        pages[f"{name}.md"] = package_page(readme, source)
+        pages[f"{name}.md"] = package_page(on_site(readme, documentation), source)
     for stale in {path.name for path in folder.iterdir()} - set(pages):
         (folder / stale).unlink()
     for file, text in pages.items():

@@ -13,7 +13,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="do is a POSIX shell script")
 
-TOOLS = ("sh", "dirname", "cat", "readlink", "id", "tr")
+TOOLS = ("sh", "dirname", "cat", "readlink", "id", "tail", "tr", "wc")
 NOX = "import os, sys\nprint('nox', sys.argv[1:], 'in', os.getcwd())\n"
 
 
@@ -99,6 +99,42 @@ def test_missing_libraries(made: Path, tools: Path) -> None:
     assert done.stdout == f"nox ['-s', 'demo'] in {made}\n"
     for word in ("apt-get install", "dnf install", "brew install", "libev-dev", "libuv1-dev", "gcc"):
         assert word in done.stderr
+
+
+@pytest.mark.parametrize("words", [["lint"], ["workflows", "lint"], ["--list"], ["api", "--", "net"]])
+def test_nothing_is_looked_for_that_the_job_does_not_need(made: Path, tools: Path, words: list[str]) -> None:
+    """A job that compiles nothing says nothing of compilers and libraries."""
+    done = run(made, *words, PATH=str(tools), CC="false")
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def fake_system(folder: Path, apt: str, user: int) -> None:
+    """Programs for PATH: an apt-get, and an id that says who the user is."""
+    stand_in(folder, "apt-get", apt)
+    stand_in(folder, "id", f"echo {user}")
+
+
+@pytest.mark.parametrize(("user", "install", "runs"), [(0, "1", True), (0, "0", False), (1000, "1", False)])
+def test_installing(made: Path, tools: Path, tmp_path: Path, user: int, install: str, runs: bool) -> None:
+    """Only root installs, and only if it is not told otherwise; what apt-get prints goes to the log."""
+    fake_system(tmp_path, f"echo much; echo ran >>{quote(str(tmp_path / 'ran'))}", user)
+    done = run(made, "demo", PATH=f"{tmp_path}:{tools}", CC="false", HUBBUB_INSTALL=install)
+    assert done.returncode == 0
+    assert (tmp_path / "ran").exists() == runs
+    assert ("do: installing" in done.stderr) == runs
+    assert "much" not in done.stderr
+    assert ("much" in (made / ".venv-nox.log").read_text()) == runs
+
+
+def test_failing_apt(made: Path, tools: Path, tmp_path: Path) -> None:
+    """What apt-get says when it fails is shown, and the run goes on with what there is."""
+    fake_system(tmp_path, "echo no network; exit 100", 0)
+    done = run(made, "demo", PATH=f"{tmp_path}:{tools}", CC="false")
+    assert done.returncode == 0
+    assert "no network" in done.stderr
+    assert "do: apt-get failed" in done.stderr
+    assert done.stdout == f"nox ['-s', 'demo'] in {made}\n"
 
 
 def test_no_python(tree: Path, tools: Path, versions: list[str]) -> None:

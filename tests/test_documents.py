@@ -15,6 +15,8 @@ import hubbub
 import pytest
 from hubbub import plugins
 
+from tools import chart
+
 NAMED = re.compile(r"`(?:python -m )?(hubbub(?:_[a-z]+)?(?:\.[A-Za-z_]+)+|hubbub_[a-z]+)(?=[`(])")
 """A dotted name in code. What ends in a call or stands alone is a name; anything else in the quotes is not."""
 
@@ -50,6 +52,13 @@ def test_readme_example(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stderr
     assert f"# {done.stdout.strip()}" in code
+
+
+def test_chart(root: Path) -> None:
+    """The chart of speed shows the rows of the README's table: ``python -m tools.chart`` draws it anew."""
+    rows = chart.measured((root / "README.md").read_text())
+    assert len(rows) > 3
+    assert (root / "docs" / "speed.svg").read_text() == chart.draw(rows)
 
 
 def test_gallery_is_whole(root: Path) -> None:

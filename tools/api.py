@@ -19,9 +19,10 @@ def public_paths(module: Any) -> set[str]:
     """The full names of what a module of griffe says is public, members of classes included."""
     found = set()
     for name, member in module.members.items():
-        if not member.is_public:
+        # What an alias stands for may be of a package that is not here.
+        if not member.is_public or name == "__getattr__":
             continue
-        if not member.is_module:
+        if member.is_alias or not member.is_module:
             found.add(f"{module.path}.{name}")
         if not member.is_alias and (member.is_module or member.is_class):
             found |= public_paths(member)

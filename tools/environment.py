@@ -7,10 +7,12 @@ import re
 import shutil
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 from tools.packages import ROOT, Package, packages, split
+from tools.testing import at_once
 
 __all__ = ["Environment", "Session", "build_failure", "digest"]
 
@@ -73,7 +75,11 @@ class Environment:
         return self.session.run(self.python, *words, external=True, **options)
 
     def pip(self, *arguments: str | Path, **options: Any) -> Any:
-        """Runs pip install; its output is shown when it fails."""
+        """Runs pip install; its output is shown when it fails.
+
+        Bytecode is left to whoever imports the module: most of what is installed, nobody does.
+        """
+        options["env"] = {"PIP_NO_COMPILE": "1", **options.get("env", {})}
         return self.run("-m", "pip", "install", *arguments, silent=True, **options)
 
     def step(self, name: str, marker: str, *arguments: str | Path) -> None:
@@ -101,8 +107,10 @@ class Environment:
         everything = list(packages(root).values())
         self.others("use", FOR_EDITABLE, *(r for package in everything for r in package.use))
         self._install([package for package in everything if not package.native])
-        reasons = {package.name: self._build(package) for package in everything if package.native}
-        return {name: reason for name, reason in reasons.items() if reason}
+        native = [package for package in everything if package.native]
+        with ThreadPoolExecutor(at_once()) as executor:  # compilers use one core each
+            reasons = zip(native, executor.map(self._build, native), strict=True)
+            return {package.name: reason for package, reason in reasons if reason}
 
     def _install(self, pure: Sequence[Package]) -> None:
         marker = digest(*(path for package in pure for path in package.sources()))
