@@ -6,7 +6,6 @@ import ast
 import importlib
 import inspect
 import re
-import sys
 import tomllib
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -114,11 +113,7 @@ def is_ours(kind: type) -> bool:
 
 def module_section(module: ModuleType, where: dict[tuple[str, int], str], is_package: bool) -> list[str]:
     """The description of one module and of the names that are described with it."""
-    lines = ["```{eval-rst}", f".. automodule:: {module.__name__}", "   :no-members:"]
-    parent, _, name = module.__name__.rpartition(".")
-    if hasattr(sys.modules.get(parent), name) and getattr(sys.modules[parent], name) is not module:
-        lines.append("   :no-index:")  # the package has something else of that name, which is described
-    lines.append("")
+    lines = ["```{eval-rst}", f".. automodule:: {module.__name__}", "   :no-members:", ""]
     others = []
     for name in listed_names(module):
         home = where[name, id(getattr(module, name))]

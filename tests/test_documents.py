@@ -54,6 +54,17 @@ def test_readme_example(root: Path) -> None:
     assert f"# {done.stdout.strip()}" in code
 
 
+def test_settings_of_the_how_to(root: Path, tmp_path: Path) -> None:
+    """hubbub-serve takes the settings that the page on nginx and systemd has, each as it is meant."""
+    (settings,) = re.findall(r"```toml\n(.*?)```", (root / "docs" / "howto" / "wsgi.md").read_text(), re.DOTALL)
+    (tmp_path / "site.toml").write_text(settings)
+    command = [sys.executable, "-m", "hubbub_server", "--config", str(tmp_path / "site.toml"), "--show-config"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.endswith("site.toml")]
+    assert len(told) == len(re.findall(r"^[a-z-]+ = ", settings, re.MULTILINE))
+
+
 def test_chart(root: Path) -> None:
     """The chart of speed shows the rows of the README's table: ``python -m tools.chart`` draws it anew."""
     rows = chart.measured((root / "README.md").read_text())

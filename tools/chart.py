@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _ROW = re.compile(
     r"^\| (?P<what>[^|]+) \| (?P<ours>[\d.,]+)[^|]*µs[^|]*\| (?P<theirs>[\d.,]+)[^|]*µs[^|]*\|$", re.MULTILINE
 )
-WIDTH, BAR, GAP, LEFT = 640, 14, 12, 330
+WIDTH, BAR, GAP, LEFT = 720, 14, 12, 390
 COLOURS = {"hubbub": "#2a78b5", "gevent": "#b0b0b0"}
 
 
