@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 import time
+from weakref import ref
 
 import hubbub
 import pytest
 from hubbub import Event, Queue, RLock, TaskGroup, inspect, sleep, snapshot, spawn
 from hubbub._sidethread import SideThread
+from hubbub.thread import LockType
 
 
 def entry_of(taken, greenlet):
     return next(info for info in taken.greenlets if info.ident == id(greenlet))
 
 
-def deadlocked():
+def deadlocked(one, two):
     """Two greenlets that wait for one another."""
-    one, two = RLock(), RLock()
 
     def takes(first, second):
         with first:
@@ -34,7 +36,7 @@ def deadlocked():
 
 def test_a_cycle_of_waits_is_found(hub):
     """Greenlets that hold what the other waits for are named as a cycle, and each has its holder."""
-    both = deadlocked()
+    both = deadlocked(RLock(), RLock())
     beside = spawn(both[0].join)
     sleep(0)
     taken = snapshot.take()
@@ -43,6 +45,24 @@ def test_a_cycle_of_waits_is_found(hub):
     assert entry_of(taken, beside).held_by == (id(both[0]),)
     hubbub.killall([*both, beside])
     assert snapshot.take().cycles == ()
+
+
+def test_who_holds_a_lock_of_threads(hub):
+    """A lock that any greenlet may release tells who took it, and two of them make a cycle; it keeps nobody alive."""
+    one, two = LockType(), LockType()
+    both = deadlocked(one, two)
+    taken = snapshot.take()
+    assert [set(cycle) for cycle in taken.cycles] == [{id(item) for item in both}]
+    assert entry_of(taken, both[0]).held_by == (id(both[1]),)
+    hubbub.killall(both)
+    gone = spawn(one.acquire)
+    gone.join()
+    held = ref(gone)
+    del gone, taken, both
+    sleep(0)
+    gc.collect()
+    assert one.locked()
+    assert held() is None
 
 
 def test_who_waits_for_many_depends_on_all(hub):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from time import monotonic
 from types import FrameType
@@ -143,10 +143,10 @@ class _Look:
         waits_in: FrameType | None,
         user: FrameType | None,
     ) -> GreenletInfo:
-        site = getattr(item, "__dict__", {}).get("_hubbub_spawn", ((), None, None))
+        site = getattr(item, "__dict__", {}).get("_hubbub_spawn", ((), None))
         group = getattr(item, "_group", None)
         group = group if isinstance(group, TaskGroup) else None
-        owner = site[2]() if site[2] is not None else getattr(group.scope, "_greenlet", None) if group else None
+        owner = _spawner_of(item) or (group.scope._greenlet if group is not None else None)
         function, file, line = place_of(user) if user is not None else (None, None, None)
         return GreenletInfo(
             name=name_of_greenlet(item),
@@ -204,7 +204,7 @@ class _Look:
     def _completed(self, info: GreenletInfo, operation: str, subject: Any, since: float) -> GreenletInfo:
         """``info`` with what the frames did not tell. If they told the operation, it stays: it is the outermost one."""
         seconds = max(monotonic() - since, 0.0)
-        held_by = info.held_by or tuple(map(id, _holders_of(subject)))
+        held_by = info.held_by or tuple(_holders_of(subject))
         # A wait in C that cannot go on there is continued in Python.
         if info.state == "waiting" and not (info.operation or "").startswith("Waiter."):
             return replace(info, seconds=seconds, held_by=held_by)
@@ -283,6 +283,11 @@ def name_of_greenlet(item: greenlet) -> str:
     return "main" if item.parent is None else f"{type(item).__name__} {id(item):#x}"
 
 
+def _spawner_of(item: greenlet) -> greenlet | None:
+    spawner: Callable[[], greenlet | None] | None = getattr(item, "__dict__", {}).get("_hubbub_spawner")
+    return spawner() if spawner is not None else None
+
+
 def _age(item: greenlet) -> float | None:
     return max(monotonic() - item.made, 0.0) if isinstance(item, Greenlet) else None
 
@@ -299,21 +304,21 @@ def _function_of(item: greenlet) -> str | None:
 def _holders(outer: FrameType) -> tuple[int, ...]:
     subject = subject_of(outer)
     things = [subject] if subject is not None else list(arguments_of(outer).values())
-    return tuple(id(holder) for thing in things for holder in _holders_of(thing))
+    return tuple(ident for thing in things for ident in _holders_of(thing))
 
 
-def _holders_of(thing: Any) -> Iterator[greenlet]:
-    """The greenlets on which somebody waits who waits for ``thing``. No code of ``thing`` itself runs."""
+def _holders_of(thing: Any) -> Iterator[int]:
+    """The idents of greenlets on which whoever waits for ``thing`` depends. No code of ``thing`` itself runs."""
     kind = type(thing)
     if issubclass(kind, Latch):
         holder = thing._holder.get(0)
-        if isinstance(holder, tuple):  # of a lock that is not re-entrant
-            (holder,) = holder
-        if isinstance(holder, greenlet):
-            yield holder
+        if type(holder) is float and holder:  # of a lock that any greenlet may release
+            yield int(holder)
+        elif isinstance(holder, greenlet):
+            yield id(holder)
     elif issubclass(kind, Greenlet):
-        yield thing
+        yield id(thing)
     elif issubclass(kind, TaskGroup):
-        yield from snapshot(lambda: thing._tasks)
+        yield from map(id, snapshot(lambda: thing._tasks))
     elif kind in (list, tuple, set, frozenset):  # what joinall and its kin are given
-        yield from (item for item in snapshot(lambda: thing) if issubclass(type(item), Greenlet))
+        yield from (id(item) for item in snapshot(lambda: thing) if issubclass(type(item), Greenlet))

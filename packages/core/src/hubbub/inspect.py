@@ -193,7 +193,8 @@ def _remember_spawn(new: Greenlet) -> None:
     while frame is not None and is_own_file(frame.f_code.co_filename):
         frame = frame.f_back
     spawner = getcurrent()
-    new.__dict__["_hubbub_spawn"] = (stack_of(frame, _SPAWN_DEPTH), name_of_greenlet(spawner), ref(spawner))
+    new.__dict__["_hubbub_spawn"] = (stack_of(frame, _SPAWN_DEPTH), name_of_greenlet(spawner))
+    new.__dict__["_hubbub_spawner"] = ref(spawner)
 
 
 class FailedToSwitch(AssertionError):

@@ -128,6 +128,14 @@ class _Patient(Latch):
         return f"<{state} {name} object{more} at {id(self):#x}>"
 
 
+def _hold() -> float:
+    """A fresh object that stands for a hold of a lock, and tells reports which greenlet took it: its ``id``.
+
+    A number, so that the lock keeps no greenlet alive.
+    """
+    return float(id(_getcurrent()))
+
+
 class LockType(_Patient):
     """A lock as :func:`_thread.allocate_lock` makes them. Any greenlet may release it. Greenlets get it in turn."""
 
@@ -144,7 +152,7 @@ class LockType(_Patient):
         :param timeout: wait at most so many seconds; -1 for no limit.
         :returns: whether it was taken.
         """
-        return self._take(object(), None if blocking and timeout == -1 else _seconds(blocking, timeout))
+        return self._take(_hold(), None if blocking and timeout == -1 else _seconds(blocking, timeout))
 
     @twin("latch.c")
     def release(self) -> None:
@@ -166,7 +174,7 @@ class LockType(_Patient):
         :returns: 1; 0 when ``timeout`` seconds have passed.
         """
         if self.locked():
-            if not self._take(object(), timeout):
+            if not self._take(_hold(), timeout):
                 return 0
             self._leave()
         return 1

@@ -120,10 +120,21 @@ static int is_plain_call(PyObject *const *args, Py_ssize_t nargs, PyObject *kwna
 
 /* -- locks that any greenlet may release -------------------------------------------------------------------------- */
 
+/* A fresh object that stands for this hold of the lock, and tells which greenlet took it, as _hold in thread.py. */
+static PyObject *new_hold(void)
+{
+    PyObject *current = current_greenlet(), *who;
+    if (!current)
+        PyErr_Clear(); /* the interpreter is exiting, and greenlets do not work any more */
+    who = PyFloat_FromDouble((double)(uintptr_t)current);
+    Py_XDECREF(current);
+    return who;
+}
+
 static PyObject *lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     if (is_plain_call(args, nargs, kwnames) && is_whole(self)) {
-        PyObject *who = PyFloat_FromDouble(0.0); /* any fresh object: it stands for this hold of the lock */
+        PyObject *who = new_hold();
         int taken = who ? try_to_take(self, who) : -1;
         PyObject *done = taken > 0 ? Py_NewRef(Py_True) : NULL;
         if (!taken && waits(args, nargs))
