@@ -10,12 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hubbub
 import pytest
 from hubbub import plugins
 
 from tools import chart
+
+if TYPE_CHECKING:
+    from conftest import Package
 
 NAMED = re.compile(r"`(?:python -m )?(hubbub(?:_[a-z]+)?(?:\.[A-Za-z_]+)+|hubbub_[a-z]+)(?=[`(])")
 """A dotted name in code. What ends in a call or stands alone is a name; anything else in the quotes is not."""
@@ -33,6 +37,35 @@ def test_names_exist(root: Path, page: str) -> None:
     assert len(names) > 2
     for name in sorted(names):
         pkgutil.resolve_name(name)
+
+
+UNSEEN = {"hubbub.exceptions.StandInRetired", "hubbub_testkit.conformance.kit.Expected"}
+"""Errors that nobody meets outside of a loop, or of a test."""
+
+
+def test_all_errors_are_listed(root: Path, packages: list[Package]) -> None:
+    """Every public exception is on the page of errors; those of the facade are gevent's."""
+    page = (root / "docs" / "errors.md").read_text()
+    found = {
+        f"{name}.{public}"
+        for package in packages
+        if package.short != "gevent"
+        for name in package.modules()
+        if not any(part.startswith("_") for part in name.split("."))
+        for public in getattr(importlib.import_module(name), "__all__", ())
+        if is_error(getattr(sys.modules[name], public, None), name)
+    }
+    assert len(found) > 20
+    assert {name for name in found - UNSEEN if not re.search(rf"\b{name.rpartition('.')[2]}`", page)} == set()
+
+
+def is_error(thing: object, module: str) -> bool:
+    """Whether a module defines this exception, or a private one beside it does."""
+    return (
+        isinstance(thing, type)
+        and issubclass(thing, BaseException)
+        and thing.__module__.partition(".")[0] == module.partition(".")[0]
+    )
 
 
 def test_all_settings_are_listed(root: Path) -> None:
