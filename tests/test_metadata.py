@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import re
 import tomllib
 from datetime import date
@@ -65,7 +65,8 @@ def targets(path: Path) -> list[str]:
 
 def test_links_hold_on_the_index(package: Package, root: Path, places: dict[str, str]) -> None:
     """A README has no link that only the repository could follow, and what it links to in the project exists."""
-    pages = {path.stem for path in (root / "docs").glob("*.md")}
+    documents = [path for folder in (".", "howto") for path in (root / "docs" / folder).glob("*.md")]
+    pages = {path.relative_to(root / "docs").with_suffix("").as_posix() for path in documents}
     for other in (root / "packages").glob("*/pyproject.toml"):
         name = tomllib.loads(other.read_text())["project"]["name"]
         pages |= {f"api/{name}", *([f"api/{name}-compat"] if other.with_name("COMPAT.md").exists() else [])}
@@ -81,6 +82,23 @@ def test_links_hold_on_the_index(package: Package, root: Path, places: dict[str,
             assert address.startswith("https://"), f"{target} leads nowhere on the index"
         else:
             assert anchor in anchors(package.folder / "README.md"), target
+
+
+def test_site_keeps_links(root: Path) -> None:
+    """A link of a README to a page of the site leads there from the README's own page, also to one in a folder."""
+    spec = importlib.util.spec_from_file_location("docs_conf_links", root / "docs" / "conf.py")
+    assert spec is not None
+    assert spec.loader is not None
+    conf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conf)
+    site = "https://x.test/y"
+    readme = (
+        f"[a]({site}/tutorial.html) [b]({site}/howto/tls.html#x) [c]({site}/api/hubbub-net.html) [d](https://z/a.html)"
+    )
+    assert (
+        conf.on_site(readme, site)
+        == "[a](../tutorial.md) [b](../howto/tls.md#x) [c](hubbub-net.md) [d](https://z/a.html)"
+    )
 
 
 def anchors(path: Path) -> set[str]:
