@@ -435,11 +435,19 @@ def earlier(session: nox.Session, revision: str) -> Environment:
 
 @nox.session(venv_backend="none", default=False, name="bench-servers")
 def bench_servers(session: nox.Session) -> None:
-    """Compare servers with gevent's and with uvicorn; arguments go to benchmarks/servers/compare.py."""
+    """Compare servers with gevent's, uvicorn and others; arguments go to benchmarks/servers/compare.py."""
     ours, unbuilt = development(session, testing=False)
     rivals = {name: Environment(session, STATE / name) for name in ("gevent", "uvicorn")}
     for name, environment in rivals.items():
         environment.requirements(REQUIREMENTS / f"{name}.txt")
+    for name in ("bjoern", "fastwsgi", "granian"):
+        peer = Environment(session, STATE / name)
+        try:
+            peer.requirements(REQUIREMENTS / f"{name}.txt")
+        except CommandFailed:
+            session.warn(f"{name} cannot be built here: the others are compared without it")
+        else:
+            rivals[name] = peer
     ours.run(
         ROOT / "benchmarks" / "servers" / "compare.py",
         *(f"--{name}={environment.python}" for name, environment in {"hubbub": ours, **rivals}.items()),

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 SERVE = Path(__file__).with_name("serve.py")
 LIST_LOOPS = "from importlib.metadata import entry_points as e; print(*sorted(e(group='hubbub.loops').names))"
 REQUESTS = 40_000
+PACED = 10_000
+"""Requests by which the rate of a server is found."""
 PLAIN = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 # What a browser sends, and a cookie of its own in every request, so that no two are the same.
 BROWSER = (
@@ -32,9 +34,26 @@ BROWSER = (
     b"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Encoding: gzip, deflate, br\r\n"
     b"Accept-Language: en-US,en;q=0.5\r\nCookie: session=%016d\r\n\r\n"
 )
+# The same with another target and Referer in every request, so that nothing that was seen before helps a server.
+REALISTIC = (
+    b"GET /?item=%d HTTP/1.1\r\nHost: example.org\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) "
+    b"Gecko/20100101 Firefox/140.0\r\nAccept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br, zstd\r\nConnection: keep-alive\r\n"
+    b"Referer: http://example.org/page/%d\r\nCookie: session=%016d; theme=dark\r\nUpgrade-Insecure-Requests: 1\r\n\r\n"
+)
+UPLOAD = (
+    b"POST / HTTP/1.1\r\nHost: example.org\r\nContent-Type: application/octet-stream\r\nContent-Length: 1024\r\n\r\n"
+    + b"x" * 1024
+)
 BODY = b"Hello World!"
+LAST = b"\r\n0\r\n\r\n"
 MESSAGE = b"x" * 63 + b"!"
 IDLE = 10_000
+
+
+_ASGI = {"uvicorn", "granian"}
+_IN_C = {"bjoern", "fastwsgi"}
+"""Servers that answer one request after the other, whatever it waits for."""
 
 
 class Result(NamedTuple):
@@ -49,6 +68,8 @@ class Result(NamedTuple):
     """Of the microseconds per request, those in system calls."""
     memory: float = 0.0
     """KiB per idle connection."""
+    p999: float = 0.0
+    """As ``p50``; of programs whose clients come at a rate of their own."""
 
 
 @dataclass(frozen=True)
@@ -65,35 +86,55 @@ class Contestant:
         return f"{self.library} {self.loop}".strip()
 
     @contextmanager
-    def running(self, program: str) -> Iterator[Server]:
+    def running(self, program: str, *options: str) -> Iterator[Server]:
         """The server, until the block ends."""
         settings = {"HUBBUB_LOOP": self.loop} if self.loop else {}
         process = subprocess.Popen(
-            [self.python, str(SERVE), self.library, program],
+            [self.python, str(SERVE), self.library, program, *options],
             env=os.environ | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            yield Server(process)
+            yield Server(process, self.library in _IN_C)
         finally:
+            if self.library in _IN_C:
+                process.kill()  # while they wait they keep the GIL, so that no thread of theirs sees the end of input
             process.communicate(timeout=30)
 
 
 class Server:
     """A running contestant."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], deaf: bool) -> None:
         self._process = process
+        self._deaf = deaf
         self.port = int(self._read())
+        self._await_listener()
+
+    def _await_listener(self) -> None:
+        """Some say their port before they listen."""
+        for _ in range(500):
+            with socket.socket() as sock:
+                if not sock.connect_ex(("127.0.0.1", self.port)):
+                    return
+            time.sleep(0.02)
+        raise RuntimeError(f"nothing listens on port {self.port}")
 
     def _read(self) -> Any:
         assert self._process.stdout is not None  # it was asked for
         return json.loads(self._process.stdout.readline())
 
     def usage(self) -> dict[str, float]:
-        """What it has used so far: ``cpu`` and ``kernel`` in seconds, ``memory`` in bytes."""
+        """What it has used so far: ``cpu`` and ``kernel`` in seconds, ``memory`` in bytes.
+
+        Of a server that cannot be asked it is the kernel's count, in hundredths of a second.
+        """
+        if self._deaf:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+            user, kernel = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields[11:13])
+            return {"cpu": user + kernel, "kernel": kernel, "memory": int(fields[21]) * os.sysconf("SC_PAGE_SIZE")}
         assert self._process.stdin is not None  # it was asked for
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -158,6 +199,68 @@ def loaded(
     return Result(cpu, cuts[49] * 1e3, cuts[98] * 1e3, kernel)
 
 
+def arrive(port: int, rate: float, seconds: float) -> list[float]:
+    """Ask ``rate`` times a second, whether earlier requests were answered or not; the response times, in seconds.
+
+    The time of a request runs from when it was due: what waits for a connection waits for the server.
+    """
+    idle = [connect(port) for _ in range(64)]
+    socks = {sock.fileno(): sock for sock in idle}
+    poller = select.epoll()
+    for fd in socks:
+        poller.register(fd, select.EPOLLIN)
+    due: dict[int, float] = {}
+    times: list[float] = []
+    now = time.perf_counter
+    start = now()
+    count, sent = int(rate * seconds), 0
+    while len(times) < count:
+        while sent < count and idle and start + sent / rate <= now():
+            sock = idle.pop()
+            due[sock.fileno()] = start + sent / rate
+            sock.sendall(REALISTIC % (sent, sent, sent))
+            sent += 1
+        wait = start + sent / rate - now() if sent < count and idle else 1.0
+        for fd, _ in poller.poll(max(wait, 0.0)):
+            if not socks[fd].recv(65536):
+                raise RuntimeError("the server closed the connection")
+            times.append(now() - due.pop(fd))
+            idle.append(socks[fd])
+    poller.close()
+    for sock in socks.values():
+        sock.close()
+    return times
+
+
+def paced(contestant: Contestant, program: str, *options: str) -> Result:
+    """Response times at 70 % of the rate that the server reaches with this client."""
+    with contestant.running(program, *options) as server:
+        began = time.perf_counter()
+        converse(server.port, 64, PACED, lambda number: REALISTIC % (number, number, number), BODY)
+        rate = PACED / (time.perf_counter() - began) * 0.7
+        before = server.usage()
+        times = arrive(server.port, rate, 2.0)
+        after = server.usage()
+    cuts = statistics.quantiles(times, n=1000)
+    cpu, kernel = ((after[kind] - before[kind]) / len(times) * 1e6 for kind in ("cpu", "kernel"))
+    return Result(cpu, cuts[499] * 1e3, cuts[989] * 1e3, kernel, p999=cuts[998] * 1e3)
+
+
+def latency(contestant: Contestant) -> Result:
+    """Realistic requests at 70 % of the rate that the server reaches with this client."""
+    return paced(contestant, "hello")
+
+
+def latency_busy(contestant: Contestant) -> Result:
+    """The same beside a greenlet, or a task, that computes all the time, a millisecond at a time."""
+    return paced(contestant, "hello", "--busy")
+
+
+def latency_slow(contestant: Contestant) -> Result:
+    """The same while one request in a hundred waits for 50 ms."""
+    return paced(contestant, "slow")
+
+
 def hello(contestant: Contestant) -> Result:
     """A request without any field but Host."""
     return loaded(contestant, "hello", 64, lambda number: PLAIN, BODY)
@@ -166,6 +269,26 @@ def hello(contestant: Contestant) -> Result:
 def browser(contestant: Contestant) -> Result:
     """A request as browsers send it."""
     return loaded(contestant, "hello", 64, lambda number: BROWSER % number, BODY)
+
+
+def realistic(contestant: Contestant) -> Result:
+    """A request as browsers send it, with another target, Referer and cookie each time."""
+    return loaded(contestant, "hello", 64, lambda number: REALISTIC % (number, number, number), BODY)
+
+
+def crowd(contestant: Contestant) -> Result:
+    """The same on 1,000 connections."""
+    return loaded(contestant, "hello", 1000, lambda number: REALISTIC % (number, number, number), BODY)
+
+
+def upload(contestant: Contestant) -> Result:
+    """A POST of 1 KiB."""
+    return loaded(contestant, "hello", 64, lambda number: UPLOAD, BODY)
+
+
+def pieces(contestant: Contestant) -> Result:
+    """A response in ten small pieces, each of which leaves when it is given."""
+    return loaded(contestant, "pieces", 64, lambda number: PLAIN, LAST)
 
 
 def asgi(contestant: Contestant) -> Result:
@@ -208,41 +331,65 @@ def idle(contestant: Contestant) -> Result:
 PROGRAMS: dict[str, Callable[[Contestant], Result]] = {
     "hello": hello,
     "browser": browser,
+    "realistic": realistic,
+    "crowd": crowd,
+    "upload": upload,
+    "pieces": pieces,
     "asgi": asgi,
     "asgi_browser": asgi_browser,
+    "latency": latency,
+    "latency_busy": latency_busy,
+    "latency_slow": latency_slow,
     "echo": echo,
     "idle": idle,
 }
-LACKING = {"echo": "uvicorn", "asgi": "gevent", "asgi_browser": "gevent"}
-"""Which library has no such server."""
+LACKING: dict[str, set[str]] = {
+    "echo": _ASGI | _IN_C,
+    "upload": _ASGI,
+    "pieces": _ASGI,
+    "asgi": {"gevent"} | _IN_C,
+    "asgi_browser": {"gevent"} | _IN_C,
+    "latency_busy": {"granian"} | _IN_C,
+    "latency_slow": _IN_C,
+    "idle": _IN_C | {"granian"},
+}
+"""Which libraries have no such server."""
+
+
+RIVALS = ("gevent", "uvicorn")
+PEERS = ("bjoern", "fastwsgi", "granian")
+"""Those that not every machine can have."""
 
 
 def contestants(arguments: argparse.Namespace) -> list[Contestant]:
     """Hubbub on each of its loops, then the others."""
     listed = subprocess.run([arguments.hubbub, "-c", LIST_LOOPS], stdout=subprocess.PIPE, text=True, check=True)
     found = [Contestant("hubbub", arguments.hubbub, loop) for loop in arguments.loop or listed.stdout.split()]
-    return [*found, Contestant("gevent", arguments.gevent), Contestant("uvicorn", arguments.uvicorn)]
+    rivals = ((library, getattr(arguments, library)) for library in (*RIVALS, *PEERS))
+    return [*found, *(Contestant(library, python) for library, python in rivals if python)]
 
 
 def compare(program: str, found: list[Contestant], rounds: int) -> None:
     """Run one program and print its table."""
-    fit = [one for one in found if one.name != LACKING.get(program)]
+    fit = [one for one in found if one.library not in LACKING.get(program, ())]
     results: dict[Contestant, list[Result]] = {one: [] for one in fit}
     for _ in range(rounds):
         for contestant, seen in results.items():
             seen.append(PROGRAMS[program](contestant))
     print(f"\n{program}: {PROGRAMS[program].__doc__}")
     print(
-        f"{'':16}{'CPU us':>9}{'kernel':>9}{'p50 ms':>9}{'p99 ms':>9}{'KiB each':>10}   CPU, as a part of the others'"
+        f"{'':16}{'CPU us':>9}{'kernel':>9}{'p50 ms':>9}{'p99 ms':>9}{'p99.9':>9}{'KiB each':>10}"
+        "   CPU, as a part of the others'"
     )
     medians = {one: Result(*map(statistics.median, zip(*seen, strict=True))) for one, seen in results.items()}
     others = {one: result for one, result in medians.items() if one.library != "hubbub"}
     for contestant, result in medians.items():
         parts = [f"{result.cpu / other.cpu:.2f} {one.name}" for one, other in others.items() if one != contestant]
         memory = f"{result.memory:.1f}" if result.memory else ""
+        p999 = f"{result.p999:.2f}" if result.p999 else ""
         print(
             f"{contestant.name:16}{result.cpu:>9.1f}{result.kernel:>9.1f}{result.p50:>9.2f}{result.p99:>9.2f}"
-            f"{memory:>10}   " + ("  ".join(parts) if contestant.library == "hubbub" else ""),
+            f"{p999:>9}{memory:>10}   " + ("  ".join(parts) if contestant.library == "hubbub" else ""),
             flush=True,
         )
 
@@ -250,8 +397,9 @@ def compare(program: str, found: list[Contestant], rounds: int) -> None:
 def main() -> None:
     """Run what the arguments ask for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for library in ("hubbub", "gevent", "uvicorn"):
-        parser.add_argument(f"--{library}", required=True, help=f"the Python of an environment with {library}")
+    for library in ("hubbub", *RIVALS, *PEERS):
+        wanted = library not in PEERS
+        parser.add_argument(f"--{library}", required=wanted, help=f"the Python of an environment with {library}")
     parser.add_argument("--loop", action="append", help="of hubbub's; may be given several times (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each contestant (default: 5)")
     parser.add_argument("programs", nargs="*", metavar="PROGRAM", help=f"of {', '.join(PROGRAMS)} (default: all)")

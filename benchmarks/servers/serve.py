@@ -1,5 +1,9 @@
 """A server to be measured: ``python serve.py LIBRARY PROGRAM``. It serves until its standard input ends.
 
+Programs are ``hello`` (WSGI), ``asgi``, ``echo``, and ``slow`` (WSGI, for libraries that have only that ASGI): one
+request in a hundred waits for 50 ms, as requests do that ask a database. With ``--busy`` a greenlet, or a task,
+computes all the time and lets others run each millisecond.
+
 It says its port on standard output, and for each line of standard input its CPU seconds, those of them that the kernel
 worked for it, and the bytes of memory it has.
 """
@@ -7,6 +11,7 @@ worked for it, and the bytes of memory it has.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib
 import json
 import os
@@ -19,12 +24,70 @@ from typing import Any
 
 BODY = b"Hello World!"
 PAGE = os.sysconf("SC_PAGE_SIZE")
+SLOW = 0.05
+"""Seconds that a slow request waits."""
 
 
 def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     """The WSGI application."""
+    if environ["REQUEST_METHOD"] == "POST":
+        environ["wsgi.input"].read()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))])
     return [BODY]
+
+
+def slow(sleep: Callable[[float], object]) -> Any:
+    """The same, which waits in one request of a hundred."""
+    count = 0
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        nonlocal count
+        count += 1
+        if count % 100 == 0:
+            sleep(SLOW)
+        return hello(environ, start_response)
+
+    return application
+
+
+def slow_asgi() -> Any:
+    """The same for ASGI."""
+    count = 0
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        nonlocal count
+        count += 1
+        if count % 100 == 0:
+            await asyncio.sleep(SLOW)
+        await hello_asgi(scope, receive, send)
+
+    return application
+
+
+def pieces(environ: dict[str, Any], start_response: Any) -> Any:
+    """A body in ten small pieces, of unknown length."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for _ in range(9):
+        yield b"a piece of text"
+    yield BODY
+
+
+def compute(sleep: Callable[[float], object]) -> None:
+    """Computes for ever, and lets others run each millisecond."""
+    while True:
+        until = time.perf_counter() + 0.001
+        while time.perf_counter() < until:
+            sum(range(100))
+        sleep(0)
+
+
+async def compute_asgi() -> None:
+    """The same as a task."""
+    while True:
+        until = time.perf_counter() + 0.001
+        while time.perf_counter() < until:
+            sum(range(100))
+        await asyncio.sleep(0)
 
 
 async def hello_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -54,8 +117,9 @@ def answer_questions() -> None:
     os._exit(0)
 
 
-def serve_greenlets(library: str, program: str) -> None:
+def serve_greenlets(library: str, program: str, busy: bool) -> None:
     """Hubbub and gevent have servers of the same names."""
+    library_itself = importlib.import_module(library)
     package = "hubbub_server" if library == "hubbub" else "gevent"
     address = ("127.0.0.1", 0)
     server: Any
@@ -64,41 +128,85 @@ def serve_greenlets(library: str, program: str) -> None:
         server = make(address, echo, backlog=1024)
     else:
         make = importlib.import_module(package if library == "hubbub" else "gevent.pywsgi").WSGIServer
-        application: Any = hello
+        application: Any = {"slow": slow(library_itself.sleep), "pieces": pieces}.get(program, hello)
         if program == "asgi":
             application = importlib.import_module("hubbub_asyncio.asgi").ASGI(hello_asgi)
         server = make(address, application, backlog=1024, log=None)
     server.start()
+    if busy:
+        library_itself.spawn(compute, library_itself.sleep)
     say(server.server_port)
     server.serve_forever()
 
 
-def serve_uvicorn(library: str, program: str) -> None:
+def serve_uvicorn(library: str, program: str, busy: bool) -> None:
     """Uvicorn as it is quickest: its loop and its parser in C, no log, no protocols besides HTTP."""
     uvicorn = importlib.import_module("uvicorn")
     socket = importlib.import_module("socket")
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     say(listener.getsockname()[1])
+    application = slow_asgi() if program == "slow" else hello_asgi
+
+    async def with_task(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Starts the task that computes at the first request."""
+        if not tasks:
+            tasks.append(asyncio.ensure_future(compute_asgi()))
+        await application(scope, receive, send)
+
+    tasks: list[Any] = []
     config = uvicorn.Config(
-        hello_asgi, loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="error",
+        with_task if busy else application,
+        loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="error",
         timeout_keep_alive=600,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listener])
 
 
+def free_port() -> int:
+    """A port for servers that must be told one."""
+    with importlib.import_module("socket").create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+def serve_in_c(library: str, program: str, busy: bool) -> None:
+    """Servers written in C, which call one application after the other."""
+    server = importlib.import_module(library)
+    port = free_port()
+    application = pieces if program == "pieces" else hello
+    say(port)
+    if library == "bjoern":
+        server.run(application, "127.0.0.1", port)
+    else:
+        server.run(wsgi_app=application, host="127.0.0.1", port=port, loglevel=0)
+
+
+def serve_granian(library: str, program: str, busy: bool) -> None:
+    """Granian's server inside this process, for ASGI."""
+    server = importlib.import_module("granian.server.embed").Server
+    port = free_port()
+    say(port)
+    serving = server(slow_asgi() if program == "slow" else hello_asgi, address="127.0.0.1", port=port)
+    asyncio.run(serving.serve())
+
+
 def main() -> None:
     """Serve what the arguments name."""
-    libraries: dict[str, Callable[[str, str], None]] = {
+    libraries: dict[str, Callable[[str, str, bool], None]] = {
         "hubbub": serve_greenlets,
         "gevent": serve_greenlets,
         "uvicorn": serve_uvicorn,
+        "bjoern": serve_in_c,
+        "fastwsgi": serve_in_c,
+        "granian": serve_granian,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=list(libraries))
-    parser.add_argument("program", choices=["hello", "asgi", "echo"])
+    parser.add_argument("program", choices=["hello", "asgi", "echo", "slow", "pieces"])
+    parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     threading.Thread(target=answer_questions, daemon=True).start()
-    libraries[arguments.library](arguments.library, arguments.program)
+    libraries[arguments.library](arguments.library, arguments.program, arguments.busy)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import ssl
+import sys
 import wsgiref.validate
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,14 @@ def test_keep_alive(serve: Any, connect: Any) -> None:
     client.send(b"GET / HTTP/1.0\r\n\r\n")
     assert client.response().headers["connection"] == "close"
     assert client.rest() == b""
+
+
+def test_environs_have_room(serve: Any) -> None:
+    """The environ of a request need not grow for a dozen of header fields and the client's address."""
+    environ = serve().get_environ()
+    size = sys.getsizeof(environ)
+    environ.update({f"HTTP_{number}": "" for number in range(14)})
+    assert sys.getsizeof(environ) == size
 
 
 def test_close_is_announced(serve: Any, talk: Any) -> None:

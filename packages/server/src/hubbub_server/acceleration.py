@@ -60,6 +60,9 @@ PARTS: Mapping[str, Any] = {
 """The objects that it has to know."""
 
 MIRRORED: Mapping[Callable[..., Any], str] = {
+    body.Body.__init__: "request.c",
+    body.Body.look_ahead: "request.c",
+    body.Input.__init__: "request.c",
     connection.Connection._serve: "serving.c",
     connection.Connection._next_head: "serving.c",
     connection.Connection._receive: "serving.c",

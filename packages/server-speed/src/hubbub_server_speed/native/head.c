@@ -52,13 +52,14 @@ static inline int is(const char *c, int class)
     return classes[(unsigned char)*c] & class;
 }
 
-/* -- the request line -------------------------------------------------------------------------------------------------- */
+/* -- the request line ---------------------------------------------------------------------------------------------- */
 
 static const char *read_method(const char *c, const char *end, struct head *head)
 {
     size_t i;
     for (i = 0; i < Py_ARRAY_LENGTH(methods); i++)
-        if (end - c > methods[i].size && c[methods[i].size] == ' ' && !memcmp(c, methods[i].text, (size_t)methods[i].size)) {
+        if (end - c > methods[i].size && c[methods[i].size] == ' ' &&
+            !memcmp(c, methods[i].text, (size_t)methods[i].size)) {
             head->method = methods[i].name;
             return c + methods[i].size + 1;
         }
@@ -88,7 +89,7 @@ static const char *read_request_line(const char *c, const char *end, struct head
     return c + sizeof version - 1;
 }
 
-/* -- the fields --------------------------------------------------------------------------------------------------------- */
+/* -- the fields ---------------------------------------------------------------------------------------------------- */
 
 /* Where the first byte is that may not stand in a value. The text has a byte that may not. */
 static const char *end_of_value(const char *c, const char *end)
@@ -206,7 +207,7 @@ void drop_head(struct head *head)
     }
 }
 
-/* Reads a whole head at the beginning of the text, which may go on behind it. Only if DONE there is something to drop. */
+/* Reads a whole head at the beginning of the text, which may go on behind it. If DONE, it is to be dropped. */
 int read_head(struct usual *self, const char *text, Py_ssize_t size, struct head *head)
 {
     const char *c, *end = text + size;
@@ -228,7 +229,7 @@ int read_head(struct usual *self, const char *text, Py_ssize_t size, struct head
     return found;
 }
 
-/* -- what is made of it -------------------------------------------------------------------------------------------------- */
+/* -- what is made of it -------------------------------------------------------------------------------------------- */
 
 static PyObject *as_str(struct text text)
 {

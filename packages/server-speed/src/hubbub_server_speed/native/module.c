@@ -6,6 +6,8 @@
 /* The version of the server's classes that this is made for: hubbub_server.acceleration.LAYOUT. */
 #define LAYOUT 1
 
+struct body Body;
+struct input Input;
 struct clock Clock;
 struct connection Connection;
 struct exchange Exchange;
@@ -20,6 +22,12 @@ struct field {
 
 static const struct field clock_fields[] = {
     {"idle_deadline", &Clock.idle_deadline}, {"request_deadline", &Clock.request_deadline}, {0}};
+
+static const struct field body_fields[] = {
+    {"_decoder", &Body._decoder}, {"_early", &Body._early}, {"_left", &Body._left},         {"_source", &Body._source},
+    {"done", &Body.done},         {"error", &Body.error},   {"expected", &Body.expected}, {0}};
+
+static const struct field input_fields[] = {{"_buffer", &Input._buffer}, {"_next", &Input._next}, {0}};
 
 static const struct field connection_fields[] = {
     {"_body_patience", &Connection._body_patience},
@@ -64,9 +72,11 @@ static const struct {
     PyTypeObject **type;
     const struct field *fields;
 } classes[] = {
+    {"Body", &Body.type, body_fields},
     {"Clock", &Clock.type, clock_fields},
     {"Connection", &Connection.type, connection_fields},
     {"Exchange", &Exchange.type, exchange_fields},
+    {"Input", &Input.type, input_fields},
     {"ResponseHead", &ResponseHead.type, response_head_fields},
 };
 
@@ -76,7 +86,7 @@ static const struct {
     const char *name;
     PyObject **part;
 } parts[] = {
-    PART(Body), PART(Head), PART(Input), PART(LentRequest), PART(Meaning), PART(RequestError), PART(Response),
+    PART(Head), PART(LentRequest), PART(Meaning), PART(RequestError), PART(Response),
     PART(Socket), PART(by_length), PART(date), PART(heads), PART(idle), PART(never), PART(nothing), PART(receive),
     PART(response_head), PART(running), PART(sleep), PART(today),
 };
@@ -88,7 +98,7 @@ static const struct {
     PyObject **name;
 } names[] = {
     NAME(access_log), NAME(application), NAME(base_env), NAME(body), NAME(ends_with), NAME(fileno), NAME(finish),
-    NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers), NAME(log), NAME(recv),
+    NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers), NAME(log), NAME(next), NAME(recv),
     NAME(request_id), NAME(send), NAME(start), NAME(stopping), NAME(ticks), NAME(variable), NAME(write), NAME(HEAD),
     NAME(PATH_INFO), NAME(QUERY_STRING), NAME(REMOTE_ADDR), NAME(REMOTE_PORT), NAME(REQUEST_METHOD), NAME(REQUEST_URI),
     NAME(SERVER_PROTOCOL), {"HTTP/1.1", &Name.http11}, {"hubbub.request", &Name.hubbub_request},
@@ -139,8 +149,8 @@ static int learn_classes(PyObject *from)
 /* Of the parts, those whose C type is taken for granted. */
 static int check_parts(void)
 {
-    if (PyType_Check(Part.Head) && PyType_Check(Part.Meaning) && PyType_Check(Part.Socket) && PyDict_Check(Part.heads) &&
-        PyList_Check(Part.today) && PyList_GET_SIZE(Part.today) == 2)
+    if (PyType_Check(Part.Head) && PyType_Check(Part.Meaning) && PyType_Check(Part.Socket) &&
+        PyDict_Check(Part.heads) && PyList_Check(Part.today) && PyList_GET_SIZE(Part.today) == 2)
         return DONE;
     PyErr_SetString(PyExc_TypeError, "a part is not of the type that is expected");
     return FAILED;
@@ -166,7 +176,8 @@ static int learn(PyObject *from)
 
 PyDoc_STRVAR(bind_doc,
              "bind(parts, /)\n--\n\n"
-             "Learn the parts of the server, hubbub_server.acceleration.PARTS; returns the class Usual. Once per process.\n\n"
+             "Learn the parts of the server, hubbub_server.acceleration.PARTS, once per process; returns the class "
+             "Usual.\n\n"
              ":raises TypeError: the server is not laid out as expected.");
 
 static PyObject *bind_parts(PyObject *module, PyObject *from)

@@ -5,7 +5,7 @@
 struct request {
     PyObject *line, *environ, *meaning;
     Py_ssize_t fields, size;
-    int has_body;
+    long long length; /* of the body */
 };
 
 static void drop_request(struct request *request)
@@ -15,7 +15,7 @@ static void drop_request(struct request *request)
     Py_CLEAR(request->meaning);
 }
 
-/* -- the environ ----------------------------------------------------------------------------------------------------- */
+/* -- the environ --------------------------------------------------------------------------------------------------- */
 
 static int put_request_line(PyObject *environ, PyObject *line)
 {
@@ -61,7 +61,7 @@ static int make_objects(const struct head *head, PyObject *connection, PyObject 
     int made;
     request->fields = head->fields;
     request->size = head->size;
-    request->has_body = head->length != 0;
+    request->length = head->length;
     request->line = request_line_of(head);
     if (!request->line)
         return PyErr_Occurred() ? FAILED : UNUSUAL;
@@ -106,7 +106,7 @@ read_request(struct usual *self, PyObject *connection, PyObject *service, PyObje
     return found;
 }
 
-/* -- the exchange ------------------------------------------------------------------------------------------------------ */
+/* -- the exchange -------------------------------------------------------------------------------------------------- */
 
 /* Exchange.__init__, and what Exchange.run sets. Takes over the objects of the request. */
 static PyObject *make_exchange(PyObject *connection, struct request *request)
@@ -132,17 +132,64 @@ static PyObject *make_exchange(PyObject *connection, struct request *request)
     return made;
 }
 
-/* The connection has patience anew, and the exchange a body, which the application finds as wsgi.input. */
-static int add_body(PyObject *exchange, PyObject *connection)
+/* Body.__init__ for a body of known length; after Body.look_ahead if all of it is there. */
+static PyObject *make_body(PyObject *connection, PyObject *length, PyObject *early)
 {
-    PyObject *pace = PyObject_GetAttr(SLOT(connection, Connection.clock), Name.body), *input;
-    PyObject *stack[] = {connection, PyTuple_GET_ITEM(SLOT(exchange, Exchange.meaning), 0), Py_False};
-    int failed = !pace || put_new(connection, Connection._body_patience, PyObject_GetAttr(pace, Name.ticks)) < 0 ||
-                 put_new(exchange, Exchange.body, PyObject_Vectorcall(Part.Body, stack, 3, NULL)) < 0;
+    PyObject *made = Body.type->tp_alloc(Body.type, 0);
+    if (!made)
+        return NULL;
+    SLOT(made, Body._source) = Py_NewRef(connection);
+    SLOT(made, Body._left) = Py_NewRef(early ? Name.zero : length);
+    SLOT(made, Body._decoder) = Py_NewRef(Py_None);
+    SLOT(made, Body._early) = Py_NewRef(early ? early : Name.empty);
+    SLOT(made, Body.done) = Py_NewRef(early ? Py_True : Py_False);
+    SLOT(made, Body.error) = Py_NewRef(Py_None);
+    SLOT(made, Body.expected) = Py_NewRef(Py_False);
+    return made;
+}
+
+static PyObject *make_input(PyObject *body)
+{
+    PyObject *made = Input.type->tp_alloc(Input.type, 0);
+    if (!made)
+        return NULL;
+    SLOT(made, Input._buffer) = Py_NewRef(Name.empty);
+    SLOT(made, Input._next) = PyObject_GetAttr(body, Name.next);
+    if (!SLOT(made, Input._next))
+        Py_CLEAR(made);
+    return made;
+}
+
+/* Bytes that were received behind the head: at most this many, from there on; an empty object for none. */
+static PyObject *received(PyObject *data, Py_ssize_t from, long long most)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(data) - from;
+    if (size > most)
+        size = (Py_ssize_t)most;
+    return size ? PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + from, size) : Py_NewRef(Name.empty);
+}
+
+/*
+ * The exchange has a body, which the application finds as wsgi.input; the connection gets what follows it, and patience
+ * anew. As much of the body as came with the head may be in the connection's buffer already, where Python has put it.
+ */
+static int add_body(PyObject *exchange, PyObject *connection, PyObject *data, const struct request *request)
+{
+    PyObject *pace = PyObject_GetAttr(SLOT(connection, Connection.clock), Name.body), *early = NULL, *input;
+    PyObject *length = PyTuple_GET_ITEM(SLOT(exchange, Exchange.meaning), 0);
+    int failed = !pace || put_new(connection, Connection._body_patience, PyObject_GetAttr(pace, Name.ticks)) < 0;
     Py_XDECREF(pace);
+    if (!failed && PyBytes_GET_SIZE(data) - request->size >= request->length) {
+        Py_ssize_t end = request->size + (Py_ssize_t)request->length;
+        early = received(data, request->size, request->length);
+        failed = !early || put_new(connection, Connection._buffer, received(data, end, PY_SSIZE_T_MAX)) < 0;
+    } else if (!failed && PyBytes_GET_SIZE(data) > request->size)
+        failed = put_new(connection, Connection._buffer, received(data, request->size, PY_SSIZE_T_MAX)) < 0;
+    failed = failed || put_new(exchange, Exchange.body, make_body(connection, length, early)) < 0;
+    Py_XDECREF(early);
     if (failed)
         return FAILED;
-    input = PyObject_CallOneArg(Part.Input, SLOT(exchange, Exchange.body));
+    input = make_input(SLOT(exchange, Exchange.body));
     failed = !input || PyDict_SetItem(SLOT(exchange, Exchange.environ), Name.wsgi_input, input) < 0;
     Py_XDECREF(input);
     return failed ? FAILED : DONE;
@@ -152,12 +199,13 @@ static int add_body(PyObject *exchange, PyObject *connection)
 static int lend(PyObject *exchange, PyObject *connection, PyObject *data, const struct request *request)
 {
     PyObject *head = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), request->size), *lent;
-    PyObject *stack[] = {exchange, connection, head, PyLong_FromSsize_t(request->fields), SLOT(exchange, Exchange.body)};
+    PyObject *fields = PyLong_FromSsize_t(request->fields);
+    PyObject *stack[] = {exchange, connection, head, fields, SLOT(exchange, Exchange.body)};
     int failed;
-    lent = head && stack[3] ? PyObject_Vectorcall(Part.LentRequest, stack, 5, NULL) : NULL;
+    lent = head && fields ? PyObject_Vectorcall(Part.LentRequest, stack, 5, NULL) : NULL;
     failed = !lent || PyDict_SetItem(SLOT(exchange, Exchange.environ), Name.hubbub_request, lent) < 0;
     Py_XDECREF(lent);
-    Py_XDECREF(stack[3]);
+    Py_XDECREF(fields);
     Py_XDECREF(head);
     return failed ? FAILED : DONE;
 }
@@ -170,24 +218,22 @@ static int note_request_id(PyObject *exchange)
     return PyObject_SetAttr(exchange, Name.request_id, id) < 0 ? FAILED : DONE;
 }
 
-/* What was received behind the head goes back to the connection; the exchange gets what belongs to it. */
+/* What the exchange needs besides; what was received behind the request goes back to the connection. */
 static int complete(PyObject *exchange, PyObject *connection, PyObject *service, PyObject *data,
                     const struct request *request)
 {
-    Py_ssize_t more = PyBytes_GET_SIZE(data) - request->size;
-    int lends;
-    if (more && put_new(connection, Connection._buffer,
-                        PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + request->size, more)) < 0)
-        return FAILED;
-    if (SLOT(connection, Connection.adjust) != Py_None && note_request_id(exchange) < 0)
-        return FAILED;
-    if (request->has_body && add_body(exchange, connection) < 0)
+    int failed = 0, lends;
+    if (request->length)
+        failed = add_body(exchange, connection, data, request) < 0;
+    else if (PyBytes_GET_SIZE(data) > request->size)
+        failed = put_new(connection, Connection._buffer, received(data, request->size, PY_SSIZE_T_MAX)) < 0;
+    if (failed || (SLOT(connection, Connection.adjust) != Py_None && note_request_id(exchange) < 0))
         return FAILED;
     lends = is_true(service, Name.lends_request);
     return lends > 0 ? lend(exchange, connection, data, request) : lends < 0 ? FAILED : DONE;
 }
 
-/* -- the application ----------------------------------------------------------------------------------------------------- */
+/* -- the application ----------------------------------------------------------------------------------------------- */
 
 /* Exchange.ends_with, for the exception that is set. DONE: the exception is dealt with, FAILED: it goes on. */
 static int settle(PyObject *exchange)
@@ -276,7 +322,8 @@ int serve_request(struct usual *self, PyObject *connection, PyObject *data)
     outcome = complete(exchange, connection, service, data, &request);
     if (outcome == DONE)
         outcome = serve_exchange(exchange, connection, service);
-    if (outcome == DONE && (SLOT(exchange, Exchange._persists) != Py_True || SLOT(exchange, Exchange.body) != Py_None)) {
+    if (outcome == DONE &&
+        (SLOT(exchange, Exchange._persists) != Py_True || !has_arrived(SLOT(exchange, Exchange.body)))) {
         goes_on = PyObject_CallMethodNoArgs(exchange, Name.goes_on);
         if (!goes_on)
             outcome = FAILED;

@@ -12,7 +12,7 @@ enum { FEW = 4096, MOST = 1 << 16 }; /* bytes: copied behind the head; sent with
 #define MSG_NOSIGNAL 0 /* the interpreter ignores SIGPIPE */
 #endif
 
-/* -- start_response ------------------------------------------------------------------------------------------------------ */
+/* -- start_response ------------------------------------------------------------------------------------------------ */
 
 struct start {
     PyObject_HEAD
@@ -114,7 +114,7 @@ PyTypeObject Start = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
 };
 
-/* -- sending ---------------------------------------------------------------------------------------------------------------- */
+/* -- sending ------------------------------------------------------------------------------------------------------- */
 
 /* Connection.send of what is left of head and body. */
 static int send_rest(PyObject *connection, PyObject *head, PyObject *body, Py_ssize_t sent)
@@ -154,7 +154,7 @@ static Py_ssize_t send_at_once(int fd, PyObject *head, PyObject *body)
     return sent < 0 ? 0 : sent;
 }
 
-/* Sends both. What does not go at once, and any error, is a matter for the method: it waits, or meets the error again. */
+/* Sends both. What does not go at once, and any error, is the method's: it waits, or meets the error again. */
 static int send_both(PyObject *connection, PyObject *head, PyObject *body)
 {
     PyObject *sock = SLOT(connection, Connection.sock), *number;
@@ -173,7 +173,7 @@ static int send_both(PyObject *connection, PyObject *head, PyObject *body)
     return sent == size ? DONE : send_rest(connection, head, body, sent);
 }
 
-/* -- the head as bytes -------------------------------------------------------------------------------------------------------- */
+/* -- the head as bytes --------------------------------------------------------------------------------------------- */
 
 /* The present second, as date() has it. */
 static int is_today(PyObject *second)
@@ -183,7 +183,7 @@ static int is_today(PyObject *second)
     return PyLong_CheckExact(second) && PyLong_AsLongLong(second) == (long long)now.tv_sec;
 }
 
-/* Whether a head was made with this date, for a body of this size, of GET over HTTP/1.1, for a connection that stays. */
+/* Whether a head was made on this date, for a body of this size, for GET over HTTP/1.1 on a connection that stays. */
 static int is_made_of(PyObject *made_of, Py_ssize_t size)
 {
     PyObject *today = PyList_GET_ITEM(Part.today, 1);
@@ -214,14 +214,15 @@ static PyObject *framed(PyObject *head, Py_ssize_t size)
 static int is_usual(PyObject *framing, Py_ssize_t size)
 {
     PyObject *left;
-    if (!PyTuple_CheckExact(framing) || PyTuple_GET_SIZE(framing) != 4 || !PyBytes_CheckExact(PyTuple_GET_ITEM(framing, 0)))
+    if (!PyTuple_CheckExact(framing) || PyTuple_GET_SIZE(framing) != 4 ||
+        !PyBytes_CheckExact(PyTuple_GET_ITEM(framing, 0)))
         return 0;
     left = PyTuple_GET_ITEM(framing, 2);
-    return PyTuple_GET_ITEM(framing, 1) == Part.by_length && PyLong_CheckExact(left) && PyLong_AsSsize_t(left) == size &&
-           PyTuple_GET_ITEM(framing, 3) == Py_True;
+    return PyTuple_GET_ITEM(framing, 1) == Part.by_length && PyTuple_GET_ITEM(framing, 3) == Py_True &&
+           PyLong_CheckExact(left) && PyLong_AsSsize_t(left) == size;
 }
 
-/* -- what the application returned ----------------------------------------------------------------------------------------------- */
+/* -- what the application returned --------------------------------------------------------------------------------- */
 
 /* Exchange.send_whole. UNUSUAL: nothing was done yet. */
 static int send_whole(PyObject *exchange, PyObject *connection, PyObject *service, PyObject *body)
@@ -229,9 +230,10 @@ static int send_whole(PyObject *exchange, PyObject *connection, PyObject *servic
     PyObject *head = SLOT(exchange, Exchange.head), *framing;
     Py_ssize_t size = PyBytes_GET_SIZE(body);
     int outcome;
-    if (SLOT(exchange, Exchange.started) != Py_False || SLOT(exchange, Exchange.body) != Py_None ||
+    if (SLOT(exchange, Exchange.started) != Py_False || !has_arrived(SLOT(exchange, Exchange.body)) ||
         SLOT(exchange, Exchange._persists) != Py_True || !Py_IS_TYPE(head, ResponseHead.type) ||
-        SLOT(connection, Connection.adjust) != Py_None || PyTuple_GET_ITEM(SLOT(exchange, Exchange.request), 0) == Name.HEAD)
+        SLOT(connection, Connection.adjust) != Py_None ||
+        PyTuple_GET_ITEM(SLOT(exchange, Exchange.request), 0) == Name.HEAD)
         return UNUSUAL;
     outcome = is_true(service, Name.stopping);
     if (outcome)

@@ -14,7 +14,7 @@ PyObject *monotonic(void)
 #endif
 }
 
-/* -- from one request to the next -------------------------------------------------------------------------------------- */
+/* -- from one request to the next ---------------------------------------------------------------------------------- */
 
 /* Connection._receive of an idle connection. Empty: it has ended. */
 static PyObject *receive(PyObject *connection)
@@ -89,7 +89,7 @@ static PyObject *usual_serve(PyObject *self, PyObject *const *args, Py_ssize_t c
     }
 }
 
-/* -- what tests and others ask ------------------------------------------------------------------------------------------- */
+/* -- what tests and others ask ------------------------------------------------------------------------------------- */
 
 /* Reads a head that is all of the data. */
 static int read_all(PyObject *self, PyObject *data, struct head *head)
@@ -145,7 +145,7 @@ static PyObject *usual_parse(PyObject *self, PyObject *data)
     return result;
 }
 
-/* -- the type -------------------------------------------------------------------------------------------------------------- */
+/* -- the type ------------------------------------------------------------------------------------------------------ */
 
 /* A limit; -1 if there is none. */
 static long long limit_of(PyObject *limits, const char *name)
@@ -202,7 +202,8 @@ static void usual_dealloc(PyObject *self)
 static PyMethodDef usual_methods[] = {
     {"serve", (PyCFunction)(void (*)(void))usual_serve, METH_FASTCALL,
      "serve($self, connection, head, /)\n--\n\nServe requests for as long as they are usual."},
-    {"raw_fields", usual_raw_fields, METH_O, "raw_fields($self, head, /)\n--\n\nThe fields of a usual head as they were sent."},
+    {"raw_fields", usual_raw_fields, METH_O,
+     "raw_fields($self, head, /)\n--\n\nThe fields of a usual head as they were sent."},
     {"parse", usual_parse, METH_O, "parse($self, head, /)\n--\n\nWhat a usual head says."},
     {0},
 };

@@ -35,9 +35,20 @@ extern struct clock {
     Py_ssize_t idle_deadline, request_deadline;
 } Clock;
 
+extern struct body {
+    PyTypeObject *type;
+    Py_ssize_t _decoder, _early, _left, _source, done, error, expected;
+} Body;
+
+extern struct input {
+    PyTypeObject *type;
+    Py_ssize_t _buffer, _next;
+} Input;
+
 extern struct connection {
     PyTypeObject *type;
-    Py_ssize_t _body_patience, _buffer, _phase, adjust, clock, deadline, host, parser, port, request, service, since, sock;
+    Py_ssize_t _body_patience, _buffer, _phase, adjust, clock, deadline, host, parser, port, request, service, since,
+        sock;
 } Connection;
 
 extern struct exchange {
@@ -51,18 +62,19 @@ extern struct response_head {
     Py_ssize_t _adds, _made;
 } ResponseHead;
 
-/* -- what is learnt once -------------------------------------------------------------------------------------------- */
+/* -- what is learnt once ------------------------------------------------------------------------------------------- */
 
 /* Of hubbub_server.acceleration.PARTS, by the same names. */
 extern struct parts {
-    PyObject *Body, *Head, *Input, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *by_length, *date, *heads,
+    PyObject *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *by_length, *date, *heads,
         *idle, *never, *nothing, *receive, *response_head, *running, *sleep, *today;
 } Part;
 
 /* Names of attributes, methods and variables, interned. */
 extern struct names {
     PyObject *access_log, *application, *base_env, *body, *ends_with, *fileno, *finish, *framed, *goes_on,
-        *lends_request, *limits, *lingers, *log, *recv, *request_id, *send, *start, *stopping, *ticks, *variable, *write;
+        *lends_request, *limits, *lingers, *log, *next, *recv, *request_id, *send, *start, *stopping, *ticks, *variable,
+        *write;
     PyObject *HEAD, *PATH_INFO, *QUERY_STRING, *REMOTE_ADDR, *REMOTE_PORT, *REQUEST_METHOD, *REQUEST_URI,
         *SERVER_PROTOCOL, *http11, *hubbub_request, *hubbub_request_id, *wsgi_input;
     PyObject *empty, *zero, *one, *keep_alive; /* b"", 0, 1, Meaning(0, True, False, False) */
@@ -70,7 +82,7 @@ extern struct names {
 
 int learn_methods(void);
 
-/* -- names of header fields ----------------------------------------------------------------------------------------- */
+/* -- names of header fields ---------------------------------------------------------------------------------------- */
 
 enum kind { PLAIN, HOST, CONNECTION, LENGTH, OTHER }; /* OTHER: a field that makes a request unusual */
 
@@ -98,7 +110,7 @@ extern PyTypeObject Usual;
 int find_name(struct usual *self, const char *text, Py_ssize_t size, struct name **found);
 void forget_names(struct usual *self);
 
-/* -- heads ----------------------------------------------------------------------------------------------------------- */
+/* -- heads --------------------------------------------------------------------------------------------------------- */
 
 enum { MOST_FIELDS = 64 };
 
@@ -132,14 +144,14 @@ PyObject *meaning_of(const struct head *head);
 int put_fields(PyObject *environ, const struct head *head);
 PyObject *raw_fields_of(const struct head *head);
 
-/* -- requests and responses ------------------------------------------------------------------------------------------ */
+/* -- requests and responses ---------------------------------------------------------------------------------------- */
 
 int serve_request(struct usual *self, PyObject *connection, PyObject *data);
 int answer(PyObject *exchange, PyObject *connection, PyObject *service);
 
 extern PyTypeObject Start;
 
-/* -- small things ------------------------------------------------------------------------------------------------------ */
+/* -- small things -------------------------------------------------------------------------------------------------- */
 
 static inline void put(PyObject *object, Py_ssize_t offset, PyObject *value)
 {
@@ -161,6 +173,14 @@ static inline int put_new(PyObject *object, Py_ssize_t offset, PyObject *value)
 
 /* time.monotonic() as an object */
 PyObject *monotonic(void);
+
+/* Whether there is no body, or one of which all has arrived, and soundly. */
+static inline int has_arrived(PyObject *body)
+{
+    if (body == Py_None)
+        return 1;
+    return Py_IS_TYPE(body, Body.type) && SLOT(body, Body.done) == Py_True && SLOT(body, Body.error) == Py_None;
+}
 
 /* Whether an attribute is true. */
 static inline int is_true(PyObject *object, PyObject *name)

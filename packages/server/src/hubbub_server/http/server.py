@@ -32,6 +32,8 @@ __all__ = ["HTTPServer"]
 
 _AGAIN = 1.0
 """Seconds after which a request that was interrupted and goes on is interrupted again."""
+_ROOM = 6
+"""Entries of an environ that were there and are no more."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -152,6 +154,11 @@ class HTTPServer(RoomyServer):
             environ["HTTPS"] = "on"
         environ.update(self._application_environ())
         environ.update(self._more_environ)
+        # A dict keeps the room that it has had, and copies have the same: so none grows when a request's fields come.
+        for number in range(_ROOM):
+            environ[f"room.{number}"] = None
+        for number in range(_ROOM):
+            del environ[f"room.{number}"]
         self.base_env = environ
 
     def _application_environ(self) -> dict[str, Any]:
