@@ -27,7 +27,7 @@ _OPTIONS = {
 }
 SERVED = ("attacks", "faults", "lent", "wsgi")
 """Tests of the server, by the names of their files, that serve requests in C."""
-_NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend")
+_NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend", "cryptography")
 
 
 def settings(folder: Path, compiler: str, built: Path) -> dict[str, str]:

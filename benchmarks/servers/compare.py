@@ -76,30 +76,30 @@ class Result(NamedTuple):
 class Contestant:
     """A library, in the environment of one interpreter."""
 
-    library: str
+    server: str
     python: str
     loop: str = ""
 
     @property
     def name(self) -> str:
         """What the table calls it."""
-        return f"{self.library} {self.loop}".strip()
+        return f"{self.server} {self.loop}".strip()
 
     @contextmanager
     def running(self, program: str, *options: str) -> Iterator[Server]:
         """The server, until the block ends."""
         settings = {"HUBBUB_LOOP": self.loop} if self.loop else {}
         process = subprocess.Popen(
-            [self.python, str(SERVE), self.library, program, *options],
+            [self.python, str(SERVE), self.server, program, *options],
             env=os.environ | settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            yield Server(process, self.library in _IN_C)
+            yield Server(process, self.server in _IN_C)
         finally:
-            if self.library in _IN_C:
+            if self.server in _IN_C:
                 process.kill()  # while they wait they keep the GIL, so that no thread of theirs sees the end of input
             process.communicate(timeout=30)
 
@@ -371,7 +371,7 @@ def contestants(arguments: argparse.Namespace) -> list[Contestant]:
 
 def compare(program: str, found: list[Contestant], rounds: int) -> None:
     """Run one program and print its table."""
-    fit = [one for one in found if one.library not in LACKING.get(program, ())]
+    fit = [one for one in found if one.server not in LACKING.get(program, ())]
     results: dict[Contestant, list[Result]] = {one: [] for one in fit}
     for _ in range(rounds):
         for contestant, seen in results.items():
@@ -382,14 +382,14 @@ def compare(program: str, found: list[Contestant], rounds: int) -> None:
         "   CPU, as a part of the others'"
     )
     medians = {one: Result(*map(statistics.median, zip(*seen, strict=True))) for one, seen in results.items()}
-    others = {one: result for one, result in medians.items() if one.library != "hubbub"}
+    others = {one: result for one, result in medians.items() if one.server != "hubbub"}
     for contestant, result in medians.items():
         parts = [f"{result.cpu / other.cpu:.2f} {one.name}" for one, other in others.items() if one != contestant]
         memory = f"{result.memory:.1f}" if result.memory else ""
         p999 = f"{result.p999:.2f}" if result.p999 else ""
         print(
             f"{contestant.name:16}{result.cpu:>9.1f}{result.kernel:>9.1f}{result.p50:>9.2f}{result.p99:>9.2f}"
-            f"{p999:>9}{memory:>10}   " + ("  ".join(parts) if contestant.library == "hubbub" else ""),
+            f"{p999:>9}{memory:>10}   " + ("  ".join(parts) if contestant.server == "hubbub" else ""),
             flush=True,
         )
 

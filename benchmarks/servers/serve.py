@@ -201,12 +201,12 @@ def main() -> None:
         "granian": serve_granian,
     }
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=list(libraries))
+    parser.add_argument("server", choices=list(libraries))
     parser.add_argument("program", choices=["hello", "asgi", "echo", "slow", "pieces"])
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     threading.Thread(target=answer_questions, daemon=True).start()
-    libraries[arguments.library](arguments.library, arguments.program, arguments.busy)
+    libraries[arguments.server](arguments.server, arguments.program, arguments.busy)
 
 
 if __name__ == "__main__":

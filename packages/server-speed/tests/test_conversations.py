@@ -34,6 +34,13 @@ REQUESTS = [
     b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /write HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /exact HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"HEAD /exact HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /written/short HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /written/long HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /written/twice HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /written/nothing HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /written/fails HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /many HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /none HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -113,6 +120,21 @@ class Application:
         write = start_response("200 OK", [])
         write(b"written")
         return [b"and returned"]
+
+    def do_exact(self, environ: Any, start_response: Any) -> Any:
+        write = start_response("200 OK", [("Content-Length", "5")])
+        assert write(b"exact") is None
+        return ()
+
+    def do_written(self, environ: Any, start_response: Any) -> Any:
+        write = start_response("200 OK", [("Content-Length", "5")])
+        manner = environ["PATH_INFO"].rpartition("/")[2]
+        write({"short": b"abc", "long": b"abcdefgh", "nothing": b""}.get(manner, b"exact"))
+        if manner == "twice":
+            write(b"again")
+        if manner == "fails":
+            raise ValueError("after all was written")
+        return []
 
     def do_many(self, environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])

@@ -81,6 +81,7 @@ MIRRORED: Mapping[Callable[..., Any], str] = {
     request.HeadParser._judge: "head.c",
     request.HeadParser._check_length: "head.c",
     exchange.Exchange._begin: "response.c",
+    exchange.Exchange.send_piece: "response.c",
     exchange.Exchange.send_whole: "response.c",
     connection.Connection.send: "response.c",
     response.ResponseHead.framed: "response.c",
@@ -88,6 +89,7 @@ MIRRORED: Mapping[Callable[..., Any], str] = {
     response.response_head: "response.c",
     wsgi.Response.start: "response.c",
     wsgi.Response.finish: "response.c",
+    wsgi.Response.write: "response.c",
 }
 """The methods and functions whose work C code does itself instead of calling them, and the file of
 hubbub-server-speed."""

@@ -35,9 +35,18 @@ static PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const
     return result;
 }
 
+static int send_piece(PyObject *exchange, PyObject *piece);
+
+/* Response.write */
 static PyObject *start_write(PyObject *self, PyObject *data)
 {
-    return by_response(((struct start *)self)->exchange, Name.write, &data, 1, NULL);
+    PyObject *exchange = ((struct start *)self)->exchange;
+    int outcome = PyBytes_CheckExact(data) ? send_piece(exchange, data) : UNUSUAL;
+    if (outcome == FAILED)
+        return NULL;
+    if (outcome == DONE)
+        Py_RETURN_NONE;
+    return by_response(exchange, Name.write, &data, 1, NULL);
 }
 
 static PyMethodDef write_definition = {"write", start_write, METH_O, "write($self, data, /)\n--\n\nPEP 3333."};
@@ -183,6 +192,15 @@ static int is_today(PyObject *second)
     return PyLong_CheckExact(second) && PyLong_AsLongLong(second) == (long long)now.tv_sec;
 }
 
+enum { NOT_KNOWN = -1 }; /* a size */
+
+static int is_size(PyObject *given, Py_ssize_t size)
+{
+    if (size == NOT_KNOWN)
+        return given == Py_None;
+    return PyLong_CheckExact(given) && PyLong_AsSsize_t(given) == size;
+}
+
 /* Whether a head was made on this date, for a body of this size, for GET over HTTP/1.1 on a connection that stays. */
 static int is_made_of(PyObject *made_of, Py_ssize_t size)
 {
@@ -190,8 +208,8 @@ static int is_made_of(PyObject *made_of, Py_ssize_t size)
     if (!PyTuple_CheckExact(made_of) || PyTuple_GET_SIZE(made_of) != 5)
         return 0;
     return PyTuple_GET_ITEM(made_of, 0) == today && is_today(PyList_GET_ITEM(Part.today, 0)) &&
-           PyLong_CheckExact(PyTuple_GET_ITEM(made_of, 1)) && PyLong_AsSsize_t(PyTuple_GET_ITEM(made_of, 1)) == size &&
-           PyTuple_GET_ITEM(made_of, 2) == Py_False && PyTuple_GET_ITEM(made_of, 3) == Name.one &&
+           is_size(PyTuple_GET_ITEM(made_of, 1), size) && PyTuple_GET_ITEM(made_of, 2) == Py_False &&
+           PyTuple_GET_ITEM(made_of, 3) == Name.one &&
            PyTuple_GET_ITEM(made_of, 4) == Py_True;
 }
 
@@ -203,7 +221,7 @@ static PyObject *framed(PyObject *head, Py_ssize_t size)
     if (SLOT(head, ResponseHead._adds) == Py_True && PyTuple_CheckExact(made) && PyTuple_GET_SIZE(made) == 2 &&
         is_made_of(PyTuple_GET_ITEM(made, 0), size))
         return Py_NewRef(PyTuple_GET_ITEM(made, 1));
-    given = stack[1] = PyLong_FromSsize_t(size);
+    given = stack[1] = size == NOT_KNOWN ? Py_NewRef(Py_None) : PyLong_FromSsize_t(size);
     result = given ? PyObject_VectorcallMethod(Name.framed, stack, 5, NULL) : NULL;
     Py_XDECREF(given);
     return result;
@@ -222,29 +240,33 @@ static int is_usual(PyObject *framing, Py_ssize_t size)
            PyLong_CheckExact(left) && PyLong_AsSsize_t(left) == size;
 }
 
-/* -- what the application returned --------------------------------------------------------------------------------- */
+/* -- what the application gives ------------------------------------------------------------------------------------- */
 
-/* Exchange.send_whole. UNUSUAL: nothing was done yet. */
-static int send_whole(PyObject *exchange, PyObject *connection, PyObject *service, PyObject *body)
+/* Whether the response may be sent here: nothing of it was, and nothing is to be said of it that is not usual. */
+static int may_be_sent(PyObject *exchange, PyObject *connection)
 {
-    PyObject *head = SLOT(exchange, Exchange.head), *framing;
-    Py_ssize_t size = PyBytes_GET_SIZE(body);
-    int outcome;
+    int stopping;
     if (SLOT(exchange, Exchange.started) != Py_False || !has_arrived(SLOT(exchange, Exchange.body)) ||
-        SLOT(exchange, Exchange._persists) != Py_True || !Py_IS_TYPE(head, ResponseHead.type) ||
+        SLOT(exchange, Exchange._persists) != Py_True ||
+        !Py_IS_TYPE(SLOT(exchange, Exchange.head), ResponseHead.type) ||
         SLOT(connection, Connection.adjust) != Py_None ||
         PyTuple_GET_ITEM(SLOT(exchange, Exchange.request), 0) == Name.HEAD)
         return UNUSUAL;
-    outcome = is_true(service, Name.stopping);
-    if (outcome)
-        return outcome < 0 ? FAILED : UNUSUAL;
-    framing = framed(head, size);
+    stopping = is_true(SLOT(connection, Connection.service), Name.stopping);
+    return stopping < 0 ? FAILED : stopping ? UNUSUAL : DONE;
+}
+
+/* Sends the head, made for a body of the size that is given, and all of the body, if that is what the head says. */
+static int send_response(PyObject *exchange, PyObject *connection, PyObject *body, Py_ssize_t given)
+{
+    Py_ssize_t size = PyBytes_GET_SIZE(body);
+    PyObject *framing = framed(SLOT(exchange, Exchange.head), given);
+    int outcome = UNUSUAL;
     if (!framing)
         return FAILED;
-    outcome = UNUSUAL;
     if (is_usual(framing, size)) {
         put(exchange, Exchange.started, Py_True);
-        put(exchange, Exchange._left, PyTuple_GET_ITEM(framing, 2));
+        put(exchange, Exchange._left, given == NOT_KNOWN ? Name.zero : PyTuple_GET_ITEM(framing, 2));
         put(exchange, Exchange._sent, PyTuple_GET_ITEM(framing, 2));
         outcome = send_both(connection, PyTuple_GET_ITEM(framing, 0), body);
         if (outcome == DONE)
@@ -254,15 +276,35 @@ static int send_whole(PyObject *exchange, PyObject *connection, PyObject *servic
     return outcome;
 }
 
+/* Exchange.send_whole. UNUSUAL: nothing was done yet. */
+static int send_whole(PyObject *exchange, PyObject *connection, PyObject *body)
+{
+    int outcome = may_be_sent(exchange, connection);
+    return outcome == DONE ? send_response(exchange, connection, body, PyBytes_GET_SIZE(body)) : outcome;
+}
+
+/* Exchange.send_piece of one that is the whole body, by the length that was declared. UNUSUAL: nothing was done yet. */
+static int send_piece(PyObject *exchange, PyObject *piece)
+{
+    PyObject *connection = SLOT(exchange, Exchange.connection);
+    int outcome = UNUSUAL;
+    if (PyBytes_GET_SIZE(piece) && SLOT(exchange, Exchange.ended) == Py_False)
+        outcome = may_be_sent(exchange, connection);
+    return outcome == DONE ? send_response(exchange, connection, piece, NOT_KNOWN) : outcome;
+}
+
 /* Response.finish */
-static int finish(PyObject *exchange, PyObject *connection, PyObject *service, PyObject *result)
+static int finish(PyObject *exchange, PyObject *connection, PyObject *result)
 {
     PyObject *body, *done;
     int outcome = UNUSUAL;
-    if ((PyList_CheckExact(result) || PyTuple_CheckExact(result)) && PySequence_Fast_GET_SIZE(result) == 1) {
+    int is_plain = PyList_CheckExact(result) || PyTuple_CheckExact(result);
+    if (is_plain && PySequence_Fast_GET_SIZE(result) == 0 && SLOT(exchange, Exchange._complete) == Py_True)
+        return DONE; /* write() had all of it */
+    if (is_plain && PySequence_Fast_GET_SIZE(result) == 1) {
         body = Py_NewRef(PySequence_Fast_GET_ITEM(result, 0));
         if (PyBytes_CheckExact(body))
-            outcome = send_whole(exchange, connection, service, body);
+            outcome = send_whole(exchange, connection, body);
         Py_DECREF(body);
     }
     if (outcome != UNUSUAL)
@@ -283,7 +325,7 @@ int answer(PyObject *exchange, PyObject *connection, PyObject *service)
         result = PyObject_Vectorcall(application, stack, 2, NULL);
         Py_DECREF(stack[0]);
         if (result) {
-            outcome = finish(exchange, connection, service, result);
+            outcome = finish(exchange, connection, result);
             Py_DECREF(result);
         }
     }
