@@ -623,4 +623,5 @@ with asyncio.Runner(loop_factory=new_event_loop) as runner:
 print([waiter.get() for waiter in [hubbub.spawn(await_, asyncio.sleep(0, number)) for number in (2, 3)]])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout, done.stderr) == ("1\n[2, 3]\n", "")
+    assert done.stdout == "1\n[2, 3]\n"
+    assert done.stderr == "" or sys.version_info[:3] == (3, 13, 0)  # its threading complains of dummy threads at exit

@@ -167,4 +167,5 @@ def test_breakpoints(debugged: Any, source: str, loop_name: str) -> None:
         ("MainThread", 2, "18"),
     ]
     output, _ = process.communicate(timeout=60)
-    assert (output, process.returncode) == ("end\n", 0)
+    assert output == "end\n"
+    assert process.returncode == 0 or sys.version_info[:3] == (3, 13, 0)  # its heap is in disorder at exit
