@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import math
 import sys
 from collections.abc import Callable
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["BlockingDetector", "BlockingReport", "watch_from_environment"]
 
+_GIL_PATIENCE = 2.0
+"""Seconds for which code may hold the GIL beyond the limit of a watchdog."""
+
 
 @dataclass(frozen=True)
 class BlockingReport:
@@ -39,9 +43,8 @@ class BlockingReport:
     """The name of the greenlet that ran then; ``main``, or ``hub`` for a callback of the loop."""
     line: str | None = None
     """The innermost line outside hubbub, as ``file:line function``."""
-    native: tuple[str, ...] = ()
-    """What is known below Python: on Linux the system call that the thread is in, and where :mod:`hubbub_speed` is
-    installed the C stack, innermost call last."""
+    native: str | None = None
+    """On Linux the system call that the thread is in, or ``computing``."""
     events: tuple[str, ...] = ()
     """The last events of the hub, if they are recorded: see :mod:`hubbub.timeline`."""
     skipped: int = 0
@@ -51,7 +54,7 @@ class BlockingReport:
         lines = [
             f"{name_of(self.hub)} has not polled for {self.seconds:.3f} s: {self.greenlet} runs {self.line}",
             *self.stack,
-            *(f"below Python: {entry}" for entry in self.native),
+            *([f"the kernel says: {self.native}"] if self.native is not None else []),
             *self.events,
         ]
         if self.skipped:
@@ -142,7 +145,7 @@ class BlockingDetector:
             stack=stack_of(frame),
             greenlet=runner_of(frame, hub) if frame is not None else None,
             line=stack_of(user, 1)[0] if user is not None else None,
-            native=(*_c_stack(hub.thread_ident), *([doing] if doing is not None else [])),
+            native=doing,
             events=tuple(last_events(hub)),
             skipped=skipped,
         )
@@ -153,18 +156,12 @@ class BlockingDetector:
             stream.write(f"{found}\n")
 
 
-c_stack_of: Callable[[int], tuple[str, ...]] | None = None
-"""Returns the C stack of a native thread, by its ident. An accelerator sets it."""
-
-
-def _c_stack(ident: int) -> tuple[str, ...]:
-    return c_stack_of(ident) if c_stack_of is not None else ()
-
-
 def watch_from_environment(seconds: str) -> None:
     """Watch every hub, those that are made later too, as ``HUBBUB_BLOCKING`` asks for: at most a report a second each.
 
-    A value that is no number is reported, and changes nothing else.
+    C code that does not release the GIL keeps the watchdogs from running, too. For that there is :mod:`faulthandler`,
+    which needs no GIL: it writes the stacks of all native threads to the standard error stream when no watchdog could
+    run for two seconds more. A value that is no number is reported, and changes nothing else.
     """
     try:
         limit = float(seconds)
@@ -180,3 +177,18 @@ def watch_from_environment(seconds: str) -> None:
     hub_made.append(watch)
     for hub in hubs():
         watch(hub)
+    guard = SideThread(lambda: _guard_gil(limit, guard.pause), "the watchdog of the GIL")
+    guard.start()
+
+
+def _guard_gil(limit: float, pause: Callable[[float], bool]) -> None:
+    stream = sys.__stderr__
+    try:
+        descriptor = stream.fileno() if stream is not None else 2
+    except (OSError, ValueError):
+        return  # the stream is closed, or has no descriptor
+    while True:
+        faulthandler.dump_traceback_later(limit + _GIL_PATIENCE, file=descriptor)
+        if not pause(1.0):
+            faulthandler.cancel_dump_traceback_later()
+            return
