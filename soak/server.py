@@ -1,5 +1,6 @@
-"""hubbub-serve under everything: load, slow and rude clients, faults of the application, reloads, killed workers and
-rotated logs, with a supervisor and without. No request that was sent in good faith may be lost, and nothing may grow.
+"""hubbub-serve under everything: load, slow and rude clients, faults of the application, reloads, upgrades in place,
+killed workers and rotated logs, with a supervisor and without. No request that was sent in good faith may be lost, and
+nothing may grow.
 
 Run by ``./do soak -- server``, or by itself: ``python soak/server.py --minutes 15``.
 """
@@ -7,6 +8,9 @@ Run by ``./do soak -- server``, or by itself: ``python soak/server.py --minutes 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import http.client
+import json
 import os
 import random
 import signal
@@ -78,6 +82,8 @@ class Served:
     def __init__(self, folder: Path, *arguments: str) -> None:
         with plain.create_server(("127.0.0.1", 0)) as listener:
             self.address = listener.getsockname()
+        with plain.create_server(("127.0.0.1", 0)) as listener:
+            self.status_port = listener.getsockname()[1]
         self.folder = folder
         folder.mkdir()
         (folder / "site_app.py").write_text(APPLICATION)
@@ -86,6 +92,7 @@ class Served:
             *(sys.executable, "-m", "hubbub_server", "site_app", "-b", ":".join(map(str, self.address))),
             *("--access-log", str(self.log), "--error-log", str(folder / "errors"), "--stop-seconds", "10"),
             *("--idle-seconds", "2", "--header-seconds", "2", "--body-seconds", "2", "--write-seconds", "2"),
+            *(("--status", f":{self.status_port}") if "-w" in arguments else ()),
             *arguments,
         ]
         self._noise = open(folder / "noise", "wb")  # noqa: SIM115  # closed with the server
@@ -114,6 +121,12 @@ class Served:
         """Its workers."""
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(word) for word in path.read_text().split()]
+
+    def status(self) -> Any:
+        """What its supervisor says."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.status_port, timeout=20)) as connection:
+            connection.request("GET", "/-/status")
+            return json.loads(connection.getresponse().read())
 
     def rotate(self) -> None:
         """Move the logs away and have them opened anew; what was moved is thrown away."""
@@ -257,6 +270,8 @@ class Soak:
         self.failures: list[str] = []
         self.killed_at = -GRACE
         self.counts: list[dict[str, dict[str, int]]] = []
+        self.requests = 0
+        """What the status has counted."""
 
     def client(self, server: Served, chance: random.Random, until: float) -> None:
         """One of the greenlets that make requests."""
@@ -282,7 +297,7 @@ class Soak:
     def event(self) -> None:
         """Something happens to a server."""
         alone, workers = self.served
-        what = self.chance.choice(("reload", "reload", "kill", "rotate", "storm", "resize"))
+        what = self.chance.choice(("reload", "upgrade", "kill", "rotate", "storm", "resize"))
         self.done[what] += 1
         if what == "rotate":
             alone.rotate()
@@ -290,6 +305,8 @@ class Soak:
         elif what == "kill":
             self.killed_at = time.monotonic()
             os.kill(self.chance.choice(workers.children()), signal.SIGKILL)
+        elif what == "upgrade":
+            workers.process.send_signal(signal.SIGUSR2)
         elif what == "resize":
             workers.process.send_signal(signal.SIGTTIN)
             hubbub.sleep(1)
@@ -326,6 +343,10 @@ class Soak:
                 break
             hubbub.sleep(1)
         self.counts.append(found)
+        requests = self.served[1].status()["total"]["requests"]
+        if requests < self.requests:
+            self.failures.append(f"the status has {requests} requests, and had {self.requests} before")
+        self.requests = requests
         print(f"{seconds:7.1f} s  {found}", flush=True)
 
     @property

@@ -159,6 +159,16 @@ def test_metered_log_keeps_the_other(serve: Any, connect: Any, page: Page) -> No
     assert server.access_log.stream is stream
 
 
+def test_classes_of_times(hub: Any, page: Page) -> None:
+    """Each time is counted in the first class whose bound it does not exceed."""
+    meter = Meter(page, [])
+    times = [0.0, BOUNDS[0], BOUNDS[0] * 1.01, BOUNDS[3], BOUNDS[-1], BOUNDS[-1] * 1.01, 1e9]
+    for _ in range(2):
+        meter._done += [(200, time, 0) for time in reversed(times)]
+        meter.publish()
+    assert page.read().times == [4, 2, 0, 2, *[0] * (len(BOUNDS) - 5), 2, 4]
+
+
 def test_streams(serve: Any, http2: Any, page: Page) -> None:
     """Streams of HTTP/2 are counted beside the connection that has them, and each is a request."""
     go_on = hubbub.event.Event()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable
-from itertools import repeat
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import hubbub
@@ -91,8 +91,12 @@ class Meter:
         if _SWITCHED in found:  # a WebSocket lasts as long as it likes, and says nothing of response times
             seconds = tuple(time for status, time, _ in done if status != _SWITCHED)
         counters.seconds += sum(seconds)
-        for place, count in Counter(map(bisect_left, repeat(BOUNDS), seconds)).items():
-            counters.times[place] += count
+        # To sort them and to look for each bound costs a tenth of looking for the class of each of them.
+        ordered, before = sorted(seconds), 0
+        for place, bound in enumerate((*BOUNDS, inf)):
+            reached = bisect_right(ordered, bound, before)
+            counters.times[place] += reached - before
+            before = reached
 
     def _count_connections(self) -> None:
         found: Counter[str] = Counter()

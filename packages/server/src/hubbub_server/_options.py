@@ -168,6 +168,11 @@ def make_parser() -> OptionParser:
         metavar="ADDRESS",
         help="show how things stand, under /-/, at this address; of the loopback interface, unless it names another",
     )
+    parser.add(
+        "--telemetry",
+        action="store_true",
+        help="spans and measurements of each request, for OpenTelemetry (needs opentelemetry-api)",
+    )
     parser.add("--error-log", metavar="FILE", help="- for stderr, none for none (default: -)")
     group = parser.add_argument_group("limits")
     defaults = Limits()

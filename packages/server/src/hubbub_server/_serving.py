@@ -16,7 +16,7 @@ from hubbub.io import Socket
 from hubbub.lowlevel import wait_readable
 from hubbub.monitor import BlockingDetector, BlockingReport
 
-from hubbub_server._application import adapt, end, find_application, start
+from hubbub_server._application import ApplicationError, adapt, end, find_application, start
 from hubbub_server._counters import Page
 from hubbub_server._listener import parse_address
 from hubbub_server._logs import Logs
@@ -131,6 +131,8 @@ class Serving:
         if several:
             for server in self.servers:
                 server.max_accept = 1  # so that the other workers get their share of a burst
+        if options.telemetry:
+            _watch_by_telemetry(self.servers)
         self._meter = None if options.counters is None else Meter(_page(options.counters), self.servers)
 
     def _listeners(self) -> list[Any]:
@@ -294,6 +296,21 @@ class Serving:
         except ConnectionResetError:
             pass  # it went before it had read what was written to it
         self.stop()
+
+
+def _watch_by_telemetry(servers: list[WSGIServer]) -> None:
+    """Tell OpenTelemetry of the requests.
+
+    :raises ApplicationError: it is not installed.
+    """
+    from hubbub_server.telemetry import Telemetry
+
+    try:
+        telemetry = Telemetry()
+    except ImportError as error:
+        raise ApplicationError(f"--telemetry: {error}") from error
+    for server in servers:
+        telemetry.watch(server)
 
 
 def _page(descriptor: int) -> Page:
