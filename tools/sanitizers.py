@@ -18,6 +18,8 @@ FLAGS = {
     "CFLAGS": "-fsanitize=address,undefined -fno-sanitize-recover=undefined --param asan-stack=0 "
     "-fno-omit-frame-pointer -g -O1",
     "LDFLAGS": "-fsanitize=address,undefined",
+    # The build loads what it has made, to ask for the version of the library, in a process without the sanitizers.
+    "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0",
 }
 # Three frames tell who allocated; what has the interpreter or an extension of others among them is not ours.
 _OPTIONS = {
