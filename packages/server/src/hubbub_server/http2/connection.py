@@ -316,6 +316,11 @@ class Http2Connection(Connection):
             if kind == Kind.PRIORITY:
                 _check_priority(frame)
                 return
+            if kind == Kind.SETTINGS and frame.acknowledges and len(frame.data) != 9:
+                raise ConnectionFault(ErrorCodes.FRAME_SIZE_ERROR, "An acknowledgement has settings.")
+            if kind == Kind.WINDOW_UPDATE and frame.stream and frame.data[9:] == bytes(4):
+                self._spoil_stream(frame.stream, ErrorCodes.PROTOCOL_ERROR)
+                return
             if kind == Kind.GOAWAY and not frame.stream and len(frame.data) >= 17:
                 # h2 would send nothing after it. But requests that were sent before are to be answered.
                 self._peer_leaves = True
@@ -422,6 +427,15 @@ class Http2Connection(Connection):
         if stream in self._queue:
             self._queue.remove(stream)
             del self.streams[stream.number]
+
+    def _spoil_stream(self, number: int, code: ErrorCodes) -> None:
+        """A frame is wrong in a way that concerns its stream alone, which ends."""
+        self.reset_stream(number, code)
+        stream = self.streams.get(number)
+        if stream is not None and not stream.gone:
+            stream.closed = True
+            stream.spoil()
+            stream.lose("a frame of the client was wrong")
 
     def note_fault(self) -> None:
         """The client has taken a request back, or spoiled it.
