@@ -69,6 +69,7 @@ class Peer:
         self.decoder = Decoder()
         self.received = b""
         self.answers: dict[int, Answer] = {}
+        self.pings: list[bytes] = []
         self.goaways: list[tuple[int, int]] = []
         self.block = b""
         self.acknowledges = True
@@ -124,6 +125,8 @@ class Peer:
         answer = self.answers.setdefault(stream, Answer())
         if kind == SETTINGS and not flags & ACK and self.acknowledges:
             self.send(frame(SETTINGS, ACK, 0))
+        elif kind == PING:
+            self.pings.append(payload)
         elif kind == GOAWAY:
             self.goaways.append((int.from_bytes(payload[:4], "big"), found.code))
         elif kind == RST_STREAM:

@@ -57,8 +57,8 @@ _PER_REQUEST: Final = 5.0
 _LAST_WORDS: Final = 0.4
 """Seconds for a connection that is killed to say so."""
 _PROBE: Final = b"hubbubGO"
-"""What the PING says whose answer shows that the client has seen the first GOAWAY."""
-_STAYS, _ANNOUNCED, _LEAVES = range(3)
+"""What the PING says whose answer shows that the client has got as far as the first GOAWAY."""
+_STAYS, _WAITS, _ANNOUNCED, _LEAVES = range(4)
 _send = Socket.__bases__[0].send  # type: ignore[attr-defined]  # of the kernel: it is told not to wait
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _OF_A_STREAM = frozenset({Kind.DATA, Kind.RST_STREAM, Kind.WINDOW_UPDATE})
@@ -227,21 +227,33 @@ class Http2Connection(Connection):
 
     def expire(self) -> None:
         """The time to receive is up. Called on the hub."""
-        if self._leaving == _ANNOUNCED and self.clock.now >= self._leave_by:
-            self._leave()
-        else:
+        if self.clock.now < self._leave_by:
             super().expire()
+        elif self._leaving == _WAITS:
+            self._announce()
+        else:
+            self._leave()
 
     def hurry(self, deadline: float) -> None:
-        """The server stops, or has served enough here: say so. Requests that are on their way are served still."""
+        """The server stops, or has served enough here: say so, when no request runs, or at ``deadline``.
+
+        Clients that are built on h2 take nothing any more once they have seen a GOAWAY.
+        """
         if self._leaving or self._lost or self.fault is not None:
             return
-        self._leaving = _ANNOUNCED
+        self._leaving = _WAITS
         self._leave_by = deadline
         self.deadline = min(self.deadline, deadline)
+        if not self.streams:
+            self._announce()
+
+    def _announce(self) -> None:
+        """Send the first GOAWAY. Requests that are on their way are served still."""
+        self._leaving = _ANNOUNCED
+        self._leave_by = self.clock.now + self.clock.idle_ticks
+        self.deadline = min(self._incomplete_until, self._leave_by)
+        self.protocol.ping(_PROBE)  # before, as clients that are built on h2 take none after a GOAWAY
         self._say(goaway(NO_STREAM, ErrorCodes.NO_ERROR))
-        self.protocol.ping(_PROBE)
-        self.flush()
 
     def _leave(self) -> None:
         """The client has seen the first GOAWAY, or had time to: what comes from now on is not served."""
@@ -393,6 +405,8 @@ class Http2Connection(Connection):
         if self._is_over():
             self._shut(socket.SHUT_RD)
         else:
+            if self._leaving == _WAITS:
+                self._announce()
             self._idle_until = self.clock.idle_deadline
             self.since = monotonic()
             if not self._splitter.incomplete:
@@ -460,7 +474,8 @@ class Http2Connection(Connection):
 
     def _ping_answered(self, event: Any) -> None:
         if self._leaving == _ANNOUNCED and event.ping_data == _PROBE:
-            self._leave()
+            # It was before the GOAWAY, and what the client has sent between the two is served too.
+            self._leave_by = min(self._leave_by, self.clock.now + 1.0)
 
     # Sending --------------------------------------------------------------------------------------------------------
 
