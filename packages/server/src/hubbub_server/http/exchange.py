@@ -34,6 +34,11 @@ PIECE_COST: Final = 1024
 _HEAD, _LENGTH, _CHUNKS, _CLOSE = Delimiter
 
 
+def _has(environ: dict[str, Any], key: str, token: str) -> bool:
+    """Whether a token is in a list that a field has."""
+    return token in [part.strip(" \t") for part in environ.get(key, "").lower().split(",")]
+
+
 class Exchange:
     """One request and its response.
 
@@ -352,7 +357,10 @@ class Exchange:
             possible = self._delimiter is _CHUNKS and not self._complete
         else:
             possible = self.request.minor > 0 and (self.head is None or self.head.length is None)
-        if not possible or "trailers" not in self.environ.get("HTTP_TE", "").lower().replace(" ", "").split(","):
+        # Whoever says TE says so in Connection (RFC 9110, 10.1.4), which no usual request does.
+        if not possible or not (
+            _has(self.environ, "HTTP_TE", "trailers") and _has(self.environ, "HTTP_CONNECTION", "te")
+        ):
             return False
         self._trailers = said
         return True

@@ -42,6 +42,7 @@ from hubbub_server.http2.frames import (
 )
 from hubbub_server.http2.protocol import Protocol
 from hubbub_server.http2.stream import Stream
+from hubbub_server.http2.websocket import offered
 
 __all__ = ["Http2Connection"]
 
@@ -99,6 +100,7 @@ class Http2Connection(Connection):
         "fault",
         "protocol",
         "streams",
+        "tunnels",
         "turn",
     )
 
@@ -114,7 +116,9 @@ class Http2Connection(Connection):
     ) -> None:
         super().__init__(service, sock, address, parser, adjust)
         limits = self.limits
-        self.protocol: Protocol = Protocol(limits)
+        self.tunnels: bool = offered()
+        """Whether WebSockets are served."""
+        self.protocol: Protocol = Protocol(limits, self.tunnels)
         self.streams: dict[int, Stream] = {}
         """Those that run, or wait for others to end."""
         self.turn: Semaphore = Semaphore(1)
@@ -556,6 +560,10 @@ class Http2Connection(Connection):
     def wake_room(self) -> None:
         """The stream that has its turn is to look again."""
         self._room.wake_all()
+
+    def room(self) -> int:
+        """How much of a body can be sent now; 0 if nothing."""
+        return self.protocol.outbound_flow_control_window if self._unsent < _MOST_HELD else 0
 
     def await_room(self, stream: Stream) -> None:
         """Wait until something of a body can be sent on the connection. The stream has its turn.

@@ -18,6 +18,7 @@ from hubbub_server.http.response import ResponseHead
 from hubbub_server.http2.body import Body
 from hubbub_server.http2.fields import Malformed, final_fields, request_head, response_fields
 from hubbub_server.http2.protocol import Field
+from hubbub_server.http2.websocket import PROTOCOL, WebSockets
 
 if TYPE_CHECKING:
     from hubbub_server.http2.stream import Stream
@@ -43,6 +44,7 @@ class Http2Exchange(Exchange):
         super().__init__(stream, True)  # type: ignore[arg-type]  # it has what is used of a connection
         self._ending: list[Field] = []
         self._malformed = False
+        self._tunnel = b""
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -69,7 +71,9 @@ class Http2Exchange(Exchange):
     def _read(self) -> tuple[bytes, int]:
         """Read the request; its head in the form of HTTP/1.1, and where the fields begin in that."""
         stream = self.connection
-        head, _ = request_head(stream.fields)
+        head, self._tunnel = request_head(stream.fields, stream.connection.tunnels)
+        if self._tunnel and self._tunnel != PROTOCOL:
+            raise RequestError("501 Not Implemented", "Of the protocols for CONNECT websocket is known.")
         end = head.find(b"\r\n")
         parser = stream.parser
         self.request = request = parser.start_line(head[:end])._replace(protocol=_PROTOCOL)
@@ -79,7 +83,12 @@ class Http2Exchange(Exchange):
             environ["HTTP_COOKIE"] = cookie
         environ["hubbub.stream"] = stream.number
         self._prepare(environ, request)
-        self._take_body(stream.body)
+        if not self._tunnel:
+            self._take_body(stream.body)
+        elif stream.body is None:
+            raise Malformed("A tunnel has ended before it was opened.")
+        else:
+            self.meaning = NOTHING
         stream.fields = []
         return head, end + 2
 
@@ -176,7 +185,7 @@ class Http2Exchange(Exchange):
                 self._send_last(fields, b"")
             else:
                 stream.send_head(fields, False)
-        if self._delimiter is _HEAD:
+        if self._delimiter is _HEAD or self._upgraded:
             self._drop(data)
             return
         if self._left is not None:
@@ -201,7 +210,7 @@ class Http2Exchange(Exchange):
 
     def finish(self) -> None:
         """The application has given all: send what is missing of the response. Raises as for HTTP/1."""
-        if self.connection.closed:
+        if self.connection.closed or self._upgraded:
             return
         if not self.started:
             self.send_whole(b"")
@@ -218,6 +227,18 @@ class Http2Exchange(Exchange):
             return True
         self.connection.send_head(fields, False)
         return False
+
+    def open_tunnel(self, head: ResponseHead) -> None:
+        """Send the head of a response whose stream belongs to another protocol from there on (RFC 8441, 5).
+
+        :raises AssertionError: the response has begun.
+        :raises ClientDisconnected: the client is gone.
+        """
+        if self.started or self.ended:
+            raise AssertionError("a WebSocket cannot be opened once a response has begun")
+        self.head = head
+        self._upgraded = self.started = True
+        self.connection.send_head(response_fields(head, None), False)
 
     def early_hints(self, fields: list[tuple[str, str]]) -> bool:
         """Send an interim response 103 (RFC 8297). See the server."""
@@ -245,10 +266,10 @@ class Http2Exchange(Exchange):
     # Failure --------------------------------------------------------------------------------------------------------
 
     def _serve(self, service: Any) -> None:
+        stream = self.connection
         try:
-            super()._serve(service)
+            super()._serve(WebSockets(service) if self._tunnel else service)  # type: ignore[arg-type]  # all that is used
         finally:
-            stream = self.connection
             if self._complete and not stream.closed and not stream.gone:
                 self._send_the_end(stream)
 

@@ -67,9 +67,10 @@ class Protocol(H2Connection):
     """The states of one connection of a client.
 
     :param limits: what it may do.
+    :param extended: offer the extended CONNECT (RFC 8441).
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, extended: bool = False) -> None:
         super().__init__(
             H2Configuration(
                 client_side=False,
@@ -89,6 +90,7 @@ class Protocol(H2Connection):
                 SettingCodes.MAX_CONCURRENT_STREAMS: limits.concurrent_streams,
                 SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes,
                 SettingCodes.INITIAL_WINDOW_SIZE: window,
+                **({SettingCodes.ENABLE_CONNECT_PROTOCOL: 1} if extended else {}),
             },
         )
         self.initiate_connection()

@@ -72,6 +72,7 @@ class Stream:
         "limits",
         "number",
         "parser",
+        "patient",
         "port",
         "request",
         "service",
@@ -106,6 +107,8 @@ class Stream:
         """Whether the end of the response was sent."""
         self.spoiled: bool = False
         """Whether the request is not valid."""
+        self.patient: bool = False
+        """Whether the body may take any time."""
         self.blocks_all: bool = False
         """Whether it has its turn, and waits for the window of the connection."""
         self._readers = WaitQueue()
@@ -226,7 +229,7 @@ class Stream:
         clock = self.clock
         began = clock.now
         self._moved = 0
-        self.deadline = began + self._body_patience
+        self.deadline = NEVER if self.patient else began + self._body_patience
         try:
             self._readers.wait(Waiter())
         finally:
@@ -296,6 +299,31 @@ class Stream:
                 connection.allowance.sent(count, not last and count < MAX_FRAME)
                 start += count
             self.note_work(count)
+
+    def send_nowait(self, data: bytes) -> int:
+        """Send what can be sent without waiting; how many bytes that is.
+
+        :raises ClientDisconnected: as :meth:`send`.
+        """
+        self._check()
+        connection = self.connection
+        if not connection.turn.acquire(blocking=False):
+            return 0
+        try:
+            count = min(self._window(), connection.room(), MAX_FRAME, len(data))
+            if count > 0:
+                self._send_frame(data[:count], False)
+        finally:
+            connection.turn.release()
+        return max(count, 0)
+
+    def end(self) -> None:
+        """The response has ended. Does not wait or raise."""
+        if not (self.closed or self.gone):
+            try:
+                self._send_frame(b"", True)
+            except ClientDisconnected:
+                return
 
     def _send_frame(self, data: bytes, end: bool) -> None:
         self._check()
