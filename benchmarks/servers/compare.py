@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import frames
+
 SERVE = Path(__file__).with_name("serve.py")
 LIST_LOOPS = "from importlib.metadata import entry_points as e; print(*sorted(e(group='hubbub.loops').names))"
 REQUESTS = 40_000
@@ -49,6 +51,8 @@ BODY = b"Hello World!"
 LAST = b"\r\n0\r\n\r\n"
 MESSAGE = b"x" * 63 + b"!"
 IDLE = 10_000
+WATCHERS = 1_000
+BROADCASTS = 50
 
 
 _ASGI = {"uvicorn", "granian"}
@@ -149,12 +153,22 @@ def connect(port: int) -> socket.socket:
     return sock
 
 
-def converse(port: int, connections: int, count: int, request: Callable[[int], bytes], end: bytes) -> list[float]:
+def converse_anew(port: int, connections: int, count: int, request: Callable[[int], bytes], end: bytes) -> list[float]:
+    """:func:`converse` on so many connections that are made for it."""
+    made = [connect(port) for _ in range(connections)]
+    try:
+        return converse(made, count, request, end)
+    finally:
+        for sock in made:
+            sock.close()
+
+
+def converse(made: list[socket.socket], count: int, request: Callable[[int], bytes], end: bytes) -> list[float]:
     """Keep one request under way on every connection until ``count`` were answered; the response times, in seconds.
 
     :param end: with what every answer ends.
     """
-    socks = {(sock := connect(port)).fileno(): sock for _ in range(connections)}
+    socks = {sock.fileno(): sock for sock in made}
     poller = select.epoll()
     began: dict[int, float] = {}
     times: list[float] = []
@@ -180,8 +194,6 @@ def converse(port: int, connections: int, count: int, request: Callable[[int], b
                 sock.sendall(request(sent))
                 sent += 1
     poller.close()
-    for sock in socks.values():
-        sock.close()
     return times
 
 
@@ -190,12 +202,17 @@ def loaded(
 ) -> Result:
     """One run under load, after a tenth of it to warm up."""
     with contestant.running(program) as server:
-        converse(server.port, connections, REQUESTS // 10, request, end)
-        before = server.usage()
-        times = converse(server.port, connections, REQUESTS, request, end)
-        after = server.usage()
+        converse_anew(server.port, connections, REQUESTS // 10, request, end)
+        return measured(server, REQUESTS, lambda: converse_anew(server.port, connections, REQUESTS, request, end))
+
+
+def measured(server: Server, count: int, work: Callable[[], list[float]]) -> Result:
+    """What ``work()``, which returns times in seconds, costs the server for each of ``count``."""
+    before = server.usage()
+    times = work()
+    after = server.usage()
     cuts = statistics.quantiles(times, n=100)
-    cpu, kernel = ((after[kind] - before[kind]) / REQUESTS * 1e6 for kind in ("cpu", "kernel"))
+    cpu, kernel = ((after[kind] - before[kind]) / count * 1e6 for kind in ("cpu", "kernel"))
     return Result(cpu, cuts[49] * 1e3, cuts[98] * 1e3, kernel)
 
 
@@ -236,7 +253,7 @@ def paced(contestant: Contestant, program: str, *options: str) -> Result:
     """Response times at 70 % of the rate that the server reaches with this client."""
     with contestant.running(program, *options) as server:
         began = time.perf_counter()
-        converse(server.port, 64, PACED, lambda number: REALISTIC % (number, number, number), BODY)
+        converse_anew(server.port, 64, PACED, lambda number: REALISTIC % (number, number, number), BODY)
         rate = PACED / (time.perf_counter() - began) * 0.7
         before = server.usage()
         times = arrive(server.port, rate, 2.0)
@@ -309,7 +326,7 @@ def echo(contestant: Contestant) -> Result:
 def idle(contestant: Contestant) -> Result:
     """Connections that have had an answer and stay."""
     with contestant.running("hello") as server:
-        converse(server.port, 100, 1000, lambda number: BROWSER % number, BODY)
+        converse_anew(server.port, 100, 1000, lambda number: BROWSER % number, BODY)
         before = server.usage()
         kept = []
         began = time.perf_counter()
@@ -328,6 +345,26 @@ def idle(contestant: Contestant) -> Result:
     return Result(cpu, each, each, kernel, (after["memory"] - before["memory"]) / IDLE / 1024)
 
 
+def ws_echo(contestant: Contestant) -> Result:
+    """64 bytes of text sent back over a WebSocket."""
+    with contestant.running("ws_echo") as server, frames.opened(server.port, 64) as socks:
+        converse(socks, REQUESTS // 10, frames.sent, frames.MESSAGE)
+        return measured(server, REQUESTS, lambda: converse(socks, REQUESTS, frames.sent, frames.MESSAGE))
+
+
+def ws_broadcast(contestant: Contestant) -> Result:
+    """64 bytes of text of one client for 1,000; CPU for each of them, times until all have it; memory of a client."""
+    with contestant.running("ws_broadcast") as server:
+        with frames.opened(server.port, 10) as socks:
+            frames.broadcasts(socks, 100)
+        before = server.usage()
+        with frames.opened(server.port, WATCHERS) as socks:
+            memory = (server.usage()["memory"] - before["memory"]) / WATCHERS / 1024
+            frames.broadcasts(socks, 3)
+            result = measured(server, BROADCASTS * WATCHERS, lambda: frames.broadcasts(socks, BROADCASTS))
+    return result._replace(memory=memory)
+
+
 PROGRAMS: dict[str, Callable[[Contestant], Result]] = {
     "hello": hello,
     "browser": browser,
@@ -342,6 +379,8 @@ PROGRAMS: dict[str, Callable[[Contestant], Result]] = {
     "latency_slow": latency_slow,
     "echo": echo,
     "idle": idle,
+    "ws_echo": ws_echo,
+    "ws_broadcast": ws_broadcast,
 }
 LACKING: dict[str, set[str]] = {
     "echo": _ASGI | _IN_C,
@@ -352,6 +391,8 @@ LACKING: dict[str, set[str]] = {
     "latency_busy": {"granian"} | _IN_C,
     "latency_slow": _IN_C,
     "idle": _IN_C | {"granian"},
+    "ws_echo": {"granian"} | _IN_C,
+    "ws_broadcast": {"granian"} | _IN_C,
 }
 """Which libraries have no such server."""
 

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,60 @@ async def hello_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": BODY})
 
 
+watchers: set[Any] = set()
+
+
+def tell_one(socket: Any, message: str) -> None:
+    """Send a message back."""
+    socket.send(message)
+
+
+def tell_all(socket: Any, message: str) -> None:
+    """Send a message to all, one by one."""
+    for each in list(watchers):
+        each.send(message)
+
+
+def broadcast(socket: Any, message: str) -> None:
+    """The same by hubbub-server's function for that."""
+    importlib.import_module("hubbub_server.websocket").broadcast(watchers, message)
+
+
+def talk(tell: Callable[[Any, str], None], environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """The WSGI application with a WebSocket, of hubbub-server or of gevent-websocket."""
+    accept = environ.get("hubbub.websocket")
+    socket = environ["wsgi.websocket"] if accept is None else accept()
+    watchers.add(socket)
+    try:
+        while (message := next_message(socket)) is not None:
+            tell(socket, message)
+    finally:
+        watchers.discard(socket)
+    return []
+
+
+def next_message(socket: Any) -> str | None:
+    """What the client says; None at its end, of which the two libraries have different ideas."""
+    try:
+        message: str | None = socket.receive()
+    except Exception:
+        return None
+    return message
+
+
+async def talk_asgi(to_all: bool, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The ASGI application with a WebSocket."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    watchers.add(send)
+    try:
+        while (message := await receive())["type"] == "websocket.receive":
+            for each in list(watchers) if to_all else [send]:
+                await each({"type": "websocket.send", "text": message["text"]})
+    finally:
+        watchers.discard(send)
+
+
 def echo(sock: Any, address: Any) -> None:
     """The handler of a connection that sends back what comes."""
     while data := sock.recv(65536):
@@ -131,7 +186,13 @@ def serve_greenlets(library: str, program: str, busy: bool) -> None:
         application: Any = {"slow": slow(library_itself.sleep), "pieces": pieces}.get(program, hello)
         if program == "asgi":
             application = importlib.import_module("hubbub_asyncio.asgi").ASGI(hello_asgi)
-        server = make(address, application, backlog=1024, log=None)
+        options: dict[str, Any] = {}
+        if program.startswith("ws_"):
+            told = broadcast if library == "hubbub" else tell_all
+            application = partial(talk, told if program == "ws_broadcast" else tell_one)
+            if library == "gevent":
+                options["handler_class"] = importlib.import_module("geventwebsocket.handler").WebSocketHandler
+        server = make(address, application, backlog=1024, log=None, **options)
     server.start()
     if busy:
         library_itself.spawn(compute, library_itself.sleep)
@@ -140,12 +201,15 @@ def serve_greenlets(library: str, program: str, busy: bool) -> None:
 
 
 def serve_uvicorn(library: str, program: str, busy: bool) -> None:
-    """Uvicorn as it is quickest: its loop and its parser in C, no log, no protocols besides HTTP."""
+    """Uvicorn as it is quickest: its loop and its parser in C, no log, no protocols that are not measured."""
     uvicorn = importlib.import_module("uvicorn")
     socket = importlib.import_module("socket")
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     say(listener.getsockname()[1])
-    application = slow_asgi() if program == "slow" else hello_asgi
+    application: Any = slow_asgi() if program == "slow" else hello_asgi
+    sockets: Any = "none"
+    if program.startswith("ws_"):
+        application, sockets = partial(talk_asgi, program == "ws_broadcast"), "websockets-sansio"
 
     async def with_task(scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Starts the task that computes at the first request."""
@@ -156,8 +220,8 @@ def serve_uvicorn(library: str, program: str, busy: bool) -> None:
     tasks: list[Any] = []
     config = uvicorn.Config(
         with_task if busy else application,
-        loop="uvloop", http="httptools", ws="none", lifespan="off", access_log=False, log_level="error",
-        timeout_keep_alive=600,
+        interface="asgi3", loop="uvloop", http="httptools", ws=sockets, ws_per_message_deflate=False,
+        ws_ping_interval=None, lifespan="off", access_log=False, log_level="error", timeout_keep_alive=600,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listener])
 
@@ -202,7 +266,7 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server", choices=list(libraries))
-    parser.add_argument("program", choices=["hello", "asgi", "echo", "slow", "pieces"])
+    parser.add_argument("program", choices=["hello", "asgi", "echo", "slow", "pieces", "ws_echo", "ws_broadcast"])
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     threading.Thread(target=answer_questions, daemon=True).start()

@@ -183,6 +183,31 @@ def test_reload_refuses_nobody(start: Any, folder: Path) -> None:
         assert time.monotonic() < deadline
 
 
+def test_reload_with_websockets(start: Any, folder: Path) -> None:
+    """While SIGHUP changes the workers their WebSockets are closed with 1001, and new ones reach the new code."""
+    client = pytest.importorskip("websockets.sync.client")
+    port = free_port()
+    process = start("site_app:app", "-b", f"127.0.0.1:{port}", "-w", "1", "--no-monkey")
+    assert get(port).startswith("1 ")
+    address = f"ws://127.0.0.1:{port}/socket"
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(client.connect(address, proxy=None)) for _ in range(5)]
+        old[0].send("hello")
+        assert old[0].recv(10) == "1 hello"
+        (folder / "site_app.py").write_text(APPLICATION.replace("VERSION = 1", "VERSION = 22"))
+        process.signal(signal.SIGHUP)
+        for each in old:
+            with pytest.raises(Exception, match="1001"):
+                each.recv(60)
+        with client.connect(address, proxy=None) as new:
+            new.send("hello")
+            assert new.recv(10) == "22 hello"
+            process.signal(signal.SIGTERM)
+            with pytest.raises(Exception, match="1001"):
+                new.recv(60)
+    assert process.ends() == 0
+
+
 def test_bad_reload_keeps_the_old(start: Any, folder: Path) -> None:
     """New workers that do not start are given up, and the old ones serve on."""
     port = free_port()

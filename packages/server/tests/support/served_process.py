@@ -39,6 +39,11 @@ def app(environ, start_response):
     if environ["PATH_INFO"] == "/stand":
         import signal
         signal.sigtimedwait([], 60)  # whatever is patched, this waits and lets nobody else run
+    if environ["PATH_INFO"] == "/socket":
+        websocket = environ["hubbub.websocket"]()
+        for message in websocket:
+            websocket.send(f"{VERSION} {message}")
+        return []
     if environ["PATH_INFO"] == "/hold":
         import signal
         signal.sigtimedwait([], 2)

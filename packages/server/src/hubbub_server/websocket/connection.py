@@ -328,7 +328,7 @@ class WebSocket:
         if done():
             return
         self._wanted += wanted
-        limit = hubbub.Timeout.start_new(timeout)
+        limit = None if timeout is None else hubbub.Timeout.start_new(timeout)
         try:
             while not done():
                 if self._reading or self._ended or self._is_full():
@@ -340,7 +340,8 @@ class WebSocket:
                 raise
             raise TimeoutError(f"timed out after {timeout:g} seconds") from None
         finally:
-            limit.cancel()
+            if limit is not None:
+                limit.cancel()
             self._wanted -= wanted
             if not self._reading and self._news:
                 self._tell()  # another may have to receive now
