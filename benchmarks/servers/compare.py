@@ -239,10 +239,12 @@ def arrive(port: int, rate: float, seconds: float) -> list[float]:
             sent += 1
         wait = start + sent / rate - now() if sent < count and idle else 1.0
         for fd, _ in poller.poll(max(wait, 0.0)):
-            if not socks[fd].recv(65536):
+            answer = socks[fd].recv(65536)
+            if not answer:
                 raise RuntimeError("the server closed the connection")
-            times.append(now() - due.pop(fd))
-            idle.append(socks[fd])
+            if answer.endswith(BODY):  # and not the head by itself
+                times.append(now() - due.pop(fd))
+                idle.append(socks[fd])
     poller.close()
     for sock in socks.values():
         sock.close()

@@ -247,11 +247,15 @@ def serve_in_c(library: str, program: str, busy: bool) -> None:
 
 def serve_granian(library: str, program: str, busy: bool) -> None:
     """Granian's server inside this process, for ASGI."""
-    server = importlib.import_module("granian.server.embed").Server
+    make = importlib.import_module("granian.server.embed").Server
+    asgi = importlib.import_module("granian.constants").Interfaces.ASGINL  # without lifespan, as uvicorn here
     port = free_port()
     say(port)
-    serving = server(slow_asgi() if program == "slow" else hello_asgi, address="127.0.0.1", port=port)
-    asyncio.run(serving.serve())
+    server = make(
+        slow_asgi() if program == "slow" else hello_asgi,
+        address="127.0.0.1", port=port, interface=asgi, websockets=False, log_enabled=False,
+    )  # fmt: skip
+    asyncio.run(server.serve())
 
 
 def main() -> None:
