@@ -159,6 +159,24 @@ def test_the_timeline_of_a_running_program(planted, hubbub_says, tmp_path):
     assert json.loads(hubbub_says("timeline", path, "--seconds", "0"))["displayTimeUnit"] == "ms"
 
 
+def test_exec_runs_code_where_that_is_allowed(hubbub_says, tmp_path, capsys):
+    """``exec`` prints the result of code that ran in the process; a process that only lets itself be read refuses."""
+    code = "import sys, hubbub, hubbub.control as c; c.serve(sys.argv[1], allow_exec=True); c.serve(sys.argv[2]); "
+    code += "hubbub.sleep(0); print('ready', flush=True); hubbub.sleep(60)"
+    open_one, closed_one = str(tmp_path / "open"), str(tmp_path / "closed")
+    arguments = [sys.executable, "-c", code, open_one, closed_one]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            assert hubbub_says("exec", open_one, "import os; result = os.getpid()") == f"{process.pid}\n"
+            assert main(["exec", open_one, "1 / 0"]) == 1
+            assert "ZeroDivisionError" in capsys.readouterr().err
+            assert main(["exec", closed_one, "result = 1"]) == 1
+            assert "allow_exec" in capsys.readouterr().err
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize("verb", ["ps", "tree", "stacks", "hubs"])
 def test_json(verb, planted, hubbub_says):
     """Each of them gives everything that is known as JSON."""

@@ -138,15 +138,16 @@ def _timeline(asked: dict[str, Any], pause: Pause) -> Any:
     """The events of all hubs: those that are recorded already, and what happens while it records the others."""
     seconds = number(asked, "seconds", 5.0, 0.0, LONGEST_SECONDS)
     size = int(number(asked, "size", 100_000.0, 1.0, 1_000_000.0))
-    recorders, begun = [], []
-    for hub in hubs():
-        recorder = recorder_of(hub)
-        if recorder is None:
-            recorder = Recorder(hub, size)
-            begun.append(recorder)
-            recorder.start()
-        recorders.append(recorder)
+    recorders: list[Recorder] = []
+    begun: list[Recorder] = []
     try:
+        for hub in hubs():
+            recorder = recorder_of(hub)
+            if recorder is None:
+                recorder = Recorder(hub, size)
+                begun.append(recorder)
+                recorder.start()
+            recorders.append(recorder)
         pause(seconds if begun else 0.0)
         return all_events(recorders)
     finally:
@@ -176,7 +177,7 @@ def _exec(asked: dict[str, Any], pause: Pause) -> Any:
         finally:
             ended.release()
 
-    first = next(iter(hubs()), None)
+    first = next(iter(snapshot.ordered_hubs()), None)
     if first is None:
         raise Refused("the process has no hub that could run it")
     first.loop.run_callback_threadsafe(spawn_raw, run)

@@ -99,7 +99,12 @@ def take() -> Snapshot:
 
 def hub_infos() -> tuple[HubInfo, ...]:
     """What each hub does, the main thread's first."""
-    return tuple(_hub_info(hub) for hub in sorted(hubs(), key=lambda hub: hub.thread_ident != _main_thread().ident))
+    return tuple(map(_hub_info, ordered_hubs()))
+
+
+def ordered_hubs() -> list[Hub]:
+    """The hubs of all threads, the main thread's first."""
+    return sorted(hubs(), key=lambda hub: hub.thread_ident != _main_thread().ident)
 
 
 def _hub_info(hub: Hub) -> HubInfo:

@@ -35,20 +35,23 @@ class Peer:
         self._connection = connection
         self._file = connection.makefile("rb")
 
-    def ask(self, ask: str, seconds: float = 0.0, **more: Any) -> Any:
+    def ask(self, ask: str, seconds: float | None = None, **more: Any) -> Any:
         """One question and its answer.
 
-        :param seconds: how long the process needs at least.
+        :param seconds: how long the process is to look, where that can be said.
         :raises Failed: it refuses, or does not answer.
         """
         self.send(ask, seconds, **more)
         return self.receive()
 
-    def send(self, ask: str, seconds: float = 0.0, **more: Any) -> None:
+    def send(self, ask: str, seconds: float | None = None, **more: Any) -> None:
         """The question alone, as :meth:`ask`. The answer has come when :meth:`fileno` is readable."""
         try:
-            self._connection.settimeout(_PATIENCE + seconds)
-            self._connection.sendall(json.dumps({"ask": ask, "seconds": seconds, **more}).encode() + b"\n")
+            asked = {"ask": ask, **more}
+            if seconds is not None:
+                asked["seconds"] = seconds
+            self._connection.settimeout(_PATIENCE + (seconds or 0.0))
+            self._connection.sendall(json.dumps(asked).encode() + b"\n")
         except OSError as error:
             raise Failed(f"the process does not answer: {error}") from error
 
