@@ -202,9 +202,9 @@ def tick():
 threading.Thread(target=tick, daemon=True).start()
 def work(number):
     breakpoint()
-    number += 1
+    number += 1; ticks.clear()
     time.sleep(0.05)
-    number += len(ticks) > 5
+    number += len(ticks) > 0
     print("got", number)
 thread = threading.Thread(target=work, args=(5,)); thread.start(); thread.join()
 hubbub.spawn(work, 7).join()
