@@ -57,6 +57,7 @@ BAD_OPENINGS: list[tuple[dict[str, Any], int]] = [
     ({"Sec_WebSocket_Key": "c2hvcnQ="}, 400),
     ({"Sec_WebSocket_Key": "not base64, is it"}, 400),
     ({"method": "POST"}, 405),
+    ({"Upgrade": "websocket2"}, 400),
 ]
 
 
@@ -550,6 +551,39 @@ def test_stop(serve: Any, raw: Any, peers: Any) -> None:
     assert got.get(timeout=SECONDS) == (["on its way"], 1001)
     stopping.get(timeout=SECONDS)
     assert not server.websockets
+
+
+def test_killed_application(serve: Any, raw: Any) -> None:
+    """An application that does not end when the server stops is killed; the client has 1001, and the event is there."""
+    stream = io.StringIO()
+    app = held()
+    server = serve(app.application, events=EventLog(stream))
+    client = raw(server)
+    socket = app.opened.get(timeout=SECONDS)
+    server.stop(0.05)
+    assert client.frame()[1][:2] == (1001).to_bytes(2, "big")
+    assert (socket.close_code, server.websockets) == (1001, set())
+    closed = [json.loads(line) for line in stream.getvalue().splitlines() if '"websocket_closed"' in line]
+    assert [event["code"] for event in closed] == [1001]
+
+
+def test_refused_too_late(serve: Any, raw: Any, connect: Any, peers: Any) -> None:
+    """A refusal after the opening closes with 1008; one in the midst of a response breaks that off."""
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/opened":
+            environ["hubbub.websocket"]()
+        else:
+            start_response("200 OK", [("Content-Length", "9")])(b"begun")
+        websocket.check_origin(environ, same=False)
+        return []
+
+    server = serve(application)
+    assert raw(server, peers.request("/opened", Origin="http://evil")).closing() == 1008
+    client = connect(server)
+    client.send(peers.request("/", Origin="http://evil"))
+    with pytest.raises(ConnectionResetError):
+        client.rest()
 
 
 def test_stop_refuses_new_ones(serve: Any, connect: Any, peers: Any) -> None:

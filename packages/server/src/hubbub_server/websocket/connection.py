@@ -262,6 +262,10 @@ class WebSocket:
         if self._result is None:
             self._begin_close(Close(GOING_AWAY, "the server is stopping"))
 
+    def abandon(self) -> None:
+        """The greenlet of the request ends, and with it the connection. Does not wait."""
+        self._lost(self._out.empty)
+
     def put_frame(self, frame: bytes, size: int) -> None:
         """Send a message that was made into a frame already.
 

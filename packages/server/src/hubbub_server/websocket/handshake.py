@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Acceptor", "serve"]
 
 _OF_THE_SERVER = ("sec-websocket-accept", "sec-websocket-protocol", "sec-websocket-extensions", "connection", "upgrade")
-_FAILED = 1011
+_POLICY, _FAILED = 1008, 1011
 
 
 class Acceptor:
@@ -138,12 +138,16 @@ class Acceptor:
     def finish(self, code: int) -> None:
         """The application has returned, or failed: close what it has left open."""
         if self.websocket is not None:
-            self.websocket.close(code)
+            try:
+                self.websocket.close(code)
+            finally:
+                self.websocket.abandon()
 
     def leave(self) -> None:
         """The greenlet is being killed: close without waiting."""
         if self.websocket is not None:
             self.websocket.go_away()
+            self.websocket.abandon()
 
 
 def serve(opening: Opening, server: Server, respond: Callable[[], None]) -> None:
@@ -157,9 +161,11 @@ def serve(opening: Opening, server: Server, respond: Callable[[], None]) -> None
     try:
         respond()
     except HandshakeError as error:
-        body = f"{error.status}\n{error.detail}\n".encode("latin-1", "replace")
-        opening.refuse(error.status, [("Content-Type", "text/plain; charset=utf-8"), *error.fields], body)
-        acceptor.finish(_FAILED)
+        if acceptor.websocket is None:
+            body = f"{error.status}\n{error.detail}\n".encode("latin-1", "replace")
+            opening.refuse(error.status, [("Content-Type", "text/plain; charset=utf-8"), *error.fields], body)
+        else:  # it should have been refused before
+            acceptor.finish(_POLICY)
     except ConnectionClosed:
         acceptor.finish(NORMAL)
     except (hubbub.GreenletExit, KeyboardInterrupt):

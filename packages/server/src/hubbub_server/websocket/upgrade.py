@@ -15,6 +15,7 @@ from wsproto.utilities import generate_accept_token
 from hubbub_server._tls import send_close_notify
 from hubbub_server.http.clock import NEVER
 from hubbub_server.http.response import response_head
+from hubbub_server.websocket._messages import comma_separated
 from hubbub_server.websocket.errors import HandshakeError
 from hubbub_server.websocket.handshake import serve
 
@@ -42,12 +43,14 @@ class Upgrade:
         self._exchange = exchange
 
     def check(self) -> None:
-        """Method and key (RFC 6455, 4.2.1).
+        """Method, protocol and key (RFC 6455, 4.2.1).
 
         :raises HandshakeError: one is wrong.
         """
         if self.environ["REQUEST_METHOD"] != "GET":
             raise HandshakeError("405 Method Not Allowed", "A WebSocket is opened by GET.", [("Allow", "GET")])
+        if "websocket" not in comma_separated(self.environ["HTTP_UPGRADE"].lower()):
+            raise HandshakeError(_BAD, "The Upgrade is not to websocket.")
         try:
             nonce = b64decode(self.environ.get("HTTP_SEC_WEBSOCKET_KEY", ""), validate=True)
         except (binascii.Error, ValueError):
@@ -75,14 +78,16 @@ class Upgrade:
         return ConnectionStream(exchange.connection, received)
 
     def refuse(self, status: str, fields: list[tuple[str, str]], body: bytes) -> None:
-        """Respond, if nothing was sent yet.
+        """Respond.
 
         :raises ConnectionError: the client is gone.
+        :raises AssertionError: a response has begun.
         """
         exchange = self._exchange
-        if not exchange.started:
-            exchange.head = response_head(status, fields)
-            exchange.send_whole(body)
+        if exchange.started:
+            raise AssertionError(f"{status}, but another response has begun")
+        exchange.head = response_head(status, fields)
+        exchange.send_whole(body)
 
     def count_sent(self, size: int) -> None:
         """For the access log."""
