@@ -19,13 +19,29 @@ static int is_plain(PyObject *queue)
     return queue && (Py_IS_TYPE(queue, deque_type) || PyList_CheckExact(queue));
 }
 
+/* Whether the first of the waiters, if there is one, can be woken from here. */
+static int are_known(PyObject *waiters)
+{
+    PyObject *first;
+    int known;
+    if (!waiters || !is_deque(waiters))
+        return 0;
+    if (!Py_SIZE(waiters))
+        return 1;
+    first = PySequence_GetItem(waiters, 0);
+    known = first && is_waiter(first);
+    Py_XDECREF(first);
+    PyErr_Clear();
+    return known;
+}
+
 /* Whether items are stored, and taken out, by C functions alone. No queue that was shut down is like that. */
 static int stores_in_c(PyObject *self)
 {
     PyObject *pop = SLOT(self, Q.pop);
     return pop && pop != Py_None && is_plain(SLOT(self, Q.queue)) && SLOT(self, Q.puts) && SLOT(self, Q.maxsize) &&
-           SLOT(self, Q.links) == Py_None && !filled(SLOT(self, Q.peekers)) && is_deque(SLOT(self, Q.getters)) &&
-           is_deque(SLOT(self, Q.putters)) &&
+           SLOT(self, Q.mutex) && SLOT(self, Q.links) == Py_None && !filled(SLOT(self, Q.peekers)) &&
+           are_known(SLOT(self, Q.getters)) && are_known(SLOT(self, Q.putters)) &&
            _PyType_Lookup(Py_TYPE(self), N._put) == _PyType_Lookup(Q.type, N._put);
 }
 
@@ -186,7 +202,7 @@ static PyObject *finish(PyObject *self, PyObject *waiter, PyObject *abandon)
 
 enum outcome { FAILED, DONE, WAITS, UNUSUAL };
 
-/* With the mutex held. ``waiter`` is NULL if the caller does not wait. */
+/* With the mutex held. ``waiter`` is NULL if there seemed to be no need to wait. */
 static enum outcome try_put(PyObject *self, PyObject *item, PyObject *waiter)
 {
     if (!stores_in_c(self))
@@ -222,11 +238,11 @@ static enum outcome try_get(PyObject *self, PyObject *waiter, PyObject **item)
 }
 
 /* Puts an item where greenlets wait, or may have to. */
-static PyObject *put_in_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, int waits)
+static PyObject *put_in_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *waiter = NULL, *mutex = Py_NewRef(SLOT(self, Q.mutex)), *done = NULL;
     enum outcome outcome = FAILED;
-    if (!waits || has_room(self) || (waiter = new_waiter())) {
+    if (has_room(self) || (waiter = new_waiter())) {
         if (do_method(mutex, N.acquire, NULL) == 0) {
             outcome = try_put(self, args[0], waiter);
             settle(mutex, N.release, NULL, NULL);
@@ -243,11 +259,12 @@ static PyObject *put_in_turn(PyObject *self, PyObject *const *args, Py_ssize_t n
     return done;
 }
 
-static PyObject *get_in_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs, int waits)
+/* Takes an item where greenlets wait, or waits for one. */
+static PyObject *get_in_turn(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *waiter = NULL, *mutex = Py_NewRef(SLOT(self, Q.mutex)), *item = NULL;
     enum outcome outcome = FAILED;
-    if (!waits || filled(SLOT(self, Q.queue)) || (waiter = new_waiter())) {
+    if (filled(SLOT(self, Q.queue)) || (waiter = new_waiter())) {
         if (do_method(mutex, N.acquire, NULL) == 0) {
             outcome = try_get(self, waiter, &item);
             settle(mutex, N.release, NULL, NULL);
@@ -273,12 +290,17 @@ static int waits(PyObject *const *args, Py_ssize_t nargs)
 static PyObject *simplequeue_put(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *append = SLOT(self, Q.append), *done;
-    if (kwnames || nargs < 1 || nargs > 3 || !stores_in_c(self))
+    if (kwnames || nargs < 1 || nargs > 3)
         return fall_back(python_queue_put, self, args, nargs, kwnames);
-    if (append && append != Py_None && !filled(SLOT(self, Q.getters)))
+    if (append && append != Py_None && SLOT(self, Q.puts) && SLOT(self, Q.links) == Py_None &&
+        is_plain(SLOT(self, Q.queue)) && !filled(SLOT(self, Q.getters)) && !filled(SLOT(self, Q.peekers)))
         return insert(self, args[0]) < 0 ? NULL : Py_NewRef(Py_None);
+    if (!stores_in_c(self))
+        return fall_back(python_queue_put, self, args, nargs, kwnames);
+    if (!waits(args + 1, nargs - 1) && !has_room(self))
+        return fall_back(python_queue_put, self, args, nargs, kwnames);
     Py_INCREF(self);
-    done = put_in_turn(self, args, nargs, waits(args + 1, nargs - 1));
+    done = put_in_turn(self, args, nargs);
     Py_DECREF(self);
     return done;
 }
@@ -290,10 +312,10 @@ static PyObject *simplequeue_get(PyObject *self, PyObject *const *args, Py_ssize
         return fall_back(python_queue_get, self, args, nargs, kwnames);
     if (filled(queue) && !filled(SLOT(self, Q.putters)))
         return pop_item(self);
-    if (!stores_in_c(self) || !SLOT(self, Q.mutex))
+    if (!stores_in_c(self) || (!waits(args, nargs) && !filled(queue)))
         return fall_back(python_queue_get, self, args, nargs, kwnames);
     Py_INCREF(self);
-    item = get_in_turn(self, args, nargs, waits(args, nargs));
+    item = get_in_turn(self, args, nargs);
     Py_DECREF(self);
     return item;
 }
