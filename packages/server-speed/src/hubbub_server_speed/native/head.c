@@ -256,14 +256,23 @@ static PyObject *unescaped(struct text path)
     return PyUnicode_DecodeLatin1(plain, size, NULL);
 }
 
+/* A named tuple of what is in a plain one, which it takes over; NULL stays NULL. */
+static PyObject *named(PyObject *type, PyObject *plain)
+{
+    PyObject *args = plain ? PyTuple_Pack(1, plain) : NULL, *made;
+    made = args ? PyTuple_Type.tp_new((PyTypeObject *)type, args, NULL) : NULL;
+    Py_XDECREF(args);
+    Py_XDECREF(plain);
+    return made;
+}
+
 /* A Head. NULL without an exception: it is unusual after all. */
 PyObject *request_line_of(const struct head *head)
 {
-    PyTypeObject *type = (PyTypeObject *)Part.Head;
     PyObject *made;
     if (head->is_escaped && head->path.size > MOST_ESCAPED)
         return NULL;
-    made = type->tp_alloc(type, 7);
+    made = PyTuple_New(7);
     if (!made)
         return NULL;
     PyTuple_SET_ITEM(made, 0, Py_NewRef(head->method));
@@ -275,16 +284,15 @@ PyObject *request_line_of(const struct head *head)
     PyTuple_SET_ITEM(made, 6, Py_NewRef(Py_None));
     if (!PyTuple_GET_ITEM(made, 1) || !PyTuple_GET_ITEM(made, 2) || !PyTuple_GET_ITEM(made, 3))
         Py_CLEAR(made);
-    return made;
+    return named(Part.Head, made);
 }
 
 PyObject *meaning_of(const struct head *head)
 {
-    PyTypeObject *type = (PyTypeObject *)Part.Meaning;
     PyObject *made;
     if (!head->length)
         return Py_NewRef(head->says_keep_alive ? Name.keep_alive : Part.nothing);
-    made = type->tp_alloc(type, 4);
+    made = PyTuple_New(4);
     if (!made)
         return NULL;
     PyTuple_SET_ITEM(made, 0, PyLong_FromLongLong(head->length));
@@ -293,7 +301,7 @@ PyObject *meaning_of(const struct head *head)
     PyTuple_SET_ITEM(made, 3, Py_NewRef(Py_False));
     if (!PyTuple_GET_ITEM(made, 0))
         Py_CLEAR(made);
-    return made;
+    return named(Part.Meaning, made);
 }
 
 /* Sets the variables of the fields. UNUSUAL: one is there more than once, or in the environ of every request. */

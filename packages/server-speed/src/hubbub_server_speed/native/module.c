@@ -146,10 +146,15 @@ static int learn_classes(PyObject *from)
     return DONE;
 }
 
+static int is_tuple_type(PyObject *part)
+{
+    return PyType_Check(part) && PyType_IsSubtype((PyTypeObject *)part, &PyTuple_Type);
+}
+
 /* Of the parts, those whose C type is taken for granted. */
 static int check_parts(void)
 {
-    if (PyType_Check(Part.Head) && PyType_Check(Part.Meaning) && PyType_Check(Part.Socket) &&
+    if (is_tuple_type(Part.Head) && is_tuple_type(Part.Meaning) && PyType_Check(Part.Socket) &&
         PyDict_Check(Part.heads) && PyList_Check(Part.today) && PyList_GET_SIZE(Part.today) == 2)
         return DONE;
     PyErr_SetString(PyExc_TypeError, "a part is not of the type that is expected");
