@@ -456,6 +456,35 @@ def test_slow_head(serve: Any, http2: Any, begin: bytes) -> None:
     assert peer.goaways[-1][1] == CALM
 
 
+def test_frames_that_are_always_cut(serve: Any, http2: Any) -> None:
+    """The time for a frame is for each by itself: a client may send for long with a part of one always on its way."""
+    peer = http2(serve(http2=True, limits=Limits(header_seconds=0.3)))
+    rest = b""
+    for stream in range(1, 61, 2):
+        data = rest + frame(HEADERS, 5, stream, peer.block_of(FIELDS))
+        peer.send(data[:-3])
+        rest = data[-3:]
+        hubbub.sleep(0.03)
+    peer.send(rest)
+    assert [peer.answer(stream).body for stream in range(1, 61, 2)] == [b"hello"] * 30
+
+
+def test_ended_streams_are_forgotten(serve: Any, http2: Any) -> None:
+    """What a connection remembers of streams that have ended does not grow with their number."""
+    server = serve(http2=True)
+    peer = http2(server)
+    for stream in range(1, 6001, 2):
+        peer.request(stream)
+        if stream % 100 == 1:
+            peer.answer(stream)
+    assert peer.answer(5999).body == b"hello"
+    protocol = server.connections[0].protocol
+    assert len(protocol.streams) < 200
+    assert len(protocol._closed_streams) <= 1024
+    peer.data(1, b"late")  # of a stream that is forgotten: as of one that has ended
+    peer.still_there()
+
+
 def test_silence(serve: Any, http2: Any) -> None:
     """A connection without requests is closed in time, before the first and after one, whatever PINGs come."""
     server = serve(http2=True, limits=Limits(header_seconds=0.3, idle_seconds=0.3))

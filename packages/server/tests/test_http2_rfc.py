@@ -287,9 +287,9 @@ def messages() -> list[Case]:
         Case("9110, 8.6", "a signed length", BEGIN + frame(HEADERS, 4, 1, fields(("content-length", "+1")))
              + frame(DATA, 1, 1, b"x"), BAD),
         Case("9110, 10.1.1", "an expectation", plus((b"expect", b"x")), Stream(1, None, 417)),
-        Case("8441, 4", "extended CONNECT that was not offered",
-             BEGIN + request(fields(method="CONNECT", protocol="x")),
-             BAD),
+        Case("8441, 4", "a protocol that is not known", BEGIN + request(fields(method="CONNECT", protocol="x")),
+             Stream(1, None, 501)),
+        Case("8441, 4", "a protocol without CONNECT", BEGIN + request(fields(protocol="websocket")), BAD),
     ]  # fmt: skip
     for name in ("method", "scheme", "path"):
         cases.append(Case("8.3.1", f"no {name}", BEGIN + request(fields(without=name)), BAD))

@@ -311,6 +311,8 @@ class Http2Connection(Connection):
         try:
             while self.fault is None and (frame := splitter.next()) is not None:
                 self._take_frame(frame)
+                if not splitter.in_block:
+                    self._incomplete_until = NEVER  # the time is for each frame, or block, by itself
                 self.note_work(_FRAME_COST)
         finally:
             self.flush()

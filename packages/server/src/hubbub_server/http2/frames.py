@@ -146,6 +146,11 @@ class Splitter:
         self._block = 0 if frame.flags & _END_HEADERS else frame.stream
 
     @property
+    def in_block(self) -> bool:
+        """Whether a field block has begun and not ended."""
+        return bool(self._block)
+
+    @property
     def incomplete(self) -> bool:
         """Whether a frame, or a field block, has begun and not ended."""
         return bool(self._buffer) or bool(self._block)

@@ -70,6 +70,9 @@ class Protocol(H2Connection):
     :param extended: offer the extended CONNECT (RFC 8441).
     """
 
+    MAX_CLOSED_STREAMS = 1024
+    """Of so many streams that have ended it is remembered how."""
+
     def __init__(self, limits: Limits, extended: bool = False) -> None:
         super().__init__(
             H2Configuration(
