@@ -58,8 +58,7 @@ compiles() {
     [ $# != 0 ] || return 0
     for word in "$@"; do
         case $word in
-        --) return 1 ;;
-        -*) return 1 ;;
+        -- | -l | --list | -h | --help | --version) return 1 ;;
         api | lint | workflows) ;;
         *) return 0 ;;
         esac

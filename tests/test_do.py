@@ -109,6 +109,11 @@ def test_nothing_is_looked_for_that_the_job_does_not_need(made: Path, tools: Pat
     assert done.stderr == ""
 
 
+def test_options_may_name_a_job_that_compiles(made: Path, tools: Path) -> None:
+    """What nox is told by its own options is not understood here, and so may compile something."""
+    assert "libev-dev" in run(made, "-s", "tests", PATH=str(tools), CC="false").stderr
+
+
 def fake_system(folder: Path, apt: str, user: int) -> None:
     """Programs for PATH: an apt-get, and an id that says who the user is."""
     stand_in(folder, "apt-get", apt)
