@@ -65,6 +65,21 @@ def test_who_holds_a_lock_of_threads(hub):
     assert held() is None
 
 
+def test_a_greenlet_in_its_own_method_does_not_wait_for_itself():
+    """A greenlet that was left in the middle of reporting its failure is no cycle of waits."""
+
+    def fails():
+        raise SystemError("to be raised in the main greenlet")
+
+    failed = spawn(fails)
+    with pytest.raises(SystemError):
+        sleep(1)
+    hubbub.get_hub().destroy()
+    taken = snapshot.take()
+    assert entry_of(taken, failed).held_by == ()
+    assert not [cycle for cycle in taken.cycles if id(failed) in cycle]
+
+
 def test_who_waits_for_many_depends_on_all(hub):
     """A greenlet in joinall, and the block of a task group, depend on each greenlet that they wait for."""
 

@@ -165,7 +165,7 @@ class _Look:
             age=_age(item),
             runs=_function_of(item),
             group=f"{type(group).__name__} {id(group):#x}" if group is not None else None,
-            held_by=_holders(waits_in) if waits_in is not None else (),
+            held_by=_holders(waits_in, item) if waits_in is not None else (),
             parent=id(owner) if owner is not None else None,
         )
 
@@ -301,10 +301,11 @@ def _function_of(item: greenlet) -> str | None:
 # Who a wait depends on ----------------------------------------------------------------------------------------------
 
 
-def _holders(outer: FrameType) -> tuple[int, ...]:
+def _holders(outer: FrameType, waiting: greenlet) -> tuple[int, ...]:
     subject = subject_of(outer)
     things = [subject] if subject is not None else list(arguments_of(outer).values())
-    return tuple(ident for thing in things for ident in _holders_of(thing))
+    # In a method of its own a greenlet does not wait for itself.
+    return tuple(ident for thing in things if thing is not waiting for ident in _holders_of(thing))
 
 
 def _holders_of(thing: Any) -> Iterator[int]:
