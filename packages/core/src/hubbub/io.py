@@ -426,13 +426,13 @@ class Socket(socket.socket):
     # The defaults are what the interpreter's end may have taken out of this module.
     def _real_close(
         self,
-        _give_up: Callable[[Any], int] = _Base.__mro__[1].detach,  # type: ignore[attr-defined]  # the class in C
+        _ss: Any = _Base.__mro__[1],  # the class in C, by the name that the standard library's has
         _close: Callable[[int], None] = socket.close,
     ) -> None:
         # Called by close() when no file made by makefile() is left. Of several threads that close at once one gets the
         # number, and nobody else closes it.
         read, self._read, self._write = self._read, None, None
-        fd = _give_up(self)
+        fd: int = _ss.detach(self)
         if fd >= 0 and not _forget(fd, read):
             _close(fd)
 
