@@ -95,8 +95,8 @@ def by_factory(_: int) -> str:
 
 results = []
 for way in (lambda _: anyio.run(main), by_factory, lambda _: hubbub_asyncio.await_(main())):
-    done = overlap(way, jobs=8, each=1)
-    assert done.results == ["42"] * 8, done.results
+    done = overlap(way, jobs=16, each=1)
+    assert done.results == ["42"] * 16, done.results
     results.append(done)
 with anyio.from_thread.start_blocking_portal() as portal:
     assert portal.call(asyncio.sleep, 0.01, "good") == "good"

@@ -1,20 +1,26 @@
-"""The descriptors that an event loop watches, by watchers of the hub's loop."""
+"""The descriptors that an event loop watches, as observers of the hub's loop.
+
+A watch is a handle of asyncio: an event puts it into the queue of callbacks as it is. Reports are level-triggered, as
+asyncio's are. While a task blocks cooperatively nobody runs the callbacks, and a report would come in every turn of the
+hub; a watch that is reported again before it has run leaves the descriptor until it runs.
+"""
 
 from __future__ import annotations
 
 import selectors
 from asyncio import events
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from typing import Any, NoReturn
 
-__all__ = ["NoSelector", "Watches"]
+__all__ = ["NoSelector", "Watch", "Watches", "number"]
 
 
 class NoSelector(selectors.BaseSelector):
     """What asyncio's event loop holds in place of a selector. It has no descriptors and never waits."""
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> NoReturn:
-        """Refuse: the event loop uses watchers."""
+        """Refuse: the event loop uses watches."""
         raise NotImplementedError("descriptors are watched by the hub: use add_reader and add_writer")
 
     def unregister(self, fileobj: Any) -> NoReturn:
@@ -30,54 +36,139 @@ class NoSelector(selectors.BaseSelector):
         return {}
 
 
+class Watch(events.Handle):
+    """Calls a function at each event of a descriptor (:class:`hubbub.lowlevel.Observer`).
+
+    :param fd: the descriptor.
+    :param event: READ or WRITE.
+    """
+
+    __slots__ = ("_fd", "_queued", "_readiness", "_suspended", "events")
+
+    _callback: Any
+    _args: Any
+    _loop: Any
+    _context: Any
+
+    def __init__(
+        self,
+        callback: Callable[..., Any],
+        args: tuple[Any, ...],
+        loop: Any,
+        context: Context | None,
+        fd: int,
+        event: int,
+    ) -> None:
+        super().__init__(callback, args, loop, context)
+        self._fd = fd
+        self.events = event
+        self._readiness: Any = None
+        self._queued = False
+        self._suspended = False
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """The descriptor and the event."""
+        return self._fd, self.events
+
+    def begin(self) -> None:
+        """Watch from now on.
+
+        :raises OSError: the descriptor is closed, or cannot be polled.
+        """
+        readiness = self._loop._hub_loop.handle(self._fd)
+        readiness.join(self, level=True)
+        self._readiness = readiness
+
+    def end(self) -> None:
+        """Watch no more, and do not call the function any more."""
+        self.cancel()
+        self._leave()
+
+    def _leave(self) -> None:
+        readiness, self._readiness = self._readiness, None
+        if readiness is not None and not readiness.loop.destroyed:
+            readiness.leave(self)
+
+    def fired(self, events: int) -> None:
+        """On the hub: the loop reports an event."""
+        if self._queued:
+            self._suspended = True
+            self._leave()
+            return
+        self._queued = True
+        loop = self._loop
+        loop._ready.append(self)
+        if loop._parked is not None:
+            loop._wake()
+
+    def descriptor_closed(self) -> None:
+        """On the hub: the descriptor is going away. One last call, so that the function meets the error itself."""
+        self._readiness = None
+        if not self._cancelled:
+            self.fired(self.events)
+
+    def _run(self) -> None:
+        self._queued = False
+        if self._suspended:
+            self._suspended = False
+            self._begin_again()
+        super()._run()
+
+    def _begin_again(self) -> None:
+        try:
+            self.begin()
+        except OSError:
+            pass  # the descriptor was closed: the function, which is called now, meets the error itself
+
+
 class Watches:
     """At most one reader and one writer for each descriptor.
 
     :param loop: the hub's loop.
-    :param fired: called with a handle at each event.
     """
 
-    def __init__(self, loop: Any, fired: Callable[[events.Handle], None]) -> None:
+    def __init__(self, loop: Any) -> None:
         self._loop = loop
-        self._fired = fired
-        self._watchers: dict[tuple[int, int], tuple[Any, events.Handle]] = {}
+        self._watches: dict[tuple[int, int], Watch] = {}
+        self._held = 0
 
-    def add(self, fileobj: Any, event: int, handle: events.Handle) -> events.Handle:
-        """Call ``handle`` at each ``event`` (READ or WRITE), in place of the one that was there."""
-        key = _number(fileobj), event
-        before = self._watchers.get(key)
+    def add(self, watch: Watch) -> Watch:
+        """Begin a watch, in place of the one that was there for the same descriptor and event.
+
+        :raises InvalidThreadUseError: the hub's loop belongs to another thread.
+        """
+        self._loop.check_alive()
+        self._loop.check_thread()
+        watch.begin()
+        before = self._watches.get(watch.key)
+        if not self._watches:
+            self._held = self._loop.hold()  # observers alone do not keep the hub waiting
+        self._watches[watch.key] = watch
         if before is not None:
-            watcher = before[0]
-            before[1].cancel()
-            watcher.stop()
-        else:
-            watcher = self._loop.io(*key)
-        watcher.start(self._fired, handle)
-        self._watchers[key] = watcher, handle
-        return handle
+            before.end()
+        return watch
 
     def remove(self, fileobj: Any, event: int) -> bool:
         """Stop watching.
 
         :returns: whether it was watched.
         """
-        found = self._watchers.pop((_number(fileobj), event), None)
-        if found is None:
+        watch = self._watches.pop((number(fileobj), event), None)
+        if watch is None:
             return False
-        watcher, handle = found
-        watcher.close()
-        handle.cancel()
+        watch.end()
+        if not self._watches:
+            self._loop.let_go(self._held)
         return True
 
     def close(self) -> None:
         """Stop watching everything."""
-        while self._watchers:
-            _, (watcher, handle) = self._watchers.popitem()
-            watcher.close()
-            handle.cancel()
+        for fd, event in list(self._watches):
+            self.remove(fd, event)
 
 
-def _number(fileobj: Any) -> int:
+def number(fileobj: Any) -> int:
     """The descriptor of a file object, as :mod:`selectors` finds it.
 
     :raises ValueError: it has none.

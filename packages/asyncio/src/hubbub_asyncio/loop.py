@@ -34,7 +34,7 @@ from asyncio.base_events import (  # type: ignore[attr-defined]  # private in ty
 from asyncio.log import logger
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, TypeVarTuple
 
@@ -47,8 +47,9 @@ from hubbub.running_loop import separate_running_loops
 
 from hubbub_asyncio._base import SelectorEventLoop
 from hubbub_asyncio._task import Loan, Task
+from hubbub_asyncio._transport import SocketTransport
 from hubbub_asyncio._waiting import cancel_and_wait
-from hubbub_asyncio._watching import NoSelector, Watches
+from hubbub_asyncio._watching import NoSelector, Watch, Watches, number
 
 __all__ = ["HubEventLoop"]
 
@@ -56,8 +57,6 @@ _TURNS = 16
 """How many rounds of callbacks run before other greenlets may run."""
 _CANCELLED_TIMERS = 100
 """With more timers than this, the cancelled ones are removed when they are more than half."""
-_READ_SIZE = 64 * 1024
-"""Bytes that a transport reads at once. With more each read would map and unmap memory (glibc's mmap threshold)."""
 
 
 _Ts = TypeVarTuple("_Ts")
@@ -95,7 +94,7 @@ class HubEventLoop(SelectorEventLoop):
         self._visit: Callable[[], Any] = self._no_step
         self._stepping: greenlet | None = None
         """Which greenlet is in the first step of a task of :meth:`begin_task`."""
-        self._watches = Watches(self._hub_loop, self._fired)
+        self._watches = Watches(self._hub_loop)
         super().__init__(NoSelector())
 
     # Running ---------------------------------------------------------------------------------------------------------
@@ -178,9 +177,13 @@ class HubEventLoop(SelectorEventLoop):
             return
         if self._scheduled:
             self._queue_due()
-        call = self._call_slowly if self._debug else _call
+        debug = self._debug
         for _ in range(len(ready)):
-            call(ready.popleft())
+            handle = ready.popleft()
+            if debug:
+                self._call_slowly(handle)
+            elif not handle._cancelled:
+                handle._run()
             if self._stand_ins and not (self._still_runs() and ready):
                 return  # another greenlet has called what was ready, or will
 
@@ -452,7 +455,7 @@ class HubEventLoop(SelectorEventLoop):
             handle: events.Handle = super().call_soon(callback, *args, context=context)
             _forget_last_frame(handle)
         else:
-            handle = events.Handle(callback, args, self, context)
+            handle = _Handle(callback, args, self, context)
             self._ready.append(handle)
         if self._parked is not None:
             self._wake()
@@ -527,7 +530,7 @@ class HubEventLoop(SelectorEventLoop):
         self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.Handle:
         self._check_closed()
-        return self._watches.add(fd, READ, events.Handle(callback, args, self, context))
+        return self._watches.add(Watch(callback, args, self, context, number(fd), READ))
 
     def _remove_reader(self, fd: Any) -> bool:
         return False if self.is_closed() else self._watches.remove(fd, READ)
@@ -536,7 +539,7 @@ class HubEventLoop(SelectorEventLoop):
         self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.Handle:
         self._check_closed()
-        return self._watches.add(fd, WRITE, events.Handle(callback, args, self, context))
+        return self._watches.add(Watch(callback, args, self, context, number(fd), WRITE))
 
     def _remove_writer(self, fd: Any) -> bool:
         return False if self.is_closed() else self._watches.remove(fd, WRITE)
@@ -585,9 +588,7 @@ class HubEventLoop(SelectorEventLoop):
     # Transports ------------------------------------------------------------------------------------------------------
 
     def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
-        transport = super()._make_socket_transport(*args, **kwargs)
-        transport.max_size = _READ_SIZE
-        return transport
+        return SocketTransport(self, *args, **kwargs)
 
     async def _make_subprocess_transport(
         self, protocol: Any, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **options: Any
@@ -616,9 +617,19 @@ class HubEventLoop(SelectorEventLoop):
             self.call_soon(transport._process_exited, os.waitstatus_to_exitcode(watcher.rstatus))
 
 
-def _call(handle: events.Handle) -> None:
-    if not handle._cancelled:
-        handle._run()
+class _Handle(events.Handle):
+    """As :class:`asyncio.Handle`, made in fewer steps; not for the debug mode."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
 
 
 def _forget_last_frame(handle: Any) -> None:
