@@ -305,23 +305,25 @@ def _entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
 async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run ``function(*args, **kwargs)`` in a greenlet and return its result. It may wait, as blocking code does.
 
-    It gets a copy of the context variables, and may call :func:`await_`, which runs coroutines on this event loop. If
-    the task is cancelled the greenlet is killed, and the cancellation goes on when the greenlet has ended.
+    It begins at once. It gets a copy of the context variables, and may call :func:`await_`, which runs coroutines on
+    this event loop. If the task is cancelled the greenlet is killed, and the cancellation goes on when the greenlet has
+    ended.
     """
     work = partial(function, **kwargs) if kwargs else function  # the function may have a parameter named context
-    worker = Worker(work, *args, context=_home_context())
-    worker.start()
-    future = _Outcome(loop=asyncio.get_running_loop())
-    future.source = worker
-    worker.rawlink(future.settle if _is_here(future.get_loop()) else future.settle_elsewhere)
-    return cast(T, await future)
-
-
-def _home_context() -> contextvars.Context:
-    """The context of the running task, in which :func:`await_` finds its event loop."""
+    loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
-    context.run(_HOME.set, weakref.ref(asyncio.get_running_loop()))
-    return context
+    context.run(_HOME.set, weakref.ref(loop))  # where await_ finds it
+    worker = Worker(work, *args, context=context)
+    if isinstance(loop, HubEventLoop) and loop.is_here:
+        loop.start_at_once(worker)
+        if worker.dead:
+            return cast(T, worker.get(block=False))
+    else:
+        worker.start()
+    future = _Outcome(loop=loop)
+    future.source = worker
+    worker.rawlink(future.settle if _is_here(loop) else future.settle_elsewhere)
+    return cast(T, await future)
 
 
 class Worker(Greenlet):

@@ -39,11 +39,11 @@ from functools import partial
 from typing import Any, TypeVarTuple
 
 from greenlet import getcurrent, greenlet
-from hubbub import Greenlet, get_hub, sleep, spawn
+from hubbub import Greenlet, get_hub, shield, sleep, spawn
 from hubbub.abc import READ, WRITE
 from hubbub.exceptions import InvalidThreadUseError
 from hubbub.lowlevel import OUTSIDE, get_hub_if_exists, interrupts_to, spawn_raw
-from hubbub.running_loop import separate_running_loops
+from hubbub.running_loop import Separation, separate_running_loops
 
 from hubbub_asyncio._base import SelectorEventLoop
 from hubbub_asyncio._task import Loan, Task
@@ -94,6 +94,8 @@ class HubEventLoop(SelectorEventLoop):
         self._visit: Callable[[], Any] = self._no_step
         self._stepping: greenlet | None = None
         """Which greenlet is in the first step of a task of :meth:`begin_task`."""
+        put = events._set_running_loop
+        self._aside = Separation(self._hub, events._get_running_loop, getattr(put, "native", put))
         self._watches = Watches(self._hub_loop)
         super().__init__(NoSelector())
 
@@ -184,6 +186,7 @@ class HubEventLoop(SelectorEventLoop):
                 self._call_slowly(handle)
             elif not handle._cancelled:
                 handle._run()
+            handle = None  # else it and what it has called would live until the next one
             if self._stand_ins and not (self._still_runs() and ready):
                 return  # another greenlet has called what was ready, or will
 
@@ -245,10 +248,15 @@ class HubEventLoop(SelectorEventLoop):
         self._parked = self._waiting = None
         first = self._scheduled[0] if self._scheduled else None
         visit, self._visit = self._visit, self._no_step
+        self._stepping = me
+        self._hub_loop.ready.append(self._look_at_step)  # called when the runner gives way, there or after the step
         try:
-            self._take_first_step(visit)
+            visit()
         finally:
-            self._dismiss_visitor()
+            if self._stepping is me:
+                self._stepping = None
+            if self._visitor is not None:
+                self._dismiss_visitor()
         if woken or self._ready or self._stopping or (self._scheduled and self._scheduled[0] is not first):
             return
         if not self._stand_ins or self._still_runs():
@@ -258,7 +266,7 @@ class HubEventLoop(SelectorEventLoop):
     def _take_first_step(self, step: Callable[[], Any]) -> None:
         """Run the first step of a task of :meth:`begin_task`. If it waits in a synchronous call, others go on."""
         self._stepping = me = getcurrent()
-        self._hub_loop.ready.append(self._look_at_step)  # called when the runner gives way, there or after the step
+        self._hub_loop.ready.append(self._look_at_step)
         try:
             step()
         finally:
@@ -390,6 +398,24 @@ class HubEventLoop(SelectorEventLoop):
             cancel_and_wait(task, interruption)
             raise
         return task
+
+    def start_at_once(self, worker: Greenlet) -> None:
+        """Switch to a greenlet that has not begun. It has ended, or waits, when this returns. Called by tasks."""
+        if not self._hub:  # a hub that has never run cannot be returned to
+            worker.start()
+            return
+        switch = getcurrent().switch
+        start = self._aside.plain = worker.switch  # kept here, as others may replace it before it returns
+        self._hub_loop.ready.append(switch)
+        try:
+            self._aside.switch()
+        except BaseException:
+            self._hub_loop.unschedule(switch)
+            with shield():
+                worker.kill()
+            raise
+        finally:
+            del start
 
     def _no_step(self) -> None:
         """Takes the place of the first step of a task that could not be made."""
