@@ -186,7 +186,7 @@ class HubEventLoop(SelectorEventLoop):
                 self._call_slowly(handle)
             elif not handle._cancelled:
                 handle._run()
-            handle = None  # else it and what it has called would live until the next one
+            handle = None  # else it would live until the next one, or with an error's traceback
             if self._stand_ins and not (self._still_runs() and ready):
                 return  # another greenlet has called what was ready, or will
 
@@ -203,6 +203,7 @@ class HubEventLoop(SelectorEventLoop):
         took = self.time() - began
         if took >= self.slow_callback_duration:
             logger.warning("Executing %s took %.3f seconds", _format_handle(handle), took)
+        del handle  # an error's traceback keeps this frame
 
     def _take_turns(self) -> None:
         """There are callbacks to run: once in a while, let other greenlets run and the hub look for events first."""
