@@ -308,6 +308,34 @@ def test_back_pressure(serve: Any, connect: Any) -> None:
     assert [bytes(peer.event().data[:4]) for _ in range(200)] == [b"%04d" % number for number in range(200)]
 
 
+def test_cancelled_send(serve: Any, connect: Any) -> None:
+    """A send that is cancelled while it waits for room is sent whole; those after it wait, and can be cancelled."""
+    given_up: list[int] = []
+    go_on = Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        for number in range(100):
+            try:
+                message = {"type": "websocket.send", "bytes": b"%04d" % number + bytes(100000)}
+                await asyncio.wait_for(send(message), 0.005)
+            except TimeoutError:
+                given_up.append(number)
+        go_on.set()
+        await send({"type": "websocket.send", "text": "the last"})
+
+    peer = connect(serve(application))
+    assert go_on.wait(SECONDS)
+    numbers = []
+    while isinstance(data := peer.event().data, bytes | bytearray) and len(data) > 1000:
+        numbers.append(int(bytes(data[:4])))
+    assert bytes(data) == b"the last"
+    assert numbers == list(range(len(numbers)))  # each that was sent, in order and whole
+    assert given_up
+    assert len(set(numbers) & set(given_up)) <= 1  # the one that waited for room when it was cancelled
+
+
 def test_stop(serve: Any, connect: Any) -> None:
     """A server that stops closes with 1001, which the application receives; one that goes on is cancelled."""
     ends: list[Any] = []

@@ -1,7 +1,7 @@
 """One WebSocket of an ASGI application (specification of ASGI, "WebSocket").
 
 The server opens WebSockets for WSGI applications: ``environ["hubbub.websocket"]``. The greenlet of the connection makes
-the task, runs its first step, and from then on receives a message whenever the task asks for one. The task sends by
+the task, has its first step run, and from then on receives a message whenever the task asks for one. The task sends by
 itself.
 """
 
@@ -49,8 +49,8 @@ class WebSocketCall:
     :param accept: ``environ["hubbub.websocket"]``.
     """
 
-    __slots__ = ("_accept", "_body", "_connected", "_denial", "_loop", "_over", "_pending", "_sent", "_start_response",
-                 "_waiter", "_websocket")  # fmt: skip
+    __slots__ = ("_accept", "_body", "_connected", "_denial", "_loop", "_over", "_pending", "_sending", "_sent",
+                 "_start_response", "_waiter", "_websocket")  # fmt: skip
 
     def __init__(self, loop: HubEventLoop, accept: Callable[..., Any], start_response: Callable[..., Any]) -> None:
         self._loop = loop
@@ -63,6 +63,8 @@ class WebSocketCall:
         """What a caller of ``receive`` waits for."""
         self._waiter: Waiter | None = None
         self._sent = 0
+        self._sending: asyncio.Future[Any] | None = None
+        """A message that waits for room. It is sent whole, also if the ``send`` that waits for it is cancelled."""
         self._denial: Any = None
         """The head of a response that the application sends instead of opening the WebSocket."""
         self._body: list[bytes] = []
@@ -177,6 +179,8 @@ class WebSocketCall:
         data = message.get("bytes")
         if data is None:
             data = message["text"]
+        while self._sending is not None and not self._sending.done():  # so that no more than one waits
+            await asyncio.wait([self._sending])
         self._sent += 1
         if not self._sent % _YIELD_AFTER:
             await asyncio.sleep(0)
@@ -185,7 +189,8 @@ class WebSocketCall:
         except BlockingIOError:  # the client reads more slowly than the application writes
             worker = Worker(partial(self._websocket.send, data))
             worker.start()
-            await as_future(worker)
+            self._sending = as_future(worker)
+            await asyncio.shield(self._sending)
 
     def _respond(self, kind: str, message: Message) -> None:
         """Answer the request: open the WebSocket, or send a response instead."""
