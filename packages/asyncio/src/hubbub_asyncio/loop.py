@@ -406,7 +406,8 @@ class HubEventLoop(SelectorEventLoop):
             worker.start()
             return
         switch = getcurrent().switch
-        start = self._aside.plain = worker.switch  # kept here, as others may replace it before it returns
+        start = worker.switch
+        self._aside.aim(start)
         self._hub_loop.ready.append(switch)
         try:
             self._aside.switch()
@@ -415,8 +416,6 @@ class HubEventLoop(SelectorEventLoop):
             with shield():
                 worker.kill()
             raise
-        finally:
-            del start
 
     def _no_step(self) -> None:
         """Takes the place of the first step of a task that could not be made."""

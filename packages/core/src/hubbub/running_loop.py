@@ -59,6 +59,10 @@ class Separation:
         self._put = put
         self._tasks, self._exchange = _current_tasks()
 
+    def aim(self, switch: Callable[..., Any]) -> None:
+        """Have :meth:`switch` call ``switch``, of some greenlet; the caller keeps it until that returns."""
+        self.plain = switch
+
     @twin("running.c")
     def switch(self, *args: Any) -> Any:
         """The ``switch`` of the hub, around which what asyncio keeps of this greenlet is put aside."""
