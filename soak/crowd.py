@@ -39,6 +39,9 @@ REQUEST = b"GET /%.2f HTTP/1.1\r\nHost: localhost\r\n\r\n"
 EVENTS = ("upgrade", "reload", "kill", "rotate", "certificate")
 GRACE = 3.0
 """Seconds after a worker was killed in which requests may be cut, as those that it had are."""
+PROMPT = 0.3
+"""A client that lets a kept connection lie for longer, or whose process is that late, may find it closed when the
+server ends, as it waits 0.5 s for another request; such a client asks again on another connection."""
 BUSY = 0.9
 """The part of the time in which a connection has a request under way."""
 
@@ -55,6 +58,8 @@ class Crowd:
         self.cut = 0
         self.killed_at = -GRACE
         self.open = 0
+        self.lag = 0.0
+        """How late this process was at most, in seconds."""
         self.authority = trustme.CA()
         self.put_certificate()
         (folder / "site_app.py").write_text(APPLICATION)
@@ -67,7 +72,7 @@ class Crowd:
     def _serve(self, port: int, loop: str | None, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "hubbub_server", "site_app", "-b", f"127.0.0.1:{port}", "-w", "2"]
         command += ["--access-log", str(self.folder / f"log.{port}"), "--backlog", "4096", "--idle-seconds", "none"]
-        command += [*(("--loop", loop) if loop else ()), *arguments]
+        command += ["--stop-seconds", "120", *(("--loop", loop) if loop else ()), *arguments]
         return subprocess.Popen(command, cwd=self.folder, stderr=self._noise)
 
     def put_certificate(self) -> None:
@@ -121,18 +126,24 @@ class Crowd:
             self.failures.append(repr(error))
 
     def _ask(self, sock: Any, chance: random.Random, until: float, pause: float) -> None:
+        asked = 0.0
         while time.monotonic() < until:
+            waited = time.monotonic() - asked
             sock.sendall(REQUEST % (pause * BUSY * (0.5 + chance.random())))
             data = b""
             while not data.endswith(b"\r\n\r\nok"):
                 piece = sock.recv(65536)
                 if not piece:
-                    self._note(f"a request was cut after {data!r}")
+                    if asked and not data and (waited > PROMPT or self.lag > PROMPT):
+                        self.done["repeated"] += 1  # the connection was idle for too long: RFC 9112, 9.3.1
+                    else:
+                        self._note(f"a request was cut after {data!r}")
                     return
                 data += piece
             if not data.startswith(b"HTTP/1.1 200 OK\r\n"):
                 self.failures.append(repr(data))
             self.done["requests"] += 1
+            asked = time.monotonic()
             if b"\r\nConnection: close\r\n" in data:
                 return
             # Not longer than a server that ends waits for the next request of a connection that looks idle.
@@ -184,7 +195,9 @@ class Crowd:
         rounds = max(5, round(seconds / 12))
         for number in range(rounds):
             for _ in range(5):
+                due = time.monotonic() + seconds / rounds / 5
                 hubbub.sleep(seconds / rounds / 5)
+                self.lag = max(self.lag, time.monotonic() - due)
                 most = max(most, self.open)
             if time.monotonic() < until and number < rounds - 1:
                 self.event(EVENTS[number % len(EVENTS)], chance)
@@ -214,7 +227,10 @@ def main() -> None:
         stack.callback(crowd.close)
         crowd.wait()
         most = crowd.run(seconds, connections, random.Random(options.seed))
-        print(f"{most} connections at a time, {dict(crowd.done)}; {crowd.cut} cut with a worker that was killed")
+        print(
+            f"{most} connections at a time, {dict(crowd.done)}; {crowd.cut} cut with a worker that was killed; "
+            f"late by {crowd.lag:.2f} s at most"
+        )
         if "Traceback" in (noise := (folder / "noise").read_text(errors="replace")):
             crowd.failures.append(noise[-2000:])
     for failure in crowd.failures[:5]:
