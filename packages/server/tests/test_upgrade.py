@@ -100,7 +100,7 @@ def test_old_code_goes_on(start: Any, folder: Path, code: Path, kind: str) -> No
     settings = f"bind = ['127.0.0.1:{port}']\nworkers = 1\nmonkey = false\n"
     (folder / "settings.toml").write_text(settings)
     if kind == "hangs":
-        change(code, "_SECONDS = 60.0", "_SECONDS = 2.0", "_upgrade.py")
+        change(code, "_SECONDS = 60.0", "_SECONDS = 10.0", "_upgrade.py")
     process = start("site_app:app", "--config", "settings.toml", "--access-log", "none")
     before = get(port)
     with socket.create_server(("127.0.0.1", 0)) as taken:
