@@ -196,6 +196,30 @@ def test_spinning_greenlets_leave_room_for_io(hub):
     assert sorted(times)[36] < 0.03
 
 
+def test_a_greenlet_that_computes_lets_the_kernel_be_asked(hub):
+    """A greenlet that computes for longer than a turn's budget between its sleep(0) runs three times at most before the
+    loop has asked for events, and not a whole slice of times."""
+    left, right = (Socket(fileno=end.detach()) for end in socket.socketpair())
+    runs = []
+
+    def compute():
+        right.send(b"x")
+        while not reader.ready():
+            runs.append(1)
+            end = time.monotonic() + 2 * hub.loop.turn_seconds
+            while time.monotonic() < end:
+                pass
+            sleep(0)
+
+    reader = spawn(left.recv, 10)
+    sleep(0)
+    spawn(compute).join()
+    assert reader.get() == b"x"
+    assert len(runs) <= 3
+    left.close()
+    right.close()
+
+
 # Errors
 
 

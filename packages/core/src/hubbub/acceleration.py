@@ -84,6 +84,7 @@ file that does it."""
 CONSTANTS: Mapping[str, float] = {
     "slice": base.SLICE,
     "slices": base.SLICES,
+    "slow": base.SLOW,
     "look_again": base.LOOK_AGAIN,
     "gil_kept": base.GIL_KEPT,
     "sweep_above": timers.SWEEP_ABOVE,

@@ -148,11 +148,11 @@ class Recorder:
             now = monotonic()
             put(("poll", polled, now, 0, None, 0))
             limit = now + loop.turn_seconds
-            for number in range(SLICES):
+            for _ in range(SLICES):
                 done = 0
                 try:
                     for done in range(SLICE):  # noqa: B007  # it is used after the loop
-                        if not ready:
+                        if not ready or now > limit:
                             break
                         callback = pop()
                         left = len(ready)
@@ -170,7 +170,7 @@ class Recorder:
                     loop.handle_error(callback, *sys.exc_info())
                 loop.calls += done
                 polled = now
-                if not ready or loop._break or (number and now > limit):
+                if not ready or loop._break or now > limit:
                     return
 
         return run_ready

@@ -32,17 +32,19 @@ from hubbub.loop.timers import Timers
 if TYPE_CHECKING:
     from hubbub.hub import Hub
 
-__all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "BaseLoop", "ScheduledCall", "make_loop"]
+__all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "SLOW", "BaseLoop", "ScheduledCall", "make_loop"]
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether anything outside the loop might still wake a greenlet."""
 SLICE = 16
-"""How many callables of the run queue are called between two looks at the clock."""
+"""How many callables of the run queue are called between two looks at the clock, at most: see :data:`SLOW`."""
 SLICES = 64
 """How many such slices a turn has at most."""
+SLOW = 0.125
+"""A slice that takes more than this share of a turn's budget is followed by one of a single callable, a quicker one by
+one of twice as many. A turn begins with a single one. So slow callables do not add up unseen."""
 GIL_KEPT = 0.005
 """Seconds after which a busy loop lets other native threads have the interpreter: CPython's own switch interval."""
-_SLICE = range(SLICE)
 _SLICES = range(SLICES)
 _AT_ONCE = 20e-6
 """Seconds: a poll that was shorter did not wait."""
@@ -138,8 +140,8 @@ class BaseLoop(Timers, Loop):
     )
 
     time: float
-    turn_seconds: float = 0.005
-    """How long one turn's run queue may keep the loop from polling."""
+    turn_seconds: float = 0.001
+    """How long one turn's run queue may keep the loop from polling, besides the callables that are running then."""
 
     def __init__(self, backend: Backend, default: bool = False) -> None:
         """Open a loop.
@@ -372,17 +374,17 @@ class BaseLoop(Timers, Loop):
         """
         ready = self.ready
         pop = ready.popleft
-        limit = 0.0
+        size, before, limit = 1, 0.0, 0.0
         for _ in _SLICES:
             done = 0
             try:
-                for done in _SLICE:  # noqa: B007  # it is used after the loop
+                for done in range(size):  # noqa: B007  # it is used after the loop
                     if not ready:
                         break
                     callback = pop()
                     callback()
                 else:
-                    done = SLICE
+                    done = size
             except BaseException:
                 self.handle_error(callback, *sys.exc_info())
             self.calls += done
@@ -393,6 +395,9 @@ class BaseLoop(Timers, Loop):
                 limit = clock + self.turn_seconds
             elif clock > limit:
                 return
+            else:
+                size = 1 if clock - before > SLOW * self.turn_seconds else min(2 * size, SLICE)
+            before = clock
 
     @twin("turn.c")
     def dispatch(self, events: Iterable[tuple[int, int]]) -> None:

@@ -207,8 +207,8 @@ static int learn_constants(PyObject *parts)
     static const struct {
         const char *name;
         double *number;
-    } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"sweep_above", &C.sweep_above}, {"look_again", &C.look_again},
-                 {"gil_kept", &C.gil_kept}};
+    } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"slow", &C.slow}, {"sweep_above", &C.sweep_above},
+                 {"look_again", &C.look_again}, {"gil_kept", &C.gil_kept}};
     PyObject *constants = wanted(parts, "constants"), *value;
     size_t i;
     for (i = 0; constants && i < Py_ARRAY_LENGTH(wishes); i++) {

@@ -127,7 +127,8 @@ extern PyObject *expired; /* the value passed to a greenlet that is switched to 
 
 /* Numbers that core defines, see hubbub.acceleration.CONSTANTS. */
 extern struct constants {
-    double slice, slices; /* how many callables are called unchecked, and how many slices make a turn */
+    double slice, slices; /* how many callables at most are called unchecked, and how many slices make a turn */
+    double slow;          /* the share of a turn's budget from which on a slice is a slow one */
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */
     double gil_kept;      /* seconds: how long a busy loop may keep other native threads from running */

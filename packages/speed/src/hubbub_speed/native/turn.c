@@ -134,10 +134,10 @@ static int report(PyObject *self, PyObject *callback)
     return 0;
 }
 
-/* Calls the first slice of the run queue; a failure ends the slice. Returns how many calls succeeded, or -1. */
-static int run_slice(PyObject *self, PyObject *ready)
+/* Calls the first so many of the run queue; a failure ends the slice. Returns how many calls succeeded, or -1. */
+static int run_slice(PyObject *self, PyObject *ready, int most)
 {
-    int done, most = (int)C.slice;
+    int done;
     for (done = 0; done < most; done++) {
         PyObject *callback, *result;
         Py_ssize_t size = PyObject_Size(ready);
@@ -165,12 +165,12 @@ static int run_slice(PyObject *self, PyObject *ready)
 static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 {
     PyObject *ready = Py_NewRef(SLOT(self, L.ready));
-    double limit = 0.0;
-    int slice, slices = (int)C.slices, done = 0;
+    double budget = 0.0, before = 0.0, limit = 0.0;
+    int slice, slices = (int)C.slices, most = 1, done = 0;
     (void)unused;
     for (slice = 0; slice < slices; slice++) {
         double now;
-        done = run_slice(self, ready);
+        done = run_slice(self, ready, most);
         if (done < 0 || add(self, L.calls, done) < 0) {
             done = -1;
             break;
@@ -180,15 +180,21 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
         now = monotonic();
         if (!limit) {
             PyObject *seconds = PyObject_GetAttr(self, N.turn_seconds);
-            limit = now + (seconds ? PyFloat_AsDouble(seconds) : 0.0);
+            budget = seconds ? PyFloat_AsDouble(seconds) : 0.0;
             Py_XDECREF(seconds);
             if (PyErr_Occurred()) {
                 done = -1;
                 break;
             }
+            limit = now + budget;
         } else if (now > limit) {
             break;
+        } else {
+            most = now - before > C.slow * budget ? 1 : 2 * most;
+            if (most > (int)C.slice)
+                most = (int)C.slice;
         }
+        before = now;
     }
     Py_DECREF(ready);
     if (done < 0)
