@@ -74,10 +74,10 @@ class Caller:
 @pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="needs SO_PEERCRED")
 def test_other_users_are_refused(path, monkeypatch):
     """By what the kernel says of the caller: the owner and root are answered, and nobody else."""
-    assert control.is_trusted(Caller(os.geteuid()))
-    assert control.is_trusted(Caller(0))
-    assert not control.is_trusted(Caller(os.geteuid() + 12345))
-    monkeypatch.setattr(control, "is_trusted", lambda connection: False)
+    assert control._is_trusted(Caller(os.geteuid()))
+    assert control._is_trusted(Caller(0))
+    assert not control._is_trusted(Caller(os.geteuid() + 12345))
+    monkeypatch.setattr(control, "_is_trusted", lambda connection: False)
     with control.serve(path), connect(path) as connection:
         assert "owner" in json.loads(connection.makefile("rb").readline())["error"]
 

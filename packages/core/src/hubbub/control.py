@@ -25,7 +25,16 @@ from hubbub._sidethread import SideThread
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["ControlServer", "converse", "default_path", "serve"]
+__all__ = [
+    "IDLE_SECONDS",
+    "MOST_CONNECTIONS",
+    "ControlServer",
+    "answer_to",
+    "converse",
+    "default_path",
+    "serve",
+    "serve_from_environment",
+]
 
 MOST_CONNECTIONS = 8
 """How many callers are answered at a time."""
@@ -139,7 +148,7 @@ class ControlServer:
             self._begin(connection)
 
     def _begin(self, connection: Any) -> None:
-        if not is_trusted(connection):
+        if not _is_trusted(connection):
             _turn_away(connection, "only the owner of the process is answered")
         elif len(self._connections) >= MOST_CONNECTIONS:
             _turn_away(connection, f"{MOST_CONNECTIONS} callers are being answered: try again")
@@ -255,7 +264,7 @@ def _shut(connection: Any) -> None:
         pass  # it is closed, or not connected
 
 
-def is_trusted(connection: Any) -> bool:
+def _is_trusted(connection: Any) -> bool:
     """Whether a caller is the owner of this process, or root. Where the system does not tell, the socket's mode has
     kept all others out."""
     if _PEERCRED is None:
@@ -309,7 +318,7 @@ def answer_to(path: str, allow_exec: bool = False) -> None:
     def run() -> None:
         with socket(_FAMILY or 0, _STREAM) as connection:
             connection.connect(path)
-            if is_trusted(connection):
+            if _is_trusted(connection):
                 converse(connection, allow_exec, thread.pause)
 
     thread = SideThread(run, "answering a caller from outside")

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["Profile", "Profiler"]
+__all__ = ["Profile", "Profiler", "Stack"]
 
 _SHARE = 0.003
 """The part of the time that looking at greenlets that wait may take."""

@@ -21,7 +21,7 @@ from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, hubs
 
-__all__ = ["HubInfo", "Snapshot", "hub_infos", "take"]
+__all__ = ["BLOCKED_AFTER", "HubInfo", "Snapshot", "greenlet_in", "hub_infos", "ordered_hubs", "runner_of", "take"]
 
 _main_thread = threading.main_thread  # patching replaces it
 BLOCKED_AFTER = 0.1

@@ -30,7 +30,7 @@ from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, get_hub, hubs
 from hubbub.loop.base import SLICE, SLICES
 
-__all__ = ["Event", "Recorder", "last_events", "record_from_environment", "recorder_of"]
+__all__ = ["SIZE", "Event", "Recorder", "all_events", "last_events", "record_from_environment", "recorder_of"]
 
 SIZE = 10_000
 """How many events a ring keeps by default."""
