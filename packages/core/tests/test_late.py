@@ -66,7 +66,8 @@ def test_first_use_at_the_end(how, use):
         check=False,
     )
     assert done.returncode == 0
-    if how == "exit function":
+    # CPython 3.12 starts no native threads in exit functions.
+    if how == "exit function" and not (sys.version_info[:2] == (3, 12) and REASONS[2] in done.stderr):
         assert done.stderr == ""
     assert "entry_points" not in done.stderr
     assert "importlib" not in done.stderr
