@@ -18,6 +18,7 @@ from hubbub import Event, Greenlet, LoopExit, Queue, inspect, sleep, spawn
 from hubbub._weak import instances
 from hubbub.hub import Hub
 from hubbub.monitor import BlockingDetector
+from hubbub.timeline import Recorder
 
 ERRORS = [
     ValueError,
@@ -97,6 +98,10 @@ def test_subclass_whose_constructor_fails(hub):
     mine = f"{id(kept[0]):#x}"  # one of the test before may not have been collected yet
     assert [info.state for info in infos if mine in info.name] == ["half made"]
     assert "half made" in text
+    assert "half made" in kept[0].name
+    with Recorder() as recorder:
+        spawn(int).join()
+    assert recorder.events()  # which are told with the names of all greenlets
     assert kept[0].dead
     assert not kept[0].started
     repr(kept[0])

@@ -298,9 +298,13 @@ class Greenlet(greenlet, Generic[T_co]):
     @property
     def name(self) -> str:
         """A name for people. May be assigned."""
-        if self._name is None:
-            self._name = f"Greenlet-{next(_names)}"
-        return self._name
+        try:
+            name = self._name
+        except AttributeError:  # its constructor failed, or the collector has taken it apart
+            return f"{type(self).__name__} half made"
+        if name is None:
+            self._name = name = f"Greenlet-{next(_names)}"
+        return name
 
     @name.setter
     def name(self, name: str) -> None:
