@@ -35,21 +35,24 @@ def awaiting(chance: Random) -> None:
 
 @soak.deed(10)
 def killed(chance: Random) -> None:
-    """A greenlet that waits for a coroutine is killed; the task is cancelled."""
-    ends: list[str] = []
+    """A greenlet that waits for a coroutine is killed; the task is cancelled, or never begins."""
+    seen: list[str] = []
 
     async def lasting() -> None:
+        seen.append("begun")
         try:
             await asyncio.sleep(60)
         finally:
-            ends.append("ended")
+            seen.append("ended")
 
     waiter = hubbub.spawn(await_, lasting())
     hubbub.sleep(chance.choice((0, 0.001)))
-    begun = bool(waiter)
     waiter.kill()
-    if begun and not ends:
-        raise AssertionError("the task goes on")
+    if seen not in ([], ["begun", "ended"]):
+        raise AssertionError(f"the task goes on: {seen}")
+    hubbub.sleep(0)
+    if seen not in ([], ["begun", "ended"]):
+        raise AssertionError(f"the task has begun after the kill: {seen}")
 
 
 @soak.deed(10)
