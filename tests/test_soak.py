@@ -23,5 +23,6 @@ def test_nothing_grows(program: Path, loop_name: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # In so short a time the server's workers cannot be counted often enough to tell what grows.
-    assert done.stdout.rstrip().endswith("nothing was lost" if program.stem in ("server", "crowd") else "flat")
+    # In so short a time the server's workers may not be counted often enough to tell what grows.
+    ends = ("flat", "nothing was lost") if program.stem in ("server", "crowd") else "flat"
+    assert done.stdout.rstrip().endswith(ends)

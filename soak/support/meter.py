@@ -34,11 +34,25 @@ _TOLERANCE = {"objects": 400, "greenlets": 2, "threads": 12, "descriptors": 8, "
 """How much more there may be at the end. Idle threads of pools come and go, each with its hub's descriptors."""
 
 
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--loop", help="the loop to run on; default: the first that is installed")
+    return parser.parse_args()
+
+
 class Soak:
     """The deeds of one program."""
 
     def __init__(self, greenlets: int = 24) -> None:
-        """:param greenlets: how many do deeds at the same time."""
+        """Read the arguments of the process. Make it before anything that makes a hub.
+
+        :param greenlets: how many do deeds at the same time.
+        """
+        self._options = _arguments()
+        if self._options.loop:
+            hubbub.configure(loop=self._options.loop)
         self._count = greenlets
         self._deeds: list[tuple[Deed, int]] = []
         self._done: Counter[str] = Counter()
@@ -61,13 +75,9 @@ class Soak:
 
     def main(self) -> None:
         """Run as the arguments of the process say; exits with 1 if something grew, failed or hung."""
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--minutes", type=float, default=10.0)
-        parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-        parser.add_argument("--loop", help="the loop to run on; default: the first that is installed")
-        options = parser.parse_args()
-        if options.loop:
-            hubbub.configure(loop=options.loop)
+        options = self._options
+        if options.loop and get_hub().loop.name != options.loop:
+            raise SystemExit(f"a hub was made before --loop {options.loop} was read: {get_hub().loop!r}")
         print(f"seed {options.seed}, {get_hub().loop!r}", flush=True)
         hub: Any = get_hub()
         hub.handle_error = self._reported
