@@ -432,7 +432,7 @@ def _http2_connection() -> Any:
     :raises ImportError: the package h2 is not installed.
     """
     try:
-        return importlib.import_module("hubbub_server.http2.connection").Http2Connection
+        return importlib.import_module("hubbub_server._http2.connection").Http2Connection
     except ModuleNotFoundError as error:
         if error.name not in ("h2", "hpack"):
             raise

@@ -13,8 +13,8 @@ from hubbub_server.http.errors import RequestError
 from hubbub_server.http.response import ResponseHead
 
 if TYPE_CHECKING:
-    from hubbub_server.http2.exchange import Http2Exchange
-    from hubbub_server.http2.stream import Stream
+    from hubbub_server._http2.exchange import Http2Exchange
+    from hubbub_server._http2.stream import Stream
 
 __all__ = ["PROTOCOL", "WebSockets", "offered"]
 

@@ -15,8 +15,8 @@ from h2.errors import ErrorCodes
 from h2.settings import SettingCodes, Settings
 from hpack import Decoder, Encoder, HPACKError, OversizedHeaderListError
 
+from hubbub_server._http2.frames import PREFACE, ConnectionFault
 from hubbub_server.http.limits import Limits
-from hubbub_server.http2.frames import PREFACE, ConnectionFault
 
 __all__ = ["WINDOW", "Field", "Protocol"]
 

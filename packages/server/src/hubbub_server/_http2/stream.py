@@ -14,19 +14,19 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hubbub.lowlevel import Waiter, WaitQueue
 
+from hubbub_server._http2.body import Body
+from hubbub_server._http2.fields import Malformed, trailer_fields
+from hubbub_server._http2.frames import MAX_FRAME
+from hubbub_server._http2.protocol import Field
 from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.connection import Service
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import HeadParser
-from hubbub_server.http2.body import Body
-from hubbub_server.http2.fields import Malformed, trailer_fields
-from hubbub_server.http2.frames import MAX_FRAME
-from hubbub_server.http2.protocol import Field
 
 if TYPE_CHECKING:
-    from hubbub_server.http2.connection import Http2Connection
+    from hubbub_server._http2.connection import Http2Connection
 
 __all__ = ["Stream"]
 

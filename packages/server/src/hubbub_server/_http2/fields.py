@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 
+from hubbub_server._http2.protocol import Field
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.request import BAD_REQUEST
 from hubbub_server.http.response import ResponseHead, date, extra_fields
-from hubbub_server.http2.protocol import Field
 
 __all__ = ["Malformed", "final_fields", "request_head", "response_fields", "trailer_fields"]
 

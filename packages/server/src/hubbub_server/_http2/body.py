@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
+from hubbub_server._http2.fields import Malformed
 from hubbub_server.http.errors import RequestError
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import CHUNKED
-from hubbub_server.http2.fields import Malformed
 
 __all__ = ["Body", "Source"]
 

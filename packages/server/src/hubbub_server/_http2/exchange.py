@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from h2.errors import ErrorCodes
 
+from hubbub_server._http2.body import Body
+from hubbub_server._http2.fields import Malformed, final_fields, request_head, response_fields
+from hubbub_server._http2.protocol import Field
+from hubbub_server._http2.websocket import PROTOCOL, WebSockets
 from hubbub_server.http.body import Body as PlainBody
 from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.exchange import Exchange
@@ -15,13 +19,9 @@ from hubbub_server.http.framing import Delimiter, frame
 from hubbub_server.http.lent import LentRequest
 from hubbub_server.http.request import CHUNKED, NOTHING, Meaning
 from hubbub_server.http.response import ResponseHead
-from hubbub_server.http2.body import Body
-from hubbub_server.http2.fields import Malformed, final_fields, request_head, response_fields
-from hubbub_server.http2.protocol import Field
-from hubbub_server.http2.websocket import PROTOCOL, WebSockets
 
 if TYPE_CHECKING:
-    from hubbub_server.http2.stream import Stream
+    from hubbub_server._http2.stream import Stream
 
 __all__ = ["Http2Exchange"]
 

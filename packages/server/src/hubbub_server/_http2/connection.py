@@ -23,12 +23,8 @@ from hubbub.io import Socket
 from hubbub.lock import Semaphore
 from hubbub.lowlevel import Waiter, WaitQueue, run_callback
 
-from hubbub_server.http.clock import NEVER
-from hubbub_server.http.connection import _READING, IDLE, Connection, Service
-from hubbub_server.http.errors import ClientDisconnected
-from hubbub_server.http.request import HeadParser
-from hubbub_server.http2.exchange import Http2Exchange
-from hubbub_server.http2.frames import (
+from hubbub_server._http2.exchange import Http2Exchange
+from hubbub_server._http2.frames import (
     NO_STREAM,
     PREFACE,
     PRIORITY_BYTES,
@@ -40,9 +36,13 @@ from hubbub_server.http2.frames import (
     goaway,
     reset,
 )
-from hubbub_server.http2.protocol import Protocol
-from hubbub_server.http2.stream import Stream
-from hubbub_server.http2.websocket import offered
+from hubbub_server._http2.protocol import Protocol
+from hubbub_server._http2.stream import Stream
+from hubbub_server._http2.websocket import offered
+from hubbub_server.http.clock import NEVER
+from hubbub_server.http.connection import _READING, IDLE, Connection, Service
+from hubbub_server.http.errors import ClientDisconnected
+from hubbub_server.http.request import HeadParser
 
 __all__ = ["Http2Connection"]
 
