@@ -818,9 +818,7 @@ def test_signal_at_any_moment_of_the_start(start: Any, folder: Path, number: int
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.process.wait(5)
             if process.process.poll() is None:
-                process.signal(
-                    number
-                )  # CPython lost the first: it ignores KeyboardInterrupt in callbacks of its imports
+                process.signal(number)  # CPython lost the first, in a callback of its import system
         assert process.ends() in ((0, -number, 130, 1) if early else (0,))
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), 5)
