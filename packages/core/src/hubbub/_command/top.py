@@ -217,6 +217,7 @@ def _raw_keys(terminal: bool) -> Iterator[Callable[[Peer, Screen], bool]]:
     try:
         tty.setraw(descriptor)
         sys.stdout.write("\x1b[?1049h\x1b[?25l")
+        sys.stdout.flush()
         yield pressed
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, former)
