@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import socket
 import threading
+import warnings
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,9 +91,41 @@ def test_the_last_loop_closes(hub: Hub) -> None:
     told: list[int] = []
     loop: Any = SimpleNamespace(descriptor_closing=told.append)
     fd = os.open(os.devnull, os.O_RDONLY)
-    others = [loop, loop]
-    for count in (1, 2, 3):
+    waiting = [io._Closing(fd)] * 3
+    while waiting:
         assert is_open(fd)
-        io._close_here(loop, fd, others)
-        assert told == [fd] * count
+        io._close_here(loop, waiting.pop())
+    gc.collect()  # nothing to do where references are counted
+    assert told == [fd] * 3
     assert not is_open(fd)
+
+
+@pytest.mark.parametrize("how", ["closed", "dropped"])
+def test_the_other_loop_is_destroyed_first(hub: Hub, how: str) -> None:
+    """A socket that another loop is to close is closed also if that loop is destroyed before its next turn."""
+    one, peer = socket.socketpair()
+    box = [Socket(fileno=one.detach())]
+    fd = box[0].fileno()
+    used, ending = threading.Event(), threading.Event()
+
+    def use() -> None:
+        hubbub.spawn(peer.send, b"x")
+        box[0].recv(1)
+        used.set()
+        ending.wait(50)  # natively: the loop has no turn meanwhile
+        hubbub.get_hub().destroy()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert used.wait(50)
+    if how == "closed":
+        box[0].close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        box.clear()
+    assert is_open(fd)
+    ending.set()
+    thread.join(50)
+    gc.collect()  # as above
+    assert not is_open(fd)
+    peer.close()

@@ -12,6 +12,7 @@ import select
 import socket
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from operator import index
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hubbub._originals import get_ident
 from hubbub._twins import mirrored, twin
 from hubbub.abc import WRITE, Address
+from hubbub.exceptions import LoopDestroyed
 from hubbub.hub import get_hub, get_hub_if_exists, hubs, sleep
 from hubbub.loop.base import BaseLoop
 from hubbub.loop.readiness import Direction, Readiness
@@ -482,31 +484,38 @@ def _forget(fd: int, read: Direction | None) -> bool:
     return _close_elsewhere(fd)
 
 
+class _Closing:
+    """A descriptor that is about to be closed. Each loop that watches it holds this until it has forgotten it: the
+    kernel must not give the number away before. A loop that is destroyed lets go of it, too."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def __del__(self, _os_close: Callable[[int], None] = os.close) -> None:
+        _os_close(self.fd)
+
+
 def _close_elsewhere(fd: int) -> bool:
-    """Wake the waiters of ``fd`` on all loops. True: the loop of another thread will close it."""
+    """Wake the waiters of ``fd`` on all loops. True: it is closed when the loops of other threads have forgotten it."""
     mine = get_hub_if_exists()
-    elsewhere = []
+    closing = None
     for hub in hubs():
         loop = hub.loop
         if loop.destroyed or fd not in loop.handles:
             continue
         if hub is mine or hub.thread_ident == get_ident():
             loop.descriptor_closing(fd)
-        else:
-            elsewhere.append(loop)
-    others = elsewhere[1:]
-    for loop in elsewhere:
-        loop.run_callback_threadsafe(_close_here, loop, fd, others)
-    return bool(elsewhere)
+            continue
+        closing = closing or _Closing(fd)
+        with suppress(LoopDestroyed):  # just now
+            loop.run_callback_threadsafe(_close_here, loop, closing)
+    return closing is not None
 
 
-def _close_here(loop: BaseLoop, fd: int, others: list[BaseLoop]) -> None:
-    """The last of the loops that watch ``fd`` closes it: until then the kernel must not give its number away."""
-    loop.descriptor_closing(fd)
-    try:
-        others.pop()  # a single step: who finds nothing is the last
-    except IndexError:
-        _os_close(fd)
+def _close_here(loop: BaseLoop, closing: _Closing) -> None:
+    loop.descriptor_closing(closing.fd)
 
 
 def close(fd: int) -> None:
