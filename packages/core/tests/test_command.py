@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ from pathlib import Path
 import pytest
 from hubbub._command import views
 from hubbub._command.main import main
+from hubbub._command.reach import Failed, reach
 from hubbub._command.text import duration, shortened, table
+from hubbub.control import default_path
 
 PROGRAM = """
 import sys, time
@@ -192,6 +195,23 @@ def test_the_number_of_a_process_leads_to_its_socket(planted, hubbub_says):
         pytest.skip("needs /proc")
     planted("leak")
     assert "500" in hubbub_says("ps", str(planted.process.pid), "--count")
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_PEERCRED"), reason="needs SO_PEERCRED")
+def test_who_listens_in_place_of_a_process_is_not_asked(tmp_path, monkeypatch):
+    """A socket at the place of a process's that another process has opened is passed over."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.delattr(sys, "remote_exec", raising=False)
+    asked = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(default_path(asked.pid))
+            listener.listen()
+            with pytest.raises(Failed, match="has no control socket"):
+                reach(str(asked.pid))
+    finally:
+        asked.kill()
+        asked.communicate()
 
 
 @pytest.mark.parametrize(

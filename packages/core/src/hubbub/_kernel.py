@@ -1,12 +1,15 @@
-"""What the kernel says a native thread is doing. Linux; elsewhere nothing is known."""
+"""What the kernel says: what a native thread is doing, and who is at the other end of a UNIX socket. Linux; elsewhere
+nothing is known."""
 
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import threading
 from typing import Any
 
-__all__ = ["activity"]
+__all__ = ["activity", "peer_of"]
 
 _main_thread = threading.main_thread  # patching replaces it
 
@@ -59,3 +62,18 @@ def _native_id(ident: int) -> int | None:
         return os.getpid()
     threads: dict[int, Any] = threading._active  # type: ignore[attr-defined]  # enumerate() takes a lock, perhaps ours
     return getattr(threads.get(ident), "native_id", None)
+
+
+_PEERCRED = getattr(socket, "SO_PEERCRED", None)
+
+
+def peer_of(connection: Any) -> tuple[int, int] | None:
+    """The number of the process at the other end of a UNIX socket, and of its user: SO_PEERCRED of unix(7).
+
+    :returns: of a listener, those of the process that called listen(2); None: not known.
+    """
+    if _PEERCRED is None:
+        return None
+    size = struct.calcsize("3i")
+    process, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, _PEERCRED, size))
+    return process, user

@@ -12,12 +12,12 @@ import errno
 import os
 import socket as _socket_module
 import stat
-import struct
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hubbub._answers import LONGEST_REQUEST, answer
+from hubbub._kernel import peer_of
 from hubbub._originals import socket
 from hubbub._reports import complain
 from hubbub._sidethread import SideThread
@@ -42,7 +42,6 @@ IDLE_SECONDS = 60.0
 """How long a connection may stay without a request."""
 _FAMILY = getattr(_socket_module, "AF_UNIX", None)
 _STREAM = _socket_module.SOCK_STREAM
-_PEERCRED = getattr(_socket_module, "SO_PEERCRED", None)
 
 
 def default_path(pid: int | None = None) -> str:
@@ -267,11 +266,8 @@ def _shut(connection: Any) -> None:
 def _is_trusted(connection: Any) -> bool:
     """Whether a caller is the owner of this process, or root. Where the system does not tell, the socket's mode has
     kept all others out."""
-    if _PEERCRED is None:
-        return True
-    size = struct.calcsize("3i")
-    _, user, _ = struct.unpack("3i", connection.getsockopt(_socket_module.SOL_SOCKET, _PEERCRED, size))
-    return user in (0, os.geteuid())
+    peer = peer_of(connection)
+    return peer is None or peer[1] in (0, os.geteuid())
 
 
 def _turn_away(connection: Any, why: str) -> None:

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from hubbub._command.injection import Injection
+from hubbub._kernel import peer_of
 from hubbub._originals import socket
 from hubbub.control import default_path
 
@@ -97,7 +98,11 @@ def reach(target: str, allow_exec: bool = False) -> Peer:
         raise Failed(f"there is no process {pid}")
     for path in _paths(pid):
         if os.path.exists(path):
-            return Peer(_connected(path))
+            connection = _connected(path)
+            peer = peer_of(connection)
+            if peer is None or peer[0] == pid:
+                return Peer(connection)
+            connection.close()  # another process listens where that one might have
     if not hasattr(sys, "remote_exec"):
         raise Failed(_advice(pid, "this Python has no sys.remote_exec (3.14 and later have)"))
     try:
