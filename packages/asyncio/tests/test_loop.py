@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import weakref
 
 import hubbub
@@ -17,6 +18,7 @@ import pytest
 import trustme
 from hubbub import sleep, spawn
 from hubbub.exceptions import InvalidThreadUseError
+from hubbub.io import Socket
 from hubbub_asyncio import HubEventLoop, new_event_loop, run
 
 
@@ -609,6 +611,30 @@ def test_nothing_keeps_it(hub):
 
     gc.collect()
     assert gone() is None
+
+
+def test_a_task_that_computes_lets_the_hub_look_for_events(hub):
+    """A task that computes for longer than a turn of the hub between its waits for nothing runs a few times at most
+    before the hub has looked for events, and not a whole 16 times."""
+    left, right = (Socket(fileno=end.detach()) for end in socket.socketpair())
+    reader = hubbub.spawn(left.recv, 10)
+    runs = []
+
+    async def compute():
+        right.send(b"x")
+        while not reader.ready():
+            runs.append(1)
+            end = time.monotonic() + 2 * hub.loop.turn_seconds
+            while time.monotonic() < end:
+                pass
+            await asyncio.sleep(0)
+
+    hubbub.sleep(0)
+    run(compute())
+    assert reader.get() == b"x"
+    assert len(runs) <= 6
+    left.close()
+    right.close()
 
 
 def test_identity_of_threads_is_patched():

@@ -36,6 +36,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVarTuple
 
 from greenlet import getcurrent, greenlet
@@ -54,7 +55,7 @@ from hubbub_asyncio._watching import NoSelector, Watch, Watches, number
 __all__ = ["HubEventLoop"]
 
 _TURNS = 16
-"""How many rounds of callbacks run before other greenlets may run."""
+"""How many rounds of callbacks run before other greenlets may run, unless a turn of the hub is over before."""
 _CANCELLED_TIMERS = 100
 """With more timers than this, the cancelled ones are removed when they are more than half."""
 
@@ -76,6 +77,7 @@ class HubEventLoop(SelectorEventLoop):
         self._wake_up = self._wake  # one object: a timer is cancelled by the same callback
         self._turn = -1
         self._rounds = 0
+        self._limit = 0.0
         self._origin: greenlet | None = None
         self._origin_waits: asyncio.Future[Any] | None = None
         self._origin_began = OUTSIDE
@@ -211,9 +213,10 @@ class HubEventLoop(SelectorEventLoop):
         if turn != self._turn:
             self._turn = turn
             self._rounds = 0
+            self._limit = monotonic() + self._hub_loop.turn_seconds
             return
         self._rounds += 1
-        if self._rounds >= _TURNS:
+        if self._rounds >= _TURNS or monotonic() > self._limit:
             self._rounds = 0
             sleep(0)
 
