@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from served_process import Speaking
 
 pytest.importorskip("gunicorn")
 pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")]
@@ -51,7 +52,7 @@ def app(environ, start_response):
 """
 
 
-class Gunicorn:
+class Gunicorn(Speaking):
     """A running gunicorn; what it logs is kept."""
 
     def __init__(self, folder: Path, *arguments: str) -> None:
@@ -63,23 +64,10 @@ class Gunicorn:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self.said = ""
-        self._heard = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        assert self.process.stdout is not None
+        self.listen(self.process.stdout)
         self.says("Booting worker")
         self.port = int(self.said.partition("127.0.0.1:")[2].split()[0])
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._heard:
-                self.said += line
-                self._heard.notify_all()
-
-    def says(self, text: str, count: int = 1) -> None:
-        with self._heard:
-            assert self._heard.wait_for(lambda: self.said.count(text) >= count, 60), self.said
 
     def close(self) -> int:
         if self.process.poll() is None:

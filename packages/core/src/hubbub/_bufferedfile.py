@@ -42,17 +42,22 @@ def _in_turn(method: Callable[..., T]) -> Callable[..., T]:
 
 
 class _Turns:
-    """The part that reading and writing share."""
+    """What all buffered files share. It stands before the class of :mod:`io` among the bases, and calls that one's."""
 
-    _turn: _Turn
     raw: Any
+
+    def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
+        self._turn = _Turn()
+        super().__init__(raw, buffer_size)  # type: ignore[call-arg]  # that of the class of io
 
     def interrupt(self) -> None:
         """End a call that another greenlet waits in, before this one closes the file."""
         if self._turn.is_taken():
             self.raw.interrupt()
 
-    def _close(self, close: Callable[[], None]) -> None:
+    def close(self) -> None:
+        """Close; greenlets that wait in it get EBADF."""
+        close: Callable[[], None] = super().close  # type: ignore[misc]  # as above
         if self.raw.closed:
             close()
             return
@@ -64,12 +69,18 @@ class _Turns:
             self.raw.close()  # also if the wait for other greenlets is cut short
 
 
-class BufferedReader(_Turns, io.BufferedReader):
-    """:class:`io.BufferedReader` for several greenlets."""
+class _Lines(_Turns):
+    """What those that read share besides."""
 
-    def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = _Turn()
-        super().__init__(raw, buffer_size)
+    def __next__(self) -> bytes:
+        line: bytes = self.readline()  # type: ignore[attr-defined]  # as above
+        if not line:
+            raise StopIteration
+        return line
+
+
+class BufferedReader(_Lines, io.BufferedReader):
+    """:class:`io.BufferedReader` for several greenlets."""
 
     if not TYPE_CHECKING:  # for checkers they are those of the base class
         read = _in_turn(io.BufferedReader.read)
@@ -80,23 +91,9 @@ class BufferedReader(_Turns, io.BufferedReader):
         peek = _in_turn(io.BufferedReader.peek)
         seek = _in_turn(io.BufferedReader.seek)
 
-    def __next__(self) -> bytes:
-        line: bytes = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    def close(self) -> None:
-        """Close; greenlets that wait in it get EBADF."""
-        self._close(super().close)
-
 
 class BufferedWriter(_Turns, io.BufferedWriter):
     """:class:`io.BufferedWriter` for several greenlets."""
-
-    def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = _Turn()
-        super().__init__(raw, buffer_size)
 
     if not TYPE_CHECKING:  # for checkers they are those of the base class
         write = _in_turn(io.BufferedWriter.write)
@@ -104,17 +101,9 @@ class BufferedWriter(_Turns, io.BufferedWriter):
         seek = _in_turn(io.BufferedWriter.seek)
         truncate = _in_turn(io.BufferedWriter.truncate)
 
-    def close(self) -> None:
-        """Close; greenlets that wait in it get EBADF."""
-        self._close(super().close)
 
-
-class BufferedRandom(_Turns, io.BufferedRandom):
+class BufferedRandom(_Lines, io.BufferedRandom):
     """:class:`io.BufferedRandom` for several greenlets."""
-
-    def __init__(self, raw: Any, buffer_size: int = io.DEFAULT_BUFFER_SIZE) -> None:
-        self._turn = _Turn()
-        super().__init__(raw, buffer_size)
 
     if not TYPE_CHECKING:  # for checkers they are those of the base class
         read = _in_turn(io.BufferedRandom.read)
@@ -127,16 +116,6 @@ class BufferedRandom(_Turns, io.BufferedRandom):
         write = _in_turn(io.BufferedRandom.write)
         flush = _in_turn(io.BufferedRandom.flush)
         truncate = _in_turn(io.BufferedRandom.truncate)
-
-    def __next__(self) -> bytes:
-        line: bytes = self.readline()
-        if not line:
-            raise StopIteration
-        return line
-
-    def close(self) -> None:
-        """Close; greenlets that wait in it get EBADF."""
-        self._close(super().close)
 
 
 class TextFile(io.TextIOWrapper):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +60,18 @@ def make():
 """
 
 
-class Process:
-    """A running ``hubbub-serve`` whose errors are read line by line."""
+class Speaking:
+    """A program that writes lines, which are kept."""
 
-    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> None:
-        command = [sys.executable, "-m", "hubbub_server", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, **options
-        )
+    def listen(self, lines: Iterable[str]) -> None:
+        """Read what it writes, from now on."""
         self.said = ""
         self._heard = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
 
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
+    def _read(self, lines: Iterable[str]) -> None:
+        for line in lines:
             with self._heard:
                 self.said += line
                 self._heard.notify_all()
@@ -84,6 +80,18 @@ class Process:
         """Wait until ``text`` was said so many times."""
         with self._heard:
             assert self._heard.wait_for(lambda: self.said.count(text) >= count, 60), self.said
+
+
+class Process(Speaking):
+    """A running ``hubbub-serve`` whose errors are read line by line."""
+
+    def __init__(self, folder: Path, *arguments: str, env: dict[str, str] | None = None, **options: Any) -> None:
+        command = [sys.executable, "-m", "hubbub_server", *arguments]
+        self.process = subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}, **options
+        )
+        assert self.process.stderr is not None
+        self.listen(self.process.stderr)
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
