@@ -170,13 +170,13 @@ def test_event_link_that_fails(hub):
 
 def test_wait_in_a_callback(hub):
     """Waiting for an event in a loop callback waits as anywhere; the loop goes on."""
-    event, seen = Event(), []
-    hub.loop.run_callback(lambda: seen.append(event.wait()))
-    hub.loop.run_callback(lambda: seen.append(event.wait(0.001)))
-    sleep(0.01)
+    event, in_vain, woken = Event(), AsyncResult(), AsyncResult()
+    hub.loop.run_callback(lambda: woken.set(event.wait()))
+    hub.loop.run_callback(lambda: in_vain.set(event.wait(0.001)))
+    assert in_vain.get(timeout=5) is False
+    assert not woken.ready()
     event.set()
-    sleep(0.001)
-    assert seen == [False, True]
+    assert woken.get(timeout=5) is True
 
 
 def test_callbacks_that_set_and_clear(hub):
@@ -317,9 +317,12 @@ def test_result_waiters_in_order(hub):
 
 
 def delay_of_a_wake_up(wait, wake):
-    """Seconds from ``wake()`` in another thread to the end of ``wait()`` here: the second best of five."""
+    """Seconds from ``wake()`` in another thread to the end of ``wait()`` here: the best of ten.
+
+    The process may stand still in between, so not each is as fast; ``wait`` has to fail if it is not woken at all.
+    """
     delays = []
-    for _ in range(5):
+    for _ in range(10):
         sent = []
 
         def send(sent=sent):
@@ -332,11 +335,11 @@ def delay_of_a_wake_up(wait, wake):
         wait()
         delays.append(time.monotonic() - sent[0])
         thread.join()
-    return sorted(delays)[1]
+    return min(delays)
 
 
 def test_event_set_by_a_foreign_thread(hub):
-    """set from a thread without a hub wakes a waiter within 50 milliseconds."""
+    """set from a thread without a hub wakes a waiter, within 50 milliseconds unless the process stands still."""
     event = Event()
 
     def wait():
@@ -347,8 +350,8 @@ def test_event_set_by_a_foreign_thread(hub):
 
 
 def test_result_set_by_a_foreign_thread(hub):
-    """A result set by a thread without a hub wakes those who wait within 50 milliseconds."""
-    results = [AsyncResult() for _ in range(5)]
+    """A result set by a thread without a hub wakes those who wait, as fast as an event does."""
+    results = [AsyncResult() for _ in range(10)]
     waiting, setting = iter(results), iter(results)
     delay = delay_of_a_wake_up(lambda: next(waiting).get(timeout=5), lambda: next(setting).set(1))
     assert delay < 0.05

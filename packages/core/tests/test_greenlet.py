@@ -95,15 +95,23 @@ def test_start_is_idempotent(hub):
 
 
 def test_start_later(hub):
-    """start_later and spawn_later start after their time, not before, in the order of their times."""
-    seen = []
+    """start_later and spawn_later start after their time, not before."""
     begun = hub.loop.update_now()
+    one = Greenlet(int)
+    one.start_later(0.02)
+    joinall([spawn_later(0.02, int), one])
+    assert hub.loop.update_now() - begun >= 0.0195
+
+
+def test_start_later_in_order(virtual_clock):
+    """start_later and spawn_later start in the order of their times."""
+    seen = []
     greenlets = [spawn_later(0.02, seen.append, "late"), spawn_later(0.01, seen.append, "early")]
     one = Greenlet(seen.append, "by hand")
     one.start_later(0.005)
     joinall([*greenlets, one])
     assert seen == ["by hand", "early", "late"]
-    assert hub.loop.update_now() - begun >= 0.0195
+    assert virtual_clock.now() == pytest.approx(0.02)
 
 
 def test_never_started_is_not_dead(hub):
@@ -342,14 +350,13 @@ def test_join_inside_another_greenlet(hub):
 
 def test_join_in_a_callback(hub):
     """join in a loop callback waits; the loop goes on."""
-    one = spawn(sleep, 0.01)
-    seen = []
-    hub.loop.run_callback(lambda: (one.join(), seen.append(one.dead)))
+    gate, joined = Event(), hubbub.AsyncResult()
+    one = spawn(gate.wait)
+    hub.loop.run_callback(lambda: (one.join(), joined.set(one.dead)))
     sleep(0)
-    assert seen == []
-    one.join()
-    sleep(0.001)
-    assert seen == [True]
+    assert not joined.ready()
+    gate.set()
+    assert joined.get(timeout=5) is True
 
 
 def test_killed_joiner_leaves_no_link(hub):
@@ -682,12 +689,12 @@ def test_link_may_wait(hub):
     def callback(source):
         sleep(0.001)
         seen.append(getcurrent().parent is hub)
+        done.set()
 
-    one = spawn(int)
+    one, done = spawn(int), Event()
     one.link(callback)
     one.rawlink(lambda source: seen.append(getcurrent() is hub))
-    one.join()
-    sleep(0.01)
+    assert done.wait(timeout=5)
     assert seen == [True, True]
 
 
@@ -791,24 +798,25 @@ def test_wait_for_a_few(hub):
 def test_wait_until_time_is_up(hub):
     """With a limit, wait returns those that were ready in time, and none of the links stays."""
     slow, fast = spawn(sleep, 10), spawn(int)
+    fast.join()
     assert wait([slow, fast], timeout=0.005) == [fast]
     assert not slow.has_links()
     slow.kill()
 
 
-def test_wait_for_anything_linkable(hub):
+def test_wait_for_anything_linkable(virtual_clock):
     """wait and iwait take greenlets, events, results and semaphores alike."""
     event, result, semaphore = Event(), hubbub.AsyncResult(), hubbub.Semaphore(0)
-    spawn_later(0.001, event.set)
-    spawn_later(0.002, result.set)
-    spawn_later(0.003, semaphore.release)
+    spawn_later(1, event.set)
+    spawn_later(2, result.set)
+    spawn_later(3, semaphore.release)
     assert wait([semaphore, result, event], timeout=5) == [event, result, semaphore]
 
 
 def test_wait_for_everything(hub):
     """wait() without objects runs until nothing is left to wait for, or until the time is up."""
     seen = []
-    spawn_later(0.002, seen.append, 1)
+    spawn_later(0.001, seen.append, 1)
     assert wait() is True
     assert seen == [1]
     one = spawn(sleep, 10)
@@ -816,11 +824,11 @@ def test_wait_for_everything(hub):
     one.kill()
 
 
-def test_iwait_yields_as_they_come(hub):
+def test_iwait_yields_as_they_come(virtual_clock):
     """iwait yields each object when it is ready, those that are ready already first."""
     done = spawn(int)
     done.join()
-    slow, fast = spawn(sleep, 0.01), spawn(sleep, 0.001)
+    slow, fast = spawn(sleep, 2), spawn(sleep, 1)
     assert list(iwait([slow, done, fast])) == [done, fast, slow]
 
 
@@ -857,10 +865,11 @@ def test_joinall_raises_the_first_failure(quiet):
     slow.kill()
 
 
-def test_joinall_returns_those_that_ended(quiet):
+def test_joinall_returns_those_that_ended(virtual_clock):
     """joinall returns the finished ones in the order of completion, failed ones too."""
-    slow, bad, fast = spawn(sleep, 10), spawn(fail), spawn(sleep, 0.001)
-    assert joinall([slow, bad, fast], timeout=0.02) == [bad, fast]
+    hubbub.get_hub().exception_stream = None
+    slow, bad, fast = spawn(sleep, 10), spawn(fail), spawn(sleep, 1)
+    assert joinall([slow, bad, fast], timeout=2) == [bad, fast]
     assert joinall([slow, bad, fast], count=1) == [bad]
     slow.kill()
 
