@@ -10,11 +10,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from hubbub._originals import RLock, allocate_lock, get_ident, start_new_thread
+from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._weak import snapshot
 
 __all__ = ["Workers", "adopt_hooks", "idle_workers"]
@@ -22,7 +23,6 @@ __all__ = ["Workers", "adopt_hooks", "idle_workers"]
 _start_new_thread = start_new_thread
 _allocate_lock = allocate_lock
 _get_ident = get_ident
-_release = type(allocate_lock()).release
 _gettrace = threading.gettrace
 _getprofile = threading.getprofile
 _all: WeakSet[Workers] = WeakSet()
@@ -70,6 +70,8 @@ class Workers:
     :param idle_seconds: how long a thread waits for a job before it ends; None: for ever.
     """
 
+    __slots__ = ("__weakref__", "_idle", "_jobs", "_maxsize", "_mutex", "_wake_one", "_workers", "idle_seconds")
+
     def __init__(self, maxsize: int, idle_seconds: float | None) -> None:
         self._maxsize = maxsize
         self.idle_seconds = idle_seconds
@@ -82,7 +84,7 @@ class Workers:
         self._jobs: deque[Job] = deque()
         self._idle: deque[_Worker] = deque()
         self._workers: set[_Worker] = set()
-        self._wake_one = _mover(self._idle.pop, attrgetter("baton"), _release)
+        self._wake_one = _mover(self._idle.pop, attrgetter("baton"), methodcaller("release"))
 
     @property
     def size(self) -> int:
@@ -122,9 +124,12 @@ class Workers:
             while len(self._workers) < size and self._start_thread(size):
                 pass
 
-    def submit(self, job: Job) -> None:
+    @twin("workers.c")
+    def submit(self, job: Job, lends: bool = False) -> None:
         """Have a thread call ``job``.
 
+        :param lends: the caller's thread is about to wait, and has nothing else to do. The twin in C wakes an idle
+            thread without the GIL then, so that it need not wait for it.
         :raises RuntimeError: there is no thread and none can be started. Then the job is not called, as with any other
             exception, unless it has begun.
         """
@@ -200,6 +205,7 @@ class Workers:
 
     # Called by workers ----------------------------------------------------------------------------------------------
 
+    @twin("workers.c")
     def fetch(self, worker: _Worker) -> bool:
         """Wait until ``worker`` has a job in its hand. False: its thread is to end."""
         while worker in self._workers:
@@ -246,6 +252,7 @@ class Workers:
             pass  # no thread can be started, and no caller is there to get the error: the next submit tries again
 
 
+@known_to_c
 class _Worker:
     """One thread."""
 
@@ -262,6 +269,7 @@ class _Worker:
         self.put_away = _mover(self.hand.pop, self.done.append)
         """Moves the job from the hand to those that are done."""
 
+    @mirrored("workers.c")
     def deliver(self) -> None:
         """Deliver the job that was done."""
         for job in self.done:

@@ -20,6 +20,7 @@ from hubbub import (
     _twins,
     _waiter,
     _waitqueue,
+    _workers,
     event,
     hub,
     io,
@@ -27,13 +28,14 @@ from hubbub import (
     lock,
     running_loop,
     thread,
+    threadpool,
     timeout,
 )
 from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 14
+LAYOUT = 15
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (
@@ -43,6 +45,7 @@ MARKED = (
     _standin,
     _waiter,
     _waitqueue,
+    _workers,
     event,
     hub,
     io,
@@ -50,6 +53,7 @@ MARKED = (
     lock,
     running_loop,
     thread,
+    threadpool,
     timeout,
     base,
     readiness,

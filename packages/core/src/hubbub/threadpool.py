@@ -18,6 +18,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._mapping import Mapping
 from hubbub._originals import get_ident
 from hubbub._reports import Unseen
+from hubbub._twins import known_to_c, mirrored
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 from hubbub._workers import Workers, adopt_hooks
@@ -55,6 +56,7 @@ class _Job:
         return bool(self._claims)
 
 
+@known_to_c
 class _Task(_Job):
     """A call in a thread, whose outcome goes to a greenlet."""
 
@@ -83,12 +85,18 @@ class _Task(_Job):
             self.outcome = None, sys.exc_info()
             del self  # the error's traceback keeps this frame
 
+    @mirrored("workers.c")
     def deliver(self) -> None:
         """In the thread: hand the outcome over to the hub."""
-        outcome = self.outcome
-        if outcome is not None:
-            self.pool.deliver(self, *outcome)
-        self.outcome = None  # not before: an exception may be thrown into the thread at any step
+        loop = self.pool.hub.loop
+        if self.outcome is not None and not loop.destroyed:
+            loop.ready.append(self.arrive)
+            loop.wake()
+
+    def arrive(self) -> None:
+        """On the hub: the task has ended. Harmless a second time."""
+        if self.outcome is not None:
+            self.pool._finished(self, *self.outcome)
 
     def abandon(self) -> bool:
         """In the thread, which ends. False: the task has not begun."""
@@ -124,6 +132,8 @@ class ThreadPool(Mapping):
     def _start_afresh(self) -> None:
         self._tasks: set[_Task] = set()
         self._joiners = WaitQueue()
+        self._lends = False
+        """Whether the greenlet that spawns a task is about to wait for it, and no other is ready. Only a hint."""
 
     def __repr__(self) -> str:
         threads = f"{self.size}/{self.maxsize}"
@@ -194,7 +204,7 @@ class ThreadPool(Mapping):
         try:
             self.hub.loop.holders.add(task)
             self._tasks.add(task)
-            self._workers.submit(task)
+            self._workers.submit(task, self._lends)
         except BaseException:
             if task.claim(_TAKEN_BACK):
                 self._forget(task)
@@ -206,7 +216,15 @@ class ThreadPool(Mapping):
 
         In another thread than the hub's it is just called.
         """
-        return super().apply(func, args, kwds)
+        args, kwds = tuple(args or ()), kwds or {}
+        if self._runs_inline():
+            return func(*args, **kwds)
+        self._lends = not self.hub.loop.ready
+        try:
+            task = self.spawn(func, *args, **kwds)
+        finally:
+            self._lends = False
+        return task.get()
 
     def _runs_inline(self) -> bool:
         return get_ident() != self.hub.thread_ident
@@ -244,13 +262,6 @@ class ThreadPool(Mapping):
     def exc_info_of_killed(self) -> tuple[Any, Any, Any]:
         """The error of a task that a kill has prevented."""
         return (RuntimeError, RuntimeError("the thread pool was killed"), None)
-
-    def deliver(self, task: _Task, value: Any, exc_info: Any) -> None:
-        """In the thread: hand the outcome of ``task`` over to the hub."""
-        try:
-            self.hub.loop.run_callback_threadsafe(self._finished, task, value, exc_info)
-        except LoopDestroyed:
-            pass  # its hub is gone
 
     def _finished(self, task: _Task, value: Any, exc_info: Any) -> None:
         """On the hub: ``task`` has ended."""

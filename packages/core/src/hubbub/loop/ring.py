@@ -34,9 +34,9 @@ class RingBackend(Backend):
     def __init__(self, flags: int = 0) -> None:
         self.flags = flags
         self._loop = self.ffi.NULL
-        self.native: tuple[int, int, int, object] | None = None
-        """The loop, its ``hb_poll`` and its ``hb_fired``, as addresses, for accelerators; and the object that keeps the
-        loop's memory while a call may be under way. None while the backend is closed."""
+        self.native: tuple[int, int, int, int, object] | None = None
+        """The loop, its ``hb_poll``, ``hb_fired`` and ``hb_wake``, as addresses, for accelerators; and the object that
+        keeps the loop's memory while a call may be under way. None while the backend is closed."""
 
     def open(self) -> None:
         """See :meth:`hubbub.abc.Backend.open`."""
@@ -49,8 +49,8 @@ class RingBackend(Backend):
         self._hb_poll = self.lib.hb_poll
         self._hb_arm = self.lib.hb_arm
         self._find_ring()
-        poll, fired = (self.ffi.addressof(self.lib, name) for name in ("hb_poll", "hb_fired"))
-        self.native = (self._address(loop), self._address(poll), self._address(fired), self._loop)
+        poll, fired, wake = (self.ffi.addressof(self.lib, name) for name in ("hb_poll", "hb_fired", "hb_wake"))
+        self.native = (self._address(loop), *map(self._address, (poll, fired, wake)), self._loop)
 
     def _address(self, pointer: Any) -> int:
         return int(self.ffi.cast("uintptr_t", pointer))

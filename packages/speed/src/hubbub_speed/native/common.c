@@ -73,6 +73,10 @@ static const struct {
     {&N._abandon_get, "_abandon_get"},
     {&N.hold, "hold"},
     {&N.let_go, "let_go"},
+    {&N.deliver, "deliver"},
+    {&N.arrive, "arrive"},
+    {&N._get_up, "_get_up"},
+    {&N._next_thread, "_next_thread"},
     {0},
 };
 

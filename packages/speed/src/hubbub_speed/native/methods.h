@@ -58,7 +58,7 @@ struct noun {
 
 extern const struct noun awaitable_noun, event_noun, result_noun, local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
-    waitqueue_noun, separation_noun, pauses_noun;
+    waitqueue_noun, separation_noun, pauses_noun, workers_noun, worker_noun, task_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -142,16 +142,26 @@ extern struct names {
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
         *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get, *hub,
         *_is_late, *_go_on_waiting, *appendleft, *_put, *_unget, *_uncount, *_received, *_abandon_put, *_abandon_get, *hold,
-        *let_go;
+        *let_go, *deliver, *arrive, *_get_up, *_next_thread;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */
 int learn_common(PyObject *parts);
 int learn_socket(void);
 int learn_handover(void);
+int learn_workers(void);
 
 /* A part by its name, kept for ever; NULL: an exception. */
 PyObject *wanted(PyObject *parts, const char *name);
+
+/* What ends the poll of a loop, also without the GIL. */
+typedef void (*wake_function)(void *loop);
+
+struct bell {
+    PyObject *owner; /* NULL: there is nothing to ring */
+    wake_function wake;
+    void *loop;
+};
 
 /* -- what the files use of one another ------------------------------------------------------------------------- */
 
@@ -180,6 +190,7 @@ PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop);
 PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 int wake(PyObject *self, PyObject *value);
 int is_stale(PyObject *self);
+int find_bell(PyObject *loop, struct bell *bell);
 int timer_runs(PyObject *loop, PyObject *key, PyObject *callback);
 
 /* -- small things ----------------------------------------------------------------------------------------------- */

@@ -265,6 +265,21 @@ static PyObject *native_table(PyObject *self)
     return native && native != Py_None ? native : NULL;
 }
 
+/* Learns what ends the poll of a loop without its methods. 0: there is no such thing. */
+int find_bell(PyObject *self, struct bell *bell)
+{
+    PyObject *backend = SLOT(self, L.backend), *native;
+    if (!PyObject_TypeCheck(backend, B.type) || !has_ring_poll(Py_TYPE(backend)))
+        return 0;
+    native = SLOT(backend, B.native);
+    if (!native || native == Py_None)
+        return 0;
+    bell->loop = PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 0));
+    bell->wake = (wake_function)PyLong_AsVoidPtr(PyTuple_GET_ITEM(native, 3));
+    bell->owner = Py_NewRef(native); /* keeps the loop's memory if another thread destroys it */
+    return 1;
+}
+
 /*
  * Sets *timeout to the time that a turn with nothing to run may wait.
  * 0: nothing is left to wait for, 1: it may wait, 2: another thread has queued something, -1: an exception.
