@@ -451,10 +451,12 @@ def test_a_watcher_closed_while_its_callback_waits(hub):
 
 def test_stand_ins_go_again(hub):
     """However many callbacks have waited, one stand-in is kept, and the hub runs its loop itself."""
+    event = Event()
     for _ in range(100):
-        hub.loop.run_callback(sleep, 0.002)
+        hub.loop.run_callback(event.wait)
     sleep(0.001)
-    assert 90 <= hub.statistics().stand_ins <= 101
+    assert 100 <= hub.statistics().stand_ins <= 101
+    event.set()
     until(lambda: hub.statistics().stand_ins == 1)
     assert hub.runner is hub
     assert "switch" not in vars(hub)
@@ -474,10 +476,12 @@ def test_one_stand_in_serves_callbacks_that_wait_in_turn(hub):
 def test_too_many_callbacks_wait(hub, monkeypatch):
     """There is a limit to the callbacks that wait at a time; one more gets an error, the others go on."""
     monkeypatch.setattr(type(hub), "MAX_STAND_INS", 10)
-    done, failed = [], []
+    event, done, failed = Event(), [], []
     hub.handle_error = lambda context, kind, error, tb: failed.append(kind)
     for _ in range(20):
-        hub.loop.run_callback(lambda: (sleep(0.002), done.append(1)))
+        hub.loop.run_callback(lambda: (event.wait(), done.append(1)))
+    until(lambda: failed)
+    event.set()
     until(lambda: len(done) + len(failed) == 20)
     assert set(failed) == {BlockingSwitchOutError}
     assert len(done) >= 10
