@@ -10,7 +10,7 @@ from typing import Any
 import hubbub
 import pytest
 from hubbub.io import Socket
-from hubbub_asyncio import await_, thread_loop
+from hubbub_asyncio import as_future, await_, thread_loop
 from hubbub_asyncio.asgi import ASGI
 
 server = pytest.importorskip("hubbub_server")
@@ -637,15 +637,18 @@ def test_failure_after_the_response(serve: Any, hub: Any, application: Any) -> N
     for _ in range(2):
         client.send(GET)
         client.until(b"good")
-    hubbub.sleep(0.02)
-    assert len(reported) == 2 or served.log.getvalue().count("ValueError: by mistake") == 2
+    with hubbub.Timeout(5):
+        while len(reported) < 2 and served.log.getvalue().count("ValueError: by mistake") < 2:
+            hubbub.sleep(0.001)
 
 
 def test_killed(serve: Any) -> None:
     """A server that does not wait for its requests cancels their tasks."""
     ends: list[str] = []
+    begun = hubbub.Event()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
+        begun.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -655,7 +658,7 @@ def test_killed(serve: Any) -> None:
     served = serve(application)
     client = served.connect()
     client.send(GET)
-    hubbub.sleep(0.05)
+    assert begun.wait(5)
     served.server.stop(0.0)
     assert client.rest().startswith(b"HTTP/1.1 503 ")
     assert ends == ["cancelled"]
@@ -667,10 +670,12 @@ def test_killed(serve: Any) -> None:
 def test_work_after_the_response(serve: Any) -> None:
     """A task goes on after its response, while the connection serves the next; a shutdown waits for it."""
     done: list[str] = []
+    answered = asyncio.Event()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         await answer(send, b"good")
-        await asyncio.sleep(0.1)
+        await answered.wait()
+        await asyncio.sleep(0.01)
         done.append("after")
 
     served = serve(application)
@@ -679,6 +684,7 @@ def test_work_after_the_response(serve: Any) -> None:
         client.send(GET)
         client.until(b"good")
     assert not done
+    thread_loop().call_soon(answered.set)
     served.adapter.shutdown(5.0)
     assert done == ["after"] * 2
 
@@ -699,27 +705,26 @@ def test_shutdown_has_limits(serve: Any) -> None:
 def test_requests_take_turns(serve: Any) -> None:
     """Many requests wait at the same time, by coroutines and by greenlets."""
     inside = 0
-    most = 0
+    all_inside = hubbub.Event()
 
     def blocking() -> None:
-        hubbub.sleep(0.05)
+        assert all_inside.wait(5)
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
-        nonlocal inside, most
+        nonlocal inside
         inside += 1
-        most = max(most, inside)
+        if inside == 20:
+            all_inside.set()
         if scope["path"] == "/blocking":
             blocking()  # keeps this task, nobody else: it is the first step
         else:
-            await asyncio.sleep(0.05)
-        inside -= 1
+            await as_future(all_inside)
         await answer(send, b"good")
 
     served = serve(application)
     paths = [b"/blocking", b"/"] * 10
     talks = [hubbub.spawn(served.talk, LAST.replace(b"/ ", path + b" ", 1)) for path in paths]
     assert all(talk.get().endswith(b"good") for talk in talks)
-    assert most == 20
 
 
 def test_await_in_a_first_step(serve: Any) -> None:

@@ -24,7 +24,6 @@ from hubbub import (
     shield,
     sleep,
     spawn,
-    spawn_later,
 )
 from hubbub_asyncio import as_future, await_, entered, in_greenlet, iterate, new_event_loop, run, thread_loop
 
@@ -345,14 +344,20 @@ def test_entered(hub):
 def test_in_greenlet(hub):
     """A coroutine awaits blocking code in a greenlet: its result, its error; other tasks run meanwhile."""
 
+    ticked = Event()
+
     def work(a, *, b):
-        sleep(0.01)
+        assert ticked.wait(5)
         if b is None:
             raise KeyError("none")
         return a + b
 
+    async def tick():
+        await asyncio.sleep(0.001)
+        ticked.set()
+
     async def main():
-        ticker = asyncio.create_task(asyncio.sleep(0.001, "ticked"))
+        ticker = asyncio.create_task(tick())
         result = await in_greenlet(work, 1, b=2)
         assert ticker.done()
         with pytest.raises(KeyError, match="none"):
@@ -518,18 +523,23 @@ def test_several_wait_in_the_middle(hub):
     """Those that wait in the middle of a task go on in the order in which what they wait for comes."""
     order = []
 
-    def wait(seconds):
-        await_(asyncio.sleep(seconds))
-        order.append(seconds)
+    def wait(number, future):
+        await_(future)
+        order.append(number)
 
-    async def task(seconds):
-        wait(seconds)
+    async def task(number, future):
+        wait(number, future)
 
     async def main():
-        await asyncio.gather(*(task(seconds) for seconds in (0.03, 0.01, 0.02)))
+        futures = [asyncio.get_running_loop().create_future() for _ in range(3)]
+        tasks = [asyncio.create_task(task(number, future)) for number, future in enumerate(futures)]
+        await asyncio.sleep(0.001)
+        for number in (1, 2, 0):
+            futures[number].set_result(None)
+        await asyncio.gather(*tasks)
 
     run(main())
-    assert order == [0.01, 0.02, 0.03]
+    assert order == [1, 2, 0]
 
 
 def test_one_waits_for_another_in_the_middle(hub):
@@ -625,20 +635,31 @@ def test_a_step_that_blocks(hub, first):
     """The first step of a task that await_ has begun may block: the caller's limit counts from the end of that, and
     other greenlets' tasks go on; a later step holds its event loop up, as in asyncio."""
     order = []
+    blocking, go_on = Event(), Event()
 
     async def blocks():
         if not first:
             await asyncio.sleep(0)
-        sleep(0.02)
+        blocking.set()
+        go_on.wait()
         order.append("blocked")
 
     async def quick():
         await asyncio.sleep(0.001)
         order.append("quick")
 
+    def other():
+        blocking.wait()
+        waiting.append(spawn(await_, quick()))
+        if not first:
+            sleep(0.02)
+            go_on.set()
+        waiting[-1].join()
+        go_on.set()
+
     await_(asyncio.sleep(0))
     with Timeout(5):
-        waiting = [spawn(await_, blocks()), spawn_later(0.001, lambda: await_(quick()))]
+        waiting = [spawn(await_, blocks()), spawn(other)]
         hubbub.joinall(waiting)
     assert order == (["quick", "blocked"] if first else ["blocked", "quick"])
 

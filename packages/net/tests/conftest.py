@@ -119,6 +119,21 @@ def _handle(sock: socket, handler: Callable[[socket], Any]) -> None:
 
 
 @pytest.fixture
+def meanwhile(hub: Hub) -> Callable[..., None]:
+    """Calls a function in another greenlet, after some turns: what waits for its effect and lets nobody run hangs."""
+
+    def later(function: Callable[..., object], *args: object) -> None:
+        def body() -> None:
+            for _ in range(3):
+                hubbub.sleep(0.001)
+            function(*args)
+
+        hubbub.spawn(body)
+
+    return later
+
+
+@pytest.fixture
 def ticks(hub: Hub) -> Iterator[list[int]]:
     """Grows while other greenlets get to run."""
     count = [0]

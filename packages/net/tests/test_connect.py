@@ -112,7 +112,7 @@ def test_a_silent_first_address_costs_250_milliseconds(
         assert sock.getpeername()[0] == "127.0.0.1"
         assert sock.gettimeout() == 30
     assert 0.24 < hub.loop.update_now() - started < 2.0
-    assert ticks[0] - before > 5
+    assert ticks[0] - before >= 2
 
 
 def test_losers_are_closed(port: int, know: Know, silent: Silence, monkeypatch: pytest.MonkeyPatch) -> None:

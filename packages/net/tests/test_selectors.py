@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import selectors as stdlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +57,13 @@ def test_after_patching(hub: Hub, pair: Pair, monkeypatch: pytest.MonkeyPatch, n
         assert selector.select(5) == [(key, stdlib.EVENT_READ)]
 
 
-def test_select_waits_while_others_run(selector: Any, pair: Pair, ticks: list[int]) -> None:
+def test_select_waits_while_others_run(selector: Any, pair: Pair, meanwhile: Callable[..., None]) -> None:
     """``select`` returns key and events when data comes, again and again, and others run meanwhile."""
     one, other = pair
     key = selector.register(one, stdlib.EVENT_READ, "data")
     for _ in range(3):
-        hubbub.spawn_later(0.02, other.send, b"x")
-        before = ticks[0]
+        meanwhile(other.send, b"x")
         assert selector.select() == [(key, stdlib.EVENT_READ)]
-        assert ticks[0] - before >= 2
         one.recv(1)
 
 
@@ -137,7 +135,7 @@ def test_asyncio_runs_in_a_greenlet(hub: Hub, serve: Any, ticks: list[int]) -> N
 
     before = ticks[0]
     assert hubbub.spawn(run, serve(echo)).get(timeout=10) == [b"hello"] * 10
-    assert ticks[0] - before >= 2
+    assert ticks[0] > before
 
 
 def test_greenlets_ask_asyncio(hub: Hub) -> None:

@@ -138,14 +138,13 @@ def test_bulk_data_in_both_directions_at_once(hub: Hub, certificates: Any, versi
         writer.get(timeout=5)
 
 
-def test_others_run_while_a_handshake_waits(hub: Hub, certificates: Any, ticks: list[int]) -> None:
+def test_others_run_while_a_handshake_waits(hub: Hub, certificates: Any) -> None:
     """A peer that is slow to answer a handshake keeps only its own greenlet waiting."""
     one, other = socket.socketpair()
     with one, other:
         wrapping = hubbub.spawn(certificates.server.wrap_socket, one, server_side=True)
-        before = ticks[0]
-        hubbub.sleep(0.05)
-        assert ticks[0] - before >= 2
+        hubbub.sleep(0.001)
+        assert not wrapping.dead
         client = certificates.client.wrap_socket(other, server_hostname="localhost")
         with wrapping.get(timeout=5), client:
             pass

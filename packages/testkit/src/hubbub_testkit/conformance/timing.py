@@ -333,9 +333,9 @@ class TimerPromises(Kit):
     def test_poll_waits_for_a_timer(self, loop: Any) -> None:
         """While nothing happens, the loop sleeps: the CPU is idle until the timer is due."""
         self.only_in_real_time()
-        cpu = time.process_time()
+        cpu = time.thread_time()
         loop.timer(0.2).start(lambda: None)
         before = loop.iteration
         loop.run()
-        assert time.process_time() - cpu < 0.1
+        assert time.thread_time() - cpu < 0.1
         assert loop.iteration - before < 20
