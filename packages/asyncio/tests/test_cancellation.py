@@ -398,6 +398,52 @@ def test_an_iteration_that_is_interrupted(hub):
     assert ends == ["cancelled", "closed"]
 
 
+def test_cancelled_between_two_waits_of_a_call(hub):
+    """A request that finds the function's wait over, before the function goes on, ends the function's next wait."""
+    noted = Noted()
+
+    async def main():
+        ready = asyncio.get_running_loop().create_future()
+
+        async def calls():
+            await_(ready)
+            await_(noted.wait())
+
+        task = await begun(calls())
+        ready.set_result(None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Timeout(5):
+        run(main())
+    assert noted.kinds() in ([], BOTH[:1])  # cancelled before it began, or in its wait
+
+
+def test_cancelled_between_two_waits_before_a_shield(hub):
+    """Such a request is kept out by a shield in which the function waits next, and comes at its end."""
+    ends = []
+
+    async def main():
+        ready = asyncio.get_running_loop().create_future()
+
+        async def calls():
+            await_(ready)
+            with shield():
+                ends.append(await_(asyncio.sleep(0.001, "kept out")))
+            await_(asyncio.sleep(60))
+
+        task = await begun(calls())
+        ready.set_result(None)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with Timeout(5):
+        run(main())
+    assert ends == ["kept out"]
+
+
 def test_an_iteration_in_a_call(hub):
     """A task that iterates in a function, in the middle of an asynchronous generator, is cancelled; it is closed."""
     ends = []

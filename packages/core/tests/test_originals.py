@@ -153,7 +153,11 @@ mutexes = [
     if (value := getattr(owner, name, None)) is not None and not isinstance(value, int)  # a loop counts there
 ]
 assert mutexes
-wrong = [found for found in mutexes if not isinstance(found[2], native)]
+in_c = "hubbub_speed"  # its locks are native ones
+wrong = [
+    found for found in mutexes
+    if not isinstance(found[2], native) and type(found[2]).__module__.split(".")[0] != in_c
+]
 assert not wrong, wrong
 """
 

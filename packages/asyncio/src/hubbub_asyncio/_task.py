@@ -39,10 +39,14 @@ class Loan:
 class Task(asyncio.Task[T]):
     """A task of a :class:`hubbub_asyncio.HubEventLoop`."""
 
+    _must_cancel: bool  # asyncio's: whether it delivers a request at the next ``await``, with which message
+    _cancel_message: Any
     loan: Loan | None = None
     """Set while a function that the task has called waits by ``await_``."""
     _passed_on = 0
     """The requests among those of :meth:`cancelling` that asyncio does not know of: they went to what is waited for."""
+    _late = False
+    """A request has found what the function waits for done, and asyncio was told, before the function went on."""
 
     def cancel(self, msg: Any = None) -> bool:
         """Ask the task to cancel itself, or what it waits for (:meth:`asyncio.Task.cancel`).
@@ -56,9 +60,20 @@ class Task(asyncio.Task[T]):
         return True
 
     def _pass_on(self, loan: Loan, msg: Any) -> None:
-        """Cancel what the function waits for. If that has its result already, the next ``await`` is cancelled."""
+        """Cancel what the function waits for. If that has its result already, the next wait is cancelled."""
         if not keeps_out(loan.waiting, loan.began, partial(self._after_shield, msg)) and not loan.future.cancel(msg):
+            self._late = True
             self._leave_to_asyncio(msg)
+
+    def remind(self) -> None:
+        """The function waits again: a request that came too late for its last wait ends this one."""
+        loan = self.loan
+        if loan is None or not (self._late and self._must_cancel):
+            return
+        if not keeps_out(loan.waiting, loan.began, self.remind) and loan.future.cancel(self._cancel_message):
+            self._late = False
+            super().uncancel()  # from CPython 3.13 on asyncio does not deliver it once more at the next ``await``
+            self._passed_on += 1
 
     def _after_shield(self, msg: Any) -> None:
         """A shield has ended that kept a request out."""

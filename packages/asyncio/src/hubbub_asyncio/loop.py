@@ -348,6 +348,7 @@ class HubEventLoop(SelectorEventLoop):
         is_origin = current is self._origin
         if isinstance(task, Task):  # one of another's making hears nothing
             task.loan = Loan(future, current, self._origin_began if is_origin else OUTSIDE)
+            task.remind()
         if is_origin:
             self._origin_waits = future
         if current is self._runner:  # else a stand-in runs already
