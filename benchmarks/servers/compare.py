@@ -387,7 +387,7 @@ PROGRAMS: dict[str, Callable[[Contestant], Result]] = {
 LACKING: dict[str, set[str]] = {
     "echo": _ASGI | _IN_C,
     "upload": _ASGI,
-    "pieces": _ASGI,
+    "pieces": _ASGI | {"fastwsgi"},  # which has no answer to a generator
     "asgi": {"gevent"} | _IN_C,
     "asgi_browser": {"gevent"} | _IN_C,
     "latency_busy": {"granian"} | _IN_C,

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import hubbub
 import pytest
 from hubbub.io import Socket
 from hubbub_server import Limits, WSGIServer
@@ -33,6 +34,31 @@ REQUESTS = [
     b"POST /leave HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello",
     b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
     b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"HEAD /pieces HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /pieces HTTP/1.0\r\n\r\n",
+    *(
+        b"GET /iterated/%b HTTP/1.1\r\nHost: x\r\n\r\n" % manner
+        for manner in (
+            b"waits",
+            b"none",
+            b"empty",
+            b"text",
+            b"sized",
+            b"short",
+            b"204",
+            b"subclass",
+            b"fails",
+            b"large",
+            b"unstarted",
+            b"late",
+            b"unclosable",
+            b"both",
+            b"number",
+            b"file",
+            b"written",
+        )
+    ),
+    b"HEAD /iterated/waits HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /write HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /exact HTTP/1.1\r\nHost: x\r\n\r\n",
     b"HEAD /exact HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -76,7 +102,7 @@ def shown(environ: dict[str, Any]) -> bytes:
 class Closing:
     """A body that says when it was let go."""
 
-    def __init__(self, pieces: list[bytes], closed: Callable[[], object]) -> None:
+    def __init__(self, pieces: Iterable[bytes], closed: Callable[[], object]) -> None:
         self._pieces = pieces
         self.close = closed
 
@@ -84,11 +110,24 @@ class Closing:
         return iter(self._pieces)
 
 
+class Failing(Closing):
+    """One that cannot be let go; ``seen`` gets the error that is being handled then."""
+
+    def __init__(self, pieces: Any, seen: list[str]) -> None:
+        super().__init__(pieces, self._fail)
+        self._seen = seen
+
+    def _fail(self) -> None:
+        self._seen.append(repr(sys.exc_info()[1]))
+        raise OSError("cannot be closed")
+
+
 class Application:
     """Answers in many ways, by the path."""
 
     def __init__(self) -> None:
         self.closed = 0
+        self.closing: list[str] = []
 
     def _close(self) -> None:
         self.closed += 1
@@ -115,6 +154,37 @@ class Application:
     def do_pieces(self, environ: Any, start_response: Any) -> Any:
         start_response("200 OK", [])
         return Closing([b"a", b"", b"bc"], self._close)
+
+    def do_iterated(self, environ: Any, start_response: Any) -> Any:
+        manner = environ["PATH_INFO"].rpartition("/")[2]
+        if manner in ("unstarted", "late"):
+            return self._iterate(manner, start_response)
+        length = [("Content-Length", "5")] if manner in ("sized", "short") else []
+        write = start_response("204 No Content" if manner == "204" else "200 OK", length)
+        if manner == "written":
+            write(b"before")
+        if manner in ("none", "number", "file"):
+            return {"none": None, "number": 1}.get(manner, environ["wsgi.file_wrapper"](io.BytesIO(b"abc" * 9), 9))
+        if manner == "subclass":
+            return type("Sequence", (list,), {"close": self._close})([b"a", b"b"])
+        return (
+            Failing(self._iterate(manner, None), self.closing)
+            if manner in ("unclosable", "both")
+            else Closing(self._iterate(manner, None), self._close)
+        )
+
+    def _iterate(self, manner: str, start_response: Any) -> Any:
+        """The pieces of a body."""
+        if start_response is not None and manner == "late":
+            start_response("200 OK", [])
+        yield from {"empty": [], "text": [b"a", "b"], "sized": [b"ab", b"cde"], "short": [b"ab", b"c"]}.get(
+            manner, [b"a" * (100_000 if manner == "large" else 10)] * 5
+        )
+        if manner == "waits":
+            hubbub.sleep(0.001)
+            yield b"after a wait"
+        if manner in ("fails", "both"):
+            raise ValueError("after some pieces")
 
     def do_write(self, environ: Any, start_response: Any) -> Any:
         write = start_response("200 OK", [])
@@ -268,6 +338,8 @@ def test_the_same_answers(serve: Any, errors: io.StringIO, name: str) -> None:
         pieces = conversation(random.Random(seed))
         assert converse(native, pieces) == converse(plain, pieces), (seed, pieces)
     assert applications[0].closed == applications[1].closed > 0
+    assert applications[0].closing == applications[1].closing
+    assert len(set(applications[0].closing)) == 2
     if "log" in settings[0]:
         assert settings[0]["log"].getvalue() == settings[1]["log"].getvalue() != ""
 

@@ -21,6 +21,7 @@ REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: x\r\nCookie: a=b\r\n\r\n",
     b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello",
     b"GET /pieces HTTP/1.1\r\nHost: x\r\n\r\n",
+    b"GET /closing HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /write HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /again HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /unhashable HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -41,7 +42,21 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
         write = start_response("201 Created", [], (ValueError, ValueError("x"), None))
     if word == "write":
         write(b"written")
+    if word == "closing":
+        return Closing()
     return iter([b"a", b"b"]) if word == "pieces" else [b"body"]
+
+
+class Closing:
+    """A body in pieces that is to be let go."""
+
+    def __iter__(self) -> Any:
+        yield b"a"
+        yield b""
+        yield b"b"
+
+    def close(self) -> None:
+        """Nothing to do."""
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: request.split(b" ")[1].decode())
@@ -184,6 +199,7 @@ for request in REQUESTS:
         if number == 10**6:
             assert outcome is False and received.count(b"HTTP/1.1 20") == 1, (outcome, received)
 assert seen >= {{False, MemoryError}}, seen
+hubbub.sleep(0)  # callbacks that were to have held pieces sent
 gc.collect()
 left = [o for o in gc.get_objects() if type(o).__name__ in ("Exchange", "start_response", "Connection")]
 assert not left, left

@@ -20,15 +20,16 @@ from hubbub.exceptions import PluginUnavailable
 from hubbub.io import Socket
 from hubbub.lowlevel import accelerators_wanted
 
-from hubbub_server.http import body, connection, errors, exchange, lent, request, response, wsgi
+from hubbub_server.http import body, connection, errors, exchange, lent, request, response, sending, wsgi
 from hubbub_server.http.clock import NEVER, Clock
+from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.framing import Delimiter
 
 __all__ = ["GROUP", "LAYOUT", "MIRRORED", "PARTS", "usual_maker"]
 
 GROUP: Final = "hubbub.server_accelerators"
 """The entry-point group."""
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 """The version of the slots, and of what the methods promise one another."""
 
 PARTS: Mapping[str, Any] = {
@@ -37,6 +38,7 @@ PARTS: Mapping[str, Any] = {
     "Clock": Clock,
     "Connection": connection.Connection,
     "Exchange": exchange.Exchange,
+    "FileWrapper": FileWrapper,
     "Head": request.Head,
     "Input": body.Input,
     "LentRequest": lent.LentRequest,
@@ -45,12 +47,15 @@ PARTS: Mapping[str, Any] = {
     "Response": wsgi.Response,
     "ResponseHead": response.ResponseHead,
     "Socket": Socket,
+    "by_chunks": Delimiter.CHUNKS,
     "by_length": Delimiter.LENGTH,
     "date": response.date,
     "heads": response.HEADS,
     "idle": connection.IDLE,
+    "longest_hold": sending.LONGEST_HOLD,
     "never": NEVER,
     "nothing": request.NOTHING,
+    "quick": sending.QUICK,
     "receive": connection.RECEIVE,
     "response_head": response.response_head,
     "running": connection.RUNNING,
@@ -83,12 +88,16 @@ MIRRORED: Mapping[Callable[..., Any], str] = {
     exchange.Exchange._begin: "response.c",
     exchange.Exchange.send_piece: "response.c",
     exchange.Exchange.send_whole: "response.c",
-    connection.Connection.send: "response.c",
+    exchange.Exchange.finish: "pieces.c",
+    sending.Sender.send: "sending.c",
+    sending.Sender.send_piece: "sending.c",
     response.ResponseHead.framed: "response.c",
     response.date: "response.c",
     response.response_head: "response.c",
     wsgi.Response.start: "response.c",
     wsgi.Response.finish: "response.c",
+    wsgi.Response._send: "pieces.c",
+    wsgi.Response.take: "pieces.c",
     wsgi.Response.write: "response.c",
 }
 """The methods and functions whose work C code does itself instead of calling them, and the file of

@@ -4,7 +4,7 @@
 #include <structmember.h>
 
 /* The version of the server's classes that this is made for: hubbub_server.acceleration.LAYOUT. */
-#define LAYOUT 1
+#define LAYOUT 2
 
 struct body Body;
 struct input Input;
@@ -32,7 +32,10 @@ static const struct field input_fields[] = {{"_buffer", &Input._buffer}, {"_next
 static const struct field connection_fields[] = {
     {"_body_patience", &Connection._body_patience},
     {"_buffer", &Connection._buffer},
+    {"_given", &Connection._given},
+    {"_held", &Connection._held},
     {"_phase", &Connection._phase},
+    {"_pushed", &Connection._pushed},
     {"adjust", &Connection.adjust},
     {"clock", &Connection.clock},
     {"deadline", &Connection.deadline},
@@ -86,9 +89,9 @@ static const struct {
     const char *name;
     PyObject **part;
 } parts[] = {
-    PART(Head), PART(LentRequest), PART(Meaning), PART(RequestError), PART(Response),
-    PART(Socket), PART(by_length), PART(date), PART(heads), PART(idle), PART(never), PART(nothing), PART(receive),
-    PART(response_head), PART(running), PART(sleep), PART(today),
+    PART(FileWrapper), PART(Head), PART(LentRequest), PART(Meaning), PART(RequestError), PART(Response), PART(Socket),
+    PART(by_chunks), PART(by_length), PART(date), PART(heads), PART(idle), PART(longest_hold), PART(never),
+    PART(nothing), PART(quick), PART(receive), PART(response_head), PART(running), PART(sleep), PART(today),
 };
 
 #define NAME(name) {#name, &Name.name}
@@ -97,11 +100,12 @@ static const struct {
     const char *text;
     PyObject **name;
 } names[] = {
-    NAME(access_log), NAME(application), NAME(base_env), NAME(body), NAME(ends_with), NAME(fileno), NAME(finish),
-    NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers), NAME(log), NAME(next), NAME(recv),
-    NAME(request_id), NAME(send), NAME(start), NAME(stopping), NAME(ticks), NAME(variable), NAME(write), NAME(HEAD),
-    NAME(PATH_INFO), NAME(QUERY_STRING), NAME(REMOTE_ADDR), NAME(REMOTE_PORT), NAME(REQUEST_METHOD), NAME(REQUEST_URI),
-    NAME(SERVER_PROTOCOL), {"HTTP/1.1", &Name.http11}, {"hubbub.request", &Name.hubbub_request},
+    NAME(_trailers), NAME(access_log), NAME(application), NAME(base_env), NAME(body), NAME(close), NAME(ends_with),
+    NAME(fileno), NAME(finish), NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers),
+    NAME(log), NAME(may_hold), NAME(next), NAME(recv), NAME(request_id), NAME(send), NAME(start), NAME(stopping),
+    NAME(take), NAME(ticks), NAME(variable), NAME(write), NAME(HEAD), NAME(PATH_INFO), NAME(QUERY_STRING),
+    NAME(REMOTE_ADDR), NAME(REMOTE_PORT), NAME(REQUEST_METHOD), NAME(REQUEST_URI), NAME(SERVER_PROTOCOL),
+    {"HTTP/1.1", &Name.http11}, {"hubbub.request", &Name.hubbub_request},
     {"hubbub.request_id", &Name.hubbub_request_id}, {"wsgi.input", &Name.wsgi_input},
 };
 
@@ -155,6 +159,7 @@ static int is_tuple_type(PyObject *part)
 static int check_parts(void)
 {
     if (is_tuple_type(Part.Head) && is_tuple_type(Part.Meaning) && PyType_Check(Part.Socket) &&
+        PyType_Check(Part.FileWrapper) && PyFloat_CheckExact(Part.quick) && PyFloat_CheckExact(Part.longest_hold) &&
         PyDict_Check(Part.heads) && PyList_Check(Part.today) && PyList_GET_SIZE(Part.today) == 2)
         return DONE;
     PyErr_SetString(PyExc_TypeError, "a part is not of the type that is expected");

@@ -2,15 +2,9 @@
 #include "usual.h"
 
 #include <stddef.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
 #include <time.h>
 
-enum { FEW = 4096, MOST = 1 << 16 }; /* bytes: copied behind the head; sent without the Python method */
-
-#ifndef MSG_NOSIGNAL
-#define MSG_NOSIGNAL 0 /* the interpreter ignores SIGPIPE */
-#endif
+enum { MOST = 1 << 16 }; /* bytes of a body that is sent together with its head: Exchange.send_whole */
 
 /* -- start_response ------------------------------------------------------------------------------------------------ */
 
@@ -21,7 +15,7 @@ struct start {
 };
 
 /* Has a method of a Response called: the reference. */
-static PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const *args, size_t count, PyObject *kwnames)
+PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const *args, size_t count, PyObject *kwnames)
 {
     PyObject *response = PyObject_CallOneArg(Part.Response, exchange), *method, *result;
     if (!response)
@@ -34,8 +28,6 @@ static PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const
     Py_DECREF(method);
     return result;
 }
-
-static int send_piece(PyObject *exchange, PyObject *piece);
 
 /* Response.write */
 static PyObject *start_write(PyObject *self, PyObject *data)
@@ -123,65 +115,6 @@ PyTypeObject Start = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL,
 };
 
-/* -- sending ------------------------------------------------------------------------------------------------------- */
-
-/* Connection.send of what is left of head and body. */
-static int send_rest(PyObject *connection, PyObject *head, PyObject *body, Py_ssize_t sent)
-{
-    Py_ssize_t size = PyBytes_GET_SIZE(head), skipped = sent > size ? sent - size : 0;
-    PyObject *rest, *done;
-    char *to;
-    if (sent > size)
-        sent = size;
-    rest = PyBytes_FromStringAndSize(NULL, size - sent + PyBytes_GET_SIZE(body) - skipped);
-    if (!rest)
-        return FAILED;
-    to = PyBytes_AS_STRING(rest);
-    memcpy(to, PyBytes_AS_STRING(head) + sent, (size_t)(size - sent));
-    memcpy(to + size - sent, PyBytes_AS_STRING(body) + skipped, (size_t)(PyBytes_GET_SIZE(body) - skipped));
-    done = PyObject_CallMethodOneArg(connection, Name.send, rest);
-    Py_DECREF(rest);
-    Py_XDECREF(done);
-    return done ? DONE : FAILED;
-}
-
-/* send(2) of both in one call, which does not wait, and so keeps the GIL. How many bytes went; 0 after any failure. */
-static Py_ssize_t send_at_once(int fd, PyObject *head, PyObject *body)
-{
-    static char joined[FEW]; /* not on the stack, not for longer than the call */
-    size_t size = (size_t)PyBytes_GET_SIZE(head), more = (size_t)PyBytes_GET_SIZE(body);
-    Py_ssize_t sent;
-    if (size + more <= FEW) {
-        memcpy(joined, PyBytes_AS_STRING(head), size);
-        memcpy(joined + size, PyBytes_AS_STRING(body), more);
-        sent = send(fd, joined, size + more, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } else {
-        struct iovec parts[] = {{PyBytes_AS_STRING(head), size}, {PyBytes_AS_STRING(body), more}};
-        struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-        sent = sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
-    return sent < 0 ? 0 : sent;
-}
-
-/* Sends both. What does not go at once, and any error, is the method's: it waits, or meets the error again. */
-static int send_both(PyObject *connection, PyObject *head, PyObject *body)
-{
-    PyObject *sock = SLOT(connection, Connection.sock), *number;
-    Py_ssize_t size = PyBytes_GET_SIZE(head) + PyBytes_GET_SIZE(body), sent;
-    int fd;
-    if (!Py_IS_TYPE(sock, (PyTypeObject *)Part.Socket) || size > MOST)
-        return send_rest(connection, head, body, 0);
-    number = PyObject_CallMethodNoArgs(sock, Name.fileno);
-    fd = number ? (int)PyLong_AsLong(number) : -1;
-    Py_XDECREF(number);
-    if (fd < 0) {
-        PyErr_Clear(); /* it is closed */
-        return send_rest(connection, head, body, 0);
-    }
-    sent = send_at_once(fd, head, body);
-    return sent == size ? DONE : send_rest(connection, head, body, sent);
-}
-
 /* -- the head as bytes --------------------------------------------------------------------------------------------- */
 
 /* The present second, as date() has it. */
@@ -227,17 +160,18 @@ static PyObject *framed(PyObject *head, Py_ssize_t size)
     return result;
 }
 
-/* Whether a head frames such a response as nearly all are: by its length, which is that of the body, with no end of the
- * connection. */
-static int is_usual(PyObject *framing, Py_ssize_t size)
+/* Whether a head frames such a response as nearly all are: by its length, which is that of the body. */
+static int is_by_length(PyObject *framing, Py_ssize_t size)
 {
-    PyObject *left;
-    if (!PyTuple_CheckExact(framing) || PyTuple_GET_SIZE(framing) != 4 ||
-        !PyBytes_CheckExact(PyTuple_GET_ITEM(framing, 0)))
-        return 0;
-    left = PyTuple_GET_ITEM(framing, 2);
-    return PyTuple_GET_ITEM(framing, 1) == Part.by_length && PyTuple_GET_ITEM(framing, 3) == Py_True &&
-           PyLong_CheckExact(left) && PyLong_AsSsize_t(left) == size;
+    PyObject *left = PyTuple_GET_ITEM(framing, 2);
+    return PyTuple_GET_ITEM(framing, 1) == Part.by_length && PyLong_CheckExact(left) && PyLong_AsSsize_t(left) == size;
+}
+
+/* Whether framing is what ResponseHead.framed returns for a connection that stays. */
+static int is_framing(PyObject *framing)
+{
+    return PyTuple_CheckExact(framing) && PyTuple_GET_SIZE(framing) == 4 &&
+           PyBytes_CheckExact(PyTuple_GET_ITEM(framing, 0)) && PyTuple_GET_ITEM(framing, 3) == Py_True;
 }
 
 /* -- what the application gives ------------------------------------------------------------------------------------- */
@@ -256,21 +190,36 @@ static int may_be_sent(PyObject *exchange, PyObject *connection)
     return stopping < 0 ? FAILED : stopping ? UNUSUAL : DONE;
 }
 
-/* Sends the head, made for a body of the size that is given, and all of the body, if that is what the head says. */
+/* Sends head and body, which is all of the response. */
+static int send_both(PyObject *exchange, PyObject *connection, PyObject *head, PyObject *body)
+{
+    struct iovec parts[] = {{PyBytes_AS_STRING(head), (size_t)PyBytes_GET_SIZE(head)},
+                            {PyBytes_AS_STRING(body), (size_t)PyBytes_GET_SIZE(body)}};
+    if (send_parts(connection, parts, 2) < 0)
+        return FAILED;
+    put(exchange, Exchange._complete, Py_True);
+    return DONE;
+}
+
+/* Sends the head, made for a body of the size that is given, and the body: all of it, if that is what the head says; or
+ * the first chunk, if its length is not known. */
 static int send_response(PyObject *exchange, PyObject *connection, PyObject *body, Py_ssize_t given)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(body);
-    PyObject *framing = framed(SLOT(exchange, Exchange.head), given);
+    PyObject *framing = framed(SLOT(exchange, Exchange.head), given), *head;
     int outcome = UNUSUAL;
     if (!framing)
         return FAILED;
-    if (is_usual(framing, size)) {
+    head = is_framing(framing) ? PyTuple_GET_ITEM(framing, 0) : Name.empty;
+    if (head != Name.empty && is_by_length(framing, size) && size <= MOST) {
         put(exchange, Exchange.started, Py_True);
         put(exchange, Exchange._left, given == NOT_KNOWN ? Name.zero : PyTuple_GET_ITEM(framing, 2));
         put(exchange, Exchange._sent, PyTuple_GET_ITEM(framing, 2));
-        outcome = send_both(connection, PyTuple_GET_ITEM(framing, 0), body);
-        if (outcome == DONE)
-            put(exchange, Exchange._complete, Py_True);
+        outcome = send_both(exchange, connection, head, body);
+    } else if (head != Name.empty && given == NOT_KNOWN && PyTuple_GET_ITEM(framing, 1) == Part.by_chunks) {
+        put(exchange, Exchange.started, Py_True);
+        put(exchange, Exchange._delimiter, Part.by_chunks);
+        outcome = send_chunk(exchange, head, body);
     }
     Py_DECREF(framing);
     return outcome;
@@ -283,13 +232,16 @@ static int send_whole(PyObject *exchange, PyObject *connection, PyObject *body)
     return outcome == DONE ? send_response(exchange, connection, body, PyBytes_GET_SIZE(body)) : outcome;
 }
 
-/* Exchange.send_piece of one that is the whole body, by the length that was declared. UNUSUAL: nothing was done yet. */
-static int send_piece(PyObject *exchange, PyObject *piece)
+/* Exchange.send_piece of a chunk, or of the whole body, by the length that was declared. UNUSUAL: nothing was done yet. */
+int send_piece(PyObject *exchange, PyObject *piece)
 {
     PyObject *connection = SLOT(exchange, Exchange.connection);
-    int outcome = UNUSUAL;
-    if (PyBytes_GET_SIZE(piece) && SLOT(exchange, Exchange.ended) == Py_False)
-        outcome = may_be_sent(exchange, connection);
+    int outcome;
+    if (!PyBytes_GET_SIZE(piece) || SLOT(exchange, Exchange.ended) != Py_False)
+        return UNUSUAL;
+    if (SLOT(exchange, Exchange.started) == Py_True)
+        return SLOT(exchange, Exchange._delimiter) == Part.by_chunks ? send_chunk(exchange, Name.empty, piece) : UNUSUAL;
+    outcome = may_be_sent(exchange, connection);
     return outcome == DONE ? send_response(exchange, connection, piece, NOT_KNOWN) : outcome;
 }
 
@@ -299,6 +251,8 @@ static int finish(PyObject *exchange, PyObject *connection, PyObject *result)
     PyObject *body, *done;
     int outcome = UNUSUAL;
     int is_plain = PyList_CheckExact(result) || PyTuple_CheckExact(result);
+    if (!is_plain && !Py_IS_TYPE(result, (PyTypeObject *)Part.FileWrapper))
+        return send_pieces(exchange, connection, result);
     if (is_plain && PySequence_Fast_GET_SIZE(result) == 0 && SLOT(exchange, Exchange._complete) == Py_True)
         return DONE; /* write() had all of it */
     if (is_plain && PySequence_Fast_GET_SIZE(result) == 1) {

@@ -8,7 +8,8 @@
  *   else, right or wrong, that it is unusual.  The names of fields it asks the parser about, once (names.c).
  * - request.c makes the objects that Exchange.run makes, has the application called, and hands failures to
  *   Exchange.ends_with.
- * - response.c is start_response, and sends a body that is there as a whole; Response.finish sends the others.
+ * - response.c is start_response, and sends a body that is there as a whole; pieces.c sends one in pieces.
+ * - sending.c gives bytes to the kernel.
  * - serving.c is the loop of a connection, from one request to the next.
  *
  * Attributes that the classes keep in __slots__ are read and written in place; bind() learns their offsets, once.
@@ -19,6 +20,8 @@
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+
+#include <sys/uio.h>
 
 #ifdef Py_GIL_DISABLED
 #error "hubbub-server-speed is not for free-threaded builds of CPython"
@@ -47,7 +50,7 @@ extern struct input {
 
 extern struct connection {
     PyTypeObject *type;
-    Py_ssize_t _body_patience, _buffer, _phase, adjust, clock, deadline, host, parser, port, request, service, since,
+    Py_ssize_t _body_patience, _buffer, _given, _held, _phase, _pushed, adjust, clock, deadline, host, parser, port, request, service, since,
         sock;
 } Connection;
 
@@ -66,14 +69,14 @@ extern struct response_head {
 
 /* Of hubbub_server.acceleration.PARTS, by the same names. */
 extern struct parts {
-    PyObject *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *by_length, *date, *heads,
-        *idle, *never, *nothing, *receive, *response_head, *running, *sleep, *today;
+    PyObject *FileWrapper, *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *by_chunks, *by_length, *date,
+        *heads, *idle, *longest_hold, *never, *nothing, *quick, *receive, *response_head, *running, *sleep, *today;
 } Part;
 
 /* Names of attributes, methods and variables, interned. */
 extern struct names {
-    PyObject *access_log, *application, *base_env, *body, *ends_with, *fileno, *finish, *framed, *goes_on,
-        *lends_request, *limits, *lingers, *log, *next, *recv, *request_id, *send, *start, *stopping, *ticks, *variable,
+    PyObject *_trailers, *access_log, *application, *base_env, *body, *close, *ends_with, *fileno, *finish, *framed, *goes_on,
+        *lends_request, *limits, *lingers, *log, *may_hold, *next, *recv, *request_id, *send, *start, *stopping, *take, *ticks, *variable,
         *write;
     PyObject *HEAD, *PATH_INFO, *QUERY_STRING, *REMOTE_ADDR, *REMOTE_PORT, *REQUEST_METHOD, *REQUEST_URI,
         *SERVER_PROTOCOL, *http11, *hubbub_request, *hubbub_request_id, *wsgi_input;
@@ -148,6 +151,12 @@ PyObject *raw_fields_of(const struct head *head);
 
 int serve_request(struct usual *self, PyObject *connection, PyObject *data);
 int answer(PyObject *exchange, PyObject *connection, PyObject *service);
+PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const *args, size_t count, PyObject *kwnames);
+int send_piece(PyObject *exchange, PyObject *piece);
+int send_chunk(PyObject *exchange, PyObject *head, PyObject *piece);
+int send_pieces(PyObject *exchange, PyObject *connection, PyObject *result);
+int send_parts(PyObject *connection, const struct iovec *parts, int count);
+int send_piece_parts(PyObject *connection, const struct iovec *parts, int count);
 
 extern PyTypeObject Start;
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
-import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final, Protocol
@@ -16,25 +13,17 @@ from hubbub.io import Socket
 from hubbub_server._tls import send_close_notify
 from hubbub_server.http.accesslog import Entry, EntryLog
 from hubbub_server.http.clock import NEVER, Clock
-from hubbub_server.http.errors import ClientDisconnected, FileChanged, RequestError
+from hubbub_server.http.errors import ClientDisconnected, RequestError
 from hubbub_server.http.exchange import Exchange
-from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.limits import Limits
 from hubbub_server.http.request import PREFACE, HeadParser, check_partial
 from hubbub_server.http.response import error_response
+from hubbub_server.http.sending import Sender
 
 __all__ = ["IDLE", "RECEIVE", "RUNNING", "Connection", "Service"]
 
 RECEIVE: Final = 65536
 """Bytes that are asked of the kernel at a time."""
-_YIELD_AFTER = 1048576
-"""After so many bytes without a wait the greenlet yields."""
-_NO_SENDFILE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP})
-"""Errors of sendfile(2) with a kind of file that it cannot send."""
-_FILE_FAILED = frozenset(
-    {errno.EIO, errno.ESTALE, errno.EOVERFLOW, errno.EINVAL, errno.EISDIR, errno.ENXIO, errno.ENOMEM}
-)
-"""Errors that are the file's and not the client's."""
 _shutdown = Socket.__bases__[0].shutdown  # type: ignore[attr-defined]  # not TLS's, which would forget the session
 
 _recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel, whatever TLS makes of it
@@ -79,7 +68,7 @@ class Service(Protocol):
         """The application has failed."""
 
 
-class Connection:
+class Connection(Sender):
     """Serves the requests of one client, one after the other. ``run`` is called in the greenlet of the connection.
 
     The server looks at :attr:`deadline` of all connections at each tick of its clock, and calls :meth:`expire`.
@@ -95,10 +84,7 @@ class Connection:
         "_body_patience",
         "_buffer",
         "_phase",
-        "_work",
-        "_write_patience",
         "adjust",
-        "clock",
         "deadline",
         "expired",
         "host",
@@ -109,8 +95,6 @@ class Connection:
         "request",
         "service",
         "since",
-        "sock",
-        "write_deadline",
     )
 
     is_stream = False
@@ -124,15 +108,12 @@ class Connection:
         parser: HeadParser,
         adjust: Callable[[dict[str, Any]], object] | None = None,
     ) -> None:
-        self.service: Service = service
-        self.sock: Any = sock
         clock = service.clock
-        self.clock: Clock = clock
+        super().__init__(sock, clock)
+        self.service: Service = service
         self.limits: Limits = service.limits
         self.deadline: float = NEVER
         """When the present wait to receive has lasted too long, in ticks of the clock."""
-        self.write_deadline: float = NEVER
-        """The same for the wait to send: one greenlet may receive a body while another sends the response."""
         self.request: Exchange | None = None
         """The one that is being answered."""
         self.expired: bool = False
@@ -143,9 +124,7 @@ class Connection:
         """When it became idle, as :func:`time.monotonic` has it; the present wait, if it is."""
         self._phase = RUNNING
         self._buffer = b""
-        self._work = 0
         self._body_patience = clock.body.ticks
-        self._write_patience = clock.write.ticks
         known = isinstance(address, tuple)
         self.host: str = address[0] if known else ""
         """The client's address, as the environ and the log have it; empty for a UNIX socket."""
@@ -382,104 +361,6 @@ class Connection:
     def send_continue(self) -> None:
         """Send "100 Continue"."""
         self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    # Sending --------------------------------------------------------------------------------------------------------
-
-    def send(self, data: bytes) -> None:
-        """Send all of ``data``.
-
-        :raises ClientDisconnected: the client is gone, or does not read.
-        """
-        clock = self.clock
-        began = clock.now
-        self.write_deadline = began + self._write_patience
-        try:
-            sent = self.sock.send(data)
-            if clock.now != began:
-                self._note_wait(began, sent)
-            if sent != len(data):
-                self._send_rest(memoryview(data)[sent:])
-        except OSError as error:
-            raise ClientDisconnected("the client closed the connection or does not read") from error
-        finally:
-            self.write_deadline = NEVER
-
-    def _send_rest(self, view: memoryview) -> None:
-        while view:
-            began = self.clock.now
-            self.write_deadline = began + self._write_patience
-            sent = self.sock.send(view)
-            view = view[sent:]
-            self._note_wait(began, sent)
-            self.note_work(sent)
-
-    def _note_wait(self, began: float, sent: int) -> None:
-        """What was sent since the tick ``began`` of the clock earns the client more time."""
-        self._write_patience = self.clock.write.after(self._write_patience, self.clock.now - began, sent)
-
-    def send_file(self, file: PlainFile, count: int) -> bool:
-        """Send ``count`` bytes of a file by :manpage:`sendfile(2)`. False: that cannot be done with this file.
-
-        :raises ClientDisconnected: as :meth:`send`.
-        :raises FileChanged: the file became shorter; the last byte of what was to be sent was not.
-        :raises OSError: the file cannot be read.
-        """
-        clock = self.clock
-        out, offset, end = self.sock.fileno(), file.offset, file.offset + count
-        try:
-            began = clock.now
-            while offset < end:
-                if end - offset <= _YIELD_AFTER and file.change() < 0:
-                    raise FileChanged("the file became shorter while it was sent")
-                try:
-                    sent = os.sendfile(out, file.descriptor, offset, min(end - offset, _YIELD_AFTER))
-                except BlockingIOError:
-                    self.write_deadline = clock.now + self._write_patience
-                    self.sock.wait_writable()
-                    continue
-                if not sent:
-                    raise FileChanged("the file became shorter while it was sent")
-                offset += sent
-                self._note_wait(began, sent)
-                began = clock.now
-                self.note_work(sent)
-        except OSError as error:
-            if error.errno in _NO_SENDFILE and offset == file.offset:
-                return False
-            if error.errno in _FILE_FAILED:
-                raise
-            raise ClientDisconnected("the client closed the connection or does not read") from error
-        finally:
-            self.write_deadline = NEVER
-        return True
-
-    def note_work(self, size: int) -> None:
-        """Yield when the connection has moved many bytes, or done what takes as long, without a wait."""
-        self._work += size
-        if self._work >= _YIELD_AFTER:
-            self._work = 0
-            hubbub.sleep(0)
-
-    def reset_on_close(self) -> None:
-        """Let the client see an error, not an end, when the connection is closed; and drop what is queued for it."""
-        self._set_linger(1)
-
-    def end_on_close(self) -> None:
-        """Let it see an end after all."""
-        self._set_linger(0)
-
-    def _set_linger(self, on: int) -> None:
-        try:
-            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", on, 0))
-        except OSError:
-            return  # it is gone already
-
-    def abort(self) -> None:
-        """Close now, and let the client see an error: it must not take what it has for the whole. (A UNIX socket has no
-        resets: there only the framing tells.)"""
-        self.reset_on_close()
-        # At once, and not when the handler has ended: TLS would be ended in good order first.
-        self.sock.close()
 
     # The end --------------------------------------------------------------------------------------------------------
 

@@ -380,15 +380,17 @@ class Exchange:
             return
         if self._delimiter is _CHUNKS:
             self._sent += len(data)
-            self.connection.send(b"%b%x\r\n%b\r\n" % (head, len(data), data))
+            self.connection.send_piece(b"%b%x\r\n%b\r\n" % (head, len(data), data))
             return
         if self._left is not None:
             data = self._cut(data, self._left)
             self._left -= len(data)
         self._sent += len(data)
-        if head or data:
+        if self._left == 0 and (head or data):
             self.connection.send(head + data)
-            self._complete = self._left == 0
+            self._complete = True
+        elif head or data:
+            self.connection.send_piece(head + data)
 
     def send_head(self) -> None:
         """Send the head of the response now. Without this it waits for the first piece of the body.

@@ -81,12 +81,18 @@ class Response:
             if file is not None and exchange.send_file(file):
                 return
         for piece in result:
-            self.write(piece)
-            if exchange.dropped:
-                # A body that the client does not get must neither keep other greenlets from running nor go on for ever.
-                exchange.connection.note_work(len(piece) + PIECE_COST)
-                if exchange.dropped > _MOST_DROPPED:
-                    break
-            elif not piece:
-                exchange.connection.note_work(PIECE_COST)
+            if not self.take(piece):
+                break
         exchange.finish()
+
+    def take(self, piece: bytes) -> bool:
+        """Send one piece of what the application returned. False: no more is wanted."""
+        exchange = self._exchange
+        self.write(piece)
+        if exchange.dropped:
+            # A body that the client does not get must neither keep other greenlets from running nor go on for ever.
+            exchange.connection.note_work(len(piece) + PIECE_COST)
+            return exchange.dropped <= _MOST_DROPPED
+        if not piece:
+            exchange.connection.note_work(PIECE_COST)
+        return True
