@@ -7,9 +7,9 @@
 #   ./do --list                   all sessions
 #
 # PYTHON chooses the interpreter; else it is the first that is not too old of python3 and of the versions
-# that the classifiers of packages/core name, from the newest down. Environments live in .venv-nox and
-# .nox and are reused. Each step is said in a line; what apt and pip print is in .venv-nox.log, and is shown
-# when they fail.
+# that the classifiers of packages/core name, from the newest down. Environments live in .nox, those of each
+# version apart, and are reused. Each step is said in a line; what apt and pip print is in logs there, and is
+# shown when they fail.
 #
 # Compilers and libraries are looked for only where something is to be compiled. As root on Debian and its kin
 # what is missing is installed; HUBBUB_INSTALL=0 leaves the system as it is.
@@ -31,6 +31,7 @@ known_versions() {
 
 fits() { "$1" -c "import sys; sys.exit(sys.version_info < (${oldest%%.*}, ${oldest#*.}))" >/dev/null 2>&1; }
 
+# shellcheck disable=SC2086 # $versions is a list of words
 find_python() {
     for candidate in "${PYTHON:-python3}" python3 $(printf 'python%s ' $versions); do
         if fits "$candidate"; then echo "$candidate"; return; fi
@@ -43,7 +44,6 @@ find_python() {
 includes() { printf '#include <%s>\n' "$1" | $cc ${CPPFLAGS:-} -I"$headers" -E - >/dev/null 2>&1; }
 
 # Runs a program with its output in the log; if it fails, shows that and fails likewise.
-log=.venv-nox.log
 quietly() {
     begun=$(wc -l <"$log")
     printf '$ %s\n' "$*" >>"$log"
@@ -76,17 +76,19 @@ missing() {
     includes uv.h || echo libuv1-dev
 }
 
+# Another ./do, or whoever else installs, is waited for.
+apt_get() { quietly apt-get -q -o DPkg::Lock::Timeout=300 "$@"; }
+
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
-    ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || quietly apt-get -q update || return
-    quietly apt-get -q install -y --no-install-recommends "$@" ||
-        { quietly apt-get -q update && quietly apt-get -q install -y --no-install-recommends "$@"; }
+    ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || apt_get update || return
+    apt_get install -y --no-install-recommends "$@" ||
+        { apt_get update && apt_get install -y --no-install-recommends "$@"; }
 }
 
 # shellcheck disable=SC2086 # $wanted is a list of words
 # Installs as root on Debian and its kin; elsewhere says what to install and goes on.
 see_to_system_packages() {
-    wanted=$(missing "$@")
     if [ -n "$wanted" ] && [ "${HUBBUB_INSTALL:-1}" != 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         say "installing" $wanted "(apt-get)"
         apt_install $wanted || say "apt-get failed"
@@ -105,11 +107,11 @@ see_to_system_packages() {
 
 see_to_nox() {
     stamp=$("$python" -c 'import sys; print(sys.version, sys.base_prefix)'; pwd; cat requirements/nox.txt)
-    if [ "$(cat .venv-nox/stamp 2>/dev/null)" != "$stamp" ]; then
-        say "making .venv-nox, which runs the sessions"
-        quietly "$python" -m venv --clear .venv-nox
-        quietly .venv-nox/bin/python -m pip install -q --no-compile --disable-pip-version-check -r requirements/nox.txt
-        printf '%s\n' "$stamp" >.venv-nox/stamp
+    if [ "$(cat "$nox/stamp" 2>/dev/null)" != "$stamp" ]; then
+        say "making $nox, which runs the sessions"
+        quietly "$python" -m venv --clear "$nox"
+        quietly "$nox/bin/python" -m pip install -q --no-compile --disable-pip-version-check -r requirements/nox.txt
+        printf '%s\n' "$stamp" >"$nox/stamp"
     fi
 }
 
@@ -117,12 +119,33 @@ versions=$(known_versions)
 oldest=${versions##* }
 python=$(find_python)
 # Debian's packages for its own interpreter begin with python3, for a second one with python3.12.
-debian=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+debian=$version
 case $(readlink -f /usr/bin/python3 2>/dev/null) in */"$debian") debian=python3 ;; esac
 cc=${CC:-$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")')}
 headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+nox=.nox/nox-$version
+mkdir -p .nox
+log=.nox/apt-$version.log
 : >"$log"
-see_to_system_packages "$@"
+: >"$nox.log"
+wanted=$(missing "$@")
+case $wanted in
+'') ;;
+*-venv*) see_to_system_packages "$@" ;;
+*)
+    # Neither needs the other.
+    (log=$nox.log; see_to_nox) &
+    other=$!
+    trap 'kill "$other" 2>/dev/null' EXIT
+    see_to_system_packages "$@"
+    failed=0
+    wait "$other" || failed=$?
+    trap - EXIT
+    [ $failed = 0 ] || exit $failed
+    ;;
+esac
+log=$nox.log
 see_to_nox
 
 # Words before -- are sessions; options go to nox as they are.
@@ -130,4 +153,4 @@ case ${1-} in
 '' | -*) ;;
 *) set -- -s "$@" ;;
 esac
-exec .venv-nox/bin/python -m nox "$@"
+exec "$nox/bin/python" -m nox "$@"

@@ -8,6 +8,7 @@ step; a step whose inputs did not change is skipped, so a second run starts at o
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -18,7 +19,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
+from tools import alone, chart, pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
 from tools.environment import Environment
 from tools.packages import Choice, Package, choose, closure, packages, split, versions
 
@@ -46,6 +47,21 @@ def all_pythons(session: nox.Session) -> list[str]:
     return found
 
 
+def own(session: nox.Session, base: str = sys.executable) -> Environment:
+    """The environment, of one Python, in which the packages stand for all that runs them."""
+    return Environment(session, STATE / f"python{pythons.version_of(base)}", base)
+
+
+def place(name: str) -> Path:
+    """A folder for the Python that runs nox: ``./do`` may run with another one at the same time."""
+    return STATE / f"{name}-python{pythons.version_of(sys.executable)}"
+
+
+def tool(session: nox.Session, name: str) -> Environment:
+    """The environment of a tool."""
+    return Environment(session, place(name))
+
+
 def development(
     session: nox.Session, base: str = sys.executable, testing: bool = True
 ) -> tuple[Environment, dict[str, str]]:
@@ -53,7 +69,7 @@ def development(
 
     ``testing`` adds what tests and examples need.
     """
-    environment = Environment(session, STATE / f"python{pythons.version_of(base)}", base)
+    environment = own(session, base)
     unbuilt = environment.packages()
     if testing:
         environment.others("test", *(r for package in packages().values() for r in package.test))
@@ -141,12 +157,7 @@ def wheel(session: nox.Session) -> None:
     A wheel of the stable ABI is tried on every Python of this machine.
     """
     choice = chosen(session)
-    builder = Environment(session, STATE / "build")
-    builder.requirements(REQUIREMENTS / "build.txt")
-    needed = [requirement for package in packages().values() for requirement in package.building]
-    builder.others("build-system", *needed)
-    # From their source, and before the others: their headers are compiled against.
-    builder.pip("--no-build-isolation", *{package.folder for package in split(needed)[0]})
+    builder = building(session)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         built = {
@@ -158,6 +169,37 @@ def wheel(session: nox.Session) -> None:
             for base in bases:
                 environment = Environment(session, folder / "environment", base)
                 wheels.try_out(environment, package, built, choice.options)
+
+
+def building(session: nox.Session) -> Environment:
+    """The environment in which packages are built without isolation."""
+    builder = tool(session, "build")
+    builder.requirements(REQUIREMENTS / "build.txt")
+    needed = [requirement for package in packages().values() for requirement in package.building]
+    builder.others("build-system", *needed)
+    # From their source, and before the others: their headers are compiled against.
+    builder.pip("--no-build-isolation", *{package.folder for package in split(needed)[0]})
+    return builder
+
+
+@nox.session(name="alone", venv_backend="none", default=False)
+def each_alone(session: nox.Session) -> None:
+    """Build all packages into a folder; install each alone from there, and run its README; arguments: packages."""
+    choice = chosen(session)
+    index = place("index")
+    attempts, failed = [], []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        alone.fill(building(session), packages().values(), index, folder / "built")
+        for package in choice.packages_or_all:
+            try:
+                attempts.append(alone.attempt(Environment(session, folder / package.short), package, index))
+            except CommandFailed:
+                failed.append(package.name)
+            shutil.rmtree(folder / package.short)
+    print(alone.table(attempts, pythons.version_of(sys.executable) or ""))
+    if failed:
+        session.error(f"not to be used alone: {', '.join(failed)}")
 
 
 @nox.session(venv_backend="none", default=False)
@@ -176,7 +218,7 @@ def coverage(session: nox.Session) -> None:
     environment, unbuilt = development(session)
     environment.requirements(REQUIREMENTS / "coverage.txt")
     options = [*(f"--hubbub-loop={loop}" for loop in choice.loops), *choice.options]
-    settings = {"COVERAGE_FILE": str(STATE / "coverage" / "data"), "HUBBUB_ACCELERATORS": "0"}
+    settings = {"COVERAGE_FILE": str(place("coverage") / "data"), "HUBBUB_ACCELERATORS": "0"}
     command = ("-m", "coverage")
     environment.run(*command, "erase", env=settings)
     for package in choice.packages_or_all:
@@ -198,7 +240,7 @@ def coverage(session: nox.Session) -> None:
 def api(session: nox.Session) -> None:
     """Show what changed in the public API since the last tag, status 1 if something breaks; arguments: packages."""
     choice = chosen(session)
-    environment = Environment(session, STATE / "api")
+    environment = tool(session, "api")
     environment.requirements(REQUIREMENTS / "api.txt")
     repository = releasing.Repository(ROOT)
     broken = []
@@ -285,7 +327,7 @@ def soak(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def integration(session: nox.Session) -> None:
     """Try real libraries over real servers; arguments: groups, names of scripts, then options of integration/run.py."""
-    state = STATE / "integration"
+    state = place("integration")
     # Nothing but our packages and what they need: each script gets an environment of its own above this one.
     base = Environment(session, state / "base")
     unbuilt = base.packages()
@@ -303,7 +345,7 @@ def lint(session: nox.Session) -> None:
     """Check style and formatting; arguments: packages, then options of ruff check."""
     choice = chosen(session)
     folders = [package.folder for package in choice.packages] or [ROOT]
-    environment = Environment(session, STATE / "lint")
+    environment = tool(session, "lint")
     environment.requirements(REQUIREMENTS / "lint.txt")
     environment.run("-m", "ruff", "check", *choice.options, *folders)
     environment.run("-m", "ruff", "format", "--check", *folders)
@@ -311,8 +353,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def workflows(session: nox.Session) -> None:
-    """Check the workflows and forms of .github; arguments go to zizmor."""
-    environment = Environment(session, STATE / "workflows")
+    """Check the workflows and forms of .github; arguments go to zizmor. actionlint is run where it is installed."""
+    environment = tool(session, "workflows")
     environment.requirements(REQUIREMENTS / "workflows.txt")
     folder = ROOT / ".github"
     schemas = {
@@ -324,6 +366,10 @@ def workflows(session: nox.Session) -> None:
     for name, files in schemas.items():
         environment.run("-m", "check_jsonschema", "--builtin-schema", f"vendor.{name}", *sorted(files))
     session.run(str(environment.bin / "zizmor"), "--offline", *session.posargs, str(folder), external=True)
+    if shutil.which("actionlint"):
+        session.run("actionlint", external=True)
+    else:
+        session.warn("actionlint is not on the path: what it finds is left to CI")
 
 
 @nox.session(venv_backend="none")
@@ -385,12 +431,13 @@ def stubtest(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def docs(session: nox.Session) -> None:
-    """Build the documentation, warnings being errors, and run its examples."""
+    """Build the documentation, warnings being errors, follow its links, and run its examples."""
     environment, unbuilt = development(session)
     environment.requirements(REQUIREMENTS / "docs.txt")
     sphinx = ["-m", "sphinx", "-W", "--keep-going", "-q"]
     source, build = ROOT / "docs", ROOT / "docs" / "_build"
     environment.run(*sphinx, "-b", "html", source, build / "html")
+    environment.run("-m", "tools.links", build / "html")
     environment.run(*sphinx, "-b", "doctest", source, build / "doctest")
     warn(session, unbuilt)
 
@@ -401,8 +448,9 @@ def docs(session: nox.Session) -> None:
 @nox.session(venv_backend="none", default=False)
 def demo(session: nox.Session) -> None:
     """Run the demonstration on every loop that can be built; arguments go to it."""
-    environment, unbuilt = development(session, testing=False)
-    environment.requirements(ROOT / "examples" / "demo.txt")
+    environment = own(session)
+    # What the README's first line installs, so that a newcomer waits for nothing else.
+    unbuilt = environment.only(["hubbub[all]", *(ROOT / "examples" / "demo.txt").read_text().split()])
     try:
         environment.run(ROOT / "examples" / "demo.py", *session.posargs)
     finally:
@@ -413,7 +461,7 @@ def demo(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Compare with gevent from PyPI, in turn; --against REVISION adds hubbub as it was; see benchmarks/run.py."""
     ours, unbuilt = development(session, testing=False)
-    theirs = Environment(session, STATE / "gevent")
+    theirs = tool(session, "gevent")
     theirs.requirements(REQUIREMENTS / "gevent.txt")
     options = list(session.posargs)
     if "--against" in options:
@@ -425,6 +473,21 @@ def bench(session: nox.Session) -> None:
     warn(session, unbuilt)
 
 
+@nox.session(venv_backend="none", default=False)
+def figures(session: nox.Session) -> None:
+    """Measure the README's table of speed anew, and draw its chart; arguments go to benchmarks/run.py."""
+    rows = STATE / "figures.json"
+    names = dict.fromkeys(program for program, _ in chart.PROGRAMS.values())
+    ours, unbuilt = development(session, testing=False)
+    theirs = tool(session, "gevent")
+    theirs.requirements(REQUIREMENTS / "gevent.txt")
+    command = ("--hubbub", ours.python, "--gevent", theirs.python, "--loop", "libev", "--json", rows)
+    ours.run(ROOT / "benchmarks" / "run.py", *command, *session.posargs, *names)
+    warn(session, unbuilt)
+    ours.run("-m", "tools.chart", rows)
+    session.run("git", "--no-pager", "diff", "--stat", "README.md", "docs/speed.svg", external=True)
+
+
 def earlier(session: nox.Session, revision: str) -> Environment:
     """An environment with the packages of another revision."""
     found = session.run("git", "rev-parse", "--verify", f"{revision}^{{commit}}", external=True, silent=True)
@@ -433,7 +496,7 @@ def earlier(session: nox.Session, revision: str) -> Environment:
     if not checkout.exists():
         session.run("git", "worktree", "prune", external=True)
         session.run("git", "worktree", "add", "--detach", str(checkout), commit, external=True, silent=True)
-    environment = Environment(session, STATE / f"earlier-{commit}")
+    environment = tool(session, f"earlier-{commit}")
     warn(session, environment.packages(checkout))
     return environment
 
@@ -442,11 +505,11 @@ def earlier(session: nox.Session, revision: str) -> Environment:
 def bench_servers(session: nox.Session) -> None:
     """Compare servers with gevent's, uvicorn and others; arguments go to benchmarks/servers/compare.py."""
     ours, unbuilt = development(session, testing=False)
-    rivals = {name: Environment(session, STATE / name) for name in ("gevent", "uvicorn")}
+    rivals = {name: tool(session, name) for name in ("gevent", "uvicorn")}
     for name, environment in rivals.items():
         environment.requirements(REQUIREMENTS / f"{name}.txt")
     for name in ("bjoern", "fastwsgi", "granian"):
-        peer = Environment(session, STATE / name)
+        peer = tool(session, name)
         try:
             peer.requirements(REQUIREMENTS / f"{name}.txt")
         except CommandFailed:

@@ -13,7 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="do is a POSIX shell script")
 
-TOOLS = ("sh", "dirname", "cat", "readlink", "id", "tail", "tr", "wc")
+TOOLS = ("sh", "cat", "dirname", "id", "mkdir", "readlink", "tail", "tr", "wc")
+VERSION = "python{}.{}".format(*sys.version_info)
 NOX = "import os, sys\nprint('nox', sys.argv[1:], 'in', os.getcwd())\n"
 
 
@@ -61,7 +62,7 @@ def made(tree: Path, tools: Path) -> Path:
     """The same tree after a first run, which makes the environment and needs no system packages."""
     done = run(tree, PATH=str(tools), CC="true")
     assert done.returncode == 0, done.stderr
-    assert "making .venv-nox" in done.stderr
+    assert f"making .nox/nox-{VERSION}" in done.stderr
     return tree
 
 
@@ -129,7 +130,7 @@ def test_installing(made: Path, tools: Path, tmp_path: Path, user: int, install:
     assert (tmp_path / "ran").exists() == runs
     assert ("do: installing" in done.stderr) == runs
     assert "much" not in done.stderr
-    assert ("much" in (made / ".venv-nox.log").read_text()) == runs
+    assert ("much" in (made / ".nox" / f"apt-{VERSION}.log").read_text()) == runs
 
 
 def test_failing_apt(made: Path, tools: Path, tmp_path: Path) -> None:
@@ -197,3 +198,59 @@ def test_old_python(tree: Path, tools: Path, versions: list[str], tmp_path: Path
     done = run(tree, PATH=f"{tmp_path}:{tools}", PYTHON="python3")
     assert done.returncode == 1
     assert f"Python {oldest} or later is needed" in done.stderr
+
+
+REAL = f'exec {quote(sys.executable)} "$@"'
+
+
+def pretender(folder: Path, minor: int, made: str = REAL) -> str:
+    """A Python that says it is of another version, and makes environments that are nothing but the program ``made``."""
+    says = f"import sys\nsys.version_info = (3, {minor}, 0)\nsys.argv = ['-c']\nexec(sys.stdin.read())"
+    code = f"""case "$1 $2" in
+    "-m venv") mkdir -p "$4/bin"; printf '#!/bin/sh\n%s\n' {quote(made)} >"$4/bin/python"; chmod +x "$4/bin/python" ;;
+    -c*) printf %s "$2" | {quote(sys.executable)} -c "{says}" ;;
+    esac"""
+    stand_in(folder, f"pretends-3.{minor}", code)
+    return str(folder / f"pretends-3.{minor}")
+
+
+@pytest.fixture
+def more_tools(tools: Path, tmp_path: Path) -> str:
+    """PATH with what a pretender needs besides."""
+    folder = tmp_path / "more"
+    folder.mkdir()
+    for tool in ("chmod", "sleep"):
+        (folder / tool).symlink_to(str(shutil.which(tool)))
+    return f"{folder}:{tools}"
+
+
+def test_versions_do_not_meet(made: Path, more_tools: str, tmp_path: Path) -> None:
+    """What one version of Python made stays as it is when another one runs the script: both may run at once."""
+    stamp = made / ".nox" / f"nox-{VERSION}" / "stamp"
+    before = stamp.stat().st_mtime_ns
+    done = run(made, PATH=more_tools, CC="true", PYTHON=pretender(tmp_path, 99))
+    assert done.stdout == f"nox [] in {made}\n", done.stderr
+    assert done.stderr == "do: making .nox/nox-python3.99, which runs the sessions\n"
+    assert run(made, PATH=more_tools, CC="true").stderr == ""
+    assert stamp.stat().st_mtime_ns == before
+
+
+def test_apt_and_pip_work_side_by_side(made: Path, more_tools: str, tmp_path: Path) -> None:
+    """What runs the sessions is made while system packages are installed: an apt-get that waits for it ends."""
+    stamp = made / ".nox" / "nox-python3.98" / "stamp"
+    waits = f"n=0; until [ -e {quote(str(stamp))} ] || [ $n = 200 ]; do sleep 0.1; n=$((n + 1)); done; exit 9"
+    fake_system(tmp_path, waits, 0)
+    python = pretender(tmp_path, 98)
+    said = run(made, "demo", PATH=f"{tmp_path}:{more_tools}", CC="false", PYTHON=python).stderr
+    assert "making .nox/nox-python3.98" in said.partition("do: apt-get failed")[0]
+    assert stamp.exists()
+
+
+def test_an_environment_that_cannot_be_made(made: Path, more_tools: str, tmp_path: Path) -> None:
+    """What pip says when it fails is shown, also if system packages were installed meanwhile, and nothing is run."""
+    fake_system(tmp_path, "exit 0", 0)
+    python = pretender(tmp_path, 97, f'case "$*" in *pip*) echo no such index; exit 5 ;; esac\n{REAL}')
+    done = run(made, "demo", PATH=f"{tmp_path}:{more_tools}", CC="false", PYTHON=python)
+    assert done.returncode == 5
+    assert "no such index" in done.stderr
+    assert done.stdout == ""

@@ -11,8 +11,8 @@ import pytest
 from packaging.version import Version
 
 from tools import readmes, release
-from tools.packages import packages
-from tools.releasing import Release, Repository, installable
+from tools.packages import installable, packages
+from tools.releasing import Release, Repository
 from tools.shell import Shell
 
 SETTINGS = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tools import environment, packages, pythons, testing, typechecks, wheels
+from tools import alone, environment, links, packages, pythons, testing, typechecks, wheels
 from tools.environment import Environment
 
 CORE = """
@@ -332,3 +332,54 @@ def test_lay_out(tmp_path: Path) -> None:
     typechecks.lay_out([kit], tmp_path / "all")
     assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["hubbub_kit", "hubbub_kit_more"]
     assert (tmp_path / "all" / "hubbub_kit" / "__init__.py").exists()
+
+
+def test_broken_links(tmp_path: Path) -> None:
+    """Links of a site are followed to the file and to the place in it; those to other sites are not."""
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "b.html").write_text('<h1 id="here">b</h1><a href="../a.html#top">a</a><img src="no.svg">')
+    good = '<p id="top"></p><a href="more/b.html#here"></a><a href="https://x.test/no"></a><a href="#top"></a>'
+    (tmp_path / "a.html").write_text(f'{good}<a href="more/b.html#there"></a><a href="c.html"></a>')
+    assert list(links.broken(tmp_path)) == [
+        "a.html: more/b.html#there names no place in that page",
+        "a.html: c.html is not there",
+        "more/b.html: no.svg is not there",
+    ]
+
+
+def test_table_of_attempts() -> None:
+    """A package that was installed alone is a row with what pip was told, what that brought, and what was run."""
+    one = alone.Attempt("hubbub-net", ["hubbub-net[x]", "more"], 4, 41, 6.6)
+    assert alone.table([one], "3.11").splitlines() == [
+        "| pip install, on Python 3.11 | distributions | README's examples | seconds |",
+        "|---|---|---|---|",
+        "| hubbub-net[x] more | 4 | 41 | 7 |",
+    ]
+
+
+def test_index_is_filled_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: Path) -> None:
+    """An index holds the sdist and the wheel of each package; a package is installed from it as its README says."""
+
+    def build(builder: Environment, package: packages.Package, out: Path) -> Path:
+        out.mkdir(parents=True)
+        for name in (f"{package.name}.tar.gz", f"{package.name}.whl"):
+            (out / name).write_text(name)
+        return out / f"{package.name}.whl"
+
+    monkeypatch.setattr(wheels, "build", build)
+    session = Session()
+    index = tmp_path / "index"
+    made = Environment(session, tmp_path / "environment")
+    alone.fill(made, packages.packages(tree).values(), index, tmp_path / "built")
+    assert {path.name for path in index.iterdir()} == {
+        f"{name}{ending}" for name in ("hubbub", "hubbub-loop", "hubbub-kit") for ending in (".tar.gz", ".whl")
+    }
+    package = packages.packages(tree)["core"]
+    (package.folder / "src" / "hubbub").mkdir(parents=True)
+    (package.folder / "src" / "hubbub" / "py.typed").write_text("")
+    (package.folder / "README.md").write_text("```\npip install 'hubbub[loop]'\n```\n")
+    package.settings["project"]["version"] = "0.1"
+    session.output = "hubbub==0.1\npip==1\nexamples: 3 failed: 0"
+    attempt = alone.attempt(made, package, index)
+    assert (attempt.installed, attempt.brought, attempt.examples) == (["hubbub[loop]"], 1, 3)
+    assert ("-m", "pip", "install", "--find-links", str(index), "hubbub[loop]") in [words[1:] for words in session.ran]

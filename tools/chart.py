@@ -1,17 +1,37 @@
-"""The chart of measured speed, drawn from the table in the README: ``python -m tools.chart``."""
+"""The README's table of measured speed, and the chart that is drawn from it: ``python -m tools.chart [ROWS]``.
+
+``ROWS`` is a file that ``benchmarks/run.py --json`` has written, whose figures are put into the table first, with the
+month. ``./do figures`` does all of it.
+"""
 
 from __future__ import annotations
 
 import html
+import json
 import re
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-__all__ = ["draw", "main", "measured"]
+__all__ = ["PROGRAMS", "draw", "main", "measured", "updated"]
 
 ROOT = Path(__file__).resolve().parent.parent
 _ROW = re.compile(
     r"^\| (?P<what>[^|]+) \| (?P<ours>[\d.,]+)[^|]*µs[^|]*\| (?P<theirs>[\d.,]+)[^|]*µs[^|]*\|$", re.MULTILINE
 )
+_FIGURE = re.compile(r"[\d.,]+(?: to [\d.,]+)? µs")
+_WHERE = re.compile(r"^(CPU time per operation, )CPython [\d.]+(, .*, )\w+ \d{4};", re.MULTILINE)
+PROGRAMS: Mapping[str, tuple[str, int | None]] = {
+    "switch there and back between two greenlets over a socket": ("pingpong", None),
+    "TCP echo of 100 connections, a request": ("tcp_echo", 100),
+    "spawn and join": ("spawn_join", None),
+    "a time limit that does not strike": ("timer_start_cancel", None),
+    "WSGI request, keep-alive": ("http_hello", None),
+    "TLS, bulk, a MiB": ("tls_bulk", None),
+}
+"""The rows of the table, and which program of benchmarks/ in which size measures each."""
 WIDTH, BAR, GAP, LEFT = 720, 14, 12, 390
 COLOURS = {"hubbub": "#2a78b5", "gevent": "#b0b0b0"}
 
@@ -23,6 +43,28 @@ def measured(readme: str) -> list[tuple[str, float, float]]:
 
 def _number(text: str) -> float:
     return float(text.replace(",", ""))
+
+
+def updated(readme: str, rows: Iterable[Mapping[str, Any]], day: date) -> str:
+    """The README with the figures of these rows, those of its table that are not among them being as they were.
+
+    :param rows: of ``benchmarks/run.py``, in seconds per operation, of one loop.
+    """
+    costs = {(row["program"], row["size"]): (row["hubbub"], row["gevent"]) for row in rows}
+
+    def fill(found: re.Match[str]) -> str:
+        program = PROGRAMS.get(found["what"])
+        if program not in costs:
+            return found[0]
+        fresh = iter(costs[program])
+        return _FIGURE.sub(lambda _: _shown(next(fresh) * 1e6), found[0])
+
+    python = "{}.{}".format(*sys.version_info)
+    return _ROW.sub(fill, _WHERE.sub(rf"\1CPython {python}\g<2>{day:%B %Y};", readme))
+
+
+def _shown(microseconds: float) -> str:
+    return f"{microseconds:.1f} µs" if microseconds < 100 else f"{microseconds:,.0f} µs"
 
 
 def draw(rows: list[tuple[str, float, float]]) -> str:
@@ -52,8 +94,12 @@ def draw(rows: list[tuple[str, float, float]]) -> str:
 
 
 def main() -> None:
-    """Draw it anew."""
-    (ROOT / "docs" / "speed.svg").write_text(draw(measured((ROOT / "README.md").read_text())))
+    """Put new figures into the table, if there are any, and draw the chart anew."""
+    readme = ROOT / "README.md"
+    if sys.argv[1:]:
+        rows = json.loads(Path(sys.argv[1]).read_text())
+        readme.write_text(updated(readme.read_text(), rows, date.today()))
+    (ROOT / "docs" / "speed.svg").write_text(draw(measured(readme.read_text())))
 
 
 if __name__ == "__main__":

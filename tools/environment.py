@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-from tools.packages import ROOT, Package, packages, split
+from tools.packages import ROOT, Package, installable, packages, split
 from tools.testing import at_once
 
 __all__ = ["Environment", "Session", "build_failure", "digest"]
@@ -53,8 +54,9 @@ class Environment:
         if self._done("made", marker):
             return
         shutil.rmtree(folder, ignore_errors=True)
+        session.log(f"{folder.name}: making the environment")
         command = (sys.executable, "-m", "virtualenv", "-q", "--python", base, str(folder))
-        session.run(*command, external=True, silent=True)
+        session.run(*command, external=True, silent=True, log=False)
         self._remember("made", marker)
 
     def _stamp(self, step: str) -> Path:
@@ -74,18 +76,25 @@ class Environment:
         words = [str(argument) for argument in arguments]
         return self.session.run(self.python, *words, external=True, **options)
 
-    def pip(self, *arguments: str | Path, **options: Any) -> Any:
-        """Runs pip install; its output is shown when it fails.
+    def pip(self, *arguments: str | Path, what: str = "", **options: Any) -> Any:
+        """Runs pip install. Its output is shown when it fails, and kept in ``pip.log``.
 
         Bytecode is left to whoever imports the module: most of what is installed, nobody does.
+
+        :param what: what is installed, as it is said; else the arguments are, without their folders.
         """
         options["env"] = {"PIP_NO_COMPILE": "1", **options.get("env", {})}
-        return self.run("-m", "pip", "install", *arguments, silent=True, **options)
+        said = what or " ".join(Path(argument).name for argument in map(str, arguments) if argument[:1] != "-")
+        self.session.log(f"{self.folder.name}: installing {said}")
+        output = self.run("-m", "pip", "install", *arguments, silent=True, log=False, **options)
+        with (self.folder / "pip.log").open("a") as log:
+            log.write(f"$ pip install {shlex.join(map(str, arguments))}\n{output}\n")
+        return output
 
-    def step(self, name: str, marker: str, *arguments: str | Path) -> None:
+    def step(self, name: str, marker: str, *arguments: str | Path, what: str = "") -> None:
         """Runs pip install unless the same was done before."""
         if not self._done(name, marker):
-            self.pip(*arguments)
+            self.pip(*arguments, what=what)
             self._remember(name, marker)
 
     def requirements(self, *files: Path) -> None:
@@ -94,10 +103,10 @@ class Environment:
             name = f"requirements-{file.parent.name}-{file.stem}"
             self.step(name, digest(file), "-r", file)
 
-    def others(self, name: str, *requirements: str) -> None:
+    def others(self, name: str, *requirements: str, what: str = "") -> None:
         """Installs those of the requirements that are not of this repository."""
         theirs = sorted(set(split(requirements)[1]))
-        self.step(name, digest(*theirs), *theirs)
+        self.step(name, digest(*theirs), *theirs, what=what)
 
     def packages(self, root: Path = ROOT) -> dict[str, str]:
         """Installs all packages of the repository, or of another checkout of it, editable.
@@ -105,25 +114,45 @@ class Environment:
         Returns the native packages that could not be built, each with the reason.
         """
         everything = list(packages(root).values())
-        self.others("use", FOR_EDITABLE, *(r for package in everything for r in package.use))
-        self._install([package for package in everything if not package.native])
-        native = [package for package in everything if package.native]
+        needed = (FOR_EDITABLE, *(r for package in everything for r in package.use))
+        self.others("use", *needed, what="what the packages use, with all extras")
+        return self.editable(everything)
+
+    def only(self, requirements: Sequence[str]) -> dict[str, str]:
+        """Installs what these bring, and no more; packages of the repository editable. Returns as :meth:`packages`."""
+        ours, others = installable(requirements, ROOT)
+        chosen = [package for package in packages().values() if package.name in ours]
+        needed = (FOR_EDITABLE, *others, *(r for package in chosen for r in (*package.building, *package.runtime)))
+        self.others("only", *needed, what=f"what {', '.join(requirements)} need")
+        return self.editable(chosen)
+
+    def editable(self, chosen: Sequence[Package]) -> dict[str, str]:
+        """Installs packages of the repository where they stand. Returns as :meth:`packages`."""
+        self._install([package for package in chosen if not package.native])
+        native = [package for package in chosen if package.native]
         with ThreadPoolExecutor(at_once()) as executor:  # compilers use one core each
             reasons = zip(native, executor.map(self._build, native), strict=True)
             return {package.name: reason for package, reason in reasons if reason}
 
     def _install(self, pure: Sequence[Package]) -> None:
-        marker = digest(*(path for package in pure for path in package.sources()))
-        editable = [word for package in pure for word in ("-e", str(package.folder))]
+        markers = {package: digest(*package.sources()) for package in pure}
+        due = [package for package in pure if not self._done(f"pure-{package.short}", markers[package])]
+        if not due:
+            return
+        editable = [word for package in due for word in ("-e", str(package.folder))]
         # Without dependencies: what a sibling lacks must not be looked for in an index.
-        self.step("pure", marker, "--no-deps", "--no-build-isolation", *editable)
+        names = ", ".join(package.name for package in due)
+        self.pip("--no-deps", "--no-build-isolation", *editable, what=names)
+        for package in due:
+            self._remember(f"pure-{package.short}", markers[package])
 
     def _build(self, package: Package) -> str:
         """Builds a native package in place; returns why it failed, if it did."""
         name = f"native-{package.short}"
         if self._done(name, digest(*package.sources())):
             return ""
-        output = self.pip("--no-deps", "--no-build-isolation", "-e", package.folder, success_codes=[0, 1])
+        words = ("--no-deps", "--no-build-isolation", "-e", package.folder)
+        output = self.pip(*words, what=f"{package.name}, which is compiled", success_codes=[0, 1])
         if "Successfully installed" in output:
             self._remember(name, digest(*package.sources()))
             return ""

@@ -12,7 +12,7 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-__all__ = ["ROOT", "Choice", "Package", "choose", "closure", "packages", "split", "versions"]
+__all__ = ["ROOT", "Choice", "Package", "choose", "closure", "installable", "packages", "split", "versions"]
 
 ROOT = Path(__file__).resolve().parent.parent
 _PYTHON = "Programming Language :: Python :: "
@@ -140,6 +140,31 @@ def closure(wanted: Sequence[Package], root: Path = ROOT) -> list[Package]:
             needs = package.runtime + (package.test if package in wanted else [])
             queue += split(needs, root)[0]
     return found
+
+
+def installable(requirements: Iterable[str], root: Path) -> tuple[dict[str, set[str]], list[str]]:
+    """What installing requirements brings: packages of this repository with their extras, and requirements of others.
+
+    pip looks for what is not given to it in an index, where the packages of this repository may be other ones.
+    """
+    siblings = {package.name: package for package in packages(root).values()}
+    ours: dict[str, set[str]] = {}
+    others: list[str] = []
+    queue = list(requirements)
+    while queue:
+        requirement = Requirement(queue.pop(0))
+        sibling = siblings.get(canonicalize_name(requirement.name))
+        if sibling is None:
+            others.append(str(requirement))
+            continue
+        if sibling.name not in ours:
+            ours[sibling.name] = set()
+            queue += [word for word in sibling.runtime if canonicalize_name(Requirement(word).name) in siblings]
+        for extra in requirement.extras - ours[sibling.name]:
+            ours[sibling.name].add(extra)
+            extras = sibling.settings["project"].get("optional-dependencies", {})
+            queue += [word for word in extras.get(extra, []) if canonicalize_name(Requirement(word).name) in siblings]
+    return ours, list(dict.fromkeys(others))
 
 
 @dataclass(frozen=True)

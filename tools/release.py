@@ -38,10 +38,11 @@ def main(words: Sequence[str] | None = None) -> None:
         raise SystemExit(f"{chosen.package!r} is no package; there are {', '.join(known)}")
     release = Release(known[chosen.package], chosen.version)
     repository = Repository(ROOT)
-    shell = Shell(ROOT / ".nox" / "release.log")
+    state = ROOT / ".nox" / "release-python{}.{}".format(*sys.version_info)
+    shell = Shell(state.with_name(f"{state.name}.log"))
     _check(release, repository, shell, chosen.dry_run)
     with tempfile.TemporaryDirectory() as scratch:
-        trial = Trial(release, repository, shell, Path(scratch) / "release", ROOT / ".nox" / "release")
+        trial = Trial(release, repository, shell, Path(scratch) / "release", state)
         trial.check()
         cores = [str(version) for version in release.cores(repository)]
         for core in cores or [""]:

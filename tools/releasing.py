@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -16,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 from tools import changelogs
 from tools.packages import Package, packages
 
-__all__ = ["Release", "Repository", "installable"]
+__all__ = ["Release", "Repository"]
 
 
 class Repository:
@@ -125,28 +124,3 @@ class Release:
             if ranges and all(specifier.contains(version, prereleases=True) for specifier in ranges)
         ]
         return sorted({fitting[0], fitting[-1]}) if fitting else []
-
-
-def installable(requirements: Iterable[str], root: Path) -> tuple[dict[str, set[str]], list[str]]:
-    """What installing requirements brings: packages of this repository with their extras, and requirements of others.
-
-    pip looks for what is not given to it in an index, where the packages of this repository may be other ones.
-    """
-    siblings = {package.name: package for package in packages(root).values()}
-    ours: dict[str, set[str]] = {}
-    others: list[str] = []
-    queue = list(requirements)
-    while queue:
-        requirement = Requirement(queue.pop(0))
-        sibling = siblings.get(canonicalize_name(requirement.name))
-        if sibling is None:
-            others.append(str(requirement))
-            continue
-        if sibling.name not in ours:
-            ours[sibling.name] = set()
-            queue += [word for word in sibling.runtime if canonicalize_name(Requirement(word).name) in siblings]
-        for extra in requirement.extras - ours[sibling.name]:
-            ours[sibling.name].add(extra)
-            extras = sibling.settings["project"].get("optional-dependencies", {})
-            queue += [word for word in extras.get(extra, []) if canonicalize_name(Requirement(word).name) in siblings]
-    return ours, list(dict.fromkeys(others))

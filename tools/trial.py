@@ -9,19 +9,13 @@ from datetime import date
 from pathlib import Path
 
 from tools import readmes, wheels
+from tools.alone import VERSION
 from tools.environment import Environment
-from tools.packages import ROOT, Package, packages, split
-from tools.releasing import Release, Repository, installable
+from tools.packages import ROOT, Package, installable, packages, split
+from tools.releasing import Release, Repository
 from tools.shell import Shell
 
 __all__ = ["Trial"]
-
-_VERSION = """
-import importlib, importlib.metadata, sys
-module, name, version = sys.argv[1:]
-assert importlib.metadata.version(name) == version, importlib.metadata.version(name)
-assert importlib.import_module(module).__version__ == version
-"""
 
 
 class Trial:
@@ -108,7 +102,7 @@ class Trial:
         environment = Environment(self.shell, self.folder / name)
         self.install(environment, readmes.installs(readme.read_text()) or [self.package.name], core)
         environment.run("-m", "pip", "check", silent=True)
-        environment.run("-c", _VERSION, self.package.source.name, self.package.name, self.release.version, silent=True)
+        environment.run("-c", VERSION, self.package.source.name, self.package.name, self.release.version, silent=True)
         said = environment.run(*readmes.run(readme), silent=True)
         self.shell.log(f"{name}: README, {said.splitlines()[-1]}")
         self.install(environment, [self.package.name, *self.package.test], core)
