@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -137,3 +138,23 @@ def test_installable_anywhere(package: Package) -> None:
 def test_compilers_needs_are_asked_for_late(package: Package) -> None:
     """Nothing that only compiling takes is demanded before the build has decided that there is something to compile."""
     assert all(word.startswith(("hatchling", "packaging")) for word in package.settings["build-system"]["requires"])
+
+
+SHARED = ("dependencies", "finalize", "unsupported")
+"""What every build hook has. Each sdist builds by itself, so each has its own file, and what is alike is kept alike."""
+
+
+def functions(path: Path) -> dict[str, str]:
+    """The functions of a module, methods among them, as their source says them."""
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return {node.name: ast.unparse(node) for node in nodes if isinstance(node, ast.FunctionDef)}
+
+
+def test_build_hooks_are_alike(packages: list[Package]) -> None:
+    """A change of one package's build hook that the others have as well is made in all of them."""
+    hooks = {package.short: functions(package.folder / "hatch_build.py") for package in packages if package.native}
+    assert len(hooks) == 4
+    for name in SHARED:
+        assert len({hook[name] for hook in hooks.values()}) == 1, name
+    assert hooks["loop-libev"] == hooks["loop-libuv"]
+    assert hooks["speed"]["put"] == hooks["server-speed"]["put"]

@@ -28,14 +28,31 @@ def test_files_exist(root: Path) -> None:
         assert (root / path).exists(), path
 
 
+WRITTEN = (
+    "*.md",
+    "*.toml",
+    ".github/**/*.yml",
+    "docs/*.md",
+    "docs/howto/*.md",
+    "docs/explanation/*.md",
+    "packages/*/*.*",
+)
+ADDRESS = re.compile(r"https://(?:github\.com/[\w-]+|[\w-]+\.github\.io)/hubbub\b")
+
+
 def test_one_address(root: Path) -> None:
-    """The forms and documents name the repository that the settings name."""
-    source = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hubbub"]["source"]
-    paths = [*(root / name for name in DOCUMENTS), *root.glob(".github/ISSUE_TEMPLATE/*.yml")]
-    named = {
-        address for path in paths for address in re.findall(r"https://github\.com/[\w-]+/hubbub\b", path.read_text())
+    """Whatever names the repository or the site names those of the settings: who moves them is told what is left."""
+    places = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hubbub"]
+    paths = [path for pattern in WRITTEN for path in root.glob(pattern) if path.is_file()]
+    wrong = {
+        f"{path.relative_to(root)}: {address}"
+        for path in paths
+        for address in ADDRESS.findall(path.read_text())
+        if address not in places.values()
     }
-    assert named == {source}
+    assert wrong == set()
+    named = {path for path in paths if places["source"] in path.read_text()}
+    assert {root / "SECURITY.md", root / ".github/ISSUE_TEMPLATE/config.yml"} <= named
 
 
 def test_same_tools(root: Path) -> None:

@@ -8,6 +8,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 NAMED = re.compile(r"`(?:python -m )?(hubbub(?:_[a-z]+)?(?:\.[A-Za-z_]+)+|hubbub_[a-z]+)(?=[`(])")
 """A dotted name in code. What ends in a call or stands alone is a name; anything else in the quotes is not."""
 
-GROUPS = {plugins.LOOPS, plugins.RESOLVERS, plugins.PATCHES, plugins.ACCELERATORS, "hubbub.server_accelerators"}
+GROUPS = {
+    plugins.LOOPS,
+    plugins.RESOLVERS,
+    plugins.PATCHES,
+    plugins.ACCELERATORS,
+    "hubbub.server_accelerators",
+    "hubbub.applications",
+}
 TABLES = ("errors.md", "porting.md", "settings.md")
 FOR_DEVELOPERS = {"HUBBUB_STRESS_SEEDS", "HUBBUB_TESTS_AT_ONCE", "HUBBUB_TEST_LOOPS", "HUBBUB_SPEED_METHODS_H"}
 """Variables of the tools and the tests, not of the packages."""
@@ -103,6 +111,23 @@ def test_chart(root: Path) -> None:
     rows = chart.measured((root / "README.md").read_text())
     assert len(rows) > 3
     assert (root / "docs" / "speed.svg").read_text() == chart.draw(rows)
+
+
+def test_table_of_speed_is_measured_by_one_command(root: Path) -> None:
+    """Every row of the README's table has a program that measures it; ``./do figures`` puts figures and month in."""
+    readme = (root / "README.md").read_text()
+    assert [what for what, _, _ in chart.measured(readme)] == list(chart.PROGRAMS)
+    rows = [
+        {"program": program, "size": size, "hubbub": (3 + number) * 1e-6, "gevent": (3 + number) * 1e-3}
+        for number, (program, size) in enumerate(chart.PROGRAMS.values())
+    ]
+    fresh = chart.updated(readme, rows, date(2031, 5, 6))
+    assert chart.measured(fresh) == [
+        (what, 3.0 + number, 1000 * (3.0 + number)) for number, what in enumerate(chart.PROGRAMS)
+    ]
+    assert ", May 2031; `./do bench`" in fresh
+    assert "(pywsgi) |" in fresh
+    assert chart.measured(chart.updated(readme, rows[:1], date(2031, 5, 6)))[1:] == chart.measured(readme)[1:]
 
 
 def test_gallery_is_whole(root: Path) -> None:

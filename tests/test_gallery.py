@@ -91,7 +91,8 @@ def examples(root: Path) -> Path:
 
 def test_all_short(examples: Path) -> None:
     """Each program of the gallery fits on a page and a half."""
-    lengths = {path.name: len(path.read_text().splitlines()) for path in examples.glob("*.py")}
+    paths = [*examples.glob("*.py"), *examples.glob("tutorial/*.py")]
+    lengths = {path.name: len(path.read_text().splitlines()) for path in paths}
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST}.keys() <= DEMONSTRATION
 
 
