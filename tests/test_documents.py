@@ -130,6 +130,20 @@ def test_table_of_speed_is_measured_by_one_command(root: Path) -> None:
     assert chart.measured(chart.updated(readme, rows[:1], date(2031, 5, 6)))[1:] == chart.measured(readme)[1:]
 
 
+def test_all_extras_are_listed(root: Path, packages: list[Package]) -> None:
+    """The quickstart says what every package and every extra of it brings."""
+    rows = re.findall(r"^\| (`hubbub.*?) \|", (root / "docs" / "quickstart.md").read_text(), re.MULTILINE)
+    assert len(rows) > 5
+    for package in packages:
+        name = package.project["name"]
+        own = [row for row in rows if re.search(rf"`{name}[`\[]", row)]
+        extras = set(package.project.get("optional-dependencies", {}))
+        assert extras <= {extra for row in own for extra in re.findall(r"\[([\w-]+)\]", row)}, name
+        assert own or name.removeprefix("hubbub-").removeprefix("loop-") in {
+            extra for row in rows for extra in re.findall(r"\[([\w-]+)\]", row)
+        }, name
+
+
 def test_gallery_is_whole(root: Path) -> None:
     """Every example is on the page of examples."""
     page = (root / "docs" / "examples.md").read_text()
