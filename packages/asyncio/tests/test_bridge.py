@@ -10,6 +10,7 @@ import weakref
 from contextlib import asynccontextmanager
 
 import hubbub
+import hubbub_asyncio
 import pytest
 from greenlet import getcurrent
 from greenlet import greenlet as RawGreenlet
@@ -786,3 +787,41 @@ def test_no_hub_error(hub, capsys):
     assert isinstance(greenlet.value, GreenletExit)
     assert capsys.readouterr().err == ""
     assert hubbub.get_hub() is hub
+
+
+def test_awaiting_what_never_waits_leaves_nothing_behind(hub):
+    """A greenlet that waits for one coroutine after the other, none of which waits, leaves the run queue as short."""
+
+    async def ready():
+        return 1
+
+    def awaits():
+        await_(ready())
+        lengths = []
+        for _ in range(3):
+            for _ in range(100):
+                await_(ready())
+            lengths.append(len(hub.loop.ready))
+        return lengths
+
+    assert len(set(hubbub.spawn(awaits).get())) == 1
+
+
+def test_a_call_from_inside_while_a_task_is_made(hub, monkeypatch):
+    """What a destructor asks of the event loop while await_ makes a task is neither lost nor taken for its step."""
+    called = []
+
+    class Interrupted(hubbub_asyncio.loop.Task):
+        def __init__(self, coroutine, *, loop, context):
+            super().__init__(coroutine, loop=loop, context=context)
+            loop.call_soon(called.append, "by a destructor")
+
+    async def ready():
+        return "ready"
+
+    await_(asyncio.sleep(0))
+    monkeypatch.setattr(hubbub_asyncio.loop, "Task", Interrupted)
+    assert hubbub.spawn(await_, ready()).get() == "ready"
+    monkeypatch.undo()
+    await_(asyncio.sleep(0))
+    assert called == ["by a destructor"]

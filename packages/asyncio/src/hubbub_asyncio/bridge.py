@@ -12,10 +12,10 @@ that is cancelled kills the greenlet. Both then wait until that has ended, so no
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import inspect
 import os
 import weakref
+from asyncio.events import _get_running_loop
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -25,7 +25,9 @@ from collections.abc import (
     Iterator,
 )
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextvars import ContextVar, copy_context
 from functools import partial
+from types import CoroutineType
 from typing import Any, ParamSpec, TypeVar, cast
 
 from greenlet import GreenletExit
@@ -41,9 +43,7 @@ __all__ = ["Worker", "as_future", "await_", "entered", "in_greenlet", "iterate",
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_HOME: contextvars.ContextVar[Callable[[], asyncio.AbstractEventLoop | None]] = contextvars.ContextVar(
-    "hubbub_asyncio_home"
-)
+_HOME: ContextVar[Callable[[], asyncio.AbstractEventLoop | None]] = ContextVar("hubbub_asyncio_home")
 """A weak reference to the event loop of the coroutine that has started this greenlet by :func:`in_greenlet`. It is
 weak because timers that were cancelled keep their contexts for a while, and must not keep event loops alive."""
 _OWN = "_hubbub_asyncio_loop"
@@ -94,10 +94,35 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
     :raises RuntimeError: called by a task of an event loop that cannot be lent; or the event loop is closed.
     :raises asyncio.CancelledError: the task was cancelled by others.
     """
+    running: HubEventLoop | None = None
+    if loop is None and type(awaitable) is CoroutineType and _get_running_loop() is None:
+        target: asyncio.AbstractEventLoop = _home_loop()  # the usual case, in fewer steps
+    else:
+        running, target = _loops_for(awaitable, loop)
+    if not isinstance(target, HubEventLoop) or not target.is_here:
+        if running is not None:  # the tasks of the running event loop go on meanwhile
+            return cast(T, await_(in_greenlet(_await_elsewhere, awaitable, target)))
+        return cast(T, _await_elsewhere(awaitable, target))
+    waits_for: asyncio.Future[T]  # the name by which reports find it
+    if running is None and isinstance(awaitable, CoroutineType) and target.runs_on:
+        # A task that does not wait has ended without a round of the event loop.
+        waits_for = target.begin_task(awaitable, context=copy_context())
+        return waits_for.result() if waits_for.done() else wait_for(waits_for)
+    waits_for = _task_for(awaitable, target)
+    if running is None:
+        return wait_for(waits_for)
+    with running.lent(waits_for):
+        return wait_for(waits_for)
+
+
+def _loops_for(
+    awaitable: Any, loop: asyncio.AbstractEventLoop | None
+) -> tuple[HubEventLoop | None, asyncio.AbstractEventLoop]:
+    """The event loop that runs in the caller's greenlet, and the one to await on. Raises what :func:`await_` does."""
     if not inspect.isawaitable(awaitable):
         raise TypeError(f"await_ takes a coroutine, task, future or other awaitable, not {awaitable!r}")
     try:
-        running = asyncio._get_running_loop()
+        running = _get_running_loop()
         target = _loop_of(awaitable) or loop or running or _home_loop()
         if target.is_closed():
             raise RuntimeError(f"{target!r} is closed: nothing can be awaited on it")
@@ -110,29 +135,20 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
         if inspect.iscoroutine(awaitable):
             awaitable.close()  # so that Python does not warn that it was never awaited
         raise
-    if not isinstance(target, HubEventLoop) or not target.is_here:
-        if running is not None:  # the tasks of the running event loop go on meanwhile
-            return cast(T, await_(in_greenlet(_await_elsewhere, awaitable, target)))
-        return cast(T, _await_elsewhere(awaitable, target))
-    waits_for: asyncio.Future[T]  # the name by which reports find it
-    if running is None and target.runs_on and inspect.iscoroutine(awaitable):
-        # A task that does not wait has ended without a switch.
-        waits_for = target.begin_task(awaitable, context=contextvars.copy_context())
-        return cast(T, waits_for.result()) if waits_for.done() else wait_for(waits_for)
-    waits_for = _task_for(awaitable, target)
-    if running is None:
-        return wait_for(waits_for)
-    with running.lent(waits_for):
-        return wait_for(waits_for)
+    return running, target
 
 
 def _loop_of(awaitable: Any) -> asyncio.AbstractEventLoop | None:
     return awaitable.get_loop() if asyncio.isfuture(awaitable) else None
 
 
-def _home_loop() -> asyncio.AbstractEventLoop:
-    home = _HOME.get(lambda: None)()
-    return home if home is not None and home.is_running() and _is_here(home) else thread_loop()
+def _home_loop() -> HubEventLoop:
+    reference = _HOME.get(None)
+    if reference is not None:
+        home = reference()
+        if isinstance(home, HubEventLoop) and home.is_running() and home.is_here:
+            return home
+    return thread_loop()
 
 
 def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
@@ -144,7 +160,7 @@ def _task_for(awaitable: Any, loop: asyncio.AbstractEventLoop) -> asyncio.Future
     if asyncio.isfuture(awaitable):
         return awaitable
     coroutine = awaitable if inspect.iscoroutine(awaitable) else _awaited(awaitable)
-    return loop.create_task(coroutine, context=contextvars.copy_context())
+    return loop.create_task(coroutine, context=copy_context())
 
 
 async def _awaited(awaitable: Awaitable[T]) -> T:
@@ -155,7 +171,7 @@ def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
     """Wait for an awaitable on an event loop of another native thread, or on one that is not the hub's."""
     waiter = Waiter()
     tasks: list[asyncio.Future[Any]] = []
-    context = contextvars.copy_context()
+    context = copy_context()
 
     def begin() -> None:
         task = _task_for(awaitable, loop)
@@ -191,8 +207,8 @@ class _Session:
 
     def __init__(self) -> None:
         self._wanted: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]] | None] = asyncio.Queue()
-        self._loop = asyncio._get_running_loop() or _home_loop()
-        self._task = self._loop.create_task(self._serve(), context=contextvars.copy_context())
+        self._loop = _get_running_loop() or _home_loop()
+        self._task = self._loop.create_task(self._serve(), context=copy_context())
         self._serves: asyncio.Future[Any] | None = None
         """The answer that the task is about to give."""
 
@@ -311,7 +327,7 @@ async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     """
     work = partial(function, **kwargs) if kwargs else function  # the function may have a parameter named context
     loop = asyncio.get_running_loop()
-    context = contextvars.copy_context()
+    context = copy_context()
     context.run(_HOME.set, weakref.ref(loop))  # where await_ finds it
     worker = Worker(work, *args, context=context)
     if isinstance(loop, HubEventLoop) and loop.is_here:

@@ -88,14 +88,21 @@ class HubEventLoop(SelectorEventLoop):
         self._stand_ins = 0
         self._stops_later = False
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
-        self._first_step: Callable[[], Any] | None = None
-        """Set while :meth:`begin_task` makes a task: the call that the task asks for, which is not queued."""
+        self._begins: Context | None = None
+        """Set while :meth:`begin_task` makes a task, by whose context the call that it asks for is known."""
+        self._first_step: Callable[[], Any] = self._no_step
+        """That call, which is not queued."""
+        self._unqueued = _Handle(self._no_step, (), self, None)
+        """What the task is given for it."""
         self._waiting: greenlet | None = None
         """The runner while it waits in the hub, where it can be visited."""
         self._visitor: greenlet | None = None
         self._visit: Callable[[], Any] = self._no_step
         self._stepping: greenlet | None = None
         """Which greenlet is in the first step of a task of :meth:`begin_task`."""
+        self._look = self._look_at_step
+        self._looks = -1
+        """The generation of the hub's loop in whose run queue :meth:`_look_at_step` is; -1: it is in none."""
         put = events._set_running_loop
         self._aside = Separation(self._hub, events._get_running_loop, getattr(put, "native", put))
         self._watches = Watches(self._hub_loop)
@@ -252,13 +259,9 @@ class HubEventLoop(SelectorEventLoop):
         self._parked = self._waiting = None
         first = self._scheduled[0] if self._scheduled else None
         visit, self._visit = self._visit, self._no_step
-        self._stepping = me
-        self._hub_loop.ready.append(self._look_at_step)  # called when the runner gives way, there or after the step
         try:
-            visit()
+            self._step(me, visit)
         finally:
-            if self._stepping is me:
-                self._stepping = None
             if self._visitor is not None:
                 self._dismiss_visitor()
         if woken or self._ready or self._stopping or (self._scheduled and self._scheduled[0] is not first):
@@ -268,9 +271,16 @@ class HubEventLoop(SelectorEventLoop):
             self._parked = switch
 
     def _take_first_step(self, step: Callable[[], Any]) -> None:
-        """Run the first step of a task of :meth:`begin_task`. If it waits in a synchronous call, others go on."""
-        self._stepping = me = getcurrent()
-        self._hub_loop.ready.append(self._look_at_step)
+        """Called by the event loop: run the first step of a task of :meth:`begin_task` for which it was not visited."""
+        self._step(getcurrent(), step)
+
+    def _step(self, me: greenlet, step: Callable[[], Any]) -> None:
+        """Run the first step of a task. If it waits in a synchronous call, the hub calls ``_look_at_step``."""
+        self._stepping = me
+        loop = self._hub_loop
+        if self._looks != loop.generation:  # at a fork the child's run queue is emptied
+            self._looks = loop.generation
+            loop.ready.append(self._look)
         try:
             step()
         finally:
@@ -278,6 +288,8 @@ class HubEventLoop(SelectorEventLoop):
                 self._stepping = None
 
     def _look_at_step(self) -> None:
+        """On the hub: somebody has given way. If it is a first step that waits, let the others go on."""
+        self._looks = -1
         if self._stepping is not None and self._stepping is self._runner:
             self._dismiss_visitor()
             self._let_stand_in()
@@ -381,12 +393,12 @@ class HubEventLoop(SelectorEventLoop):
         """
         if self._task_factory is not None or self._debug:
             return self.create_task(coroutine, context=context)
-        # A new task asks for its first step by call_soon.
-        self._first_step = self._no_step
+        self._begins = context
         try:
             task: Task[Any] = Task(coroutine, loop=self, context=context)
         finally:
-            step, self._first_step = self._first_step, None
+            self._begins = None
+            step, self._first_step = self._first_step, self._no_step
         runner, current = self._waiting, getcurrent()
         if runner is None or current is self._hub:
             self.call_soon(self._take_first_step, step, context=context)
@@ -478,10 +490,10 @@ class HubEventLoop(SelectorEventLoop):
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> events.Handle:
         """Call ``callback(*args)`` in the next round. Any greenlet of the thread may call this."""
-        if self._debug or self._closed or self._first_step is not None:
-            if self._first_step is not None:
+        if self._debug or self._closed or self._begins is not None:
+            if self._begins is context is not None:
                 self._first_step = callback
-                return events.Handle(callback, args, self, context)
+                return self._unqueued
             handle: events.Handle = super().call_soon(callback, *args, context=context)
             _forget_last_frame(handle)
         else:

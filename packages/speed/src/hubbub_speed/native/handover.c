@@ -159,9 +159,11 @@ PyObject *hand_over(PyObject *hub, PyObject *loop)
 /* Whether a greenlet that goes to the end of the run queue is the next at once. That counts as one that was handed to. */
 int is_next(PyObject *hub, PyObject *loop)
 {
-    PyObject *ready = SLOT(loop, L.ready);
-    if (!Py_IS_TYPE(ready, deque_type) || Py_SIZE(ready) > 0 || !may_hand_over(hub, loop) || !is_plain_hub(hub) ||
-        own_switch(hub))
+    PyObject *ready = SLOT(loop, L.ready), *own;
+    if (!Py_IS_TYPE(ready, deque_type) || Py_SIZE(ready) > 0 || !may_hand_over(hub, loop) || !is_plain_hub(hub))
+        return 0;
+    own = own_switch(hub); /* what a separation would put aside it would put back at once */
+    if (own && !(is_separation(own) && leads_home(own)))
         return 0;
     set_left(loop, left(loop) - 1);
     return 1;

@@ -186,6 +186,7 @@ PyObject *switch_to(PyObject *greenlet);
 PyObject *hand_over(PyObject *hub, PyObject *loop);
 PyObject *call_ready(PyObject *loop, PyObject *callback, int *done, int most);
 int is_separation(PyObject *callable);
+int leads_home(PyObject *callable);
 PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop);
 PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 int wake(PyObject *self, PyObject *value);

@@ -143,6 +143,13 @@ int is_separation(PyObject *callable)
            Py_IS_TYPE(PyCFunction_GET_SELF(callable), P.type);
 }
 
+/* Whether such a method leads to the hub, and not to a stand-in. */
+int leads_home(PyObject *callable)
+{
+    PyObject *self = PyCFunction_GET_SELF(callable);
+    return SLOT(self, P.plain) && SLOT(self, P.plain) == SLOT(self, P.home);
+}
+
 PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop)
 {
     const struct way way = {hub, loop, NULL, 0};
