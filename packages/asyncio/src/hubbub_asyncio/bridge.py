@@ -107,7 +107,7 @@ def await_(awaitable: Awaitable[T], *, loop: asyncio.AbstractEventLoop | None = 
     if running is None and isinstance(awaitable, CoroutineType) and target.runs_on:
         # A task that does not wait has ended without a round of the event loop.
         waits_for = target.begin_task(awaitable, context=copy_context())
-        return waits_for.result() if waits_for.done() else wait_for(waits_for)
+        return cast(T, waits_for.result()) if waits_for.done() else wait_for(waits_for)
     waits_for = _task_for(awaitable, target)
     if running is None:
         return wait_for(waits_for)
