@@ -74,3 +74,48 @@ def test_first_use_at_the_end(how, use):
     if done.stderr:
         assert re.search(f"Error: ({'|'.join(REASONS)})", done.stderr)
         assert done.stderr.count("Error: ") == 1
+
+
+DAEMONS = """
+import atexit, sys, threading, time
+turns = []
+def compare():
+    before = len(turns)
+    time.sleep(0.02)
+    print(before > 0 and len(turns) == before)
+atexit.register(compare)
+import hubbub
+
+def turn(busy):
+    while True:
+        turns.append(None)
+        hubbub.sleep(0 if busy else 0.0001)
+
+def run(busy, begun):
+    for _ in range(3):
+        hubbub.spawn(turn, busy)
+    hubbub.sleep(0.001)
+    begun.release()
+    hubbub.sleep(1000)
+
+begun = threading.Semaphore(0)
+for number in range(4):
+    threading.Thread(target=run, args=(number % 2, begun), daemon=True).start()
+for number in range(4):
+    begun.acquire()
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="CPython has them stand still, a moment later")
+def test_daemon_threads_stand_still(loop_name):
+    """Daemon threads run no greenlets any more when the interpreter goes: CPython would unwind their C stacks through
+    the frames of greenlets."""
+    done = subprocess.run(
+        [sys.executable, "-c", DAEMONS],
+        env=os.environ | {"HUBBUB_LOOP": loop_name},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
