@@ -121,24 +121,19 @@ def run_tests(session: nox.Session, bases: list[str]) -> None:
 
 
 def failing(session: nox.Session, environment: Environment, folders: list[Path], options: list[str]) -> list[Path]:
-    """Those folders of tests that do not pass. The output of one alone is shown while it runs."""
-    alone = {package.folder / "tests" for package in packages().values() if package.alone}
-    beside = [folder for folder in folders if folder not in alone]
-    if len(beside) == 1 or testing.at_once() == 1:
-        beside = []
+    """Those folders of tests that do not pass. The output of one at a time is shown while it runs."""
+    if len(folders) == 1 or testing.at_once() == 1:
+        return [folder for folder in folders if not passes(environment, folder, options)]
 
     def show(outcome: testing.Outcome) -> None:
         session.log(f"{outcome.name}, {outcome.seconds:.0f} s:")
         print(outcome.output, flush=True)
 
-    failed = [folder for folder in folders if folder not in beside and not passes(environment, folder, options)]
-    if beside:
-        ordered = testing.largest_first(beside)
-        session.log(f"{testing.at_once()} at a time: {', '.join(str(folder.relative_to(ROOT)) for folder in ordered)}")
-        commands = {str(folder): [environment.python, "-m", "pytest", str(folder), *options] for folder in ordered}
-        outcomes = testing.side_by_side(commands, testing.at_once(), show)
-        failed += [Path(outcome.name) for outcome in outcomes if outcome.status]
-    return failed
+    ordered = testing.largest_first(folders)
+    session.log(f"{testing.at_once()} at a time: {', '.join(str(folder.relative_to(ROOT)) for folder in ordered)}")
+    commands = {str(folder): [environment.python, "-m", "pytest", str(folder), *options] for folder in ordered}
+    outcomes = testing.side_by_side(commands, testing.at_once(), show)
+    return [Path(outcome.name) for outcome in outcomes if outcome.status]
 
 
 def passes(environment: Environment, folder: Path, options: list[str]) -> bool:

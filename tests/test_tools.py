@@ -24,8 +24,6 @@ optional-dependencies = { loop = ["hubbub_loop"] }
 [dependency-groups]
 test = ["hubbub-kit"]
 [tool.hatch.build.targets.wheel]
-[tool.hubbub]
-tests-alone = true
 """
 LOOP = """
 [build-system]
@@ -63,7 +61,6 @@ def test_packages(tree: Path) -> None:
     assert list(found) == ["core", "kit", "loop"]
     assert [package.name for package in found.values()] == ["hubbub", "hubbub-kit", "hubbub-loop"]
     assert [package.short for package in found.values() if package.native] == ["loop"]
-    assert [package.short for package in found.values() if package.alone] == ["core"]
     assert found["loop"].loops == ["fast"]
     assert found["loop"].building == ["hatchling", "setuptools"]
     assert found["core"].use == ["hatchling", "greenlet", "hubbub_loop"]

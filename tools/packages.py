@@ -83,11 +83,6 @@ class Package:
         return [*self.building, *self.runtime, *(requirement for extra in extras.values() for requirement in extra)]
 
     @property
-    def alone(self) -> bool:
-        """Whether its tests measure time, so that no others may run beside them."""
-        return bool(self.settings["tool"].get("hubbub", {}).get("tests-alone", False))
-
-    @property
     def _hooks(self) -> dict[str, Any]:
         hooks: dict[str, Any] = self.settings["tool"]["hatch"]["build"]["targets"]["wheel"].get("hooks", {})
         return hooks

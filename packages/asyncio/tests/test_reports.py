@@ -22,6 +22,12 @@ def greenlet_named(name):
     return next(info for info in inspect.greenlets() if info.name == name)
 
 
+def settle():
+    """Let others run for ten turns, however long these take: then all wait for what does not come."""
+    for _ in range(10):
+        hubbub.sleep(0.001)
+
+
 @pytest.fixture
 def begin(hub):
     """Spawn a greenlet that waits for a coroutine; ended with the test."""
@@ -31,7 +37,7 @@ def begin(hub):
         greenlet = hubbub.spawn(await_, coroutine)
         greenlet.name = name
         begun.append(greenlet)
-        hubbub.sleep(0.01)
+        settle()
         return greenlet
 
     yield make
@@ -137,7 +143,7 @@ def test_a_deadlock_names_tasks(hub):
         await as_future(Event())
 
     waiter = hubbub.spawn(await_, main())
-    hubbub.sleep(0.01)
+    settle()
     with pytest.raises(LoopExit, match=r"task stuck of .* waiting for <Event") as caught:
         Event().wait()
     assert "in await_ for <Task pending name='stuck'" in str(caught.value)

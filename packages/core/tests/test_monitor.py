@@ -137,7 +137,7 @@ def test_the_variable(value, says):
 def test_c_code_that_keeps_the_gil():
     """If C code keeps the GIL no watchdog can run; faulthandler then writes the stacks of all native threads."""
     code = (
-        "import ctypes, hubbub\ndef stuck(): ctypes.PyDLL(None).sleep(5)\nhubbub.sleep(0.3)\nhubbub.spawn(stuck).join()"
+        "import ctypes, hubbub\ndef stuck(): ctypes.PyDLL(None).sleep(3)\nhubbub.sleep(0.3)\nhubbub.spawn(stuck).join()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -63,6 +63,7 @@ def test_unix(hub: Any, connect: Any, tmp_path: Path) -> None:
         client = connect(path)
         client.send(b"ping")
         assert client.until(b"ping") == b"ping"
+        client.sock.close()  # the server waits for it at the end
         assert server.server_port is None
 
 
@@ -203,6 +204,7 @@ def test_pool_limits(hub: Any, connect: Any) -> None:
         first.sock.close()
         second.until(b"2")
         assert order == ["begin", "end", "begin"]
+        second.sock.close()
 
 
 @pytest.mark.parametrize("spawn", [hubbub.spawn_raw, hubbub.spawn, Pool, None], ids=str)
@@ -307,6 +309,7 @@ def test_accept_recovers(hub: Any, failures: Any, connect: Any, failure: str) ->
         client = connect(server)
         client.send(b"ping")
         client.until(b"ping")
+        client.sock.close()
     expected = [] if failure in ("ECONNABORTED", "EPERM") else [getattr(errno, failure)] * 2
     assert [error.errno for error in failures] == expected
 
@@ -338,6 +341,7 @@ def test_descriptors_run_out(hub: Any, failures: Any, connect: Any) -> None:
         for client in clients:
             client.send(b"ping")
             assert client.until(b"ping") == b"ping"
+            client.sock.close()
 
 
 def test_plain_context_is_refused() -> None:
