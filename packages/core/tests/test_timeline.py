@@ -87,7 +87,7 @@ def test_one_recorder_at_a_time(hub):
     """A second recorder for a hub is refused; a ring without room too."""
     with Recorder(), pytest.raises(RuntimeError, match="already"):
         Recorder().start()
-    with pytest.raises(ValueError, match="more than 0"):
+    with pytest.raises(ValueError, match="from 1 to"):
         Recorder(size=0)
 
 

@@ -26,19 +26,15 @@ def as_trace(hubs: Iterable[tuple[int, Sequence[Any]]]) -> dict[str, Any]:
 
 
 def _of_hub(pid: int, found: Sequence[Any]) -> Iterator[dict[str, Any]]:
-    rows: dict[tuple[int, str | None], int] = {(0, None): _HUB}
+    rows: dict[int, int] = {0: _HUB}
     names = {_HUB: "hub"}
-    current: dict[int, int] = {0: _HUB}
     arrows: dict[int, int] = {}
     for number, (kind, began, ended, ident, label, by) in enumerate(found):
-        if kind != "error":
-            # A number is used again when its greenlet has ended; the new one has another label, or is spawned.
-            key = (ident, label) if ident else (0, None)
-            if kind == "spawn" or key not in rows:
-                rows[key] = len(rows) + _HUB if kind != "spawn" else max(rows.values()) + 1
-                names[rows[key]] = label or f"greenlet {ident:#x}"
-            current[ident] = rows[key]
-        at = {"pid": pid, "tid": current.get(ident, _HUB), "ts": began * 1e6}
+        if kind == "spawn" or (ident not in rows and kind != "error"):
+            # The number of a greenlet that has ended is used again: by one that is spawned.
+            rows[ident] = len(names) + _HUB
+            names[rows[ident]] = label or f"greenlet {ident:#x}"
+        at = {"pid": pid, "tid": rows.get(ident, _HUB), "ts": began * 1e6}
         if kind in ("run", "poll"):
             yield {**at, "ph": "X", "name": label or kind, "cat": kind, "dur": (ended - began) * 1e6}
             if kind == "run" and ident in arrows:
@@ -47,7 +43,7 @@ def _of_hub(pid: int, found: Sequence[Any]) -> Iterator[dict[str, Any]]:
             yield {**at, "ph": "i", "s": "t", "name": f"{kind}: {label}" if kind == "error" else kind, "cat": kind}
             if kind in ("wake", "spawn", "timer"):
                 arrows[ident] = number + 1
-                start = {**at, "tid": current.get(by, _HUB), "ts": began * 1e6 - 0.001}
+                start = {**at, "tid": rows.get(by, _HUB), "ts": began * 1e6 - 0.001}
                 yield {**start, "ph": "s", "id": number + 1, "name": "wake", "cat": "wake"}
     for row, name in names.items():
         yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": row, "args": {"name": name}}

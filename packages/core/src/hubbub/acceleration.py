@@ -14,6 +14,7 @@ from typing import Any
 # Every module that has marks is imported here; a test finds those that are missing.
 from hubbub import (
     _current,
+    _eventlog,
     _latch,
     _simplequeue,
     _standin,
@@ -22,6 +23,7 @@ from hubbub import (
     _waitqueue,
     _workers,
     event,
+    greenlet,
     hub,
     io,
     local,
@@ -35,11 +37,12 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 15
+LAYOUT = 16
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (
     _current,
+    _eventlog,
     _latch,
     _simplequeue,
     _standin,
@@ -47,6 +50,7 @@ MARKED = (
     _waitqueue,
     _workers,
     event,
+    greenlet,
     hub,
     io,
     local,

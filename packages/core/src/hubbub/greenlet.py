@@ -20,6 +20,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import interrupt
 from hubbub._originals import get_ident
 from hubbub._reports import tell
+from hubbub._twins import known_to_c
 from hubbub.hub import Hub, get_hub
 from hubbub.timeout import Timeout
 
@@ -51,6 +52,7 @@ def without_frames(error: E) -> E:
     return error.with_traceback(None)
 
 
+@known_to_c
 class Greenlet(greenlet, Generic[T_co]):
     """Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, on a stack of its own, when the hub switches to it.
 

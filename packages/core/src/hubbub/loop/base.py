@@ -133,6 +133,7 @@ class BaseLoop(Timers, Loop):
         "idles",
         "in_poll",
         "iteration",
+        "log",
         "longest_turn",
         "outside",
         "prepares",
@@ -172,6 +173,8 @@ class BaseLoop(Timers, Loop):
         """For methods in C: how many greenlets may switch to the next of the run queue before it is the hub's turn."""
         self.handed_to: Any = None
         """The last of the run queue's callables that was taken out so."""
+        self.log: Any = None
+        """For methods in C: the ring of events that they fill, if one of theirs is on (:mod:`hubbub._eventlog`)."""
         self.greenlets: int = 0
         """How many greenlets have begun and not ended."""
         self._running = 0

@@ -31,6 +31,12 @@ static int is_switch(PyObject *callback)
            PyCFunction_GET_FUNCTION(callback) == ((PyMethodDescrObject *)plain_switch)->d_method->ml_meth;
 }
 
+/* The greenlet to whose own switch a callable is bound, a borrowed reference; NULL: it is another callable. */
+PyObject *switched_to(PyObject *callback)
+{
+    return is_switch(callback) ? PyCFunction_GET_SELF(callback) : NULL;
+}
+
 static int is_active(PyObject *greenlet)
 {
     return PyGreenlet_ACTIVE((PyGreenlet *)greenlet) > 0;
@@ -109,6 +115,8 @@ static PyObject *next_greenlet(PyObject *hub, PyObject *loop)
             return NULL;
         }
         Py_DECREF(taken);
+        if (is_logged(loop))
+            log_taken(loop);
         set_left(loop, left(loop) - 1);
         if (Py_IS_TYPE(first, W.type)) {
             if (SLOT(first, W.waiting) != Py_True) { /* its wait is over */
@@ -144,7 +152,11 @@ PyObject *hand_over(PyObject *hub, PyObject *loop)
     current = current_greenlet();
     if (!current)
         return NULL;
+    if (is_logged(loop))
+        log_woken(loop, current);
     target = current == hub ? NULL : next_greenlet(hub, loop);
+    if (target && is_logged(loop))
+        log_ran(loop, current);
     if (!target)
         result = PyErr_Occurred() ? NULL : switch_to_hub(hub);
     else if (target == current)

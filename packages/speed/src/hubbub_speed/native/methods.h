@@ -58,7 +58,7 @@ struct noun {
 
 extern const struct noun awaitable_noun, event_noun, result_noun, local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
-    waitqueue_noun, separation_noun, pauses_noun, workers_noun, worker_noun, task_noun;
+    waitqueue_noun, separation_noun, pauses_noun, workers_noun, worker_noun, task_noun, greenlet_noun, logs_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -80,7 +80,7 @@ extern struct readiness {
 extern struct loop {
     PyTypeObject *type;
     Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
-        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told, hand_overs, handed_to;
+        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told, hand_overs, handed_to, log;
 } L;
 
 extern struct ring {
@@ -150,6 +150,7 @@ int learn_common(PyObject *parts);
 int learn_socket(void);
 int learn_handover(void);
 int learn_workers(void);
+int learn_eventlog(void);
 
 /* A part by its name, kept for ever; NULL: an exception. */
 PyObject *wanted(PyObject *parts, const char *name);
@@ -184,6 +185,14 @@ int is_next(PyObject *hub, PyObject *loop);
 PyObject *waiter_rest(PyObject *self, PyObject *seconds, PyObject *ref);
 PyObject *switch_to(PyObject *greenlet);
 PyObject *hand_over(PyObject *hub, PyObject *loop);
+PyObject *switched_to(PyObject *callback);
+void log_turn(PyObject *loop);
+void log_taken(PyObject *loop);
+void log_queued(PyObject *loop, int timer);
+void log_woken(PyObject *loop, PyObject *greenlet);
+void log_ran(PyObject *loop, PyObject *greenlet);
+void log_next(PyObject *loop, PyObject *greenlet);
+void log_call(PyObject *loop, PyObject *callback);
 PyObject *call_ready(PyObject *loop, PyObject *callback, int *done, int most);
 int is_separation(PyObject *callable);
 int leads_home(PyObject *callable);
@@ -227,6 +236,12 @@ static inline int add(PyObject *object, Py_ssize_t offset, long long change)
         return -1;
     Py_SETREF(SLOT(object, offset), sum);
     return 0;
+}
+
+/* Whether the events of a loop are noted in a ring of eventlog.c. */
+static inline int is_logged(PyObject *loop)
+{
+    return SLOT(loop, L.log) != Py_None;
 }
 
 /* Whether an object is a waiter that may be woken. */

@@ -5,7 +5,7 @@
 
 /* The version of core's classes that these methods are made for: hubbub.acceleration.LAYOUT. It is compiled in, so that
  * a module that was built for older classes is told from one that was not. */
-#define LAYOUT 15
+#define LAYOUT 16
 
 static const struct noun *const nouns[] = {
     &readiness_noun,
@@ -32,6 +32,8 @@ static const struct noun *const nouns[] = {
     &workers_noun,
     &worker_noun,
     &task_noun,
+    &greenlet_noun,
+    &logs_noun,
     NULL,
 };
 
@@ -134,7 +136,8 @@ static PyObject *bind_parts(PyObject *module, PyObject *parts)
     for (i = 0; nouns[i]; i++)
         if (learn_type(nouns[i], parts) < 0)
             return NULL;
-    if (learn_common(parts) < 0 || learn_socket() < 0 || learn_handover() < 0 || learn_workers() < 0 || !(found = PyDict_New()))
+    if (learn_common(parts) < 0 || learn_socket() < 0 || learn_handover() < 0 || learn_workers() < 0 ||
+        learn_eventlog() < 0 || !(found = PyDict_New()))
         return NULL;
     if (add_methods(found) < 0) {
         Py_DECREF(found);

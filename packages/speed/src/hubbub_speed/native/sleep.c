@@ -8,8 +8,11 @@ static PyObject *python_pause;
 static PyObject *yield(PyObject *current, PyObject *hub, PyObject *loop)
 {
     PyObject *switch_, *result;
-    if (is_next(hub, loop))
+    if (is_next(hub, loop)) {
+        if (is_logged(loop))
+            log_next(loop, current);
         Py_RETURN_NONE;
+    }
     switch_ = PyObject_GetAttr(current, N.switch_);
     if (!switch_)
         return NULL;

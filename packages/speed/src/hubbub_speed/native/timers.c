@@ -241,6 +241,8 @@ static PyObject *loop_expire(PyObject *self, PyObject *unused)
     if (!time)
         return NULL;
     Py_SETREF(SLOT(self, L.time), time);
+    if (is_logged(self))
+        log_queued(self, 0);
     while (!end && PyList_GET_SIZE(heap)) {
         if (!is_entry(PyList_GET_ITEM(heap, 0))) {
             PyErr_SetString(PyExc_SystemError, "the heap of timers holds something else");
@@ -250,6 +252,8 @@ static PyObject *loop_expire(PyObject *self, PyObject *unused)
             break;
         end = expire_one(self, heap, now);
     }
+    if (is_logged(self))
+        log_queued(self, 1);
     if (end < 0)
         return NULL;
     Py_RETURN_NONE;

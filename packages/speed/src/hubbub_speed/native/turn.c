@@ -14,7 +14,7 @@ static const struct field loop_fields[] = {
     {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
     {"iteration", &L.iteration}, {"_backend", &L.backend}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
     {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {"told", &L.told}, {"hand_overs", &L.hand_overs},
-    {"handed_to", &L.handed_to}, {0}};
+    {"handed_to", &L.handed_to}, {"log", &L.log}, {0}};
 
 struct ring B;
 
@@ -146,11 +146,15 @@ static int run_slice(PyObject *self, PyObject *ready, int most)
         callback = queue_popleft(ready);
         if (!callback)
             return -1;
+        if (is_logged(self))
+            log_taken(self);
         result = call_ready(self, callback, &done, most);
         if (SLOT(self, L.handed_to) != Py_None) {
             Py_SETREF(callback, SLOT(self, L.handed_to));
             SLOT(self, L.handed_to) = Py_NewRef(Py_None);
         }
+        if (is_logged(self))
+            log_call(self, callback);
         if (!result) {
             int failed = report(self, callback);
             Py_DECREF(callback);
@@ -168,6 +172,8 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
     double budget = 0.0, before = 0.0, limit = 0.0;
     int slice, slices = (int)C.slices, most = 1, done = 0;
     (void)unused;
+    if (is_logged(self))
+        log_turn(self);
     for (slice = 0; slice < slices; slice++) {
         double now;
         done = run_slice(self, ready, most);
