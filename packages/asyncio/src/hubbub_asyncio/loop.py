@@ -21,12 +21,8 @@ there. It ends ``run_forever``, whichever callback it strikes: a task that happe
 from __future__ import annotations
 
 import asyncio
-import heapq
-import inspect
-import os
-import signal
 import sys
-from asyncio import events, unix_events
+from asyncio import events
 from asyncio.base_events import (  # type: ignore[attr-defined]  # private in typeshed
     _format_handle,
     _run_until_complete_cb,
@@ -34,36 +30,28 @@ from asyncio.base_events import (  # type: ignore[attr-defined]  # private in ty
 from asyncio.log import logger
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from time import monotonic
-from typing import Any, TypeVarTuple
+from typing import Any
 
 from greenlet import getcurrent, greenlet
-from hubbub import Greenlet, get_hub, shield, sleep, spawn
-from hubbub.abc import READ, WRITE
-from hubbub.exceptions import InvalidThreadUseError
-from hubbub.lowlevel import OUTSIDE, get_hub_if_exists, interrupts_to, spawn_raw
+from hubbub import Greenlet, shield, sleep, spawn
+from hubbub.lowlevel import OUTSIDE, interrupts_to, spawn_raw
 from hubbub.running_loop import Separation, separate_running_loops
 
-from hubbub_asyncio._base import SelectorEventLoop
+from hubbub_asyncio._callbacks import forget_last_frame
+from hubbub_asyncio._descriptors import Descriptors
 from hubbub_asyncio._task import Loan, Task
-from hubbub_asyncio._transport import SocketTransport
 from hubbub_asyncio._waiting import cancel_and_wait
-from hubbub_asyncio._watching import NoSelector, Watch, Watches, number
 
 __all__ = ["HubEventLoop"]
 
 _TURNS = 16
 """How many rounds of callbacks run before other greenlets may run, unless a turn of the hub is over before."""
-_CANCELLED_TIMERS = 100
-"""With more timers than this, the cancelled ones are removed when they are more than half."""
 
 
-_Ts = TypeVarTuple("_Ts")
-
-
-class HubEventLoop(SelectorEventLoop):
+class HubEventLoop(Descriptors):
     """The event loop of asyncio (:class:`asyncio.AbstractEventLoop`), run by the hub of the thread that makes it.
 
     Use it as a ``loop_factory`` for :class:`asyncio.Runner`, or through :func:`hubbub_asyncio.run`.
@@ -71,10 +59,7 @@ class HubEventLoop(SelectorEventLoop):
 
     def __init__(self) -> None:
         separate_running_loops(sys.modules["asyncio.events"])
-        self._hub = get_hub()
-        self._hub_loop: Any = self._hub.loop
-        self._parked: Callable[[], Any] | None = None
-        self._wake_up = self._wake  # one object: a timer is cancelled by the same callback
+        super().__init__()
         self._turn = -1
         self._rounds = 0
         self._limit = 0.0
@@ -88,12 +73,6 @@ class HubEventLoop(SelectorEventLoop):
         self._stand_ins = 0
         self._stops_later = False
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
-        self._begins: Context | None = None
-        """Set while :meth:`begin_task` makes a task, by whose context the call that it asks for is known."""
-        self._first_step: Callable[[], Any] = self._no_step
-        """That call, which is not queued."""
-        self._unqueued = _Handle(self._no_step, (), self, None)
-        """What the task is given for it."""
         self._waiting: greenlet | None = None
         """The runner while it waits in the hub, where it can be visited."""
         self._visitor: greenlet | None = None
@@ -105,8 +84,6 @@ class HubEventLoop(SelectorEventLoop):
         """The generation of the hub's loop in whose run queue :meth:`_look_at_step` is; -1: it is in none."""
         put = events._set_running_loop
         self._aside = Separation(self._hub, events._get_running_loop, getattr(put, "native", put))
-        self._watches = Watches(self._hub_loop)
-        super().__init__(NoSelector())
 
     # Running ---------------------------------------------------------------------------------------------------------
 
@@ -165,17 +142,6 @@ class HubEventLoop(SelectorEventLoop):
     def runs_on(self) -> bool:
         """Whether the event loop runs, and was not told to stop."""
         return self._thread_id is not None and not self._stopping
-
-    @property
-    def is_here(self) -> bool:
-        """Whether the current native thread is the one whose hub runs the event loop."""
-        return get_hub_if_exists() is self._hub
-
-    def _check_hub(self) -> None:
-        if not self.is_here:
-            raise InvalidThreadUseError(
-                f"{self!r} belongs to the thread that made it; make one in the thread that is to run it"
-            )
 
     def _run_once(self) -> None:
         """One round: wait for something to do, then call what is ready."""
@@ -305,49 +271,6 @@ class HubEventLoop(SelectorEventLoop):
         if visitor is not None:
             self._hub_loop.ready.appendleft(visitor.switch)
 
-    def _wake(self) -> None:
-        """Wake the event loop, if it waits. Called in the thread of the hub."""
-        parked = self._parked
-        if parked is not None:
-            self._parked = None
-            self._hub_loop.ready.append(parked)
-
-    def _next_delay(self) -> float | None:
-        """Seconds until the next timer; None: there is none."""
-        scheduled = self._scheduled
-        if not scheduled:
-            return None
-        if len(scheduled) > _CANCELLED_TIMERS and self._timer_cancelled_count * 2 > len(scheduled):
-            self._sweep()
-        while scheduled and scheduled[0]._cancelled:
-            self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False
-        return max(scheduled[0]._when - self.time(), 0.0) if scheduled else None
-
-    def _sweep(self) -> None:
-        """Remove the timers that were cancelled."""
-        kept = []
-        for handle in self._scheduled:
-            if handle._cancelled:
-                handle._scheduled = False
-            else:
-                kept.append(handle)
-        heapq.heapify(kept)
-        self._scheduled[:] = kept
-        self._timer_cancelled_count = 0
-
-    def _queue_due(self) -> None:
-        """Queue the timers whose time has come."""
-        scheduled = self._scheduled
-        end = self.time() + self._clock_resolution
-        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when < end):
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            if handle._cancelled:
-                self._timer_cancelled_count -= 1
-            else:
-                self._ready.append(handle)
-
     # Waiting in the middle of a callback -----------------------------------------------------------------------------
 
     @contextmanager
@@ -381,7 +304,7 @@ class HubEventLoop(SelectorEventLoop):
             return made
         self._check_closed()
         task: Task[Any] = Task(coro, loop=self, **options)
-        _forget_last_frame(task)
+        forget_last_frame(task)
         return task
 
     def begin_task(self, coroutine: Any, *, context: Context) -> asyncio.Task[Any]:
@@ -433,9 +356,6 @@ class HubEventLoop(SelectorEventLoop):
                 worker.kill()
             raise
 
-    def _no_step(self) -> None:
-        """Takes the place of the first step of a task that could not be made."""
-
     def _still_runs(self) -> bool:
         """Whether this greenlet goes on to run the callbacks. The one that called ``run_forever`` always does."""
         current = getcurrent()
@@ -483,198 +403,3 @@ class HubEventLoop(SelectorEventLoop):
             self._origin_waits.cancel("the event loop was stopped")
         else:
             self._runner = self._origin
-
-    # Callbacks -------------------------------------------------------------------------------------------------------
-
-    def call_soon(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> events.Handle:
-        """Call ``callback(*args)`` in the next round. Any greenlet of the thread may call this."""
-        if self._debug or self._closed or self._begins is not None:
-            if self._begins is context is not None:
-                self._first_step = callback
-                return self._unqueued
-            handle: events.Handle = super().call_soon(callback, *args, context=context)
-            _forget_last_frame(handle)
-        else:
-            handle = _Handle(callback, args, self, context)
-            self._ready.append(handle)
-        if self._parked is not None:
-            self._wake()
-        return handle
-
-    def call_soon_threadsafe(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> events.Handle:
-        """As :meth:`call_soon`. Any thread and any signal handler may call this."""
-        self._check_closed()
-        if self._debug:
-            self._check_callback(callback, "call_soon_threadsafe")
-        handle: events.Handle = self._call_soon(callback, args, context)
-        _forget_last_frame(handle)
-        self._write_to_self()
-        return handle
-
-    def call_at(
-        self,
-        when: float,
-        callback: Callable[[*_Ts], object],
-        *args: *_Ts,
-        context: Context | None = None,
-    ) -> events.TimerHandle:
-        """Call ``callback(*args)`` at ``when`` seconds of :meth:`time`. Any greenlet of the thread may call this."""
-        timer: events.TimerHandle = super().call_at(when, callback, *args, context=context)
-        _forget_last_frame(timer)
-        if self._parked is not None:
-            self._wake()
-        return timer
-
-    def _check_thread(self) -> None:
-        """In debug mode: any greenlet of the thread may call."""
-        if self._thread_id is not None and not self.is_here:
-            raise RuntimeError(
-                "Non-thread-safe operation invoked on an event loop other than the current one; "
-                "call_soon_threadsafe may be called from other threads"
-            )
-
-    def time(self) -> float:
-        """Seconds on the clock of :meth:`call_at`, which is the hub's: :func:`time.monotonic`, or a virtual clock."""
-        now: float = self._hub_loop.update_now()
-        return now
-
-    # Wake-ups, without a pipe ----------------------------------------------------------------------------------------
-
-    def _make_self_pipe(self) -> None:
-        self._ssock = self._csock = None
-        self._internal_fds = 0
-
-    def _close_self_pipe(self) -> None:
-        """Nothing: there is no pipe."""
-
-    def _write_to_self(self) -> None:
-        """Wake the event loop. Any thread may call this."""
-        if not self._hub.destroyed:
-            self._hub_loop.run_callback_threadsafe(self._wake)
-
-    def _process_events(self, event_list: Any) -> None:
-        """Nothing: watchers have queued the handles already."""
-
-    def _fired(self, handle: events.Handle) -> None:
-        """A watcher has an event: call its handle in the next round."""
-        if not handle._cancelled:
-            self._ready.append(handle)
-            if self._parked is not None:
-                self._wake()
-
-    # Descriptors and signals -----------------------------------------------------------------------------------------
-
-    def _add_reader(
-        self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> events.Handle:
-        self._check_closed()
-        return self._watches.add(Watch(callback, args, self, context, number(fd), READ))
-
-    def _remove_reader(self, fd: Any) -> bool:
-        return False if self.is_closed() else self._watches.remove(fd, READ)
-
-    def _add_writer(
-        self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
-    ) -> events.Handle:
-        self._check_closed()
-        return self._watches.add(Watch(callback, args, self, context, number(fd), WRITE))
-
-    def _remove_writer(self, fd: Any) -> bool:
-        return False if self.is_closed() else self._watches.remove(fd, WRITE)
-
-    def add_signal_handler(self, sig: int, callback: Callable[[*_Ts], object], *args: *_Ts) -> None:
-        """Call ``callback(*args)`` in the event loop when a signal comes. Several event loops may handle the same one.
-
-        :raises ValueError: there is no such signal.
-        :raises RuntimeError: it cannot be caught, or this is not the main thread.
-        """
-        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
-            raise TypeError("a signal handler is a plain function: coroutines cannot be used with add_signal_handler()")
-        self._check_signal(sig)
-        self._check_closed()
-        self.remove_signal_handler(sig)
-        handle = events.Handle(callback, args, self, None)
-        watcher = self._hub_loop.signal(sig)
-        try:
-            watcher.start(self._fired, handle)
-        except (ValueError, OSError) as error:
-            raise RuntimeError(f"sig {sig} cannot be caught: {error}") from error
-        self._signal_handlers[sig] = watcher
-
-    def remove_signal_handler(self, sig: int) -> bool:
-        """Undo :meth:`add_signal_handler`.
-
-        :returns: whether there was a handler.
-        """
-        self._check_signal(sig)
-        watcher = self._signal_handlers.pop(sig, None)
-        if watcher is None:
-            return False
-        watcher.close()
-        if sig == signal.SIGINT and signal.getsignal(sig) is signal.SIG_DFL:
-            signal.signal(sig, signal.default_int_handler)
-        return True
-
-    def close(self) -> None:
-        """Stop watching everything and forget the callbacks. The event loop must not be running."""
-        if self.is_running():
-            raise RuntimeError("Cannot close a running event loop")
-        if not self.is_closed():
-            self._watches.close()
-            super().close()
-
-    # Transports ------------------------------------------------------------------------------------------------------
-
-    def _make_socket_transport(self, *args: Any, **kwargs: Any) -> Any:
-        return SocketTransport(self, *args, **kwargs)
-
-    async def _make_subprocess_transport(
-        self, protocol: Any, args: Any, shell: bool, stdin: Any, stdout: Any, stderr: Any, bufsize: int, **options: Any
-    ) -> Any:
-        """A child process, whose end the hub watches."""
-        started = self.create_future()
-        extra = options.pop("extra", None)
-        transport = unix_events._UnixSubprocessTransport(  # type: ignore[attr-defined]  # private in typeshed
-            *(self, protocol, args, shell, stdin, stdout, stderr, bufsize), waiter=started, extra=extra, **options
-        )
-        watcher = self._hub_loop.child(transport.get_pid())
-        watcher.start(self._child_ended, watcher, transport)
-        try:
-            await started
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException:
-            transport.close()
-            await asyncio.shield(transport._wait())
-            raise
-        return transport
-
-    def _child_ended(self, watcher: Any, transport: Any) -> None:
-        watcher.close()
-        if not self.is_closed():
-            self.call_soon(transport._process_exited, os.waitstatus_to_exitcode(watcher.rstatus))
-
-
-class _Handle(events.Handle):
-    """As :class:`asyncio.Handle`, made in fewer steps; not for the debug mode."""
-
-    __slots__ = ()
-
-    def __init__(self, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-
-
-def _forget_last_frame(handle: Any) -> None:
-    """In debug mode a handle keeps the stack where it was made. Drop the last frame, which is the event loop's own."""
-    if handle._source_traceback:
-        del handle._source_traceback[-1]

@@ -1,0 +1,204 @@
+"""The callbacks of an event loop on the hub: those that are ready, the timers, and what wakes the event loop.
+
+There is no pipe to wake it: who queues a callback makes the greenlet runnable that runs them, if that waits in the hub.
+"""
+
+from __future__ import annotations
+
+import heapq
+from asyncio import events
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import Any, TypeVarTuple
+
+from hubbub import get_hub
+from hubbub.exceptions import InvalidThreadUseError
+from hubbub.lowlevel import get_hub_if_exists
+
+from hubbub_asyncio._base import SelectorEventLoop
+from hubbub_asyncio._watching import NoSelector
+
+__all__ = ["Callbacks", "forget_last_frame"]
+
+_CANCELLED_TIMERS = 100
+"""With more timers than this, the cancelled ones are removed when they are more than half."""
+
+_Ts = TypeVarTuple("_Ts")
+
+
+class Callbacks(SelectorEventLoop):
+    """An event loop that takes callbacks. Any greenlet of its thread may give it some."""
+
+    def __init__(self) -> None:
+        self._hub = get_hub()
+        self._hub_loop: Any = self._hub.loop
+        self._parked: Callable[[], Any] | None = None
+        """The switch of the greenlet that runs the callbacks, while that waits for some in the hub."""
+        self._wake_up = self._wake  # one object: a timer is cancelled by the same callback
+        self._begins: Context | None = None
+        """Set while a task is made whose first step is not to be queued: its context, by which the step is known."""
+        self._first_step: Callable[[], Any] = self._no_step
+        """That step."""
+        self._unqueued = _Handle(self._no_step, (), self, None)
+        """What the task is given for it."""
+        super().__init__(NoSelector())
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the current native thread is the one whose hub runs the event loop."""
+        return get_hub_if_exists() is self._hub
+
+    def _check_hub(self) -> None:
+        if not self.is_here:
+            raise InvalidThreadUseError(
+                f"{self!r} belongs to the thread that made it; make one in the thread that is to run it"
+            )
+
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> events.Handle:
+        """Call ``callback(*args)`` in the next round. Any greenlet of the thread may call this."""
+        if self._debug or self._closed or self._begins is not None:
+            if self._begins is context is not None:
+                self._first_step = callback
+                return self._unqueued
+            handle: events.Handle = super().call_soon(callback, *args, context=context)
+            forget_last_frame(handle)
+        else:
+            handle = _Handle(callback, args, self, context)
+            self._ready.append(handle)
+        if self._parked is not None:
+            self._wake()
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> events.Handle:
+        """As :meth:`call_soon`. Any thread and any signal handler may call this."""
+        self._check_closed()
+        if self._debug:
+            self._check_callback(callback, "call_soon_threadsafe")
+        handle: events.Handle = self._call_soon(callback, args, context)
+        forget_last_frame(handle)
+        self._write_to_self()
+        return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*_Ts], object],
+        *args: *_Ts,
+        context: Context | None = None,
+    ) -> events.TimerHandle:
+        """Call ``callback(*args)`` at ``when`` seconds of :meth:`time`. Any greenlet of the thread may call this."""
+        timer: events.TimerHandle = super().call_at(when, callback, *args, context=context)
+        forget_last_frame(timer)
+        if self._parked is not None:
+            self._wake()
+        return timer
+
+    def _check_thread(self) -> None:
+        """In debug mode: any greenlet of the thread may call."""
+        if self._thread_id is not None and not self.is_here:
+            raise RuntimeError(
+                "Non-thread-safe operation invoked on an event loop other than the current one; "
+                "call_soon_threadsafe may be called from other threads"
+            )
+
+    def time(self) -> float:
+        """Seconds on the clock of :meth:`call_at`, which is the hub's: :func:`time.monotonic`, or a virtual clock."""
+        now: float = self._hub_loop.update_now()
+        return now
+
+    def _no_step(self) -> None:
+        """Takes the place of the first step of a task that could not be made."""
+
+    # Waking ----------------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Wake the event loop, if it waits. Called in the thread of the hub."""
+        parked = self._parked
+        if parked is not None:
+            self._parked = None
+            self._hub_loop.ready.append(parked)
+
+    def _make_self_pipe(self) -> None:
+        self._ssock = self._csock = None
+        self._internal_fds = 0
+
+    def _close_self_pipe(self) -> None:
+        """Nothing: there is no pipe."""
+
+    def _write_to_self(self) -> None:
+        """Wake the event loop. Any thread may call this."""
+        if not self._hub.destroyed:
+            self._hub_loop.run_callback_threadsafe(self._wake)
+
+    def _process_events(self, event_list: Any) -> None:
+        """Nothing: watchers have queued the handles already."""
+
+    def _fired(self, handle: events.Handle) -> None:
+        """A watcher has an event: call its handle in the next round."""
+        if not handle._cancelled:
+            self._ready.append(handle)
+            if self._parked is not None:
+                self._wake()
+
+    # Timers ----------------------------------------------------------------------------------------------------------
+
+    def _next_delay(self) -> float | None:
+        """Seconds until the next timer; None: there is none."""
+        scheduled = self._scheduled
+        if not scheduled:
+            return None
+        if len(scheduled) > _CANCELLED_TIMERS and self._timer_cancelled_count * 2 > len(scheduled):
+            self._sweep()
+        while scheduled and scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)._scheduled = False
+        return max(scheduled[0]._when - self.time(), 0.0) if scheduled else None
+
+    def _sweep(self) -> None:
+        """Remove the timers that were cancelled."""
+        kept = []
+        for handle in self._scheduled:
+            if handle._cancelled:
+                handle._scheduled = False
+            else:
+                kept.append(handle)
+        heapq.heapify(kept)
+        self._scheduled[:] = kept
+        self._timer_cancelled_count = 0
+
+    def _queue_due(self) -> None:
+        """Queue the timers whose time has come."""
+        scheduled = self._scheduled
+        end = self.time() + self._clock_resolution
+        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when < end):
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            if handle._cancelled:
+                self._timer_cancelled_count -= 1
+            else:
+                self._ready.append(handle)
+
+
+class _Handle(events.Handle):
+    """As :class:`asyncio.Handle`, made in fewer steps; not for the debug mode."""
+
+    __slots__ = ()
+
+    def __init__(self, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
+def forget_last_frame(handle: Any) -> None:
+    """In debug mode a handle keeps the stack where it was made. Drop the last frame, which is the event loop's own."""
+    if handle._source_traceback:
+        del handle._source_traceback[-1]
