@@ -269,7 +269,7 @@ class Socket(socket.socket):
             self._await_read()
             read = self._read
 
-    @twin("socket.c")
+    @twin("datagram.c")
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
         read = self._read
@@ -348,8 +348,11 @@ class Socket(socket.socket):
                 return
             self._await_write(None if deadline is None else max(deadline - monotonic(), 0.0))
 
+    @twin("datagram.c")
     def sendto(self, *args: Any) -> int:
-        """:meth:`socket.socket.sendto`."""
+        """:meth:`socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+        if len(args) > 1:
+            args = (*args[:-1], self.numeric_address(args[-1]))
         try:
             return _sendto(self, *args)
         except BlockingIOError:
@@ -363,6 +366,13 @@ class Socket(socket.socket):
         if args and not isinstance(args[0], (list, tuple)):
             args = (list(args[0]), *args[1:])  # an iterator would be empty at the second attempt
         return self._writing(_Base.sendmsg, *args, flags=args[2] if len(args) > 2 else 0)
+
+    def numeric_address(self, address: Address) -> Address:
+        """The numeric address that ``sendto`` sends to: ``address`` itself. A subclass may look up names here.
+
+        It need not be asked if ``address`` is numeric already.
+        """
+        return address
 
     # Connecting -----------------------------------------------------------------------------------------------------
 

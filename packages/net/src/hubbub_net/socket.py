@@ -52,7 +52,6 @@ _create_server = _stdlib.create_server
 _dup = _stdlib.dup
 _socketpair = _stdlib.socketpair
 _sendfile = getattr(os, "sendfile", None)
-_sendto = _stdlib.socket.sendto
 _family: Any = _CSocket.__dict__["family"].__get__
 _SENDFILE_BLOCK = 1 << 30
 _READ_BLOCK = 1 << 18
@@ -92,19 +91,13 @@ class socket(Socket):
         """:meth:`socket.socket.connect_ex`: the error's number, or 0."""
         return super().connect_ex(numeric(address, _family(self)))
 
-    def sendto(self, *args: Any) -> int:
-        """:meth:`socket.socket.sendto`: ``sendto(data, address)`` or ``sendto(data, flags, address)``."""
+    def numeric_address(self, address: Address) -> Address:
+        """``address`` with its host's name, if it is one, replaced by an address of that host. May wait."""
         try:
-            known = _is_known(args[-1][0])
+            known = _is_known(address[0])
         except (LookupError, TypeError):
             known = False
-        if args and not known:
-            args = (*args[:-1], numeric(args[-1], _family(self)))
-        try:
-            return _sendto(self, *args)
-        except BlockingIOError:
-            pass
-        return super().sendto(*args)
+        return address if known else numeric(address, _family(self))
 
     def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Address | None = None, /) -> int:
         """:meth:`socket.socket.sendmsg`."""

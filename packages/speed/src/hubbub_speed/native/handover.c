@@ -21,7 +21,14 @@ static int has_plain_switch(PyTypeObject *type)
 
 static int is_plain_greenlet(PyObject *object)
 {
-    return PyGreenlet_Check(object) && has_plain_switch(Py_TYPE(object));
+    static struct proof proof;
+    PyTypeObject *type = Py_TYPE(object);
+    if (type == &PyGreenlet_Type || is_proved(&proof, type))
+        return 1;
+    if (!PyGreenlet_Check(object) || !has_plain_switch(type))
+        return 0;
+    prove(&proof, type);
+    return 1;
 }
 
 /* Whether a callable is greenlet.switch, bound to a greenlet. */

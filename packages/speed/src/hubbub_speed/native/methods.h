@@ -58,7 +58,8 @@ struct noun {
 
 extern const struct noun awaitable_noun, event_noun, result_noun, local_noun, ring_noun, readiness_noun, direction_noun, turn_noun, timers_noun, waiter_noun, semaphore_noun,
     queue_noun, socket_noun, timeout_noun, latch_noun, lock_noun, rlock_noun, thread_rlock_noun,
-    waitqueue_noun, separation_noun, pauses_noun, workers_noun, worker_noun, task_noun, greenlet_noun, logs_noun;
+    waitqueue_noun, separation_noun, pauses_noun, workers_noun, worker_noun, task_noun, datagram_noun,
+    greenlet_noun, logs_noun;
 
 /* -- where the attributes of core lie ------------------------------------------------------------------------ */
 
@@ -148,6 +149,7 @@ extern struct names {
 /* Learn the rest of core's parts; -1: an exception. */
 int learn_common(PyObject *parts);
 int learn_socket(void);
+int learn_datagram(PyObject *base);
 int learn_handover(void);
 int learn_workers(void);
 int learn_eventlog(void);
@@ -163,6 +165,11 @@ struct bell {
     wake_function wake;
     void *loop;
 };
+
+/* Reads of a socket.  NULL without an exception: there is nothing. */
+typedef PyObject *(*receive_function)(PyObject *self, PyObject *bufsize, long flags);
+
+enum { FEW = 66 << 10 }; /* bytes: so many are received or sent with the GIL */
 
 /* -- what the files use of one another ------------------------------------------------------------------------- */
 
@@ -200,6 +207,11 @@ PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop);
 PyObject *waitqueue_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 int wake(PyObject *self, PyObject *value);
 int is_stale(PyObject *self);
+int descriptor(PyObject *self);
+int why_failed(int error);
+PyObject *call_plain(PyObject *method, PyObject *self, PyObject *argument, long flags);
+PyObject *read_with(receive_function call, PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                    PyObject *kwnames);
 int find_bell(PyObject *loop, struct bell *bell);
 int timer_runs(PyObject *loop, PyObject *key, PyObject *callback);
 
@@ -256,12 +268,29 @@ static inline int is_deque(PyObject *queue)
     return Py_IS_TYPE(queue, deque_type) || Py_IS_TYPE(queue, waitqueue_type);
 }
 
+/* Types that are known to have core's own version of a method, for as long as they are not changed. */
+struct proof {
+    PyTypeObject *type;
+    unsigned int version;
+};
+
+static inline int is_proved(const struct proof *proof, PyTypeObject *type)
+{
+    return proof->type == type && proof->version && proof->version == type->tp_version_tag;
+}
+
+static inline void prove(struct proof *proof, PyTypeObject *type)
+{
+    proof->type = type;
+    proof->version = type->tp_version_tag;
+}
+
 /* Whether a container is set and not empty. */
 static inline int filled(PyObject *collection)
 {
     if (!collection || collection == Py_None)
         return 0;
-    return is_deque(collection) ? Py_SIZE(collection) > 0 : PyObject_Size(collection) > 0;
+    return is_deque(collection) || PyList_CheckExact(collection) ? Py_SIZE(collection) > 0 : PyObject_Size(collection) > 0;
 }
 
 #endif

@@ -22,6 +22,7 @@ static const struct noun *const nouns[] = {
     &semaphore_noun,
     &queue_noun,
     &socket_noun,
+    &datagram_noun,
     &timeout_noun,
     &latch_noun,
     &lock_noun,

@@ -1,5 +1,5 @@
 /*
- * Socket.recv, recvfrom and sendall.
+ * Socket.recv and sendall, and what they share with datagram.c.
  * The system calls do not wait, and for a few bytes they keep the GIL: to release it costs as much as the call, and up
  * to the interpreter's switch interval, 5 ms, if another thread has work.  Other threads get the GIL when the loop
  * polls.
@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { FEW = 66 << 10, SOME = 1 << 12 }; /* bytes */
+enum { SOME = 1 << 12 }; /* bytes */
 enum { NO_ROOM = -2 };
 
 struct socket K;
@@ -17,8 +17,8 @@ struct socket K;
 static const struct field socket_fields[] = {
     {"_limit", &K.limit}, {"_read", &K.read}, {"_shortens", &K.shortens}, {"_skip", &K.skip}, {"_skips", &K.skips}, {0}};
 
-static PyObject *python_socket_recv, *python_socket_recvfrom, *python_socket_sendall;
-static PyObject *plain_fileno, *plain_recv, *plain_recvfrom, *plain_send; /* of _socket.socket, the base of socket.socket */
+static PyObject *python_socket_recv, *python_socket_sendall;
+static PyObject *plain_fileno, *plain_recv, *plain_send; /* of _socket.socket, the base of socket.socket */
 
 static int may_wait(PyObject *limit, long flags)
 {
@@ -106,7 +106,7 @@ static int wait_for_more(PyObject *self)
 }
 
 /* The number of the descriptor; negative if it is closed, or with an exception. */
-static int descriptor(PyObject *self)
+int descriptor(PyObject *self)
 {
     PyObject *number = PyObject_Vectorcall(plain_fileno, &self, 1, NULL);
     int fd = number ? (int)PyLong_AsLong(number) : -1;
@@ -115,7 +115,7 @@ static int descriptor(PyObject *self)
 }
 
 /* Called after a system call that failed with this error. 1: it would have had to wait, -1: an exception. */
-static int why_failed(int error)
+int why_failed(int error)
 {
     if (PyErr_Occurred()) /* raised by a signal handler */
         return -1;
@@ -127,7 +127,7 @@ static int why_failed(int error)
 }
 
 /* Calls a method of the standard library.  NULL without an exception: it would have had to wait. */
-static PyObject *call_plain(PyObject *method, PyObject *self, PyObject *argument, long flags)
+PyObject *call_plain(PyObject *method, PyObject *self, PyObject *argument, long flags)
 {
     PyObject *stack[] = {self, argument, PyLong_FromLong(flags)}, *result;
     if (!stack[2])
@@ -187,19 +187,11 @@ static PyObject *receive(PyObject *self, PyObject *bufsize, long flags)
 {
     Py_ssize_t size = PyLong_AsSsize_t(bufsize);
     int fd;
-    if (size <= 0 || size > FEW || flags != (int)flags)
+    if (size <= 0 || size > FEW || flags != (int)flags || flags & MSG_TRUNC) /* that returns more than it reads */
         return PyErr_Occurred() ? NULL : call_plain(plain_recv, self, bufsize, flags);
     fd = descriptor(self);
     return PyErr_Occurred() ? NULL : receive_few(fd, size, flags);
 }
-
-/* recvfrom(2).  NULL without an exception: there is nothing. */
-static PyObject *receive_from(PyObject *self, PyObject *bufsize, long flags)
-{
-    return call_plain(plain_recvfrom, self, bufsize, flags);
-}
-
-typedef PyObject *(*receive_function)(PyObject *self, PyObject *bufsize, long flags);
 
 /* send(2): how many bytes were taken, NO_ROOM, or -1: an exception. */
 static Py_ssize_t send_some(PyObject *self, PyObject *data, long flags)
@@ -225,7 +217,7 @@ static Py_ssize_t send_some(PyObject *self, PyObject *data, long flags)
     return why_failed(errno) < 0 ? -1 : NO_ROOM;
 }
 
-/* Calls recv(2) or recvfrom(2), and waits if there is nothing, until there is a result. */
+/* Calls receive() or its like, and waits if there is nothing, until there is a result. */
 static PyObject *read_until_found(receive_function call, PyObject *self, PyObject *bufsize, long flags)
 {
     PyObject *result, *data, *read;
@@ -248,7 +240,7 @@ static PyObject *read_until_found(receive_function call, PyObject *self, PyObjec
 }
 
 /* recv() and recvfrom(); ``original`` is the Python method. */
-static PyObject *read_with(receive_function call, PyObject *original, PyObject *self, PyObject *const *args,
+PyObject *read_with(receive_function call, PyObject *original, PyObject *self, PyObject *const *args,
                            Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *read = SLOT(self, K.read), *limit = SLOT(self, K.limit);
@@ -273,11 +265,6 @@ static PyObject *read_with(receive_function call, PyObject *original, PyObject *
 static PyObject *socket_recv(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     return read_with(receive, python_socket_recv, self, args, nargs, kwnames);
-}
-
-static PyObject *socket_recvfrom(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
-{
-    return read_with(receive_from, python_socket_recvfrom, self, args, nargs, kwnames);
 }
 
 static PyObject *socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
@@ -318,15 +305,15 @@ int learn_socket(void)
         return -1;
     plain_fileno = PyObject_GetAttrString(base, "fileno");
     plain_recv = plain_fileno ? PyObject_GetAttrString(base, "recv") : NULL;
-    plain_recvfrom = plain_recv ? PyObject_GetAttrString(base, "recvfrom") : NULL;
-    plain_send = plain_recvfrom ? PyObject_GetAttrString(base, "send") : NULL;
-    Py_DECREF(base);
-    return plain_send ? 0 : -1;
+    plain_send = plain_recv ? PyObject_GetAttrString(base, "send") : NULL;
+    if (!plain_send || learn_datagram(base) < 0)
+        Py_CLEAR(base);
+    Py_XDECREF(base);
+    return base ? 0 : -1;
 }
 
 static const struct method socket_methods[] = {
     {&python_socket_recv, {"recv", FASTCALL(socket_recv), "recv($self, bufsize, flags=0, /)\n--\n\n"}},
-    {&python_socket_recvfrom, {"recvfrom", FASTCALL(socket_recvfrom), "recvfrom($self, bufsize, flags=0, /)\n--\n\n"}},
     {&python_socket_sendall, {"sendall", FASTCALL(socket_sendall), "sendall($self, data, flags=0, /)\n--\n\n"}},
     {0},
 };

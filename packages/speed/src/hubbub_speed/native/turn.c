@@ -20,10 +20,10 @@ struct ring B;
 
 static const struct field ring_fields[] = {{"native", &B.native}, {0}};
 
-static long bits_of(PyObject *backend, PyObject *name)
+static long bits_of(PyTypeObject *backend, PyObject *name)
 {
     long bits;
-    PyObject *value = PyObject_GetAttr(backend, name);
+    PyObject *value = PyObject_GetAttr((PyObject *)backend, name);
     if (!value)
         return -1;
     bits = PyLong_AsLong(value);
@@ -82,11 +82,19 @@ static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct 
 
 static int bits_of_loop(PyObject *self, struct bits *bits)
 {
-    PyObject *backend = SLOT(self, L.backend);
-    bits->read = bits_of(backend, N.READ_BITS);
-    bits->write = bits_of(backend, N.WRITE_BITS);
-    bits->sticky = bits_of(backend, N.STICKY_BITS);
-    return PyErr_Occurred() ? -1 : 0;
+    static struct proof proof;
+    static struct bits known;
+    PyTypeObject *backend = Py_TYPE(SLOT(self, L.backend));
+    if (!is_proved(&proof, backend)) {
+        known.read = bits_of(backend, N.READ_BITS);
+        known.write = bits_of(backend, N.WRITE_BITS);
+        known.sticky = bits_of(backend, N.STICKY_BITS);
+        if (PyErr_Occurred())
+            return -1;
+        prove(&proof, backend);
+    }
+    *bits = known;
+    return 0;
 }
 
 static PyObject *loop_dispatch(PyObject *self, PyObject *events)
@@ -211,23 +219,6 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 typedef int (*poll_function)(void *loop, double seconds);
 typedef int *(*fired_function)(void *loop);
 
-/* Types that are known to have core's own version of a method, for as long as they are not changed. */
-struct proof {
-    PyTypeObject *type;
-    unsigned int version;
-};
-
-static int is_proved(const struct proof *proof, PyTypeObject *type)
-{
-    return proof->type == type && proof->version && proof->version == type->tp_version_tag;
-}
-
-static void prove(struct proof *proof, PyTypeObject *type)
-{
-    proof->type = type;
-    proof->version = type->tp_version_tag;
-}
-
 static int has_our_dispatch(PyTypeObject *type)
 {
     static struct proof proof;
@@ -253,7 +244,7 @@ static int has_ring_poll(PyTypeObject *type)
     if (is_proved(&proof, type))
         return 1;
     poll = PyObject_GetAttr((PyObject *)type, N.poll);
-    ring = poll && poll == ring_poll;
+    ring = poll && poll == ring_poll && PyType_IsSubtype(type, B.type);
     if (ring)
         prove(&proof, type);
     Py_XDECREF(poll);
@@ -265,7 +256,7 @@ static int has_ring_poll(PyTypeObject *type)
 static PyObject *native_table(PyObject *self)
 {
     PyObject *backend = SLOT(self, L.backend), *native;
-    if (!PyObject_TypeCheck(backend, B.type) || !has_ring_poll(Py_TYPE(backend)) || !has_our_dispatch(Py_TYPE(self)))
+    if (!has_ring_poll(Py_TYPE(backend)) || !has_our_dispatch(Py_TYPE(self)))
         return NULL;
     native = SLOT(backend, B.native);
     return native && native != Py_None ? native : NULL;
@@ -275,7 +266,7 @@ static PyObject *native_table(PyObject *self)
 int find_bell(PyObject *self, struct bell *bell)
 {
     PyObject *backend = SLOT(self, L.backend), *native;
-    if (!PyObject_TypeCheck(backend, B.type) || !has_ring_poll(Py_TYPE(backend)))
+    if (!has_ring_poll(Py_TYPE(backend)))
         return 0;
     native = SLOT(backend, B.native);
     if (!native || native == Py_None)
