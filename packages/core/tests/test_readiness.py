@@ -7,6 +7,7 @@ import socket
 import hubbub
 import pytest
 from hubbub.abc import READ, WRITE
+from hubbub.io import Socket
 from hubbub.lowlevel import Readiness
 
 
@@ -14,6 +15,7 @@ class Recording:
     """As much of a level-triggered loop and its backend as a readiness needs; notes what it is asked for."""
 
     edge_triggered = False
+    calls = 0
 
     def __init__(self):
         self.ready = []
@@ -217,3 +219,49 @@ def test_observed_reports_go_on(reading):
         reading.fire()
     assert len(observer.told) == 20
     assert reading.armed
+
+
+@pytest.fixture
+def read():
+    """The reading direction of a UNIX socket, which is watched level-triggered on every loop."""
+    mine, other = (Socket(sock.family, sock.type, 0, sock.detach()) for sock in socket.socketpair())
+    with mine, other:
+        yield mine.readiness().read
+
+
+def report(direction, times):
+    """Have the loop of ``direction`` hear of an event so many times, in one turn."""
+    loop = direction.loop
+    for _ in range(times):
+        loop.dispatch([(direction.handle.fd, loop.backend.READ_BITS)])
+
+
+def test_reports_that_nobody_wants_are_switched_off(hub, read):
+    """A descriptor that is reported again and again, and for which nobody waits, is reported no more."""
+    report(read, 3)
+    assert read.armed
+    report(read, 1)
+    assert not read.armed
+
+
+def test_a_report_before_the_turn_of_the_greenlet_does_not_count(hub, read):
+    """While many are ready before the greenlet that was woken, reports of the same event switch nothing off."""
+    reader = hubbub.spawn(read.wait)
+    hubbub.sleep(0)
+    hub.loop.ready.extend([int] * 100)
+    report(read, 50)
+    assert read.armed
+    assert reader.get(timeout=5)
+    hubbub.sleep(0.001)  # a poll, before which the calls are counted
+    report(read, 4)
+    assert not read.armed
+
+
+def test_an_event_is_kept_for_the_next_wait(hub, read):
+    """A report that comes before the greenlet's turn is remembered: its next wait need not be."""
+    reader = hubbub.spawn(read.wait)
+    hubbub.sleep(0)
+    hub.loop.ready.extend([int] * 100)
+    report(read, 2)
+    assert reader.get(timeout=5)
+    assert read.ready

@@ -121,6 +121,25 @@ def test_constants_are_those_of_core() -> None:
     assert done.stdout.strip() == "90"  # 1, 1, 2, 3 and 3
 
 
+@pytest.mark.parametrize(("longest", "left"), [(0, 98), (1e9, 0)])
+def test_the_length_of_a_turn_is_that_of_core(longest: float, left: int) -> None:
+    """By how much many callables lengthen a turn is said by core: by nothing, it ends at the second look."""
+    code = (
+        "from hubbub import acceleration; from hubbub_speed import _methods\n"
+        "from hubbub.lowlevel import loop_class, make_loop\n"
+        f"constants = acceleration.CONSTANTS | {{'crowd': 1e-9, 'longest': {longest}, 'slow': 1e9}}\n"
+        "methods = _methods.bind(dict(acceleration.PARTS, constants=constants))\n"
+        "acceleration.replace_methods(methods)\n"
+        "loop = make_loop(loop_class('stdlib'))\n"
+        "loop.ready.extend([int] * 100)\n"
+        "loop.run_ready()\n"
+        "print(len(loop.ready))\n"
+        "loop.destroy()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=True)
+    assert done.stdout.strip() == str(left)
+
+
 def test_a_missing_constant_is_refused() -> None:
     """A core that lacks a number is refused with its name."""
     code = (

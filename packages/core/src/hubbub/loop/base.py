@@ -26,13 +26,24 @@ from hubbub.abc import READ, WRITE, Backend, Loop
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed, StandInRetired
 from hubbub.loop import watchers
 from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pair
-from hubbub.loop.readiness import Direction, Readiness
+from hubbub.loop.readiness import FEW_READY, Direction, Readiness
 from hubbub.loop.timers import Timers
 
 if TYPE_CHECKING:
     from hubbub.hub import Hub
 
-__all__ = ["GIL_KEPT", "LOOK_AGAIN", "SLICE", "SLICES", "SLOW", "BaseLoop", "ScheduledCall", "make_loop"]
+__all__ = [
+    "CROWD",
+    "GIL_KEPT",
+    "LONGEST",
+    "LOOK_AGAIN",
+    "SLICE",
+    "SLICES",
+    "SLOW",
+    "BaseLoop",
+    "ScheduledCall",
+    "make_loop",
+]
 
 LOOK_AGAIN = 0.5
 """Seconds between two looks whether anything outside the loop might still wake a greenlet."""
@@ -43,6 +54,11 @@ SLICES = 64
 SLOW = 0.125
 """A slice that takes more than this share of a turn's budget is followed by one of a single callable, a quicker one by
 one of twice as many. A turn begins with a single one. So slow callables do not add up unseen."""
+CROWD = 200
+"""So many callables in the run queue lengthen a turn by its own time, up to :data:`LONGEST` times: what a poll finds is
+called behind them, however early it is found, and the kernel reports all that waits behind them at each poll again."""
+LONGEST = 5
+"""How many times as long as :attr:`BaseLoop.turn_seconds` a turn may become."""
 GIL_KEPT = 0.005
 """Seconds after which a busy loop lets other native threads have the interpreter: CPython's own switch interval."""
 _SLICES = range(SLICES)
@@ -142,7 +158,8 @@ class BaseLoop(Timers, Loop):
 
     time: float
     turn_seconds: float = 0.001
-    """How long one turn's run queue may keep the loop from polling, besides the callables that are running then."""
+    """How long one turn's run queue may keep the loop from polling, besides the callables that are running then. Longer
+    if many are ready: see :data:`CROWD`."""
 
     def __init__(self, backend: Backend, default: bool = False) -> None:
         """Open a loop.
@@ -395,7 +412,7 @@ class BaseLoop(Timers, Loop):
                 return
             clock = monotonic()
             if not limit:
-                limit = clock + self.turn_seconds
+                limit = clock + self.turn_seconds * min(1.0 + len(ready) / CROWD, LONGEST)
             elif clock > limit:
                 return
             else:
@@ -419,7 +436,7 @@ class BaseLoop(Timers, Loop):
             if bits & read_bits:
                 direction = handle.read
                 waiter = direction.waiter
-                if waiter is None or direction.others is not None:
+                if waiter is None or direction.others is not None or len(ready) > FEW_READY:
                     direction.fire()
                 else:
                     direction.waiter = None

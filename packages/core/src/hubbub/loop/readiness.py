@@ -27,11 +27,13 @@ from hubbub.abc import LEVEL, READ, WRITE
 if TYPE_CHECKING:
     from hubbub.loop.base import BaseLoop
 
-__all__ = ["Direction", "Observer", "Readiness", "closed_error", "join_all", "leave_all"]
+__all__ = ["FEW_READY", "Direction", "Observer", "Readiness", "closed_error", "join_all", "leave_all"]
 
 _EXPIRED: Any = object()
 _PATIENCE = 4
 """How many reports may find nobody waiting before they are switched off."""
+FEW_READY = 16
+"""So many callables in the run queue are called before the next poll, as a rule."""
 
 
 class Observer(Protocol):
@@ -55,7 +57,7 @@ class Observer(Protocol):
 class Direction:
     """Reading or writing of one descriptor on one loop. Belongs to the loop's thread."""
 
-    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "unheeded", "user", "waiter")
+    __slots__ = ("armed", "bit", "handle", "loop", "others", "ready", "since", "turn_at", "unheeded", "user", "waiter")
 
     def __init__(self, handle: Readiness, bit: int) -> None:
         self.handle: Readiness = handle
@@ -65,6 +67,8 @@ class Direction:
         self.ready: bool = True
         self.unheeded: int = 0
         """How many reports found nobody waiting, since they were last switched off."""
+        self.turn_at: int = 0
+        """The greenlet that was woken last has its turn when the loop has called so many callables."""
         self.since: float = 0.0
         """When the last wait began: the loop's time, for diagnosis."""
         self.user: Any = None
@@ -195,12 +199,13 @@ class Direction:
         """An event: wake the one who has waited longest, or remember it.
 
         Reports that go on (level-triggered) are stopped when there were a few too many. Not at once: who was woken by
-        an event has often just not had its turn yet, and stopping and starting takes four system calls.
+        an event has often just not had its turn yet, and stopping and starting takes four system calls. If many were
+        ready when it was woken, reports count from its turn on.
         """
         waiter = self.waiter
         if waiter is None:
             self.ready = True
-            if not self.armed or not self.handle.level:
+            if not self.armed or not self.handle.level or self.loop.calls < self.turn_at:
                 return
             self.unheeded += 1
             if self.unheeded == _PATIENCE:
@@ -208,6 +213,8 @@ class Direction:
                 self.armed = False
                 self.handle.update()
             return
+        if (before := len(self.loop.ready)) > FEW_READY:
+            self.turn_at = self.loop.calls + before
         # One call, and the last: a signal handler that raises comes after a call.
         others = self.others
         if others:

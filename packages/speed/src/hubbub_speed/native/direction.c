@@ -13,7 +13,7 @@ struct direction D;
 
 static const struct field direction_fields[] = {
     {"armed", &D.armed}, {"handle", &D.handle}, {"loop", &D.loop},     {"others", &D.others},
-    {"ready", &D.ready}, {"since", &D.since},   {"user", &D.user}, {"waiter", &D.waiter}, {0}};
+    {"ready", &D.ready}, {"since", &D.since},   {"turn_at", &D.turn_at}, {"user", &D.user}, {"waiter", &D.waiter}, {0}};
 
 static PyObject *python_direction_wait, *python_direction_fire;
 
@@ -144,17 +144,42 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     return outcome < 0 ? NULL : PyBool_FromLong(outcome);
 }
 
+/* Whether the greenlet that was woken last has not had its turn yet. */
+static int is_in_line(PyObject *self, PyObject *loop)
+{
+    return PyLong_AsLongLong(SLOT(loop, L.calls)) < PyLong_AsLongLong(SLOT(self, D.turn_at));
+}
+
+/* Notes when a greenlet has its turn that is woken now. */
+static int note_turn(PyObject *self, PyObject *loop)
+{
+    PyObject *turn_at;
+    Py_ssize_t before = PyObject_Size(SLOT(loop, L.ready));
+    if (before <= (Py_ssize_t)C.few_ready)
+        return before < 0 ? -1 : 0;
+    turn_at = PyLong_FromLongLong(PyLong_AsLongLong(SLOT(loop, L.calls)) + before);
+    if (!turn_at)
+        return -1;
+    Py_SETREF(SLOT(self, D.turn_at), turn_at);
+    return 0;
+}
+
 PyObject *direction_fire(PyObject *self, PyObject *unused)
 {
     PyObject *waiter = SLOT(self, D.waiter), *loop = SLOT(self, D.loop);
     int failed;
     (void)unused;
-    if (waiter == Py_None && (SLOT(self, D.armed) != Py_True || SLOT(SLOT(self, D.handle), R.level) != Py_True)) {
+    if (!PyObject_TypeCheck(loop, L.type))
+        return fall_back(python_direction_fire, self, NULL, 0, NULL);
+    if (waiter == Py_None && (SLOT(self, D.armed) != Py_True || SLOT(SLOT(self, D.handle), R.level) != Py_True ||
+                              is_in_line(self, loop))) {
         put(self, D.ready, Py_True);
         Py_RETURN_NONE;
     }
-    if (waiter == Py_None || SLOT(self, D.others) != Py_None || !PyObject_TypeCheck(loop, L.type))
+    if (waiter == Py_None || SLOT(self, D.others) != Py_None)
         return fall_back(python_direction_fire, self, NULL, 0, NULL);
+    if (note_turn(self, loop) < 0)
+        return NULL;
     /* The waiter leaves the direction after it is in the run queue: without memory for that, it waits on. */
     Py_INCREF(waiter);
     failed = queue_append(SLOT(loop, L.ready), waiter);

@@ -70,7 +70,7 @@ extern struct waiter {
 
 extern struct direction {
     PyTypeObject *type;
-    Py_ssize_t armed, handle, loop, others, ready, since, user, waiter;
+    Py_ssize_t armed, handle, loop, others, ready, since, turn_at, user, waiter;
 } D;
 
 extern struct readiness {
@@ -130,6 +130,8 @@ extern PyObject *expired; /* the value passed to a greenlet that is switched to 
 extern struct constants {
     double slice, slices; /* how many callables at most are called unchecked, and how many slices make a turn */
     double slow;          /* the share of a turn's budget from which on a slice is a slow one */
+    double crowd, longest; /* how many callables lengthen a turn by its own time, and how many times it may become as long */
+    double few_ready;      /* so many at most have their turn before the next poll */
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */
     double gil_kept;      /* seconds: how long a busy loop may keep other native threads from running */

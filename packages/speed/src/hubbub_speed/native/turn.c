@@ -174,6 +174,13 @@ static int run_slice(PyObject *self, PyObject *ready, int most)
     return done;
 }
 
+/* How many times as long as usual a turn may take with so many that are ready. */
+static double stretch(PyObject *ready)
+{
+    double times = 1.0 + (double)PyObject_Size(ready) / C.crowd;
+    return times < C.longest ? times : C.longest;
+}
+
 static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 {
     PyObject *ready = Py_NewRef(SLOT(self, L.ready));
@@ -200,7 +207,7 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
                 done = -1;
                 break;
             }
-            limit = now + budget;
+            limit = now + budget * stretch(ready);
         } else if (now > limit) {
             break;
         } else {
