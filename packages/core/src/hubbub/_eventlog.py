@@ -151,6 +151,9 @@ class _Watched:
     def __bool__(self) -> bool:
         return bool(self._queue)
 
+    def __len__(self) -> int:
+        return len(self._queue)
+
     def popleft(self) -> Callable[[], Any]:
         self.note_end()
         given: Callable[[], Any] = self._queue.popleft()

@@ -37,7 +37,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 16
+LAYOUT = 17
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (
