@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hubbub_server.http.exchange import PIECE_COST, Exchange
+from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.filewrapper import FileWrapper, plain_file
+from hubbub_server.http.outgoing import PIECE_COST
 from hubbub_server.http.response import response_head
 
 __all__ = ["Application", "Response"]
