@@ -503,7 +503,7 @@ def bench_servers(session: nox.Session) -> None:
     rivals = {name: tool(session, name) for name in ("gevent", "uvicorn")}
     for name, environment in rivals.items():
         environment.requirements(REQUIREMENTS / f"{name}.txt")
-    for name in ("bjoern", "fastwsgi", "granian"):
+    for name in ("bjoern", "fastwsgi", "granian", "gunicorn"):
         peer = tool(session, name)
         try:
             peer.requirements(REQUIREMENTS / f"{name}.txt")

@@ -43,6 +43,7 @@ class Api:
         """``library`` is ``hubbub`` or ``gevent``."""
         self.library = library
         self.size = size
+        self.wsgi = "hubbub_server.wsgi" if library == "hubbub" else "gevent.pywsgi"
         top = importlib.import_module(library)
         self.spawn: Callable[..., Any] = top.spawn
         self.sleep: Callable[[float], None] = top.sleep

@@ -1,10 +1,14 @@
-"""The clients of the comparison: what they ask, on how many connections, and how long the answers take."""
+"""The clients of the comparison: what they ask, on how many connections, and how long the answers take.
+
+As a program, ``python clients.py PORT CONNECTIONS COUNT REQUEST plain|tls``, it asks that often and ends.
+"""
 
 from __future__ import annotations
 
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,3 +150,24 @@ def arrive(port: int, rate: float, seconds: float) -> list[float]:
     for sock in socks.values():
         sock.close()
     return times
+
+
+REQUESTS: dict[str, tuple[Callable[[int], bytes], bytes]] = {
+    "plain": (plain, BODY),
+    "realistic": (realistic, BODY),
+    "upload": (upload, BODY),
+    "pieces": (plain, LAST),
+}
+"""By name: what is sent, and with what an answer ends."""
+
+
+def main() -> None:
+    """Ask as the arguments say."""
+    port, connections, count, name, kind = sys.argv[1:]
+    request, end = REQUESTS[name]
+    with connected(int(port), int(connections), kind == "tls") as made:
+        converse(made, int(count), request, end)
+
+
+if __name__ == "__main__":
+    main()

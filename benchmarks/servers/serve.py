@@ -1,8 +1,8 @@
 """A server to be measured: ``python serve.py LIBRARY PROGRAM``. It serves until its standard input ends.
 
-Programs are ``hello`` (WSGI), ``asgi``, ``echo``, and ``slow`` (WSGI, for libraries that have only that ASGI): one
-request in a hundred waits for 50 ms, as requests do that ask a database. With ``--busy`` a greenlet, or a task,
-computes all the time and lets others run each millisecond.
+Programs are ``hello`` (WSGI), ``asgi``, ``echo``, ``pieces``, ``slow`` (one request in a hundred waits for 50 ms, as
+requests do that ask a database) and ``waits`` (each waits for 10 ms): WSGI, for libraries that have only that ASGI.
+With ``--busy`` a greenlet, or a task, computes all the time and lets others run each millisecond.
 
 It says its port on standard output, and for each line of standard input its CPU seconds, those of them that the kernel
 worked for it, and the bytes of memory it has.
@@ -15,6 +15,7 @@ import asyncio
 import importlib
 import json
 import os
+import ssl
 import sys
 import threading
 import time
@@ -27,6 +28,10 @@ BODY = b"Hello World!"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 SLOW = 0.05
 """Seconds that a slow request waits."""
+WAIT = 0.01
+"""Seconds that each request of ``waits`` does."""
+CERTIFICATE = ("certificate.pem", "key.pem")
+"""Files in the folder of ``--tls``."""
 
 
 def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -65,12 +70,46 @@ def slow_asgi() -> Any:
     return application
 
 
+def waits(sleep: Callable[[float], object]) -> Any:
+    """The same, which waits for 10 ms in each request."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        sleep(WAIT)
+        return hello(environ, start_response)
+
+    return application
+
+
+async def waits_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The same for ASGI."""
+    await asyncio.sleep(WAIT)
+    await hello_asgi(scope, receive, send)
+
+
+async def pieces_asgi(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """As :func:`pieces` for ASGI."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    for _ in range(9):
+        await send({"type": "http.response.body", "body": b"a piece of text", "more_body": True})
+    await send({"type": "http.response.body", "body": BODY})
+
+
+def asgi_application(program: str) -> Any:
+    """The one of a program."""
+    return {"slow": slow_asgi(), "waits": waits_asgi, "pieces": pieces_asgi}.get(program, hello_asgi)
+
+
 def pieces(environ: dict[str, Any], start_response: Any) -> Any:
     """A body in ten small pieces, of unknown length."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     for _ in range(9):
         yield b"a piece of text"
     yield BODY
+
+
+def wsgi_application(program: str, sleep: Callable[[float], object]) -> Any:
+    """The one of a program."""
+    return {"slow": slow(sleep), "waits": waits(sleep), "pieces": pieces}.get(program, hello)
 
 
 def compute(sleep: Callable[[float], object]) -> None:
@@ -172,7 +211,7 @@ def answer_questions() -> None:
     os._exit(0)
 
 
-def serve_greenlets(library: str, program: str, busy: bool) -> None:
+def serve_greenlets(library: str, program: str, busy: bool, tls: list[str]) -> None:
     """Hubbub and gevent have servers of the same names."""
     library_itself = importlib.import_module(library)
     package = "hubbub_server" if library == "hubbub" else "gevent"
@@ -183,7 +222,7 @@ def serve_greenlets(library: str, program: str, busy: bool) -> None:
         server = make(address, echo, backlog=1024)
     else:
         make = importlib.import_module(package if library == "hubbub" else "gevent.pywsgi").WSGIServer
-        application: Any = {"slow": slow(library_itself.sleep), "pieces": pieces}.get(program, hello)
+        application: Any = wsgi_application(program, library_itself.sleep)
         if program == "asgi":
             application = importlib.import_module("hubbub_asyncio.asgi").ASGI(hello_asgi)
         options: dict[str, Any] = {}
@@ -192,6 +231,12 @@ def serve_greenlets(library: str, program: str, busy: bool) -> None:
             application = partial(talk, told if program == "ws_broadcast" else tell_one)
             if library == "gevent":
                 options["handler_class"] = importlib.import_module("geventwebsocket.handler").WebSocketHandler
+        if tls and library == "hubbub":
+            context = importlib.import_module("hubbub_net.ssl").SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            options["ssl_context"] = context
+        elif tls:
+            options |= {"certfile": tls[0], "keyfile": tls[1]}
         server = make(address, application, backlog=1024, log=None, **options)
     server.start()
     if busy:
@@ -200,13 +245,13 @@ def serve_greenlets(library: str, program: str, busy: bool) -> None:
     server.serve_forever()
 
 
-def serve_uvicorn(library: str, program: str, busy: bool) -> None:
+def serve_uvicorn(library: str, program: str, busy: bool, tls: list[str]) -> None:
     """Uvicorn as it is quickest: its loop and its parser in C, no log, no protocols that are not measured."""
     uvicorn = importlib.import_module("uvicorn")
     socket = importlib.import_module("socket")
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     say(listener.getsockname()[1])
-    application: Any = slow_asgi() if program == "slow" else hello_asgi
+    application = asgi_application(program)
     sockets: Any = "none"
     if program.startswith("ws_"):
         application, sockets = partial(talk_asgi, program == "ws_broadcast"), "websockets-sansio"
@@ -221,6 +266,7 @@ def serve_uvicorn(library: str, program: str, busy: bool) -> None:
     config = uvicorn.Config(
         with_task if busy else application,
         interface="asgi3", loop="uvloop", http="httptools", ws=sockets, ws_per_message_deflate=False,
+        ssl_certfile=tls[0] if tls else None, ssl_keyfile=tls[1] if tls else None,
         ws_ping_interval=None, lifespan="off", access_log=False, log_level="error", timeout_keep_alive=600,
     )  # fmt: skip
     uvicorn.Server(config).run(sockets=[listener])
@@ -233,7 +279,7 @@ def free_port() -> int:
     return port
 
 
-def serve_in_c(library: str, program: str, busy: bool) -> None:
+def serve_in_c(library: str, program: str, busy: bool, tls: list[str]) -> None:
     """Servers written in C, which call one application after the other."""
     server = importlib.import_module(library)
     port = free_port()
@@ -245,36 +291,65 @@ def serve_in_c(library: str, program: str, busy: bool) -> None:
         server.run(wsgi_app=application, host="127.0.0.1", port=port, loglevel=0)
 
 
-def serve_granian(library: str, program: str, busy: bool) -> None:
+def serve_granian(library: str, program: str, busy: bool, tls: list[str]) -> None:
     """Granian's server inside this process, for ASGI."""
     make = importlib.import_module("granian.server.embed").Server
     asgi = importlib.import_module("granian.constants").Interfaces.ASGINL  # without lifespan, as uvicorn here
     port = free_port()
     say(port)
     server = make(
-        slow_asgi() if program == "slow" else hello_asgi,
+        asgi_application(program),
         address="127.0.0.1", port=port, interface=asgi, websockets=False, log_enabled=False,
     )  # fmt: skip
     asyncio.run(server.serve())
 
 
+def serve_gunicorn(library: str, program: str, busy: bool, tls: list[str]) -> None:
+    """Gunicorn with one worker: of greenlets, or of 64 threads."""
+    base = importlib.import_module("gunicorn.app.base").BaseApplication
+    port = free_port()
+    kind = library.removeprefix("gunicorn_")
+    settings = {
+        "bind": f"127.0.0.1:{port}", "worker_class": kind, "threads": 64 if kind == "gthread" else 1, "workers": 1,
+        "worker_connections": 20_000, "keepalive": 600, "loglevel": "critical", "backlog": 1024,
+    }  # fmt: skip
+
+    class Application(base):  # type: ignore[misc]  # gunicorn is not there where this is checked
+        """What gunicorn is given, instead of a command line."""
+
+        def load_config(self) -> None:
+            for name, value in settings.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return wsgi_application(program, time.sleep)
+
+    say(port)
+    Application().run()
+
+
 def main() -> None:
     """Serve what the arguments name."""
-    libraries: dict[str, Callable[[str, str, bool], None]] = {
+    libraries: dict[str, Callable[[str, str, bool, list[str]], None]] = {
         "hubbub": serve_greenlets,
         "gevent": serve_greenlets,
         "uvicorn": serve_uvicorn,
         "bjoern": serve_in_c,
         "fastwsgi": serve_in_c,
         "granian": serve_granian,
+        "gunicorn_gevent": serve_gunicorn,
+        "gunicorn_gthread": serve_gunicorn,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("server", choices=list(libraries))
-    parser.add_argument("program", choices=["hello", "asgi", "echo", "slow", "pieces", "ws_echo", "ws_broadcast"])
+    programs = ["hello", "asgi", "echo", "slow", "waits", "pieces", "ws_echo", "ws_broadcast"]
+    parser.add_argument("program", choices=programs)
     parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--tls", type=Path, help="the folder with certificate.pem and key.pem")
     arguments = parser.parse_args()
     threading.Thread(target=answer_questions, daemon=True).start()
-    libraries[arguments.server](arguments.server, arguments.program, arguments.busy)
+    tls = [str(arguments.tls / name) for name in CERTIFICATE] if arguments.tls else []
+    libraries[arguments.server](arguments.server, arguments.program, arguments.busy, tls)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,17 @@
+"""The CPU time that an HTTP server spends on a request over TLS, with 64 handshakes in all: keep-alive."""
+
+from __future__ import annotations
+
+from shim import Api, main
+from support.http import ask
+
+OPERATIONS = 20_000
+
+
+def run(api: Api, operations: int) -> None:
+    """One operation: one request answered."""
+    ask(api, operations, request="plain", tls=True)
+
+
+if __name__ == "__main__":
+    main(run, OPERATIONS)
