@@ -53,11 +53,14 @@ class Incoming:
 
     def take(self, data: bytes, most: int = 1) -> int:
         """Keep ``data``, which has just been received, and :meth:`feed` OpenSSL."""
-        if not (self.chunk or self._missing or self.loose) and _HEADER < len(data) < _LARGE:
-            if len(data) == _HEADER + (data[3] << 8 | data[4]):  # mostly: one record, and a small one
-                self._length = 0
-                self.bio.write(data)
-                return 1
+        if (
+            not (self.chunk or self._missing or self.loose)
+            and _HEADER < len(data) < _LARGE
+            and len(data) == _HEADER + (data[3] << 8 | data[4])
+        ):  # mostly: one record, and a small one
+            self._length = 0
+            self.bio.write(data)
+            return 1
         useful = self.feed() if self.chunk else 0  # mostly the beginning of a record, which need not be copied
         if self._start < len(self.chunk):
             data = self.chunk[self._start :] + data
