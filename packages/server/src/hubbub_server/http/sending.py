@@ -17,7 +17,7 @@ from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.errors import ClientDisconnected, FileChanged
 from hubbub_server.http.filewrapper import PlainFile
 
-__all__ = ["LONGEST_HOLD", "QUICK", "Sender"]
+__all__ = ["LONGEST_HOLD", "QUICK", "YIELD_AFTER", "Sender"]
 
 _send = Socket.__bases__[0].send  # type: ignore[attr-defined]  # of the kernel: it does not wait
 
