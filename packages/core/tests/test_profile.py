@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
 import time
+import weakref
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -159,3 +161,29 @@ def test_short_runs_are_seen(hub):
     assert sys.getswitchinterval() == before
     total = sum(seconds for stack, seconds in profile.running.items() if "bursts" in stack[0])
     assert total / profile.seconds > 0.1
+
+
+def test_looks_keep_nothing_alive(hub):
+    """What ran when a profiler looked is freed when it has ended, and not when the garbage collector comes."""
+
+    class Thing:
+        pass
+
+    gone = []
+
+    def works():
+        thing = Thing()
+        gone.append(weakref.ref(thing))
+        computes(0.02)
+
+    profiler = Profiler(1000)
+    gc.disable()
+    try:
+        with profiler:
+            while profiler.profile.looks < 20:
+                works()
+        left = [thing for thing in gone if thing() is not None]
+    finally:
+        gc.enable()
+    assert any("works" in entry for stack in profiler.profile.running for entry in stack)
+    assert left == []

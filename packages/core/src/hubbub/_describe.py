@@ -12,7 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from hubbub._frames import arguments_of, place_of, split, stack_of, subject_of, waited
+from hubbub._frames import arguments_of, frame_of, place_of, split, stack_of, subject_of, waited
 from hubbub._latch import Latch
 from hubbub._reports import careful_name_of, name_of, text_of
 from hubbub._standin import Runner, Seat
@@ -185,7 +185,7 @@ class _Look:
         frame = item.gr_frame
         if frame is not None or not _is_active(item):
             return frame, False
-        return (sys._current_frames().get(hub.thread_ident) if hub is not None else None), True
+        return (frame_of(hub.thread_ident) if hub is not None else None), True
 
     def _state(self, item: greenlet, frame: FrameType | None, running: bool) -> str:
         if running:

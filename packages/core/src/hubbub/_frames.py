@@ -6,6 +6,7 @@ Reads no source files: they may be gone, and reading them is slow.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from time import monotonic
 from types import CodeType, FrameType
@@ -17,7 +18,7 @@ from hubbub.loop.base import BaseLoop, ScheduledCall
 from hubbub.loop.readiness import Direction
 from hubbub.loop.watchers import BaseWatcher, Timer
 
-__all__ = ["count_as_own", "is_own_file", "place_of", "split", "stack_of", "subject_of", "waited"]
+__all__ = ["count_as_own", "frame_of", "is_own_file", "place_of", "split", "stack_of", "subject_of", "waited"]
 
 HERE = os.path.dirname(__file__)
 _OURS = [HERE]
@@ -29,6 +30,17 @@ _BOTTOMS: set[CodeType] = {
     for function in (Greenlet.run, ScheduledCall.__call__, BaseWatcher._run, Timer._fired, BaseLoop.run)
 }
 """The code of hubbub's functions that call a function that they were given."""
+
+
+def frame_of(thread: int) -> FrameType | None:
+    """What a native thread runs, as :func:`sys._current_frames` tells it.
+
+    :param thread: as :func:`threading.get_ident`.
+
+    The dict of all frames has that of the function that asks. Whoever keeps it in a variable makes a cycle, by which
+    the frames of all threads, and their variables, live until the garbage collector comes.
+    """
+    return sys._current_frames().get(thread)
 
 
 def stack_of(frame: FrameType | None, limit: int | None = None) -> tuple[str, ...]:

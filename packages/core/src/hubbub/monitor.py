@@ -8,11 +8,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
-from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hubbub._current import hub_made
-from hubbub._frames import split, stack_of
+from hubbub._frames import frame_of, split, stack_of
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._kernel import activity
 from hubbub._reports import complain, name_of
@@ -136,7 +135,7 @@ class BlockingDetector:
 
     def _described(self, seconds: float, skipped: int) -> BlockingReport:
         hub = self.hub
-        frame: FrameType | None = sys._current_frames().get(hub.thread_ident)
+        frame = frame_of(hub.thread_ident)
         user = split(frame)[1]
         doing = activity(hub.thread_ident)
         return BlockingReport(

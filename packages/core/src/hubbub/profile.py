@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hubbub._describe import GreenletInfo, greenlets
 from hubbub._flame import as_speedscope, as_svg
-from hubbub._frames import is_own_file, split
+from hubbub._frames import frame_of, is_own_file, split
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._reports import text_of
 from hubbub._sidethread import SideThread
@@ -178,13 +178,11 @@ class Profiler:
 
     def _look_at_running(self, spent: float) -> None:
         self.profile.looks += 1
-        frames: dict[int, FrameType] | None = None
         for hub in hubs():
             if not hub.loop.in_poll:
-                frames = frames or sys._current_frames()
-                frame = frames.get(hub.thread_ident)
-                if frame is not None:
-                    _charge(self.profile.running, _next_stack(hub) or _running_stack(frame, hub), spent)
+                stack = _next_stack(hub) or _running_stack(hub)
+                if stack is not None:
+                    _charge(self.profile.running, stack, spent)
 
     def _look_at_waiting(self, spent: float) -> None:
         self.profile.wait_looks += 1
@@ -250,7 +248,10 @@ def _calls(frame: FrameType | None) -> Iterator[str]:
     return reversed(entries)
 
 
-def _running_stack(frame: FrameType, hub: Hub) -> Stack:
+def _running_stack(hub: Hub) -> Stack | None:
+    frame = frame_of(hub.thread_ident)
+    if frame is None:
+        return None
     owner = greenlet_in(frame)
     return (_root_of(owner) or runner_of(frame, hub), *_calls(frame))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from hubbub._cycles import cycles
 from hubbub._describe import GreenletInfo, greenlets, hub_name, name_of_greenlet
-from hubbub._frames import split, stack_of
+from hubbub._frames import frame_of, split, stack_of
 from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, hubs
@@ -111,7 +111,7 @@ def _hub_info(hub: Hub) -> HubInfo:
     loop = hub.loop
     polls, begun = loop.in_poll, loop.running
     busy = 0.0 if polls else max(monotonic() - loop.time, 0.0)
-    frame = None if polls else sys._current_frames().get(hub.thread_ident)
+    frame = None if polls else frame_of(hub.thread_ident)
     user = split(frame)[1]
     state = "polling" if polls else "not begun" if not begun else "blocked" if busy > BLOCKED_AFTER else "busy"
     return HubInfo(
