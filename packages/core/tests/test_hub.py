@@ -17,6 +17,7 @@ from greenlet import GreenletExit, getcurrent
 from hubbub import Event, Hub, LoopExit, get_hub, idle, sleep, spawn, spawn_later
 from hubbub.exceptions import LoopDestroyed
 from hubbub.io import Socket
+from hubbub.loop.base import SLICE, SLICES
 from hubbub.lowlevel import get_hub_if_exists, hubs, run_callback, run_callback_threadsafe, set_hub_class
 
 
@@ -598,3 +599,33 @@ def test_events_outlive_a_signal_handler_that_raises_after_the_poll(hub):
             pass  # raised here where the loop is polled by its method
         reader.join(10)
         assert reader.value == b"data"
+
+
+def turns(hub, behind):
+    """In how many turns so many callables run that two budgets would not do; the first one queues ``behind`` more."""
+    seen = []
+
+    def note():
+        seen.append(hub.loop.iteration)
+
+    def first():
+        for _ in range(behind):
+            hub.loop.run_callback(seen.append, hub.loop.iteration)
+
+    hub.loop.run_callback(first)
+    for _ in range(2 * SLICE * SLICES):
+        hub.loop.run_callback(note)
+    sleep(0)
+    while len(seen) < behind + 2 * SLICE * SLICES:
+        sleep(0)
+    return len(set(seen[: 2 * SLICE * SLICES]))
+
+
+def test_a_turn_goes_on_while_nothing_is_queued(hub):
+    """What was queued before a turn runs in that turn, beyond its budget: a poll would wake nobody before them."""
+    assert 1 in [turns(hub, 0) for _ in range(20)]  # each unless the process stands still for a while
+
+
+def test_a_turn_ends_when_something_was_queued(hub):
+    """A turn that has run its number of callables ends if anything was queued meanwhile."""
+    assert turns(hub, 1) > 1

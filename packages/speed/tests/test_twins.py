@@ -108,7 +108,7 @@ def test_constants_are_those_of_core() -> None:
     code = (
         "from hubbub import acceleration; from hubbub_speed import _methods\n"
         "from hubbub.lowlevel import loop_class, make_loop\n"
-        "constants = acceleration.CONSTANTS | {'slice': 3, 'slices': 5, 'slow': 1e9}\n"
+        "constants = acceleration.CONSTANTS | {'slice': 3, 'slices': 5, 'slow': 1e9, 'overtime': -1e9}\n"
         "methods = _methods.bind(dict(acceleration.PARTS, constants=constants))\n"
         "acceleration.replace_methods(methods)\n"
         "loop = make_loop(loop_class('stdlib'))\n"
@@ -127,7 +127,7 @@ def test_the_length_of_a_turn_is_that_of_core(longest: float, left: int) -> None
     code = (
         "from hubbub import acceleration; from hubbub_speed import _methods\n"
         "from hubbub.lowlevel import loop_class, make_loop\n"
-        f"constants = acceleration.CONSTANTS | {{'crowd': 1e-9, 'longest': {longest}, 'slow': 1e9}}\n"
+        f"constants = acceleration.CONSTANTS | {{'crowd': 1e-9, 'longest': {longest}, 'slow': 1e9, 'overtime': -1e9}}\n"
         "methods = _methods.bind(dict(acceleration.PARTS, constants=constants))\n"
         "acceleration.replace_methods(methods)\n"
         "loop = make_loop(loop_class('stdlib'))\n"

@@ -95,6 +95,7 @@ CONSTANTS: Mapping[str, float] = {
     "slow": base.SLOW,
     "crowd": base.CROWD,
     "longest": base.LONGEST,
+    "overtime": base.OVERTIME,
     "few_ready": readiness.FEW_READY,
     "look_again": base.LOOK_AGAIN,
     "gil_kept": base.GIL_KEPT,

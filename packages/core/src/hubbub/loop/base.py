@@ -8,6 +8,7 @@ import traceback
 from _thread import _count as _thread_count
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from math import inf
 from random import Random
 from time import monotonic
@@ -37,6 +38,7 @@ __all__ = [
     "GIL_KEPT",
     "LONGEST",
     "LOOK_AGAIN",
+    "OVERTIME",
     "SLICE",
     "SLICES",
     "SLOW",
@@ -59,9 +61,11 @@ CROWD = 200
 called behind them, however early it is found, and the kernel reports all that waits behind them at each poll again."""
 LONGEST = 5
 """How many times as long as :attr:`BaseLoop.turn_seconds` a turn may become."""
+OVERTIME = 0.1
+"""Seconds for which a turn goes on beyond that, at most, while nothing was queued since it began: then whatever a poll
+finds is called behind all the others, whenever it is found."""
 GIL_KEPT = 0.005
 """Seconds after which a busy loop lets other native threads have the interpreter: CPython's own switch interval."""
-_SLICES = range(SLICES)
 _AT_ONCE = 20e-6
 """Seconds: a poll that was shorter did not wait."""
 _PAUSE = 50e-6
@@ -391,11 +395,13 @@ class BaseLoop(Timers, Loop):
         """Call what is in the run queue, until it is empty, the turn's budget is spent or :meth:`break_` was called.
 
         A slice is called unchecked; the budget is looked at between slices. A failure is reported and ends its slice.
+        What was there when the turn began is called beyond the budget, if nothing has come behind it: :data:`OVERTIME`.
         """
         ready = self.ready
         pop = ready.popleft
+        queued = len(ready)
         size, before, limit = 1, 0.0, 0.0
-        for _ in _SLICES:
+        for slices in count(1):
             done = 0
             try:
                 for done in range(size):  # noqa: B007  # it is used after the loop
@@ -408,12 +414,13 @@ class BaseLoop(Timers, Loop):
             except BaseException:
                 self.handle_error(callback, *sys.exc_info())
             self.calls += done
+            queued -= done
             if not ready or self._break:
                 return
             clock = monotonic()
             if not limit:
                 limit = clock + self.turn_seconds * min(1.0 + len(ready) / CROWD, LONGEST)
-            elif clock > limit:
+            elif (clock > limit or slices >= SLICES) and (len(ready) != queued or clock > limit + OVERTIME):
                 return
             else:
                 size = 1 if clock - before > SLOW * self.turn_seconds else min(2 * size, SLICE)

@@ -131,6 +131,7 @@ extern struct constants {
     double slice, slices; /* how many callables at most are called unchecked, and how many slices make a turn */
     double slow;          /* the share of a turn's budget from which on a slice is a slow one */
     double crowd, longest; /* how many callables lengthen a turn by its own time, and how many times it may become as long */
+    double overtime;      /* seconds: how long it may go on beyond that while nothing is queued */
     double few_ready;      /* so many at most have their turn before the next poll */
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */

@@ -185,17 +185,19 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
 {
     PyObject *ready = Py_NewRef(SLOT(self, L.ready));
     double budget = 0.0, before = 0.0, limit = 0.0;
-    int slice, slices = (int)C.slices, most = 1, done = 0;
+    Py_ssize_t queued = PyObject_Size(ready);
+    int slices, most = 1, done = 0;
     (void)unused;
     if (is_logged(self))
         log_turn(self);
-    for (slice = 0; slice < slices; slice++) {
+    for (slices = 1;; slices++) {
         double now;
         done = run_slice(self, ready, most);
         if (done < 0 || add(self, L.calls, done) < 0) {
             done = -1;
             break;
         }
+        queued -= done;
         if (!filled(ready) || SLOT(self, L.break_) == Py_True)
             break;
         now = monotonic();
@@ -208,7 +210,8 @@ static PyObject *loop_run_ready(PyObject *self, PyObject *unused)
                 break;
             }
             limit = now + budget * stretch(ready);
-        } else if (now > limit) {
+        } else if ((now > limit || slices >= (int)C.slices) &&
+                   (PyObject_Size(ready) != queued || now > limit + C.overtime)) {
             break;
         } else {
             most = now - before > C.slow * budget ? 1 : 2 * most;
