@@ -2,12 +2,18 @@
 are reloaded and killed, the program is upgraded in place, logs are rotated and the certificate is changed. No
 connection may be refused, and no request be cut but those of a killed worker.
 
+The clients are several processes, as one may not have descriptors for all. A client looks whether the server has closed
+its connection before it sends a request on it, as HTTP's clients do (RFC 9112, 9.3.1), because it may be late itself:
+the machine has more to do than it can. What was sent on an open connection must be answered.
+
 Run by ``./do soak -- crowd``, or by itself: ``python soak/crowd.py --connections 20000 --minutes 2``.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import mmap
 import os
 import random
 import resource
@@ -38,41 +44,186 @@ def application(environ, start_response):
 REQUEST = b"GET /%.2f HTTP/1.1\r\nHost: localhost\r\n\r\n"
 EVENTS = ("upgrade", "reload", "kill", "rotate", "certificate")
 GRACE = 3.0
-"""Seconds after a worker was killed in which requests may be cut, as those that it had are."""
-PROMPT = 0.3
-"""A client that lets a kept connection lie for longer, or whose process is that late, may find it closed when the
-server ends, as it waits 0.5 s for another request; such a client asks again on another connection."""
+"""Seconds after a worker was killed in which clients that are not late may learn that their requests were cut."""
 BUSY = 0.9
 """The part of the time in which a connection has a request under way."""
+MOST = 10_000
+"""Connections of a process of clients."""
+WAIT = 90.0
+"""Seconds that a client waits for a connection, or an answer."""
+_recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel: it is told not to wait
+
+
+class Board:
+    """Numbers that all processes see.
+
+    :param path: a file, made if it is not there.
+    :param processes: of clients.
+    """
+
+    def __init__(self, path: Path, processes: int) -> None:
+        with path.open("a+b") as file:
+            file.truncate(8 * (2 + 2 * processes))
+            self._numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("d")
+
+    @property
+    def killed(self) -> float:
+        """When a worker was killed last, as :func:`time.monotonic` has it; 0 before the first."""
+        return self._numbers[0]
+
+    @killed.setter
+    def killed(self, when: float) -> None:
+        self._numbers[0] = when
+
+    @property
+    def failures(self) -> float:
+        """How many there are."""
+        return self._numbers[1]
+
+    @failures.setter
+    def failures(self, count: float) -> None:
+        self._numbers[1] = count
+
+    def tell(self, process: int, connected: float, late: float) -> None:
+        """How many connections a process has, and how late it was at most, in seconds."""
+        self._numbers[2 + 2 * process], self._numbers[3 + 2 * process] = connected, late
+
+    @property
+    def connected(self) -> int:
+        """How many connections there are."""
+        return int(sum(self._numbers[2::2]))
+
+    @property
+    def late(self) -> float:
+        """How late a process was at most, in seconds."""
+        return max(self._numbers[3::2])
+
+
+# Clients -------------------------------------------------------------------------------------------------------------
+
+
+class Clients:
+    """Some thousands of them, in a process of their own.
+
+    :param arguments: what :meth:`Crowd.start_clients` says.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        self.process: int = arguments["process"]
+        self.port: int = arguments["port"]
+        self.until: float = arguments["until"]
+        self.pause: float = arguments["pause"]
+        self.board = Board(Path(arguments["board"]), arguments["processes"])
+        self.done: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self.open = 0
+        self.late = 0.0
+
+    def run(self, first: int, count: int) -> dict[str, Any]:
+        """All of them, from number ``first`` on; what came of it."""
+        clients = [hubbub.spawn(self.client, number) for number in range(first, first + count)]
+        ticker = hubbub.spawn(self._tick)
+        hubbub.joinall(clients, timeout=max(self.until - time.monotonic(), 0) + WAIT + 3 * self.pause)
+        ticker.kill()
+        hanging = sum(not client.dead for client in clients)
+        if hanging:
+            self._fail(f"{hanging} clients have no answer")
+        return {"done": self.done, "failures": self.failures}
+
+    def _tick(self) -> None:
+        while True:
+            due = time.monotonic() + 0.1
+            hubbub.sleep(0.1)
+            self.late = max(self.late, time.monotonic() - due)
+            self.board.tell(self.process, self.open, self.late)
+
+    def client(self, number: int) -> None:
+        """One that makes one request after the other, and a new connection when it is told to."""
+        chance = random.Random(number)
+        hubbub.sleep(chance.random() * self.pause)
+        while time.monotonic() < self.until and self.board.failures < 5:
+            try:
+                with Socket(plain.AF_INET, plain.SOCK_STREAM) as sock:
+                    sock.settimeout(WAIT)
+                    sock.connect(("127.0.0.1", self.port))
+                    self.open += 1
+                    try:
+                        self._ask(sock, chance)
+                    finally:
+                        self.open -= 1
+            except OSError as error:
+                self._note(repr(error))
+
+    def _ask(self, sock: Any, chance: random.Random) -> None:
+        while time.monotonic() < self.until:
+            if self._is_closed(sock):
+                self.done["found closed"] += 1
+                return
+            sock.sendall(REQUEST % (self.pause * BUSY * (0.5 + chance.random())))
+            data = b""
+            while not data.endswith(b"\r\n\r\nok"):
+                piece = sock.recv(65536)
+                if not piece:
+                    self._note(f"a request was cut after {data!r}")
+                    return
+                data += piece
+            if not data.startswith(b"HTTP/1.1 200 OK\r\n"):
+                self._fail(repr(data))
+            self.done["requests"] += 1
+            if b"\r\nConnection: close\r\n" in data:
+                return
+            # Not longer than a server that ends waits for the next request of a connection that looks idle.
+            hubbub.sleep(min(self.pause * (1 - BUSY), 0.2) * chance.random())
+
+    def _is_closed(self, sock: Any) -> bool:
+        """Whether the server has closed the connection, without waiting."""
+        try:
+            return not _recv(sock, 1, plain.MSG_PEEK | plain.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+
+    def _note(self, what: str) -> None:
+        killed = self.board.killed
+        if killed and time.monotonic() < killed + GRACE + self.late:
+            self.done["cut with a worker that was killed"] += 1
+        else:
+            self._fail(what)
+
+    def _fail(self, what: str) -> None:
+        self.failures.append(f"{what}, at {time.monotonic():.1f}")
+        self.board.failures += 1
+
+
+# The server ----------------------------------------------------------------------------------------------------------
 
 
 class Crowd:
-    """The server, and its clients."""
+    """The server, and what happens to it."""
 
-    def __init__(self, folder: Path, loop: str | None) -> None:
+    def __init__(self, folder: Path, loop: str | None, connections: int) -> None:
         with plain.create_server(("127.0.0.1", 0)) as listener, plain.create_server(("127.0.0.1", 0)) as other:
             self.plain_port, self.tls_port = listener.getsockname()[1], other.getsockname()[1]
         self.folder = folder
+        self.loop = loop
+        self.connections = connections
+        self.count = -(-connections // MOST)
+        """Of processes of clients."""
+        self.board = Board(folder / "board", self.count)
         self.done: Counter[str] = Counter()
         self.failures: list[str] = []
-        self.cut = 0
-        self.killed_at = -GRACE
-        self.open = 0
-        self.lag = 0.0
-        """How late this process was at most, in seconds."""
         self.authority = trustme.CA()
         self.put_certificate()
         (folder / "site_app.py").write_text(APPLICATION)
         self._noise = (folder / "noise").open("wb")
         self.processes = [
-            self._serve(self.plain_port, loop),
-            self._serve(self.tls_port, loop, "--certfile", str(folder / "certificate.pem")),
+            self._serve(self.plain_port),
+            self._serve(self.tls_port, "--certfile", str(folder / "certificate.pem")),
         ]
 
-    def _serve(self, port: int, loop: str | None, *arguments: str) -> subprocess.Popen[bytes]:
+    def _serve(self, port: int, *arguments: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "hubbub_server", "site_app", "-b", f"127.0.0.1:{port}", "-w", "2"]
         command += ["--access-log", str(self.folder / f"log.{port}"), "--backlog", "4096", "--idle-seconds", "none"]
-        command += ["--stop-seconds", "120", *(("--loop", loop) if loop else ()), *arguments]
+        command += ["--stop-seconds", "120", *(("--loop", self.loop) if self.loop else ()), *arguments]
         return subprocess.Popen(command, cwd=self.folder, stderr=self._noise)
 
     def put_certificate(self) -> None:
@@ -100,54 +251,25 @@ class Crowd:
                 except ConnectionRefusedError:
                     hubbub.sleep(0.1)
 
-    # Clients --------------------------------------------------------------------------------------------------------
-
-    def client(self, number: int, until: float, pause: float) -> None:
-        """One that makes one request after the other, and a new connection when it is told to."""
-        chance = random.Random(number)
-        hubbub.sleep(chance.random() * pause)
-        while time.monotonic() < until and len(self.failures) < 5:
-            try:
-                with Socket(plain.AF_INET, plain.SOCK_STREAM) as sock:
-                    sock.settimeout(60)
-                    sock.connect(("127.0.0.1", self.plain_port))
-                    self.open += 1
-                    try:
-                        self._ask(sock, chance, until, pause)
-                    finally:
-                        self.open -= 1
-            except OSError as error:
-                self._note(error)
-
-    def _note(self, error: object) -> None:
-        if time.monotonic() < self.killed_at + GRACE:
-            self.cut += 1
-        else:
-            self.failures.append(repr(error))
-
-    def _ask(self, sock: Any, chance: random.Random, until: float, pause: float) -> None:
-        asked = 0.0
-        while time.monotonic() < until:
-            waited = time.monotonic() - asked
-            sock.sendall(REQUEST % (pause * BUSY * (0.5 + chance.random())))
-            data = b""
-            while not data.endswith(b"\r\n\r\nok"):
-                piece = sock.recv(65536)
-                if not piece:
-                    if asked and not data and (waited > PROMPT or self.lag > PROMPT):
-                        self.done["repeated"] += 1  # the connection was idle for too long: RFC 9112, 9.3.1
-                    else:
-                        self._note(f"a request was cut after {data!r}")
-                    return
-                data += piece
-            if not data.startswith(b"HTTP/1.1 200 OK\r\n"):
-                self.failures.append(repr(data))
-            self.done["requests"] += 1
-            asked = time.monotonic()
-            if b"\r\nConnection: close\r\n" in data:
-                return
-            # Not longer than a server that ends waits for the next request of a connection that looks idle.
-            hubbub.sleep(min(pause * (1 - BUSY), 0.2) * chance.random())
+    def start_clients(self, until: float, seed: int) -> list[subprocess.Popen[str]]:
+        """Processes with clients, who go on until a moment."""
+        started = []
+        for process in range(self.count):
+            first, last = (self.connections * number // self.count for number in (process, process + 1))
+            said = {
+                "process": process,
+                "processes": self.count,
+                "port": self.plain_port,
+                "until": until,
+                "pause": max(1.0, self.connections / 1000),
+                "board": str(self.folder / "board"),
+                "first": seed + first,
+                "count": last - first,
+                "loop": self.loop,
+            }
+            command = [sys.executable, __file__, "--clients", json.dumps(said)]
+            started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started
 
     def handshake(self) -> None:
         """A TLS client that trusts the authority, and gets whatever certificate is current."""
@@ -162,17 +284,20 @@ class Crowd:
                 if not secure.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n"):
                     self._note("no answer over TLS")
         except OSError as error:
-            self._note(error)
+            self._note(f"a client of TLS: {error!r}")
         self.done["handshakes"] += 1
 
-    # Events ---------------------------------------------------------------------------------------------------------
+    def _note(self, what: str) -> None:
+        if not self.board.killed or time.monotonic() > self.board.killed + GRACE + self.board.late:
+            self.failures.append(what)
 
     def event(self, what: str, chance: random.Random) -> None:
         """Something happens to both servers."""
         self.done[what] += 1
+        print(f"{time.monotonic():.1f}: {what}, with {self.board.connected} connections", flush=True)
         for process in self.processes:
             if what == "kill":
-                self.killed_at = time.monotonic()
+                self.board.killed = time.monotonic()
                 children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
                 os.kill(int(chance.choice(children)), signal.SIGKILL)
             elif what == "rotate":
@@ -186,24 +311,33 @@ class Crowd:
                     self.put_certificate()
                 process.send_signal(signal.SIGHUP)
 
-    def run(self, seconds: float, connections: int, chance: random.Random) -> int:
+    def run(self, seconds: float, seed: int) -> int:
         """All of it; the most connections that were open at a time."""
+        chance = random.Random(seed)
         until = time.monotonic() + seconds
-        pause = max(1.0, connections / 1000)
-        clients = [hubbub.spawn(self.client, number, until, pause) for number in range(connections)]
+        processes = self.start_clients(until, seed)
         most = 0
         rounds = max(5, round(seconds / 12))
         for number in range(rounds):
             for _ in range(5):
-                due = time.monotonic() + seconds / rounds / 5
                 hubbub.sleep(seconds / rounds / 5)
-                self.lag = max(self.lag, time.monotonic() - due)
-                most = max(most, self.open)
-            if time.monotonic() < until and number < rounds - 1:
+                most = max(most, self.board.connected)
+            if time.monotonic() < until and number < rounds - 1 and self.board.failures < 5:
                 self.event(EVENTS[number % len(EVENTS)], chance)
             hubbub.get_hub().threadpool.apply(self.handshake)
-        hubbub.joinall(clients, timeout=60 + 3 * pause)
+        for process in processes:
+            result = json.loads(process.communicate()[0])
+            self.done.update(result["done"])
+            self.failures += result["failures"]
         return most
+
+
+def serve_as_clients(said: dict[str, Any]) -> None:
+    """The main function of a process of clients."""
+    if said["loop"]:
+        hubbub.configure(loop=said["loop"])
+    print(json.dumps(Clients(said).run(said["first"], said["count"])), flush=True)
+    os._exit(0)  # without taking thousands of greenlets apart
 
 
 def main() -> None:
@@ -213,24 +347,24 @@ def main() -> None:
     parser.add_argument("--connections", type=int, help="default: one for each 10 ms, 20,000 at most")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--loop", help="the loop that all run on; default: the first that is installed")
+    parser.add_argument("--clients", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.loop:
-        hubbub.configure(loop=options.loop)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if options.clients:
+        serve_as_clients(options.clients)
+    if options.loop:
+        hubbub.configure(loop=options.loop)
     seconds = options.minutes * 60
-    connections = min(options.connections or min(20_000, round(seconds * 100)), hard - 200)
+    connections = options.connections or min(20_000, round(seconds * 100))
     print(f"seed {options.seed}, {connections} connections, {hard} descriptors instead of {soft}", flush=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        crowd = Crowd(folder, options.loop)
+        crowd = Crowd(folder, options.loop, connections)
         stack.callback(crowd.close)
         crowd.wait()
-        most = crowd.run(seconds, connections, random.Random(options.seed))
-        print(
-            f"{most} connections at a time, {dict(crowd.done)}; {crowd.cut} cut with a worker that was killed; "
-            f"late by {crowd.lag:.2f} s at most"
-        )
+        most = crowd.run(seconds, options.seed)
+        print(f"{most} connections at a time, {dict(crowd.done)}; late by {crowd.board.late:.2f} s at most")
         if "Traceback" in (noise := (folder / "noise").read_text(errors="replace")):
             crowd.failures.append(noise[-2000:])
     for failure in crowd.failures[:5]:
