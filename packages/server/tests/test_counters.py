@@ -12,11 +12,12 @@ from typing import Any
 
 import hubbub
 import pytest
-from hubbub_server._counters import BOUNDS, STATES, STATUSES, Counters, Page
+from hubbub_server._counters import STATES, Counters, Page
 from hubbub_server._meter import Meter
 from hubbub_server._metrics import expose
 from hubbub_server._report import is_healthy, report
 from hubbub_server._status import StatusApplication
+from hubbub_server.http.tally import BOUNDS, STATUSES, Tally
 
 
 @pytest.fixture
@@ -159,14 +160,37 @@ def test_metered_log_keeps_the_other(serve: Any, connect: Any, page: Page) -> No
     assert server.access_log.stream is stream
 
 
-def test_classes_of_times(hub: Any, page: Page) -> None:
+def test_classes_of_times() -> None:
     """Each time is counted in the first class whose bound it does not exceed."""
-    meter = Meter(page, [])
+    tally = Tally(None)
     times = [0.0, BOUNDS[0], BOUNDS[0] * 1.01, BOUNDS[3], BOUNDS[-1], BOUNDS[-1] * 1.01, 1e9]
-    for _ in range(2):
-        meter._done += [(200, time, 0) for time in reversed(times)]
+    for time in times:
+        tally.count(200, time, 0)
+    assert tally.times == [2, 1, 0, 1, *[0] * (len(BOUNDS) - 5), 1, 2]
+    assert tally.seconds == sum(times)
+
+
+def test_classes_of_statuses() -> None:
+    """Each status is counted in its class; what has none, or one that there is not, as having none."""
+    tally = Tally(None)
+    for status in (0, 99, 600, 103, 200, 299, 304, 499, 503):
+        tally.count(status, 1.0, 10)
+    assert tally.statuses == [3, 1, 2, 1, 1, 1]
+    assert (tally.sent, tally.seconds, sum(tally.times)) == (90, 9.0, 9)
+
+
+def test_several_servers(serve: Any, connect: Any, page: Page) -> None:
+    """The servers of a process are counted together, and a figure that was published does not count twice."""
+    servers = [serve(), serve()]
+    meter = Meter(page, servers)
+    for count in (1, 2):
+        for server in servers:
+            client = connect(server)
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            client.rest()
         meter.publish()
-    assert page.read().times == [4, 2, 0, 2, *[0] * (len(BOUNDS) - 5), 2, 4]
+        meter.publish()
+        assert page.read().requests == 2 * count
 
 
 def test_streams(serve: Any, http2: Any, page: Page) -> None:
@@ -200,13 +224,12 @@ def test_streams(serve: Any, http2: Any, page: Page) -> None:
     assert (page.read().requests, page.read().sent) == (3, 15)
 
 
-def test_connections_that_were_handed_over(hub: Any, page: Page) -> None:
+def test_connections_that_were_handed_over() -> None:
     """What went on with another protocol, such as a WebSocket, counts as a request, and has no response time."""
-    meter = Meter(page, [])
-    meter._done += [(101, 3600.0, 0), (200, 0.5, 3), (101, 7200.0, 5)]
-    meter.publish()
-    found = page.read()
-    assert (found.requests, found.statuses[1], sum(found.times), found.seconds, found.sent) == (3, 2, 1, 0.5, 8)
+    tally = Tally(None)
+    for status, seconds, sent in ((101, 3600.0, 0), (200, 0.5, 3), (101, 7200.0, 5)):
+        tally.count(status, seconds, sent)
+    assert (sum(tally.statuses), tally.statuses[1], sum(tally.times), tally.seconds, tally.sent) == (3, 2, 1, 0.5, 8)
 
 
 def test_lag(hub: Any, page: Page) -> None:

@@ -11,15 +11,14 @@ import os
 import struct
 import tempfile
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["BOUNDS", "STATES", "STATUSES", "Counters", "Page"]
+from hubbub_server.http.tally import BOUNDS, STATUSES, Tally
 
-BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the classes of response times, in seconds; a last class has no bound."""
-STATUSES: Final = ("none", "1xx", "2xx", "3xx", "4xx", "5xx")
-"""Classes of responses; of requests that had none, ``none``."""
+__all__ = ["STATES", "Counters", "Page"]
+
 STATES: Final = ("handshake", "idle", "reading", "answering", "closing", "stream")
 """What a connection may be doing; and the streams of HTTP/2 that are open, which are no connections."""
 _GAUGES: Final = ("greenlets", "lag", "longest_lag", "native_threads", "descriptors", "timers")
@@ -62,6 +61,15 @@ class Counters:
     def requests(self) -> float:
         """Requests that were answered, refused or cut."""
         return sum(self.statuses)
+
+    def take(self, tallies: Iterable[Tally]) -> None:
+        """Have what these have counted."""
+        self.sent = self.seconds = 0.0
+        self.statuses, self.times = [0.0] * len(STATUSES), [0.0] * (len(BOUNDS) + 1)
+        for tally in tallies:
+            self.add(
+                Counters(sent=tally.sent, seconds=tally.seconds, statuses=tally.statuses, times=tally.times), False
+            )
 
     def add(self, other: Counters, live: bool = True) -> None:
         """Add what another worker has counted; what it has at the moment only if it is alive. The lags of several are

@@ -1,18 +1,16 @@
-"""Counting in a worker: at the cost of a tuple for each request, and of some work a few times a second."""
+"""How a worker's servers and its loop are, and have been, published a few times a second."""
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import hubbub
 
-from hubbub_server._counters import BOUNDS, STATES, STATUSES, Counters, Page
-from hubbub_server.http.accesslog import CountingLog
+from hubbub_server._counters import STATES, Counters, Page
+from hubbub_server.http.tally import Tally
 
 if TYPE_CHECKING:
     from hubbub_server.http.server import HTTPServer
@@ -21,7 +19,6 @@ __all__ = ["Meter"]
 
 _PERIOD = 0.25
 """Seconds between two publications."""
-_SWITCHED = 101
 _REMEMBERED = round(10 / _PERIOD)
 
 
@@ -36,12 +33,13 @@ class Meter:
         self.counters = Counters()
         self._page = page
         self._servers = list(servers)
-        self._done: list[tuple[int, float, int]] = []
+        self._tallies: list[Tally] = []
         self._lags: deque[float] = deque([0.0], maxlen=_REMEMBERED)
         self._expected = 0.0
         self._timer: Any = None
         for server in self._servers:
-            server.access_log = CountingLog(self._done.append, server.access_log)
+            server.access_log = tally = Tally(server.access_log)
+            self._tallies.append(tally)
 
     def start(self) -> None:
         """Publish from now on."""
@@ -67,36 +65,13 @@ class Meter:
         counters = self.counters
         counters.published = time.monotonic()
         counters.lag, counters.longest_lag = self._lags[-1], max(self._lags)
-        self._count_requests()
+        counters.take(self._tallies)
         self._count_connections()
         found = hubbub.get_hub().statistics()
         counters.polls, counters.switches = found.polls, found.switches
         counters.greenlets, counters.native_threads = found.greenlets, found.threads
         counters.descriptors, counters.timers = found.descriptors, found.timers
         self._page.write(counters)
-
-    def _count_requests(self) -> None:
-        """Many at once, mostly in C: this is all that a request costs besides its tuple."""
-        done = self._done.copy()
-        self._done.clear()
-        if not done:
-            return
-        statuses, seconds, sent = zip(*done, strict=True)
-        counters = self.counters
-        counters.sent += sum(sent)
-        found = Counter(statuses)
-        for status, count in found.items():
-            number = status // 100
-            counters.statuses[number if 0 < number < len(STATUSES) else 0] += count
-        if _SWITCHED in found:  # a WebSocket lasts as long as it likes, and says nothing of response times
-            seconds = tuple(time for status, time, _ in done if status != _SWITCHED)
-        counters.seconds += sum(seconds)
-        # To sort them and to look for each bound costs a tenth of looking for the class of each of them.
-        ordered, before = sorted(seconds), 0
-        for place, bound in enumerate((*BOUNDS, inf)):
-            reached = bisect_right(ordered, bound, before)
-            counters.times[place] += reached - before
-            before = reached
 
     def _count_connections(self) -> None:
         found: Counter[str] = Counter()

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from hubbub_server._counters import BOUNDS, STATES, STATUSES, Counters
+from hubbub_server._counters import STATES, Counters
+from hubbub_server.http.tally import BOUNDS, STATUSES
 
 if TYPE_CHECKING:
     from collections import Counter

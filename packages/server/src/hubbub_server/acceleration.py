@@ -20,7 +20,7 @@ from hubbub.exceptions import PluginUnavailable
 from hubbub.io import Socket
 from hubbub.lowlevel import accelerators_wanted
 
-from hubbub_server.http import body, connection, errors, exchange, lent, request, response, sending, wsgi
+from hubbub_server.http import body, connection, errors, exchange, lent, request, response, sending, tally, wsgi
 from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.framing import Delimiter
@@ -29,7 +29,7 @@ __all__ = ["GROUP", "LAYOUT", "MIRRORED", "PARTS", "usual_maker"]
 
 GROUP: Final = "hubbub.server_accelerators"
 """The entry-point group."""
-LAYOUT: Final = 2
+LAYOUT: Final = 3
 """The version of the slots, and of what the methods promise one another."""
 
 PARTS: Mapping[str, Any] = {
@@ -47,6 +47,8 @@ PARTS: Mapping[str, Any] = {
     "Response": wsgi.Response,
     "ResponseHead": response.ResponseHead,
     "Socket": Socket,
+    "Tally": tally.Tally,
+    "bounds": tally.BOUNDS,
     "by_chunks": Delimiter.CHUNKS,
     "by_length": Delimiter.LENGTH,
     "date": response.date,
@@ -85,6 +87,8 @@ MIRRORED: Mapping[Callable[..., Any], str] = {
     request.HeadParser._split: "head.c",
     request.HeadParser._judge: "head.c",
     request.HeadParser._check_length: "head.c",
+    exchange.Exchange.log: "tally.c",
+    tally.Tally.count: "tally.c",
     exchange.Exchange._begin: "response.c",
     exchange.Exchange.send_piece: "response.c",
     exchange.Exchange.send_whole: "response.c",

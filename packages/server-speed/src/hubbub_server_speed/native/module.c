@@ -4,7 +4,7 @@
 #include <structmember.h>
 
 /* The version of the server's classes that this is made for: hubbub_server.acceleration.LAYOUT. */
-#define LAYOUT 2
+#define LAYOUT 3
 
 struct body Body;
 struct input Input;
@@ -12,6 +12,7 @@ struct clock Clock;
 struct connection Connection;
 struct exchange Exchange;
 struct response_head ResponseHead;
+struct tally Tally;
 struct parts Part;
 struct names Name;
 
@@ -68,7 +69,9 @@ static const struct field exchange_fields[] = {
 };
 
 static const struct field response_head_fields[] = {
-    {"_adds", &ResponseHead._adds}, {"_made", &ResponseHead._made}, {0}};
+    {"_adds", &ResponseHead._adds}, {"_made", &ResponseHead._made}, {"code", &ResponseHead.code}, {0}};
+
+static const struct field tally_fields[] = {{"log", &Tally.log}, {"numbers", &Tally.numbers}, {0}};
 
 static const struct {
     const char *name;
@@ -81,6 +84,7 @@ static const struct {
     {"Exchange", &Exchange.type, exchange_fields},
     {"Input", &Input.type, input_fields},
     {"ResponseHead", &ResponseHead.type, response_head_fields},
+    {"Tally", &Tally.type, tally_fields},
 };
 
 #define PART(name) {#name, &Part.name}
@@ -90,7 +94,7 @@ static const struct {
     PyObject **part;
 } parts[] = {
     PART(FileWrapper), PART(Head), PART(LentRequest), PART(Meaning), PART(RequestError), PART(Response), PART(Socket),
-    PART(by_chunks), PART(by_length), PART(date), PART(heads), PART(idle), PART(longest_hold), PART(never),
+    PART(bounds), PART(by_chunks), PART(by_length), PART(date), PART(heads), PART(idle), PART(longest_hold), PART(never),
     PART(nothing), PART(quick), PART(receive), PART(response_head), PART(running), PART(sleep), PART(today),
 };
 
@@ -178,7 +182,7 @@ static int learn(PyObject *from)
     Name.empty = PyBytes_FromStringAndSize(NULL, 0);
     Name.zero = PyLong_FromLong(0);
     Name.one = PyLong_FromLong(1);
-    if (!Name.empty || !Name.zero || !Name.one || check_parts() < 0)
+    if (!Name.empty || !Name.zero || !Name.one || check_parts() < 0 || learn_bounds() < 0)
         return FAILED;
     Name.keep_alive = PyObject_CallFunction(Part.Meaning, "iOOO", 0, Py_True, Py_False, Py_False);
     return Name.keep_alive ? DONE : FAILED;

@@ -258,11 +258,13 @@ static int settle(PyObject *exchange)
 }
 
 /* Writes the entry of the access log, whether the request has ended with an exception or not. */
-static int log_request(PyObject *exchange, PyObject *began, int outcome)
+static int log_request(PyObject *exchange, double began, int outcome)
 {
-    PyObject *type, *error, *traceback, *done;
+    PyObject *type, *error, *traceback, *when, *done;
     PyErr_Fetch(&type, &error, &traceback);
-    done = PyObject_CallMethodOneArg(exchange, Name.log, began);
+    when = PyFloat_FromDouble(began);
+    done = when ? PyObject_CallMethodOneArg(exchange, Name.log, when) : NULL;
+    Py_XDECREF(when);
     if (!done) {
         Py_XDECREF(type);
         Py_XDECREF(error);
@@ -288,18 +290,18 @@ static int have_answered(PyObject *exchange, PyObject *connection, PyObject *ser
 
 static int serve_exchange(PyObject *exchange, PyObject *connection, PyObject *service)
 {
-    PyObject *log = PyObject_GetAttr(service, Name.access_log), *began;
+    PyObject *log = PyObject_GetAttr(service, Name.access_log);
+    double began;
     int outcome;
-    Py_XDECREF(log); /* the server has it */
     if (!log)
         return FAILED;
-    if (log == Py_None)
-        return have_answered(exchange, connection, service);
-    began = monotonic();
-    if (!began)
-        return FAILED;
-    outcome = log_request(exchange, began, have_answered(exchange, connection, service));
-    Py_DECREF(began);
+    began = log == Py_None ? 0.0 : monotonic();
+    outcome = have_answered(exchange, connection, service);
+    if (log != Py_None) {
+        int counted = outcome == DONE ? count_request(log, exchange, monotonic() - began) : UNUSUAL;
+        outcome = counted == UNUSUAL ? log_request(exchange, began, outcome) : counted;
+    }
+    Py_DECREF(log);
     return outcome;
 }
 

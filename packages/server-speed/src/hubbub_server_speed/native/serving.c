@@ -3,14 +3,14 @@
 
 #include <time.h>
 
-PyObject *monotonic(void)
+double monotonic(void)
 {
 #ifdef __APPLE__
-    return PyFloat_FromDouble((double)clock_gettime_nsec_np(CLOCK_UPTIME_RAW) * 1e-9);
+    return (double)clock_gettime_nsec_np(CLOCK_UPTIME_RAW) * 1e-9;
 #else
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return PyFloat_FromDouble((double)now.tv_sec + (double)now.tv_nsec * 1e-9);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 #endif
 }
 
@@ -21,7 +21,7 @@ static PyObject *receive(PyObject *connection)
 {
     PyObject *stack[] = {SLOT(connection, Connection.sock), Part.receive}, *data;
     put(connection, Connection._phase, Part.idle);
-    if (put_new(connection, Connection.since, monotonic()) < 0)
+    if (put_new(connection, Connection.since, PyFloat_FromDouble(monotonic())) < 0)
         return NULL;
     put(connection, Connection.deadline, SLOT(SLOT(connection, Connection.clock), Clock.idle_deadline));
     data = PyObject_VectorcallMethod(Name.recv, stack, 2, NULL);

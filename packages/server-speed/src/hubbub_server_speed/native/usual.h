@@ -10,6 +10,7 @@
  *   Exchange.ends_with.
  * - response.c is start_response, and sends a body that is there as a whole; pieces.c sends one in pieces.
  * - sending.c gives bytes to the kernel.
+ * - tally.c counts the request, where nobody wants an entry of an access log.
  * - serving.c is the loop of a connection, from one request to the next.
  *
  * Attributes that the classes keep in __slots__ are read and written in place; bind() learns their offsets, once.
@@ -62,15 +63,20 @@ extern struct exchange {
 
 extern struct response_head {
     PyTypeObject *type;
-    Py_ssize_t _adds, _made;
+    Py_ssize_t _adds, _made, code;
 } ResponseHead;
+
+extern struct tally {
+    PyTypeObject *type;
+    Py_ssize_t log, numbers;
+} Tally;
 
 /* -- what is learnt once ------------------------------------------------------------------------------------------- */
 
 /* Of hubbub_server.acceleration.PARTS, by the same names. */
 extern struct parts {
-    PyObject *FileWrapper, *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *by_chunks, *by_length, *date,
-        *heads, *idle, *longest_hold, *never, *nothing, *quick, *receive, *response_head, *running, *sleep, *today;
+    PyObject *FileWrapper, *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *bounds, *by_chunks, *by_length,
+        *date, *heads, *idle, *longest_hold, *never, *nothing, *quick, *receive, *response_head, *running, *sleep, *today;
 } Part;
 
 /* Names of attributes, methods and variables, interned. */
@@ -160,6 +166,11 @@ int send_piece_parts(PyObject *connection, const struct iovec *parts, int count)
 
 extern PyTypeObject Start;
 
+/* -- counting ------------------------------------------------------------------------------------------------------ */
+
+int learn_bounds(void);
+int count_request(PyObject *tally, PyObject *exchange, double seconds);
+
 /* -- small things -------------------------------------------------------------------------------------------------- */
 
 static inline void put(PyObject *object, Py_ssize_t offset, PyObject *value)
@@ -180,8 +191,8 @@ static inline int put_new(PyObject *object, Py_ssize_t offset, PyObject *value)
     return DONE;
 }
 
-/* time.monotonic() as an object */
-PyObject *monotonic(void);
+/* time.monotonic() */
+double monotonic(void);
 
 /* Whether there is no body, or one of which all has arrived, and soundly. */
 static inline int has_arrived(PyObject *body)

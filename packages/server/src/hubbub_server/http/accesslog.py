@@ -15,7 +15,6 @@ from hubbub_server.http.response import ResponseHead
 __all__ = [
     "FORMATS",
     "AccessLog",
-    "CountingLog",
     "Entry",
     "EntryLog",
     "LogStream",
@@ -289,22 +288,3 @@ class AccessLog:
             self.stream.write((line if self._checked else escape_breaks(line)) + "\n")
         except Exception as error:  # a function of the user's; the response is on its way whatever that says
             self.stream.drop(error)
-
-
-class CountingLog:
-    """Counts, and says nothing itself. An exchange knows it, and makes no entry if nobody else wants one.
-
-    :param note: called with the status, seconds and bytes of each request.
-    :param log: the access log besides, or None.
-    """
-
-    def __init__(self, note: Callable[[tuple[int, float, int]], object], log: EntryLog | None) -> None:
-        self.note: Callable[[tuple[int, float, int]], object] = note
-        self.log: EntryLog | None = log
-        self.stream: LogStream | None = getattr(log, "stream", None)
-
-    def write(self, entry: Entry) -> None:
-        """Count one."""
-        self.note((entry.status, entry.seconds, entry.sent))
-        if self.log is not None:
-            self.log.write(entry)

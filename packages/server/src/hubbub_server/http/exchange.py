@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import hubbub
 
-from hubbub_server.http.accesslog import CountingLog, Entry
+from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import Body
 from hubbub_server.http.errors import ClientDisconnected, RequestError, RequestTimeout
 from hubbub_server.http.lent import LentRequest
 from hubbub_server.http.outgoing import OutgoingResponse
 from hubbub_server.http.request import NOTHING, Head, Meaning
 from hubbub_server.http.response import ResponseHead, error_response, response_head
+from hubbub_server.http.tally import Tally
 
 if TYPE_CHECKING:
     from hubbub_server.http.connection import Service
@@ -259,8 +260,8 @@ class Exchange(OutgoingResponse):
         """
         log = self.connection.service.access_log
         status = self.head.code if self.head is not None and self.started else 0
-        if type(log) is CountingLog:
-            log.note((status, monotonic() - began, self._sent))
+        if type(log) is Tally:
+            log.count(status, monotonic() - began, self._sent)
             log = log.log
             if log is None:
                 return  # what is only counted needs no entry
