@@ -6,7 +6,8 @@ from typing import Any
 
 from wsproto.frame_protocol import FrameProtocol
 
-from hubbub_server.websocket._messages import Deflate, MessageLimit
+from hubbub_server.websocket._messages import SHORT, Deflate, MessageLimit
+from hubbub_server.websocket._usual import frame_of
 
 __all__ = ["Data", "Frames", "as_message", "shared_frame"]
 
@@ -34,11 +35,13 @@ class Frames:
     :param deflate: a :class:`~hubbub_server.websocket._messages.Deflate`, or None if messages are not compressed.
     """
 
-    __slots__ = ("_deflate", "bits", "protocol")
+    __slots__ = ("_deflate", "bits", "limit", "protocol")
 
     def __init__(self, limit: int | None, deflate: Any = None) -> None:
         self._deflate: Deflate | None = deflate
-        self.protocol: FrameProtocol = FrameProtocol(False, [deflate or MessageLimit(limit)])
+        self.limit: MessageLimit = deflate or MessageLimit(limit)
+        """On messages that are received."""
+        self.protocol: FrameProtocol = FrameProtocol(False, [self.limit])
         self.bits: int | None = None if deflate is None else deflate.bits
         """Of the window that messages are compressed with; None if they are not."""
 
@@ -47,6 +50,8 @@ class Frames:
 
         :raises UnicodeEncodeError: the text has no UTF-8.
         """
+        if self._deflate is None or len(data) < SHORT:
+            return frame_of(data)
         return bytes(self.protocol.send_data(data))
 
     def ping(self, payload: bytes) -> bytes:

@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
+from hubbub_server.websocket._messages import MessageLimit
+from hubbub_server.websocket._usual import message_at
+
 __all__ = ["Close", "Inbox", "Message"]
 
 Message = str | bytes
@@ -32,13 +35,20 @@ class Inbox:
     """Parses frames, as many at a time as the caller wants, and keeps the messages that are complete.
 
     :param protocol: wsproto's, of this connection; it sends by the same object.
+    :param limit: its extension.
     """
 
-    __slots__ = ("_kind", "_pieces", "_protocol", "_tail", "close", "count", "failure", "messages", "ping", "pongs",
-                 "size", "total")  # fmt: skip
+    __slots__ = ("_at", "_fed", "_kind", "_limit", "_pieces", "_protocol", "_received", "_tail", "close", "count",
+                 "failure", "messages", "ping", "pongs", "size", "total")  # fmt: skip
 
-    def __init__(self, protocol: FrameProtocol) -> None:
+    def __init__(self, protocol: FrameProtocol, limit: MessageLimit) -> None:
         self._protocol = protocol
+        self._limit = limit
+        self._received = b""
+        """What nobody has looked at, from :attr:`_at` on. Frames begin there, and no message is under way."""
+        self._at = 0
+        self._fed = 0
+        """Bytes that wsproto was given."""
         self._kind: Any = None
         self._pieces: list[Any] = []
         self._tail: list[Any] = []
@@ -65,7 +75,14 @@ class Inbox:
         return self._kind is not None
 
     def feed(self, data: bytes) -> None:
-        """Take what was received. :meth:`parse` does the work."""
+        """Take what was received, once there is nothing left to parse. :meth:`parse` does the work."""
+        if self._kind is None and self._fed == self._limit.parsed:
+            self._received, self._at = data, 0
+        else:
+            self._feed_protocol(data)  # it has a part of a frame, or of a message
+
+    def _feed_protocol(self, data: bytes) -> None:
+        self._fed += len(data)
         self._protocol.receive_bytes(data)
 
     def parse(self, most: int, size: int) -> bool:
@@ -74,6 +91,11 @@ class Inbox:
         :returns: False if there is nothing left that could be parsed.
         """
         if self.close is not None or self.failure is not None:
+            return False
+        most = self._parse_usual(most, size)
+        if not most:
+            return True
+        if self._fed == self._limit.parsed:
             return False
         try:
             for frame in self._protocol.received_frames():
@@ -85,6 +107,22 @@ class Inbox:
             code = int(error.code)
             self.failure = Close(code, _REASONS.get(code, ""))
         return False
+
+    def _parse_usual(self, most: int, size: int) -> int:
+        """Parse usual frames in the same way; the rest is given to wsproto. How many more may be parsed now."""
+        received, limit = self._received, self._limit.limit
+        while self._at < len(received):
+            found = message_at(received, self._at, limit)
+            if found is None:
+                self._feed_protocol(received[self._at :])
+                break
+            message, self._at = found
+            self._complete(message)
+            most -= 1
+            if not most or self.size >= size:
+                return 0
+        self._received = b""
+        return most
 
     def _take(self, frame: Any) -> None:
         opcode, payload, _, finished = frame
@@ -136,6 +174,14 @@ class Inbox:
         """Forget the messages that nobody has taken."""
         self.messages.clear()
         self.size = 0
+
+    def end(self) -> None:
+        """Nothing more is parsed. wsproto's object keeps a generator, and that keeps the object: end it, so that the
+        garbage collector is not needed."""
+        self._received = b""
+        generator = getattr(self._protocol, "_parse_more", None)
+        if generator is not None:
+            generator.close()
 
     def take_pongs(self) -> Iterator[bytes]:
         """Those since the last call."""

@@ -13,14 +13,16 @@ from typing import Any, Final
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 
-__all__ = ["Deflate", "MessageLimit", "comma_separated", "negotiate"]
+from hubbub_server.websocket._usual import header_size
+
+__all__ = ["SHORT", "Deflate", "MessageLimit", "comma_separated", "negotiate"]
 
 _NAME: Final = "permessage-deflate"
 _NO_BITS = RsvBits(False, False, False)
 _RSV1 = RsvBits(True, False, False)
 _TAIL: Final = b"\x00\x00\xff\xff"
 """What ends a flush, and is not sent (RFC 7692, 7.2.1)."""
-_SHORT = 64
+SHORT: Final = 64
 """A message of fewer bytes is not compressed."""
 _SLACK = 1024
 """A compressed message may be so much longer than itself; what deflate adds to that is one part in 3,000."""
@@ -45,7 +47,11 @@ class MessageLimit(Extension):
     """What the server compresses with, if it does."""
 
     def __init__(self, limit: int | None) -> None:
-        self._limit = limit
+        self.limit: int | None = limit
+        self.parsed: int = 0
+        """Bytes of the frames that wsproto has parsed to their ends."""
+        self._frame = 0
+        """Those of the one that is being received."""
         self._left = -1
         """How much longer the message may get that is being received; below 0: there is none, or no limit."""
         self._data = False
@@ -69,8 +75,9 @@ class MessageLimit(Extension):
         :param slack: how much longer than its message it may be.
         """
         self._data = not opcode.iscontrol()
-        if self._data and opcode is not Opcode.CONTINUATION and self._limit is not None:
-            self._left = self._limit
+        self._frame = header_size(length) + length
+        if self._data and opcode is not Opcode.CONTINUATION and self.limit is not None:
+            self._left = self.limit
         if self._data and 0 <= self._left < length - slack:
             return CloseReason.MESSAGE_TOO_BIG
         return None
@@ -81,6 +88,7 @@ class MessageLimit(Extension):
 
     def frame_inbound_complete(self, proto: Any, fin: bool) -> Any:
         """A frame has ended, and with ``fin`` its message."""
+        self.parsed += self._frame
         if fin and self._data:
             self._left = -1
         return None
@@ -138,6 +146,7 @@ class Deflate(MessageLimit):
         """A frame has ended, and with ``fin`` its message."""
         if not (fin and self._data and self._compressed):
             return super().frame_inbound_complete(proto, fin)
+        self.parsed += self._frame
         last = self._inflate(_TAIL)
         self._left = -1
         if self._client_forgets:
@@ -164,7 +173,7 @@ class Deflate(MessageLimit):
 
     def frame_outbound(self, proto: Any, opcode: Opcode, rsv: RsvBits, data: Any, fin: bool) -> tuple[RsvBits, bytes]:
         """A frame to send, which is a whole message: compressed if that is worth it."""
-        if opcode.iscontrol() or len(data) < _SHORT:
+        if opcode.iscontrol() or len(data) < SHORT:
             return rsv, data
         if self._compressor is None:
             self._compressor = _compressor(self.bits)

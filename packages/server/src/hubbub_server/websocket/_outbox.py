@@ -42,6 +42,10 @@ class Outbox:
         """Whether everything was sent."""
         return not self._writing
 
+    def tell_nobody(self) -> None:
+        """Who has this needs to know nothing more, and is not kept by it any longer."""
+        self._told = self._broken = _nothing
+
     def put(self, frame: bytes) -> None:
         """Send a frame, after those before it."""
         if self._writing:
@@ -99,3 +103,7 @@ class Outbox:
                 total += len(parts[-1])
             data = b"".join(parts)
         return data
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

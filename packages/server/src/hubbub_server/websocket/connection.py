@@ -82,7 +82,7 @@ class WebSocket:
         self._stream = stream
         self._clock = clock
         self._limits = limits
-        self._inbox = Inbox(frames.protocol)
+        self._inbox = Inbox(frames.protocol, frames.limit)
         self._out = Outbox(stream, self._tell, self._lost)
         self._news = WaitQueue()
         self._reading = False
@@ -492,8 +492,11 @@ class WebSocket:
         self._ended = True
         self._close_sent = True
         self.deadline = NEVER
-        self._unlisted(self)
+        unlisted, self._unlisted = self._unlisted, _nobody
+        unlisted(self)
         self._tell()
+        self._out.tell_nobody()
+        self._inbox.end()
 
     def _tell(self) -> None:
         """Something has changed: let all that wait look."""
@@ -505,6 +508,10 @@ class WebSocket:
             if self._inbox.failure is not None:
                 self._stream.end()
         self._news.wake_all()
+
+
+def _nobody(websocket: WebSocket) -> None:
+    """Who was told of the end is not kept any longer: it keeps the WebSocket."""
 
 
 def _check_close(code: int, reason: str) -> None:

@@ -176,6 +176,8 @@ def serve(opening: Opening, server: Server, respond: Callable[[], None]) -> None
         raise
     else:
         acceptor.finish(NORMAL)
+    finally:
+        opening.environ.pop("hubbub.websocket", None)  # it keeps the request, and with it the environ
 
 
 def _checked(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
