@@ -247,6 +247,23 @@ def test_greenlet_that_has_not_begun(hub):
     assert len(ran) <= 1
 
 
+def test_wanted(hub):
+    """What is not wanted any more when it would be thrown, after a shield, is not thrown; it is asked once."""
+    asked = []
+    for answer, where in ((False, None), (True, "after the shield")):
+        victim = Victim()
+        interrupt(victim.greenlet, Failure(), lambda answer=answer: asked.append(answer) or answer)
+        sleep(0)
+        assert asked[-1:] != [answer]
+        victim.gate.set()
+        sleep(0)
+        sleep(0)
+        assert victim.struck == where
+        assert asked[-1] == answer
+        victim.greenlet.kill()
+    assert asked == [False, True]
+
+
 def test_dead_greenlet(hub):
     """One that has ended is left alone."""
     one = spawn(int)

@@ -109,6 +109,50 @@ def test_stubborn(serve: Any, connect: Any) -> None:
     assert len(seen) == 2
 
 
+def test_shield(serve: Any, connect: Any, errors: io.StringIO) -> None:
+    """The deadline does not cut what an application protects by a shield: it is interrupted after that, and once; if it
+    has got more time meanwhile, not at all."""
+    done: list[str] = []
+    go_on = hubbub.event.Event()
+
+    def application(environ: Any, start_response: Any) -> Any:
+        with hubbub.shield():
+            go_on.wait()
+            done.append("committed")
+            if environ["PATH_INFO"] == "/more":
+                environ["hubbub.set_deadline"](None)
+                hubbub.sleep(0.01)
+                start_response("200 OK", [])
+                return [b"ok"]
+        try:
+            hubbub.sleep(60)
+        except hubbub.Timeout:
+            done.append("interrupted")
+            hubbub.sleep(0.01)
+            raise
+
+    server = serve(application, limits=Limits(request_seconds=0.05))
+    client = connect(server)
+    client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    with hubbub.Timeout(5):
+        while "the time for the request is over" not in errors.getvalue():
+            hubbub.sleep(0.01)
+    hubbub.sleep(0.01)
+    assert done == []
+    go_on.set()
+    assert client.response().status == 503
+    assert done == ["committed", "interrupted"]
+    assert errors.getvalue().count("the time for the request is over") == 1
+    go_on.clear()
+    client = connect(server)
+    client.send(b"GET /more HTTP/1.1\r\nHost: x\r\n\r\n")
+    with hubbub.Timeout(5):
+        while errors.getvalue().count("the time for the request is over") < 2:
+            hubbub.sleep(0.01)
+    go_on.set()
+    assert client.response().body == b"ok"
+
+
 def test_own_limits_stay(serve: Any, connect: Any, errors: io.StringIO) -> None:
     """A time limit of the application's own is not taken for that of the request."""
 

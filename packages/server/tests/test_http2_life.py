@@ -19,6 +19,7 @@ import hubbub
 import pytest
 from hubbub_server import Limits, WSGIServer
 from hubbub_server.events import EventLog
+from hubbub_server.http import room
 
 NO_STREAM = 2**31 - 1
 GOAWAY = 7
@@ -54,6 +55,26 @@ def test_stop(serve: Any, http2: Any) -> None:
     busy.rest()
     assert {code for peer in (busy, idle) for _, code in peer.goaways} == {0}
     assert stopping.get(timeout=5) is None
+
+
+def test_stop_while_requests_run(serve: Any, http2: Any) -> None:
+    """Clients who take nothing after a GOAWAY lose no request that ends in half of the time for the stop: it is said
+    when no request runs. Those who are never idle are told when that time is over."""
+    server = serve(slow, http2=True, limits=Limits(header_seconds=0.2))
+    patient, busy = http2(server), http2(server)
+    patient.request(1, path="/1.2")
+    busy.request(1, path="/9")
+    patient.still_there()
+    busy.still_there()
+    stopping = hubbub.spawn(server.stop, 4.0)
+    assert patient.answer(1).body == b"done"
+    assert patient.goaways == []
+    patient.rest()
+    assert patient.goaways[0] == (NO_STREAM, 0)
+    while not busy.goaways:
+        assert busy.next() is not None
+    assert 1 not in busy.answers
+    stopping.get(timeout=10)
 
 
 def test_stop_without_an_answer(serve: Any, http2: Any) -> None:
@@ -148,6 +169,24 @@ def test_room(serve: Any, http2: Any, connect: Any) -> None:
     assert client.response().body == b"done"
     idle.rest()
     assert idle.goaways == [(1, 0)]
+    assert busy.answer(1).body == b"done"
+
+
+def test_memory(serve: Any, http2: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With more memory in use than may be, connections without streams say goodbye and go; one with a request stays."""
+    used = [0]
+    monkeypatch.setattr(room, "_memory", lambda: used[0])
+    server = serve(slow, http2=True, max_memory=1000)
+    busy, *idle = (http2(server) for _ in range(3))
+    for peer in idle:
+        peer.request(1, path="/0")
+        assert peer.answer(1).body == b"done"
+    busy.request(1, path="/1.5")
+    busy.still_there()
+    used[0] = 2000
+    for peer in idle:
+        peer.rest()
+        assert peer.goaways == [(1, 0)]
     assert busy.answer(1).body == b"done"
 
 
@@ -363,6 +402,36 @@ def test_asgi(serve: Any, http2: Any) -> None:
         while not gone:
             hubbub.sleep(0.01)
     assert gone == ["http.disconnect"]
+
+
+def test_asgi_websocket(serve: Any, http2: Any, peers: Any) -> None:
+    """An ASGI application has WebSockets over HTTP/2 as it has them over HTTP/1.1, and learns of their ends."""
+    asgi = pytest.importorskip("hubbub_asyncio.asgi")
+    seen: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["type"], scope["http_version"], scope["path"], scope["subprotocols"]))
+        seen.append((await receive())["type"])
+        await send({"type": "websocket.accept", "subprotocol": "chat"})
+        while (event := await receive())["type"] == "websocket.receive":
+            await send(
+                {"type": "websocket.send", **({"text": event["text"]} if event.get("text") else {"bytes": b"b"})}
+            )
+        seen.append((event["type"], event["code"]))
+
+    opening = peers.request("/room", Sec_WebSocket_Protocol="other, chat")
+    client = peers.Raw(peers.Tunnel(http2(serve(asgi.ASGI(application), http2=True))), opening)
+    assert b"sec-websocket-protocol: chat\r\n" in client.head
+    client.send(peers.frame(1, b"hello") + peers.frame(2, b"x"))
+    assert [client.frame(), client.frame()] == [(0x81, b"hello"), (0x82, b"b")]
+    client.send(peers.close_frame(1000))
+    assert client.closing() == 1000
+    with hubbub.Timeout(5):
+        while len(seen) < 3:
+            hubbub.sleep(0.001)
+    assert seen == [
+        ("websocket", "2", "/room", ["other", "chat"]), "websocket.connect", ("websocket.disconnect", 1000)
+    ]  # fmt: skip
 
 
 def mutated(source: random.Random, data: bytes, encode: Callable[[int], bytes]) -> bytes:

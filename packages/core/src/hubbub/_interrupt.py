@@ -63,11 +63,16 @@ _RECEIVER = "_hubbub_receiver"
 """The attribute of a greenlet that holds what :func:`interrupts_to` has set: a moment and a function."""
 
 
-def interrupt(target: greenlet, error: BaseException | type[BaseException]) -> None:
+def interrupt(
+    target: greenlet, error: BaseException | type[BaseException], wanted: Callable[[], object] | None = None
+) -> None:
     """Have the hub of ``target`` throw ``error`` into it soon, after the shields that it is in. From any thread.
 
     Nothing happens if ``target`` has ended by then. A greenlet that has not begun ends without running.
 
+    :param wanted: called once, on the hub, when nothing is left between it and the throw; nothing is thrown if it
+        returns something false. So a greenlet that does one thing after the other is interrupted in the one that is
+        meant, or not at all. It must not wait.
     :raises TypeError: ``target`` is no greenlet, or ``error`` no exception.
     :raises RuntimeError: ``target`` is a raw greenlet of a thread without a hub.
     """
@@ -75,13 +80,16 @@ def interrupt(target: greenlet, error: BaseException | type[BaseException]) -> N
         raise TypeError(f"a greenlet is needed, not {target!r}")
     check_exception(error)
     if not target.dead:
-        hub_of(target).loop.run_callback_threadsafe(throw_unless_shielded, target, error)
+        hub_of(target).loop.run_callback_threadsafe(throw_unless_shielded, target, error, wanted)
 
 
-def throw_unless_shielded(target: greenlet, error: Any) -> None:
-    """On the hub of ``target``: throw ``error`` into it unless it has ended; if it is in a shield, after the shield."""
-    again = partial(throw_unless_shielded, target, error)
-    if not target.dead and not keeps_out(target, OUTSIDE, again) and not taken(target, OUTSIDE, error):
+def throw_unless_shielded(target: greenlet, error: Any, wanted: Callable[[], object] | None) -> None:
+    """On the hub of ``target``: throw ``error`` into it unless it has ended, or it is not wanted; if it is in a shield,
+    after the shield."""
+    again = partial(throw_unless_shielded, target, error, wanted)
+    if target.dead or keeps_out(target, OUTSIDE, again) or (wanted is not None and not wanted()):
+        return
+    if not taken(target, OUTSIDE, error):
         target.throw(error)
 
 

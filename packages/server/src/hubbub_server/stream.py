@@ -11,7 +11,7 @@ from typing import Any
 import hubbub
 from greenlet import getcurrent, greenlet
 from hubbub.io import Socket
-from hubbub.lowlevel import run_callback
+from hubbub.lowlevel import interrupt
 
 from hubbub_server._listener import bind, parse_address
 from hubbub_server._networks import Networks
@@ -154,13 +154,9 @@ class StreamServer(BaseServer):
 
     def _dismiss(self, handler: greenlet) -> bool:
         """Have an idle handler end soon. False: it is not idle after all."""
-        run_callback(self._end_handshake, handler)
+        error = TimeoutError("the handshake took too long, and other clients were waiting")
+        interrupt(handler, error, lambda: handler in self._handshakes)
         return True
-
-    def _end_handshake(self, handler: greenlet) -> None:
-        """Called on the hub, where nothing comes between the look and the throw."""
-        if handler in self._handshakes:
-            greenlet.throw(handler, TimeoutError("the handshake took too long, and other clients were waiting"))
 
     def _wait_gone(self, handler: greenlet) -> None:
         """Wait until a handler has ended, which takes a few turns of the loop."""

@@ -233,13 +233,16 @@ class Http2Connection(Connection):
         """The time to receive is up. Called on the hub."""
         if self.clock.now < self._leave_by:
             super().expire()
+        elif self._leaving == _WAITS and self.clock.now < self.clock.busy_until and self.streams:
+            self._leave_by = self.deadline = self.clock.busy_until
         elif self._leaving == _WAITS:
             self._announce()
         else:
             self._leave()
 
     def hurry(self, deadline: float) -> None:
-        """The server stops, or has served enough here: say so, when no request runs, or at ``deadline``.
+        """The server stops, or has served enough here: say so when no request runs; after ``deadline`` also if some do,
+        though a server that stops waits longer then.
 
         Clients that are built on h2 take nothing any more once they have seen a GOAWAY.
         """

@@ -47,8 +47,8 @@ class Clock:
     :param limits: those with ``seconds`` in their names, and the rates.
     """
 
-    __slots__ = ("body", "first_ticks", "header_ticks", "idle_deadline", "idle_ticks", "linger_ticks", "now",
-                 "request_deadline", "request_ticks", "seconds", "write")  # fmt: skip
+    __slots__ = ("body", "busy_until", "first_ticks", "header_ticks", "idle_deadline", "idle_ticks", "linger_ticks",
+                 "now", "request_deadline", "request_ticks", "seconds", "write")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         times = (
@@ -73,6 +73,8 @@ class Clock:
         """When the time of a connection that becomes idle now will be over. One number for all of them."""
         self.request_deadline: float = self.request_ticks
         """The same for a request that begins now."""
+        self.busy_until: float = 0.0
+        """Until when a server that stops lets clients of HTTP/2 whose requests run begin more of them."""
 
     def ticks(self, seconds: float | None) -> float:
         """The ticks that take at least ``seconds``; :data:`NEVER` for None."""
@@ -85,9 +87,10 @@ class Clock:
         self.request_deadline = now + self.request_ticks
         return now
 
-    def hurry(self, seconds: float) -> float:
-        """The server stops: from now on clients have ``seconds`` to begin a request. When that ends, for those who are
-        idle already."""
+    def hurry(self, seconds: float, busy: float = 0.0) -> float:
+        """The server stops: from now on clients have ``seconds`` to begin a request, those of HTTP/2 who are never idle
+        ``busy`` seconds. When the former ends, for those who are idle already."""
+        self.busy_until = self.now + self.ticks(busy)
         self.first_ticks = self.idle_ticks = self.ticks(seconds)
         self.idle_deadline = self.now + self.idle_ticks
         return self.idle_deadline

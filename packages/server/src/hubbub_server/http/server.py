@@ -13,6 +13,7 @@ from typing import Any
 import hubbub
 from greenlet import getcurrent, greenlet
 from hubbub.inspect import stack_of
+from hubbub.lowlevel import interrupt
 
 from hubbub_server._networks import Networks
 from hubbub_server._proxy import ProxiedAddress
@@ -30,6 +31,8 @@ from hubbub_server.http.room import RoomyServer
 
 __all__ = ["HTTPServer"]
 
+_BUSY = 30.0
+"""Seconds in which clients of HTTP/2 may go on, when a server stops that has no time limit for that."""
 _AGAIN = 1.0
 """Seconds after which a request that was interrupted and goes on is interrupted again."""
 _ROOM = 6
@@ -193,7 +196,7 @@ class HTTPServer(RoomyServer):
             if connection is None:
                 continue
             if connection.request is not None and connection.request.deadline <= now:
-                self._end_request(handler, connection.request)
+                self._end_request(handler, connection, connection.request)
             if connection.deadline <= now:
                 connection.expire()
             if connection.write_deadline <= now:
@@ -209,14 +212,22 @@ class HTTPServer(RoomyServer):
             self._next_look = now + 1.0 / self.clock.seconds
             self._look_at_memory(self.max_memory)
 
-    def _end_request(self, handler: greenlet, exchange: Exchange) -> None:
-        """The time for a request is over. Called on the hub, where nothing comes between the look and the throw."""
-        exchange.deadline = self.clock.now + self.clock.ticks(_AGAIN)
+    def _end_request(self, handler: greenlet, connection: Connection, exchange: Exchange) -> None:
+        """The time for a request is over: interrupt it, after the shields that it is in."""
+
+        exchange.deadline = never = float("inf")  # a number of its own: who sets another takes the interrupt back
+
+        def is_wanted() -> bool:
+            if connection.request is not exchange or exchange.deadline is not never:
+                return False
+            exchange.deadline = self.clock.now + self.clock.ticks(_AGAIN)
+            return True
+
         stack = "\n".join(f"  {line}" for line in stack_of(handler.gr_frame))
         self.log_error(
             exchange.environ, f"the time for the request is over; it is interrupted where it waits:\n{stack}"
         )
-        greenlet.throw(handler, RequestTimeout(self.limits.request_seconds))
+        interrupt(handler, RequestTimeout(self.limits.request_seconds), is_wanted)
 
     def set_deadline(self, seconds: float | None) -> None:
         """Give the request that the calling greenlet answers so many seconds from now.
@@ -372,7 +383,7 @@ class HTTPServer(RoomyServer):
             timeout = self.stop_timeout
         # A request may be on its way on a connection that looks idle, so those are not closed at once.
         grace = 0.5 if timeout is None else min(0.5, timeout / 2)
-        deadline = self.clock.hurry(grace)
+        deadline = self.clock.hurry(grace, _BUSY if timeout is None else timeout / 2)
         for connection in self.connections:
             connection.hurry(deadline)
         for websocket in list(self.websockets):
