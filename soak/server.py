@@ -1,6 +1,6 @@
-"""hubbub-serve under everything: load, slow and rude clients, faults of the application, reloads, upgrades in place,
-killed workers and rotated logs, with a supervisor and without. No request that was sent in good faith may be lost, and
-nothing may grow.
+"""hubbub-serve under everything: load of HTTP/1.1, HTTP/2 and WebSocket, slow and rude clients, faults of the
+application, reloads, upgrades in place, killed workers and rotated logs, with a supervisor and without. No request that
+was sent in good faith may be lost, and nothing may grow.
 
 Run by ``./do soak -- server``, or by itself: ``python soak/server.py --minutes 15``.
 """
@@ -28,6 +28,7 @@ from typing import Any
 
 import hubbub
 from hubbub.io import Socket
+from support.speakers import Http2, WebSocket
 
 APPLICATION = """
 import os
@@ -37,6 +38,11 @@ FILE = __file__
 
 def application(environ, start_response):
     path = environ["PATH_INFO"]
+    if path == "/websocket":
+        websocket = environ["hubbub.websocket"]()
+        for message in websocket:
+            websocket.send(message)
+        return []
     if path == "/raise":
         raise RuntimeError("on purpose")
     if path == "/exit":
@@ -92,6 +98,7 @@ class Served:
             *(sys.executable, "-m", "hubbub_server", "site_app", "-b", ":".join(map(str, self.address))),
             *("--access-log", str(self.log), "--error-log", str(folder / "errors"), "--stop-seconds", "10"),
             *("--idle-seconds", "2", "--header-seconds", "2", "--body-seconds", "2", "--write-seconds", "2"),
+            *("--http2", "--websocket-ping-seconds", "2", "--websocket-pong-seconds", "2"),
             *(("--status", f":{self.status_port}") if "-w" in arguments else ()),
             *arguments,
         ]
@@ -206,6 +213,48 @@ def honest(server: Served, chance: random.Random, killed: Callable[[], bool]) ->
                 return
 
 
+def honest_http2(server: Served, chance: random.Random, killed: Callable[[], bool]) -> None:
+    """The same over HTTP/2, several at a time; what the server says that it has not taken is not lost."""
+    with connected(server) as sock:
+        try:
+            client = Http2(sock)
+            for _ in range(chance.randrange(1, 4)):
+                bodies = [bytes([97 + chance.randrange(26)]) * chance.choice((0, 1, 5000)) for _ in range(3)]
+                answers = client.ask([(chance.choice(("/", "/sleep")), body) for body in bodies])
+                for body, found in zip(bodies, answers, strict=True):
+                    if found not in (None, (200, b"ok" + body)):
+                        raise Failed(f"an honest request of HTTP/2 to {server.folder.name} got {found!r}")
+                if client.leaves:
+                    return
+        except OSError as error:
+            if not killed():
+                raise Failed(f"an honest client of HTTP/2 of {server.folder.name}: {error!r}") from error
+
+
+def honest_websocket(server: Served, chance: random.Random, killed: Callable[[], bool]) -> None:
+    """Messages that come back, until the client closes, or the server does because it ends."""
+    with connected(server) as sock:
+        try:
+            client = WebSocket(sock, "/websocket", chance.random() < 0.5)
+            for _ in range(chance.randrange(1, 6)):
+                message = chance.choice(("text", b"bytes", "é" * 3000, b"x" * 70000))
+                found = client.ask(message)
+                if found is None:
+                    if client.close_code != 1001:
+                        raise Failed(f"a WebSocket of {server.folder.name} was closed with {client.close_code}")
+                    return
+                if found != message:
+                    raise Failed(f"a WebSocket of {server.folder.name} was sent {found!r}")
+                hubbub.sleep(chance.choice((0, 0.01, 0.05)))
+            client.close()
+        except OSError as error:
+            if not killed():
+                raise Failed(f"an honest WebSocket of {server.folder.name}: {error!r}") from error
+
+
+HONEST = [honest, honest, honest_http2, honest_websocket]
+
+
 def read_to_the_end(path: bytes) -> Callable[[Served, random.Random], None]:
     """A client that reads whatever it gets."""
 
@@ -251,9 +300,58 @@ def nonsense(server: Served, chance: random.Random) -> None:
             pass
 
 
+def nonsense_in_http2(server: Served, chance: random.Random) -> None:
+    """Begins with the preface, and goes on with something else, or with nothing."""
+    with connected(server) as sock:
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+        sock.sendall(chance.choice((b"", chance.randbytes(chance.randrange(1, 500)))))
+        while sock.recv(1000):
+            pass
+
+
+def takes_requests_back(server: Served, chance: random.Random) -> None:
+    """CVE-2023-44487."""
+    with connected(server) as sock:
+        data = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
+        head = b"\x82\x86\x84\x41\x01x"  # GET, http, /, :authority
+        for number in range(1, 2 * chance.randrange(2, 400), 2):
+            stream = number.to_bytes(4, "big")
+            data += len(head).to_bytes(3, "big") + b"\x01\x05" + stream + head
+            data += b"\x00\x00\x04\x03\x00" + stream + b"\x00\x00\x00\x08"
+        sock.sendall(data)
+        while sock.recv(1000):
+            pass
+
+
+def opens_websocket(sock: Any) -> None:
+    """By the bytes, and without looking."""
+    sock.sendall(
+        b"GET /websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+
+
+def nonsense_in_websocket(server: Served, chance: random.Random) -> None:
+    """Sends what are no frames, or the beginning of one."""
+    with connected(server) as sock:
+        opens_websocket(sock)
+        sock.sendall(chance.choice((b"\x81", b"\x82\xfe\x10\x00abcd", chance.randbytes(chance.randrange(1, 500)))))
+        while sock.recv(1000):
+            pass
+
+
+def leaves_websocket(server: Served, chance: random.Random) -> None:
+    """Opens one, sends a lot that is to come back, reads nothing, and goes."""
+    with connected(server) as sock:
+        opens_websocket(sock)
+        sock.sendall((b"\x82\xfe\x40\x00abcd" + bytes(16384)) * chance.randrange(1, 20))
+        hubbub.sleep(chance.choice((0, 0.01)))
+
+
 RUDE: list[Callable[[Served, random.Random], None]] = [
     *(read_to_the_end(path) for path in (b"/raise", b"/exit", b"/half", b"/stream", b"/file", b"/sleep")),
     *(leaves, leaves, stalls, does_not_read, nonsense),
+    *(nonsense_in_http2, takes_requests_back, nonsense_in_websocket, leaves_websocket),
 ]
 
 
@@ -277,9 +375,10 @@ class Soak:
         """One of the greenlets that make requests."""
         while time.monotonic() < until and not self.failures:
             rude = chance.choice(RUDE) if chance.random() < 0.3 else None
+            kind = chance.choice(HONEST)
             try:
                 if rude is None:
-                    honest(server, chance, self.just_killed)
+                    kind(server, chance, self.just_killed)
                 else:
                     rude(server, chance)
             except Failed as error:
@@ -287,7 +386,7 @@ class Soak:
             except OSError as error:
                 if rude is None and not self.just_killed():
                     self.failures.append(f"an honest client of {server.folder.name}: {error!r}")
-            self.done["honest" if rude is None else "rude"] += 1
+            self.done[kind.__name__ if rude is None else "rude"] += 1
             hubbub.sleep(chance.random() / 50)
 
     def just_killed(self) -> bool:

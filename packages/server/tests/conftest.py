@@ -209,9 +209,18 @@ def peers() -> Any:
 
 
 @pytest.fixture
-def raw(peers: Any, connect: Any) -> Callable[..., Any]:
-    """Open a WebSocket whose client sends what a test says."""
-    return lambda server, *options: peers.Raw(connect(server), *options)
+def raw(request: pytest.FixtureRequest, peers: Any, connect: Any, http2: Any) -> Callable[..., Any]:
+    """Open a WebSocket whose client sends what a test says; over HTTP/2 if the test asks for that by this fixture's
+    parameter."""
+    if getattr(request, "param", "HTTP/1.1") == "HTTP/1.1":
+        return lambda server, *options: peers.Raw(connect(server), *options)
+    connection = pytest.importorskip("hubbub_server._http2.connection")
+
+    def over_http2(server: Any, *options: Any) -> Any:
+        server.http2, server._http2 = True, connection.Http2Connection
+        return peers.Raw(peers.Tunnel(http2(server)), *options)
+
+    return over_http2
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from typing import Any, NamedTuple
 
@@ -64,6 +65,10 @@ class Peer:
             sock = Socket()
             sock.settimeout(SECONDS)
             sock.connect(address)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+                )  # it sends small frames, and waits for answers
         self.sock = sock
         self.encoder = Encoder()
         self.decoder = Decoder()

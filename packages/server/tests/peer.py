@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import Any
 
@@ -114,6 +115,88 @@ class Raw:
         except (EOFError, ConnectionError):
             return code
         raise AssertionError("the server sent more than its Close frame")
+
+
+class Tunnel:
+    """A stream of HTTP/2 (RFC 8441), used as a test uses a connection.
+
+    :param http2: the client's connection.
+    """
+
+    STREAM = 1
+    DATA, HEADERS, RST_STREAM, WINDOW_UPDATE = 0, 1, 3, 8
+    MOST = 16384
+
+    def __init__(self, http2: Any) -> None:
+        self.http2 = http2
+        self.received = b""
+        """What who reads has taken, and not used."""
+        self.arrived = b""
+        self.sock = self
+        self.left = 65535
+        """How much the server takes."""
+        self.opened = self.ended = False
+
+    def send(self, data: bytes) -> None:
+        """The request, as HTTP/1.1 has it, at first; then what is sent behind it."""
+        if self.opened:
+            self._send(data)
+            return
+        self.opened = True
+        line, *lines = data.split(b"\r\n\r\n")[0].decode().split("\r\n")
+        fields = [(":method", "CONNECT"), (":protocol", "websocket"), (":scheme", "http"), (":authority", "x")]
+        fields.append((":path", line.split()[1]))
+        gone = ("host", "upgrade", "connection", "sec-websocket-key")
+        named = [(name.lower(), value) for name, value in (text.split(": ", 1) for text in lines)]
+        self.http2.head(self.STREAM, fields + [pair for pair in named if pair[0] not in gone], end=False)
+
+    def _send(self, data: bytes) -> None:
+        while data:
+            while not self.left and not self.ended:
+                self._next()
+            if self.ended:
+                raise ConnectionError("the stream has ended")
+            piece = data[: min(self.MOST, self.left)]
+            self.left -= len(piece)
+            self.http2.data(self.STREAM, piece)
+            data = data[len(piece) :]
+
+    def _next(self) -> Any:
+        found = self.http2.next()
+        if found is None or (found.stream == self.STREAM and found.kind == self.RST_STREAM):
+            self.ended = True
+        elif found.stream == self.STREAM and found.kind == self.WINDOW_UPDATE:
+            self.left += int.from_bytes(found.payload, "big")
+        elif found.stream == self.STREAM and found.kind == self.DATA:
+            self.arrived += found.payload
+            self.ended = bool(found.flags & 1)
+        return found
+
+    def until(self, end: bytes) -> bytes:
+        """The head of the response, as HTTP/1.1 has it."""
+        while not self.http2.answers.get(self.STREAM) or not self.http2.answers[self.STREAM].headers:
+            self._next()
+        fields = dict(self.http2.answers[self.STREAM].headers)
+        lines = [f"HTTP/2 {fields.pop(':status')} ", *(f"{name}: {value}" for name, value in fields.items())]
+        return "\r\n".join([*lines, "", ""]).encode()
+
+    def recv(self, size: int) -> bytes:
+        """What the server sends; nothing once it has ended the stream."""
+        while not self.arrived and not self.ended:
+            self._next()
+        data, self.arrived = self.arrived[:size], self.arrived[size:]
+        if data and not self.ended:
+            with contextlib.suppress(ConnectionError):  # it has closed meanwhile, and what came before that is here
+                self.http2.open_windows(self.STREAM, len(data))
+        return data
+
+    def shutdown(self, how: int) -> None:
+        """Send no more."""
+        self.http2.data(self.STREAM, b"", end=True)
+
+    def close(self) -> None:
+        """Go, with all of the connection."""
+        self.http2.sock.close()
 
 
 class Peer:

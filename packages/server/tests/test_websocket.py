@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,8 @@ from hubbub_server.events import EventLog
 
 websocket = pytest.importorskip("hubbub_server.websocket")
 SECONDS = 5.0
+BOTH = pytest.mark.parametrize("raw", ["HTTP/1.1", "HTTP/2"], indirect=True)
+"""What clients do slowly, rudely or at the wrong moment is tried over both versions."""
 
 
 def echo(environ: Any, start_response: Any) -> list[bytes]:
@@ -247,6 +250,7 @@ def test_many_receivers(serve: Any, raw: Any, peers: Any) -> None:
     app.done.set()
 
 
+@BOTH
 def test_many_senders(serve: Any, raw: Any) -> None:
     """Messages of several greenlets do not mix, though the client reads late and they are large."""
     app = held()
@@ -279,18 +283,25 @@ def test_websocket_queue_bytes_of_receiver(serve: Any, raw: Any, peers: Any) -> 
     app.done.set()
 
 
+def fill(socket: Any) -> int:
+    """Send messages that begin with their number, until the client, who does not read, takes no more; how many."""
+    for count in itertools.count():
+        try:
+            socket.send(b"%06d" % count + bytes(60000), timeout=0.3)
+        except TimeoutError:
+            return count
+    raise AssertionError
+
+
+@BOTH
 def test_websocket_queue_bytes_of_sender(serve: Any, raw: Any) -> None:
     """While the client does not read, senders wait, or are told at once; then all arrives in order."""
     app = held()
     client = raw(serve(app.application, limits=Limits(websocket_queue_bytes=10000)))
     socket = app.opened.get(timeout=SECONDS)
-    count = 0
+    count = fill(socket)
     with pytest.raises(websocket.QueueFull):
-        while True:
-            socket.send_nowait(b"%06d" % count + bytes(60000))
-            count += 1
-    with pytest.raises(TimeoutError):
-        socket.send(b"never sent", timeout=0.05)
+        socket.send_nowait(b"never sent")
     assert socket.statistics().queued_sent < 10000 + 60100
     sender = hubbub.spawn(socket.send, b"at last")
     for number in range(count):
@@ -300,25 +311,24 @@ def test_websocket_queue_bytes_of_sender(serve: Any, raw: Any) -> None:
     app.done.set()
 
 
+@BOTH
 def test_killed_sender(serve: Any, raw: Any) -> None:
     """A sender that is killed while it waits has sent nothing; the messages before and after it are whole."""
     app = held()
     client = raw(serve(app.application, limits=Limits(websocket_queue_bytes=10000)))
     socket = app.opened.get(timeout=SECONDS)
-    count = 0
-    while socket.has_room:
-        socket.send_nowait(bytes(60000))
-        count += 1
+    count = fill(socket)
     victim = hubbub.spawn(socket.send, b"victim")
     hubbub.sleep(0)
     victim.kill()
     survivor = hubbub.spawn(socket.send, b"survivor")
-    assert [len(client.frame()[1]) for _ in range(count)] == [60000] * count
+    assert [len(client.frame()[1]) for _ in range(count)] == [60006] * count
     assert client.frame() == (0x82, b"survivor")
     survivor.get(timeout=SECONDS)
     app.done.set()
 
 
+@BOTH
 def test_write_seconds(serve: Any, raw: Any) -> None:
     """A client that takes nothing for too long is reset, and the sender learns it."""
     app = held()
@@ -335,6 +345,7 @@ def test_write_seconds(serve: Any, raw: Any) -> None:
 # Pings --------------------------------------------------------------------------------------------------------------
 
 
+@BOTH
 def test_ping_of_client(serve: Any, raw: Any, peers: Any) -> None:
     """A ping is responded to with its payload; of several at once the last (RFC 6455, 5.5.3)."""
     client = raw(serve(echo))
@@ -345,6 +356,7 @@ def test_ping_of_client(serve: Any, raw: Any, peers: Any) -> None:
     assert sorted(got) == [(0x81, b"x"), (0x8A, b"2")]
 
 
+@BOTH
 def test_ping_while_the_application_is_busy(serve: Any, raw: Any, peers: Any) -> None:
     """Pings are responded to, and the end is seen, though the application does not receive."""
     app = held()
@@ -380,6 +392,7 @@ def test_ping_by_the_application(serve: Any, raw: Any, peers: Any) -> None:
     app.done.set()
 
 
+@BOTH
 def test_websocket_ping_seconds(serve: Any, raw: Any, peers: Any) -> None:
     """A client that has been silent is sent a ping; one that responds is kept."""
     client = raw(serve(echo, limits=Limits(websocket_ping_seconds=0.03, websocket_pong_seconds=0.2)))
@@ -392,12 +405,14 @@ def test_websocket_ping_seconds(serve: Any, raw: Any, peers: Any) -> None:
         pass
 
 
+@BOTH
 def test_websocket_pong_seconds(serve: Any, raw: Any) -> None:
     """One that does not respond is given up."""
     client = raw(serve(echo, limits=Limits(websocket_ping_seconds=0.05, websocket_pong_seconds=0.05)))
     assert client.closing() in (1006, 1011)
 
 
+@BOTH
 def test_message_that_stalls(serve: Any, raw: Any, peers: Any) -> None:
     """A message that is begun and makes no progress for ``body_seconds`` ends the WebSocket with 1008."""
     client = raw(serve(echo, limits=Limits(body_seconds=0.1)))
@@ -464,6 +479,7 @@ def test_wrong_close(serve: Any, raw: Any, code: int, reason: str) -> None:
     assert client.closing() == 1000
 
 
+@BOTH
 def test_lost_client(serve: Any, raw: Any, errors: io.StringIO) -> None:
     """A client that is gone is 1006; it ends the application, and is no failure of it."""
     seen = AsyncResult[Any]()
@@ -486,6 +502,7 @@ def test_lost_client(serve: Any, raw: Any, errors: io.StringIO) -> None:
     assert errors.getvalue() == ""
 
 
+@BOTH
 def test_failed_application(serve: Any, raw: Any, errors: io.StringIO) -> None:
     """An application that fails closes with 1011, and its error is in the log."""
 
@@ -498,6 +515,7 @@ def test_failed_application(serve: Any, raw: Any, errors: io.StringIO) -> None:
     assert "nothing there" in errors.getvalue()
 
 
+@BOTH
 def test_websocket_close_seconds(serve: Any, raw: Any) -> None:
     """A client that does not do its part of the closing holds the application no longer than that."""
     ended = Event()
@@ -513,6 +531,7 @@ def test_websocket_close_seconds(serve: Any, raw: Any) -> None:
     assert client.closing() == 1006
 
 
+@BOTH
 def test_messages_during_the_closing(serve: Any, raw: Any, peers: Any) -> None:
     """What the client goes on to send until it has seen the closing is dropped, not a fault."""
     closing = Event()
@@ -529,6 +548,7 @@ def test_messages_during_the_closing(serve: Any, raw: Any, peers: Any) -> None:
     assert client.closing() == 1000
 
 
+@BOTH
 def test_stop(serve: Any, raw: Any, peers: Any) -> None:
     """A server that stops closes with 1001; what the client had sent before is received, and new ones get 503."""
     got = AsyncResult[Any]()
@@ -553,6 +573,7 @@ def test_stop(serve: Any, raw: Any, peers: Any) -> None:
     assert not server.websockets
 
 
+@BOTH
 def test_killed_application(serve: Any, raw: Any) -> None:
     """An application that does not end when the server stops is killed; the client has 1001, and the event is there."""
     stream = io.StringIO()

@@ -121,6 +121,7 @@ def reference(data: bytes, deflates: bool) -> tuple[list[Any], set[int]]:
     return messages, codes
 
 
+@pytest.mark.parametrize("raw", ["HTTP/1.1", "HTTP/2"], indirect=True)
 def test_same_as_websockets(serve: Any, raw: Any, peers: Any, errors: Any) -> None:
     """For each seed: the same messages, in their order, and an end that fits; nothing fails, nothing is left."""
     received: list[Any] = []
