@@ -15,6 +15,7 @@ import hubbub
 import pytest
 from hubbub.io import Socket
 from hubbub_server import Limits, WSGIServer
+from hubbub_server.http.tally import Tally
 
 SEEDS = int(os.environ.get("HUBBUB_STRESS_SEEDS", "10"))
 PER_SEED = 10
@@ -321,17 +322,21 @@ def options(name: str) -> dict[str, Any]:
         "limited": {"limits": Limits(header_count=3, body_bytes=3, discard_bytes=2)},
         "counted": {"limits": Limits(requests_per_connection=2)},
         "furnished": {"environ": {"HTTP_COOKIE": "its own", "more": 1}},
+        "tallied": {},
     }[name]
 
 
 @pytest.mark.timeout(1700)
-@pytest.mark.parametrize("name", ["plain", "logged", "named", "limited", "counted", "furnished"])
+@pytest.mark.parametrize("name", ["plain", "logged", "named", "limited", "counted", "furnished", "tallied"])
 def test_the_same_answers(serve: Any, errors: io.StringIO, name: str) -> None:
     """Whatever is asked, in whatever pieces, and however the application answers: both answer and log the same."""
     applications = Application(), Application()
     settings = options(name), options(name)
     native = serve(applications[0], **settings[0])
     plain = serve(applications[1], native=False, **settings[1])
+    tallies = Tally(None), Tally(None)
+    if name == "tallied":
+        native.access_log, plain.access_log = tallies
     for request in REQUESTS:
         assert converse(native, [request]) == converse(plain, [request]), request
     for seed in range(SEEDS * PER_SEED):
@@ -342,6 +347,9 @@ def test_the_same_answers(serve: Any, errors: io.StringIO, name: str) -> None:
     assert len(set(applications[0].closing)) == 2
     if "log" in settings[0]:
         assert settings[0]["log"].getvalue() == settings[1]["log"].getvalue() != ""
+    counted = [(tally.sent, tally.statuses, sum(tally.times)) for tally in tallies]
+    assert counted[0] == counted[1]
+    assert (counted[0][2] > len(REQUESTS)) == (name == "tallied")
 
 
 @pytest.mark.parametrize("native", [True, False])
