@@ -295,10 +295,10 @@ static int serve_exchange(PyObject *exchange, PyObject *connection, PyObject *se
     int outcome;
     if (!log)
         return FAILED;
-    began = log == Py_None ? 0.0 : monotonic();
+    began = log == Py_None ? 0.0 : seconds_now();
     outcome = have_answered(exchange, connection, service);
     if (log != Py_None) {
-        int counted = outcome == DONE ? count_request(log, exchange, monotonic() - began) : UNUSUAL;
+        int counted = outcome == DONE ? count_request(log, exchange, seconds_now() - began) : UNUSUAL;
         outcome = counted == UNUSUAL ? log_request(exchange, began, outcome) : counted;
     }
     Py_DECREF(log);

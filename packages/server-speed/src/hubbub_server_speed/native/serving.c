@@ -3,7 +3,7 @@
 
 #include <time.h>
 
-double monotonic(void)
+double seconds_now(void)
 {
 #ifdef __APPLE__
     return (double)clock_gettime_nsec_np(CLOCK_UPTIME_RAW) * 1e-9;
@@ -14,6 +14,11 @@ double monotonic(void)
 #endif
 }
 
+PyObject *monotonic(void)
+{
+    return PyFloat_FromDouble(seconds_now());
+}
+
 /* -- from one request to the next ---------------------------------------------------------------------------------- */
 
 /* Connection._receive of an idle connection. Empty: it has ended. */
@@ -21,7 +26,7 @@ static PyObject *receive(PyObject *connection)
 {
     PyObject *stack[] = {SLOT(connection, Connection.sock), Part.receive}, *data;
     put(connection, Connection._phase, Part.idle);
-    if (put_new(connection, Connection.since, PyFloat_FromDouble(monotonic())) < 0)
+    if (put_new(connection, Connection.since, monotonic()) < 0)
         return NULL;
     put(connection, Connection.deadline, SLOT(SLOT(connection, Connection.clock), Clock.idle_deadline));
     data = PyObject_VectorcallMethod(Name.recv, stack, 2, NULL);

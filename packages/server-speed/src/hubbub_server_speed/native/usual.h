@@ -191,8 +191,9 @@ static inline int put_new(PyObject *object, Py_ssize_t offset, PyObject *value)
     return DONE;
 }
 
-/* time.monotonic() */
-double monotonic(void);
+/* time.monotonic(), and as an object */
+double seconds_now(void);
+PyObject *monotonic(void);
 
 /* Whether there is no body, or one of which all has arrived, and soundly. */
 static inline int has_arrived(PyObject *body)
