@@ -34,7 +34,7 @@ class Http2:
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
+        self._h2 = H2Connection(H2Configuration(client_side=True))
         self._received = b""
         self._last = -1
         """The last stream that the server will answer; -1 while it has not said that it ends."""
@@ -61,9 +61,9 @@ class Http2:
         left = set(streams)
         while left:
             for event in self._events():
-                number = getattr(event, "stream_id", None)
+                number: int = getattr(event, "stream_id", 0)
                 if isinstance(event, ResponseReceived):
-                    found[number] = (int(dict(event.headers)[":status"]), b"")
+                    found[number] = (int(dict(event.headers)[b":status"]), b"")
                 elif isinstance(event, DataReceived):
                     found[number] = (found[number][0], found[number][1] + event.data)
                     self._h2.acknowledge_received_data(event.flow_controlled_length, number)
