@@ -111,7 +111,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         }
         Py_DECREF(known);
     }
-    switch_ = PyObject_GetAttr(current, N.switch_);
+    switch_ = switch_of(current);
     Py_DECREF(current);
     if (!switch_ || join_waiters(self, switch_) < 0) {
         Py_XDECREF(switch_);

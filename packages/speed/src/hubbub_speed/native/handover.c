@@ -55,11 +55,33 @@ static int is_plain_hub(PyObject *hub)
     return has_plain_switch(Py_TYPE(hub)) && Py_TYPE(hub)->tp_dictoffset > 0;
 }
 
-/* The switch that a hub has of its own, in its dictionary, a borrowed reference; else NULL. */
+/* What a greenlet has in its own dictionary by a name, a borrowed reference; else NULL. */
+static PyObject *own(PyObject *greenlet, PyObject *name)
+{
+    PyObject *dict = SLOT(greenlet, Py_TYPE(greenlet)->tp_dictoffset);
+    return dict ? PyDict_GetItemWithError(dict, name) : NULL;
+}
+
 static PyObject *own_switch(PyObject *hub)
 {
-    PyObject *own = SLOT(hub, Py_TYPE(hub)->tp_dictoffset);
-    return own ? PyDict_GetItemWithError(own, N.switch_) : NULL;
+    return own(hub, N.switch_);
+}
+
+/* greenlet.switch, as its attribute: a new reference. */
+PyObject *switch_of(PyObject *greenlet)
+{
+    if (is_plain_greenlet(greenlet) && !own_switch(greenlet) && !PyErr_Occurred())
+        return PyCFunction_New(((PyMethodDescrObject *)plain_switch)->d_method, greenlet);
+    return PyErr_Occurred() ? NULL : PyObject_GetAttr(greenlet, N.switch_);
+}
+
+/* hub.loop: a new reference. */
+PyObject *loop_of(PyObject *hub)
+{
+    PyObject *loop = Py_IS_TYPE(hub, hub_type) ? own(hub, N.loop) : NULL;
+    if (loop)
+        return Py_NewRef(loop);
+    return PyErr_Occurred() ? NULL : PyObject_GetAttr(hub, N.loop);
 }
 
 static int left(PyObject *loop)

@@ -190,6 +190,8 @@ PyObject *direction_fire(PyObject *self, PyObject *unused);
 PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *waiter_resume(PyObject *self);
 PyObject *new_waiter(void);
+PyObject *switch_of(PyObject *greenlet);
+PyObject *loop_of(PyObject *hub);
 PyObject *switch_out(PyObject *hub, PyObject *loop);
 int is_next(PyObject *hub, PyObject *loop);
 PyObject *waiter_rest(PyObject *self, PyObject *seconds, PyObject *ref);

@@ -13,7 +13,7 @@ static PyObject *yield(PyObject *current, PyObject *hub, PyObject *loop)
             log_next(loop, current);
         Py_RETURN_NONE;
     }
-    switch_ = PyObject_GetAttr(current, N.switch_);
+    switch_ = switch_of(current);
     if (!switch_)
         return NULL;
     result = queue_append(SLOT(loop, L.ready), switch_) < 0 ? NULL : switch_out(hub, loop);
@@ -52,7 +52,7 @@ static PyObject *pauses_pause(PyObject *self, PyObject *const *args, Py_ssize_t 
         return rest(self, args[0], args[1]);
     if (who_waits(&current, &hub) < 0)
         return NULL;
-    loop = PyObject_GetAttr(hub, N.loop);
+    loop = loop_of(hub);
     usual = loop && PyObject_TypeCheck(loop, L.type) && !PyObject_TypeCheck(current, runner_type);
     if (usual)
         result = yield(current, hub, loop);

@@ -17,7 +17,7 @@ static PyObject *waiter_init(PyObject *self, PyObject *unused)
     if (who_waits(&current, &hub) < 0)
         return NULL;
     is_hub = current == hub;
-    loop = PyObject_GetAttr(hub, N.loop);
+    loop = loop_of(hub);
     Py_DECREF(hub);
     if (!loop || is_hub || !PyObject_TypeCheck(loop, L.type)) {
         Py_DECREF(current);
