@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from random import Random
 from time import monotonic
 from types import FrameType
 from typing import Any
@@ -25,7 +26,7 @@ from hubbub.lock import Semaphore
 from hubbub.queue import SimpleQueue
 from hubbub.taskgroup import TaskGroup
 
-__all__ = ["GreenletInfo", "greenlets", "hub_name", "name_of_greenlet"]
+__all__ = ["GreenletInfo", "greenlets", "hub_name", "name_of_greenlet", "some_greenlets"]
 
 _is_active: Any = greenlet.__bool__  # "has begun and not ended", whatever a subclass says
 
@@ -74,13 +75,29 @@ def greenlets() -> list[GreenletInfo]:
 
     Finds them among the garbage collector's objects: meant for diagnosis, not for a hot path.
     """
+    found, _ = some_greenlets(sys.maxsize)
+    return sorted(found, key=lambda info: (info.hub, info.state, info.name))
+
+
+def some_greenlets(most: int) -> tuple[list[GreenletInfo], float]:
+    """As :func:`greenlets`, but of ``most`` of them at most, taken by chance, and not sorted.
+
+    :returns: what was found, and for how many greenlets each of them stands.
+    """
     things = instances(greenlet, Waiter)
-    waiters = [item for item in things if issubclass(type(item), Waiter)]
     items = [item for item in things if not issubclass(type(item), Waiter)]
+    factor = 1.0
+    if len(items) > most:
+        factor = len(items) / most
+        items = _random.sample(items, most)
+    chosen = set(map(id, items))
+    waiters = [item for item in things if issubclass(type(item), Waiter) and id(_greenlet_of(item)) in chosen]
     things.clear()
     look = _Look(hubs(), waiters)
-    found = [info for item in _taken(items) if (info := look.at(item)) is not None]
-    return sorted(found, key=lambda info: (info.hub, info.state, info.name))
+    return [info for item in _taken(items) if (info := look.at(item)) is not None], factor
+
+
+_random = Random()  # of its own: the program's has an order that nobody must change
 
 
 def _taken(items: list[Any]) -> Iterator[Any]:

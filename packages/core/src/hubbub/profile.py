@@ -2,12 +2,13 @@
 
 A native thread looks at the hubs many times a second. What a thread runs at that moment is charged with the time since
 the last look. Less often, as that takes longer, the thread looks at the greenlets that wait, and charges each with the
-time since it last did so. Nothing is recorded in between, so the program pays for the looks alone: they are spaced so
-that they take less than a hundredth of the time. ``hubbub flame PID`` does this from outside.
+time since it last did so; if they are many, some that are taken by chance stand for all. Nothing is recorded in
+between, so the program pays for the looks alone. They are spaced so that they take less than a hundredth of the time:
+where a look costs more than usual, there are fewer than were asked for. ``hubbub flame PID`` does this from outside.
 
 The thread needs the GIL to look, so what runs for less than some tenths of a millisecond between two waits of a hub is
-seen less often than it happens. The interpreter's switch interval is short while a profiler looks; see
-:func:`sys.setswitchinterval`.
+seen less often than it happens: :mod:`hubbub.timeline` sees all of it. The interpreter's switch interval is short while
+a profiler looks; see :func:`sys.setswitchinterval`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from time import monotonic, thread_time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hubbub._describe import GreenletInfo, greenlets
+from hubbub._describe import GreenletInfo, some_greenlets
 from hubbub._flame import as_speedscope, as_svg
 from hubbub._frames import frame_of, is_own_file, split
 from hubbub._identity import Reduce, refuse_copies
@@ -40,10 +41,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Profile", "Profiler", "Stack"]
 
-_SHARE = 0.003
-"""The part of the time that looking at greenlets that wait may take."""
+_SHARE_RUNNING, _SHARE_WAITING = 0.006, 0.003
+"""The parts of the time that looking at what runs, and at greenlets that wait, may take."""
+_MOST_WAITING = 200
+"""Of how many greenlets that wait a look describes the stack."""
 _FIRST_PAUSE = 1.0
 """Seconds before the first look at greenlets that wait. It is made earlier if the profiler ends before."""
+_LONGEST_PAUSE = 0.1
+"""Seconds between two looks at what runs, if that was asked for more often."""
 _LEAST_PAUSE = 0.1
 """Seconds between two looks at greenlets that wait."""
 
@@ -155,16 +160,20 @@ class Profiler:
         began = last = last_waits = monotonic()
         next_waits = began + _FIRST_PAUSE
         before = thread_time()
+        spent_on_waits = 0.0
         going = True
         while going:
-            going = pause(period)
+            ahead = (profile.cost - spent_on_waits) / _SHARE_RUNNING - (last - began)
+            going = pause(max(period, min(ahead, _LONGEST_PAUSE)))
             now = monotonic()
             self._look_at_running(now - last)
             last = now
             if self._waits and (now >= next_waits or not (going or profile.wait_looks)):
+                looked = thread_time()
                 self._look_at_waiting(now - last_waits)
-                last_waits, took = now, monotonic() - now
-                next_waits = now + max(_LEAST_PAUSE, took / _SHARE)
+                took = thread_time() - looked
+                last_waits, spent_on_waits = now, spent_on_waits + took
+                next_waits = now + max(_LEAST_PAUSE, took / _SHARE_WAITING)
             profile.cost = thread_time() - before
         profile.seconds = last - began
         self._spread(profile.seconds / (last_waits - began) if last_waits > began else 1.0)
@@ -187,9 +196,10 @@ class Profiler:
     def _look_at_waiting(self, spent: float) -> None:
         self.profile.wait_looks += 1
         waiting = self.profile.waiting
-        for info in greenlets():
+        found, each = some_greenlets(_MOST_WAITING)
+        for info in found:
             if info.state == "waiting":
-                _charge(waiting, _waiting_stack(info), spent)
+                _charge(waiting, _waiting_stack(info), spent * each)
 
 
 @contextmanager
