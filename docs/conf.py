@@ -27,6 +27,7 @@ html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
 intersphinx_mapping = {"python": ("https://docs.python.org/3", "python.inv")}
 exclude_patterns = ["_build"]
 myst_heading_anchors = 3
+toc_object_entries_show_parents = "hide"
 myst_enable_extensions = ["deflist"]
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
