@@ -179,7 +179,10 @@ def building(session: nox.Session) -> Environment:
 
 @nox.session(name="alone", venv_backend="none", default=False)
 def each_alone(session: nox.Session) -> None:
-    """Build all packages into a folder; install each alone from there, and run its README; arguments: packages."""
+    """Build all packages into a folder; install each alone from there, and run its README; arguments: packages.
+
+    Without any the pages of the documentation are tried too, with what they name.
+    """
     choice = chosen(session)
     index = place("index")
     attempts, failed = [], []
@@ -191,7 +194,13 @@ def each_alone(session: nox.Session) -> None:
                 attempts.append(alone.attempt(Environment(session, folder / package.short), package, index))
             except CommandFailed:
                 failed.append(package.name)
-            shutil.rmtree(folder / package.short)
+        named = {} if choice.packages else alone.pages(ROOT / "docs")
+        for wanted, texts in named.items():
+            environment = Environment(session, folder / f"pages-{len(attempts)}")
+            try:
+                attempts.append(alone.follow(environment, list(wanted), texts, index))
+            except CommandFailed:
+                failed.append(f"what pages with {' '.join(wanted)} show")
     print(alone.table(attempts, pythons.version_of(sys.executable) or ""))
     if failed:
         session.error(f"not to be used alone: {', '.join(failed)}")

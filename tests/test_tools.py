@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tools import alone, environment, links, packages, pythons, testing, typechecks, wheels
+from tools import alone, environment, links, packages, pythons, readmes, testing, typechecks, wheels
 from tools.environment import Environment
 
 CORE = """
@@ -346,9 +347,9 @@ def test_broken_links(tmp_path: Path) -> None:
 
 def test_table_of_attempts() -> None:
     """A package that was installed alone is a row with what pip was told, what that brought, and what was run."""
-    one = alone.Attempt("hubbub-net", ["hubbub-net[x]", "more"], 4, 41, 6.6)
+    one = alone.Attempt(["hubbub-net[x]", "more"], 4, 41, 6.6)
     assert alone.table([one], "3.11").splitlines() == [
-        "| pip install, on Python 3.11 | distributions | README's examples | seconds |",
+        "| pip install, on Python 3.11 | distributions | examples | seconds |",
         "|---|---|---|---|",
         "| hubbub-net[x] more | 4 | 41 | 7 |",
     ]
@@ -380,3 +381,20 @@ def test_index_is_filled_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     attempt = alone.attempt(made, package, index)
     assert (attempt.installed, attempt.brought, attempt.examples) == (["hubbub[loop]"], 1, 3)
     assert ("-m", "pip", "install", "--find-links", str(index), "hubbub[loop]") in [words[1:] for words in session.ran]
+
+
+def test_pages_name_what_they_need(tmp_path: Path) -> None:
+    """A page with examples is tried with what it has its reader install, whatever kinds of blocks it has."""
+    (tmp_path / "howto").mkdir()
+    (tmp_path / "a.md").write_text('```{doctest}\n>>> 1\n1\n```\n\n```toml\nx = "it\'s"\n```\n')
+    (tmp_path / "b.md").write_text("```\nnot an example\n```\n")
+    (tmp_path / "howto" / "c.md").write_text("```\npip install hubbub-net more\n```\n\n```pycon\n>>> 2\n2\n```\n")
+    assert alone.pages(tmp_path) == {
+        ("hubbub[all]",): [tmp_path / "a.md"],
+        ("hubbub-net", "more"): [tmp_path / "howto" / "c.md"],
+    }
+    for name in ("a.md", "howto/c.md"):
+        done = subprocess.run(
+            [sys.executable, *readmes.run(tmp_path / name)], capture_output=True, text=True, timeout=50
+        )
+        assert done.stdout == "examples: 1 failed: 0\n"

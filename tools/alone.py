@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from tools import readmes, wheels
 from tools.environment import Environment
 from tools.packages import Package
 
-__all__ = ["VERSION", "Attempt", "attempt", "fill", "table"]
+__all__ = ["VERSION", "Attempt", "attempt", "fill", "follow", "pages", "table"]
 
 VERSION = """
 import importlib, importlib.metadata, sys
@@ -36,15 +37,14 @@ def fill(builder: Environment, packages: Iterable[Package], index: Path, scratch
 
 @dataclass(frozen=True)
 class Attempt:
-    """How one package did."""
+    """How one package, or the pages that name the same packages, did."""
 
-    package: str
     installed: list[str]
     """What pip was told to install."""
     brought: int
     """Distributions that the environment has then, besides pip."""
     examples: int
-    """Lines of the README that were run, all of which printed what it says."""
+    """Lines of the README or the pages that were run, all of which printed what it says there."""
     seconds: float
     """From an empty environment to the last example."""
 
@@ -54,22 +54,40 @@ def attempt(environment: Environment, package: Package, index: Path) -> Attempt:
 
     What does not work is raised, as by ``environment.run``.
     """
-    began = time.monotonic()
     readme = package.folder / "README.md"
-    wanted = readmes.installs(readme.read_text()) or [package.name]
-    environment.pip("--find-links", index, *wanted, what=f"{' '.join(wanted)}, from {index.name}")
-    environment.run("-m", "pip", "check", silent=True, log=False)
+    done = follow(environment, readmes.installs(readme.read_text()) or [package.name], [readme], index)
     version = package.settings["project"]["version"]
     environment.run("-c", VERSION, package.source.name, package.name, version, silent=True, log=False)
-    said = environment.run(*readmes.run(readme), silent=True, log=False)
+    return done
+
+
+def follow(environment: Environment, wanted: list[str], texts: Iterable[Path], index: Path) -> Attempt:
+    """Installs what is ``wanted`` in an empty environment, and runs examples. Raises like :func:`attempt`."""
+    began = time.monotonic()
+    environment.pip("--find-links", index, *wanted, what=f"{' '.join(wanted)}, from {index.name}")
+    environment.run("-m", "pip", "check", silent=True, log=False)
+    examples = 0
+    for text in texts:
+        said = environment.run(*readmes.run(text), silent=True, log=False)
+        examples += int(said.splitlines()[-1].split()[1])
     seconds = time.monotonic() - began
     listed = environment.run("-m", "pip", "list", "--format=freeze", silent=True, log=False)
     brought = [line for line in listed.splitlines() if "==" in line and not line.startswith("pip==")]
-    return Attempt(package.name, wanted, len(brought), int(said.splitlines()[-1].split()[1]), seconds)
+    return Attempt(wanted, len(brought), examples, seconds)
+
+
+def pages(docs: Path) -> dict[tuple[str, ...], list[Path]]:
+    """The pages with examples, by what they have their reader install; that is hubbub[all] where they do not say."""
+    found: dict[tuple[str, ...], list[Path]] = {}
+    for path in sorted([*docs.glob("*.md"), *docs.glob("howto/*.md"), *docs.glob("explanation/*.md")]):
+        text = path.read_text()
+        if re.search("^>>> ", text, re.MULTILINE):
+            found.setdefault(tuple(readmes.installs(text)) or ("hubbub[all]",), []).append(path)
+    return found
 
 
 def table(attempts: Iterable[Attempt], python: str) -> str:
     """The attempts as a table in Markdown."""
     rows = [f"| {' '.join(one.installed)} | {one.brought} | {one.examples} | {one.seconds:.0f} |" for one in attempts]
-    head = [f"| pip install, on Python {python} | distributions | README's examples | seconds |", "|---|---|---|---|"]
+    head = [f"| pip install, on Python {python} | distributions | examples | seconds |", "|---|---|---|---|"]
     return "\n".join([*head, *rows])

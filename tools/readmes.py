@@ -1,4 +1,4 @@
-"""What a README promises: what to install, and examples that run with nothing else."""
+"""What a README, or a page, promises: what to install, and examples that run with nothing else."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 __all__ = ["blocks", "installs", "run"]
 
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```([^\n`]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 _RUN = """
-import doctest, sys
-text = open(sys.argv[1], encoding="utf-8").read()
+import doctest, re, sys
+text = re.sub("^```.*$", "", open(sys.argv[1], encoding="utf-8").read(), flags=re.MULTILINE)
 test = doctest.DocTestParser().get_doctest(text, {"__name__": "__main__"}, sys.argv[1], sys.argv[1], 0)
 runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL)
 runner.run(test)
@@ -32,8 +32,9 @@ def installs(text: str) -> list[str]:
     found = []
     for block in blocks(text, "", "sh", "console"):
         for line in block.splitlines():
-            words = shlex.split(line.removeprefix("$ "), comments=True)
-            if words[:2] == ["pip", "install"]:
+            command = line.removeprefix("$ ")
+            if command.startswith("pip install "):
+                words = shlex.split(command, comments=True)
                 found += [word for word in words[2:] if not word.startswith("-")]
     return list(dict.fromkeys(found))
 
