@@ -15,7 +15,7 @@ import sys
 import time
 from random import Random
 
-import hubbub
+import hubbub.io
 import pytest
 from hubbub import Event, control, sleep, spawn
 from hubbub._answers import LONGEST_REQUEST, answer
@@ -50,6 +50,17 @@ def test_it_answers_while_the_thread_computes(hub, path):
         assert greenlet.name in {info["name"] for info in told["greenlets"]}
         assert ask(connection, ask="about")["answer"]["pid"] == os.getpid()
     greenlet.kill()
+
+
+def test_no_hub_is_made_for_callers(hub, path, monkeypatch):
+    """In a patched program, where sockets wait in a hub, the threads that answer keep to the system's own."""
+    with control.serve(path), connect(path) as connection:
+        monkeypatch.setattr(socket, "socket", hubbub.io.Socket)
+        for _ in range(2):
+            told = ask(connection, ask="hubs")["answer"]
+            assert len(told["hubs"]) == len(hubbub.hub.hubs())
+        monkeypatch.undo()
+        assert hubbub.hub.hubs() == [hub]
 
 
 def test_only_the_owner_can_reach_it(path):

@@ -132,7 +132,7 @@ class ControlServer:
         listener, acceptor = self._listener, self._acceptor
         while acceptor is not None and not acceptor.stopping:
             try:
-                connection, _ = listener.accept()
+                connection = _accepted(listener)
             except OSError as error:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM) and acceptor.pause(0.1):
                     continue
@@ -237,6 +237,12 @@ def _remove_stale(path: str) -> None:
             except OSError:
                 pass  # it is listened to, but not at once
     raise OSError(errno.EADDRINUSE, "another process listens there" if is_socket else "this is no socket", path)
+
+
+def _accepted(listener: Any) -> Any:
+    """The next connection. ``accept`` makes one of the class that the module has now, and patching has replaced it."""
+    descriptor, _ = listener._accept()
+    return socket(fileno=descriptor)
 
 
 def _unlink(path: str) -> None:
