@@ -63,7 +63,7 @@ class Board:
 
     def __init__(self, path: Path, processes: int) -> None:
         with path.open("a+b") as file:
-            file.truncate(8 * (2 + 2 * processes))
+            file.truncate(8 * (2 + 3 * processes))
             self._numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("d")
 
     @property
@@ -85,18 +85,24 @@ class Board:
         self._numbers[1] = count
 
     def tell(self, process: int, connected: float, late: float) -> None:
-        """How many connections a process has, and how late it was at most, in seconds."""
-        self._numbers[2 + 2 * process], self._numbers[3 + 2 * process] = connected, late
+        """A process has begun; how many connections it has, and how late it was at most, in seconds."""
+        place = 2 + 3 * process
+        self._numbers[place], self._numbers[place + 1], self._numbers[place + 2] = 1.0, connected, late
+
+    @property
+    def all_have_begun(self) -> bool:
+        """Whether all processes have."""
+        return all(self._numbers[2::3])
 
     @property
     def connected(self) -> int:
         """How many connections there are."""
-        return int(sum(self._numbers[2::2]))
+        return int(sum(self._numbers[3::3]))
 
     @property
     def late(self) -> float:
         """How late a process was at most, in seconds."""
-        return max(self._numbers[3::2])
+        return max(self._numbers[4::3])
 
 
 # Clients -------------------------------------------------------------------------------------------------------------
@@ -111,7 +117,7 @@ class Clients:
     def __init__(self, arguments: dict[str, Any]) -> None:
         self.process: int = arguments["process"]
         self.port: int = arguments["port"]
-        self.until: float = arguments["until"]
+        self.until: float = time.monotonic() + arguments["seconds"]
         self.pause: float = arguments["pause"]
         self.board = Board(Path(arguments["board"]), arguments["processes"])
         self.done: Counter[str] = Counter()
@@ -121,6 +127,7 @@ class Clients:
 
     def run(self, first: int, count: int) -> dict[str, Any]:
         """All of them, from number ``first`` on; what came of it."""
+        self.board.tell(self.process, 0, 0.0)
         clients = [hubbub.spawn(self.client, number) for number in range(first, first + count)]
         ticker = hubbub.spawn(self._tick)
         hubbub.joinall(clients, timeout=max(self.until - time.monotonic(), 0) + WAIT + 3 * self.pause)
@@ -251,8 +258,8 @@ class Crowd:
                 except ConnectionRefusedError:
                     hubbub.sleep(0.1)
 
-    def start_clients(self, until: float, seed: int) -> list[subprocess.Popen[str]]:
-        """Processes with clients, who go on until a moment."""
+    def start_clients(self, seconds: float, seed: int) -> list[subprocess.Popen[str]]:
+        """Processes with clients, who go on for so many seconds. They have begun."""
         started = []
         for process in range(self.count):
             first, last = (self.connections * number // self.count for number in (process, process + 1))
@@ -260,7 +267,7 @@ class Crowd:
                 "process": process,
                 "processes": self.count,
                 "port": self.plain_port,
-                "until": until,
+                "seconds": seconds,
                 "pause": max(1.0, self.connections / 1000),
                 "board": str(self.folder / "board"),
                 "first": seed + first,
@@ -269,6 +276,8 @@ class Crowd:
             }
             command = [sys.executable, __file__, "--clients", json.dumps(said)]
             started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        while not self.board.all_have_begun and all(process.poll() is None for process in started):
+            hubbub.sleep(0.1)
         return started
 
     def handshake(self) -> None:
@@ -314,8 +323,8 @@ class Crowd:
     def run(self, seconds: float, seed: int) -> int:
         """All of it; the most connections that were open at a time."""
         chance = random.Random(seed)
+        processes = self.start_clients(seconds, seed)
         until = time.monotonic() + seconds
-        processes = self.start_clients(until, seed)
         most = 0
         rounds = max(5, round(seconds / 12))
         for number in range(rounds):
@@ -364,6 +373,8 @@ def main() -> None:
         stack.callback(crowd.close)
         crowd.wait()
         most = crowd.run(seconds, options.seed)
+        if most < connections / 2:
+            crowd.failures.append(f"there were {most} connections at most")
         print(f"{most} connections at a time, {dict(crowd.done)}; late by {crowd.board.late:.2f} s at most")
         if "Traceback" in (noise := (folder / "noise").read_text(errors="replace")):
             crowd.failures.append(noise[-2000:])

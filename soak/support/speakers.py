@@ -128,7 +128,9 @@ class WebSocket:
     def _next(self) -> Any:
         while not self._pending:
             data = self._sock.recv(65536)
-            self._protocol.receive_data(data or None)
+            if not data:
+                raise ConnectionError("the connection of a WebSocket was cut")
+            self._protocol.receive_data(data)
             self._pending += self._protocol.events()
         return self._pending.pop(0)
 
@@ -147,8 +149,6 @@ class WebSocket:
                     return answer
             elif isinstance(event, CloseConnection):
                 self.close_code = event.code
-                if event.code == 1006:
-                    raise ConnectionError("the connection of a WebSocket was cut")
                 self._send(event.response())
                 return None
             elif isinstance(event, Ping):
