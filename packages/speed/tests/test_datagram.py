@@ -77,15 +77,20 @@ def test_a_long_datagram_is_cut() -> None:
 
 @pytest.mark.parametrize("receive", ["recv", "recvfrom"])
 def test_the_length_of_a_datagram_that_is_cut(receive: str) -> None:
-    """With MSG_TRUNC a read returns as many bytes as the datagram had, as the standard library's does."""
+    """A read with MSG_TRUNC, for which the system tells the length of the whole datagram, is the standard library's."""
 
-    def length() -> int:
-        with closing(bound()) as one, closing(bound()) as two:
-            one.sendto(b"abcdef", two.getsockname())
-            got = getattr(two, receive)(3, socket.MSG_TRUNC)
-            return len(got[0] if receive == "recvfrom" else got)
+    def read(kind: type[socket.socket]) -> Any:
+        with closing(kind(socket.AF_INET, socket.SOCK_DGRAM)) as mine, closing(bound()) as other:
+            mine.bind(("127.0.0.1", 0))
+            mine.settimeout(10)
+            other.sendto(b"abcdef", mine.getsockname())
+            try:
+                got = getattr(mine, receive)(3, socket.MSG_TRUNC)
+            except ValueError as error:  # from CPython 3.15 on
+                return str(error)
+            return len(got if receive == "recv" else got[0])
 
-    assert both(length) == 6
+    assert both(lambda: read(Socket)) == read(socket.socket)
 
 
 def test_many_senders() -> None:
