@@ -18,7 +18,7 @@ from hubbub._originals import allocate_lock, sleep
 from hubbub.exceptions import LoopDestroyed
 
 if TYPE_CHECKING:
-    from _thread import LockType
+    from collections.abc import Callable
 
 PATIENCE = 0.05
 """For how many seconds the end waits for threads that compute, or that wait for something other than their hub."""
@@ -26,9 +26,9 @@ FOR_EVER = 10 * 365 * 86400
 """Longer than a process lives: seconds, which every system's sleep takes."""
 
 
-def _stand_still(arrived: LockType) -> None:
+def _stand_still(arrive: Callable[[], object]) -> None:
     """Runs in the hub of another thread, and never returns."""
-    arrived.release()
+    arrive()
     sleep(FOR_EVER)
 
 
@@ -41,7 +41,7 @@ def still_others() -> None:
             arrived = allocate_lock()
             arrived.acquire()
             with contextlib.suppress(LoopDestroyed):
-                hub.loop.run_callback_threadsafe(_stand_still, arrived)
+                hub.loop.run_callback_threadsafe(_stand_still, arrived.release)
                 waited_for.append(arrived)
     limit = monotonic() + PATIENCE
     for arrived in waited_for:
