@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import json
 import os
@@ -136,6 +137,31 @@ def test_report_on_a_signal(hub, capsys):
         greenlet.kill()
     finally:
         signal.signal(signal.SIGUSR1, previous)
+
+
+@pytest.mark.skipif(not hasattr(faulthandler, "dump_c_stack"), reason="this CPython reads no C stacks")
+def test_c_stack_on_a_signal(hub, tmp_path):
+    """On request the report on a signal ends with the C stack of the main thread."""
+    previous = signal.getsignal(signal.SIGUSR1)
+    with open(tmp_path / "report", "w+") as file:
+        inspect.report_on_signal(signal.SIGUSR1, file, c_stack=True)
+        try:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            sleep(0.001)
+        finally:
+            signal.signal(signal.SIGUSR1, previous)
+        file.seek(0)
+        said = file.read()
+    assert said.index("main: running") < said.index("C stack")
+
+
+@pytest.mark.skipif(hasattr(faulthandler, "dump_c_stack"), reason="this CPython reads C stacks")
+def test_no_c_stack_on_a_signal():
+    """Where CPython reads no C stacks, asking for one is an error at once, and no handler is set."""
+    previous = signal.getsignal(signal.SIGUSR1)
+    with pytest.raises(RuntimeError, match=r"3\.14"):
+        inspect.report_on_signal(signal.SIGUSR1, c_stack=True)
+    assert signal.getsignal(signal.SIGUSR1) == previous
 
 
 def test_spawn_sites_are_recorded_on_request(hub):

@@ -8,6 +8,7 @@ that called it is the user's line. Only the places where greenlets are spawned m
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import signal
 import sys
@@ -30,7 +31,7 @@ from hubbub.hub import Hub, get_hub, get_hub_if_exists, hubs
 from hubbub.timeline import last_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = [
     "FailedToSwitch",
@@ -162,12 +163,22 @@ def report_as_json() -> str:
 
 
 def report_on_signal(
-    signalnum: int = getattr(signal, "SIGUSR1", signal.SIGTERM), file: TextIO | None = None, as_json: bool = False
+    signalnum: int = getattr(signal, "SIGUSR1", signal.SIGTERM),
+    file: TextIO | None = None,
+    as_json: bool = False,
+    *,
+    c_stack: bool = False,
 ) -> None:
     """Write the report to ``file`` (``sys.stderr``) whenever the process gets ``signalnum``. Main thread only.
 
+    :param c_stack: also the C stack of the main thread, by :func:`faulthandler.dump_c_stack`. ``file`` needs a
+        descriptor then. A call in C that does not look for signals delays all of it until it returns.
     :raises ValueError: not in the main thread (:func:`signal.signal`).
+    :raises RuntimeError: this CPython knows no C stacks: 3.14 and later do.
     """
+    dump: Callable[[TextIO], None] | None = getattr(faulthandler, "dump_c_stack", None)
+    if c_stack and dump is None:
+        raise RuntimeError("C stacks are known to CPython 3.14 and later; py-spy dump --native and gdb read them too")
 
     def arrived(number: int, frame: FrameType | None) -> None:
         stream: Any = file if file is not None else sys.stderr
@@ -177,6 +188,8 @@ def report_on_signal(
                 stream.flush()
             else:
                 report(stream)
+            if c_stack and dump is not None:
+                dump(stream)
         except Exception as error:  # the code that the signal interrupted must not fail because of the report
             complain("the report on a signal", error)
 
