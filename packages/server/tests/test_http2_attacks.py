@@ -521,3 +521,52 @@ def test_table_that_a_client_offers(serve: Any, http2: Any) -> None:
         peer.request(stream, path=f"/{stream}")
         assert peer.answer(stream).status == 200
     assert server.connections[0].protocol.encoder.header_table._current_size <= 4096
+
+
+# The corpus of HTTP/1.1 ----------------------------------------------------------------------------------------------
+
+
+def translated(data: bytes) -> tuple[list[tuple[Any, Any]], bytes] | None:
+    """The first request of a conversation of HTTP/1.1, as fields and a body of HTTP/2; None if it has no such form."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    line, *lines = head.split(b"\r\n")
+    parts = line.split(b" ")
+    named = [(name.lower(), value.strip(b" \t")) for name, _, value in (each.partition(b":") for each in lines)]
+    if len(parts) != 3 or parts[2] != b"HTTP/1.1" or not all(b":" in each for each in lines):
+        return None
+    authority = [(b":authority", value) for name, value in named if name == b"host"]
+    rest = [pair for pair in named if pair[0] != b"host"]
+    return [(b":method", parts[0]), (b":scheme", b"http"), (b":path", parts[1]), *authority, *rest], body
+
+
+def read_all(environ: Any, start_response: Any) -> list[bytes]:
+    environ["wsgi.input"].read()
+    start_response("200 OK", [])
+    return [b"ok"]
+
+
+def test_corpus(serve: Any, http2: Any, attacks: Any) -> None:
+    """Of what is refused over HTTP/1.1 nothing is served over HTTP/2, and nothing that has fields of a connection."""
+    limits = Limits(body_bytes=1000000, stream_resets=10000)
+    server = serve(read_all, http2=True, limits=limits)
+    peer, stream = http2(server), 1
+    served = 0
+    for attack in attacks:
+        request = translated(attack.data)
+        if request is None or len(attack.data) > 15000:
+            continue
+        fields, body = request
+        peer.head(stream, fields, end=not body)
+        if body:
+            peer.data(stream, body, end=True)
+        answer = peer.answer(stream)
+        stream += 2
+        if answer.status == 200:
+            served += 1
+            assert attack.statuses[:1] == (200,), attack
+            assert not {b"connection", b"transfer-encoding", b"upgrade"} & {name for name, _ in fields}, attack
+        elif answer.reset is None:
+            assert 400 <= answer.status <= 505, attack
+        if peer.goaways:
+            peer, stream = http2(server), 1
+    assert served > 50
