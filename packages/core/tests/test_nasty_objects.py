@@ -33,11 +33,9 @@ ERRORS = [
 
 
 @pytest.fixture
-def hub():
-    """A hub on the default loop: reports are the same on all of them."""
-    hubbub.get_hub().destroy()
-    yield hubbub.get_hub()
-    hubbub.get_hub().destroy()
+def hub(any_hub):
+    """Reports are the same on all loops."""
+    return any_hub
 
 
 def all_reports():

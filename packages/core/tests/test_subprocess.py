@@ -24,14 +24,6 @@ def script(text):
     return [PYTHON, "-S", "-c", text]
 
 
-@pytest.fixture
-def any_hub():
-    """A hub on the default loop, for what does not depend on the loop."""
-    made = hubbub.get_hub()
-    yield made
-    made.destroy()
-
-
 def descriptors():
     return set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
 

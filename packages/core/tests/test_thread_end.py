@@ -18,6 +18,8 @@ from hubbub.plugins import LOOPS, load
 
 BACKENDS = {"EpollBackend", "LibevBackend", "LibuvBackend"}
 WATCHED = {"Hub", "greenlet", "socket", "_localdummy", "BaseLoop", "Readiness"} | BACKENDS
+ROUNDS = max(40, int(os.environ.get("HUBBUB_STRESS_SEEDS", "200")) // 5)
+"""So many threads end while others wake them; ``./do stress`` has more."""
 
 
 def census() -> Counter[str]:
@@ -120,7 +122,7 @@ def test_hubs_that_end_while_threads_wake_them(hub, how):
     try:
         for waker in wakers:
             waker.start()
-        for _ in range(150):
+        for _ in range(ROUNDS):
             waiter = threading.Thread(target=wait)
             waiter.start()
             waiter.join(20)

@@ -181,9 +181,9 @@ def test_stalled_handshakes(serve: Any, connect: Any, certificate: Any, site: Si
     authority.configure_trust(trusting)
     server = serve(site, spawn=4, ssl_context=context)
     server.handshake_patience = 0.2
+    began = time.monotonic()
     stalled = [connect(server) for _ in range(4)]
     client = connect(server)
-    began = time.monotonic()
     client.sock = trusting.wrap_socket(client.sock, server_hostname="localhost")
     assert ask(client) == 200
     assert 0.1 < time.monotonic() - began < 5
