@@ -279,6 +279,20 @@ def test_a_closed_descriptor(hub, loop):
     assert not loop.remove_reader(read)
 
 
+def test_a_file_object_that_was_closed_is_found(hub, loop):
+    """As by selectors: a file object is removed by itself though it has no descriptor any more; another one is not."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        loop.add_reader(ours, print)
+        loop.add_writer(ours, print)
+        ours.close()
+        assert loop.remove_reader(ours)
+        assert loop.remove_writer(ours)
+        with pytest.raises(ValueError, match="Invalid file descriptor: -1"):
+            loop.remove_reader(ours)
+    assert hub.loop.refs == 0
+
+
 def test_streams(hub):
     """A server and its clients exchange data by streams, greenlets in between."""
 

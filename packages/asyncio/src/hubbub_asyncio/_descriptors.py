@@ -15,7 +15,7 @@ from hubbub.abc import READ, WRITE
 
 from hubbub_asyncio._callbacks import Callbacks
 from hubbub_asyncio._transport import SocketTransport
-from hubbub_asyncio._watching import Watch, Watches, number
+from hubbub_asyncio._watching import Watch, Watches
 
 __all__ = ["Descriptors"]
 
@@ -33,7 +33,7 @@ class Descriptors(Callbacks):
         self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.Handle:
         self._check_closed()
-        return self._watches.add(Watch(callback, args, self, context, number(fd), READ))
+        return self._watches.add(Watch(callback, args, self, context, fd, READ))
 
     def _remove_reader(self, fd: Any) -> bool:
         return False if self.is_closed() else self._watches.remove(fd, READ)
@@ -42,7 +42,7 @@ class Descriptors(Callbacks):
         self, fd: Any, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> events.Handle:
         self._check_closed()
-        return self._watches.add(Watch(callback, args, self, context, number(fd), WRITE))
+        return self._watches.add(Watch(callback, args, self, context, fd, WRITE))
 
     def _remove_writer(self, fd: Any) -> bool:
         return False if self.is_closed() else self._watches.remove(fd, WRITE)

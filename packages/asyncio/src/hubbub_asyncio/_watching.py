@@ -39,11 +39,12 @@ class NoSelector(selectors.BaseSelector):
 class Watch(events.Handle):
     """Calls a function at each event of a descriptor (:class:`hubbub.lowlevel.Observer`).
 
-    :param fd: the descriptor.
+    :param fileobj: the descriptor, or an object with ``fileno``.
     :param event: READ or WRITE.
+    :raises ValueError: ``fileobj`` is none of these, or closed.
     """
 
-    __slots__ = ("_fd", "_queued", "_readiness", "_suspended", "events")
+    __slots__ = ("_fd", "_queued", "_readiness", "_suspended", "events", "fileobj")
 
     _callback: Any
     _args: Any
@@ -56,11 +57,12 @@ class Watch(events.Handle):
         args: tuple[Any, ...],
         loop: Any,
         context: Context | None,
-        fd: int,
+        fileobj: Any,
         event: int,
     ) -> None:
         super().__init__(callback, args, loop, context)
-        self._fd = fd
+        self.fileobj = fileobj
+        self._fd = number(fileobj)
         self.events = event
         self._readiness: Any = None
         self._queued = False
@@ -84,6 +86,7 @@ class Watch(events.Handle):
         """Watch no more, and do not call the function any more."""
         self.cancel()
         self._leave()
+        self.fileobj = None
 
     def _leave(self) -> None:
         readiness, self._readiness = self._readiness, None
@@ -153,14 +156,28 @@ class Watches:
         """Stop watching.
 
         :returns: whether it was watched.
+        :raises ValueError: ``fileobj`` has no descriptor, and is not watched.
         """
-        watch = self._watches.pop((number(fileobj), event), None)
+        watch = self._watches.pop((self._number(fileobj), event), None)
         if watch is None:
             return False
         watch.end()
         if not self._watches:
             self._loop.let_go(self._held)
         return True
+
+    def _number(self, fileobj: Any) -> int:
+        """The descriptor of a file object, also if that was closed since it is watched.
+
+        :raises ValueError: it has none, and is not watched.
+        """
+        try:
+            return number(fileobj)
+        except ValueError:
+            for watch in self._watches.values():
+                if watch.fileobj is fileobj:
+                    return watch.key[0]
+            raise
 
     def close(self) -> None:
         """Stop watching everything."""
