@@ -398,3 +398,30 @@ def test_pages_name_what_they_need(tmp_path: Path) -> None:
             [sys.executable, *readmes.run(tmp_path / name)], capture_output=True, text=True, timeout=50
         )
         assert done.stdout == "examples: 1 failed: 0\n"
+
+
+def test_only_what_was_asked_for(tmp_path: Path, root: Path) -> None:
+    """Requirements bring the packages of the repository that they name, editable, with what those need, and no more."""
+    session = Session()
+    made = Environment(session, tmp_path / "environment")
+    for _ in range(2):
+        assert made.only(["hubbub[net]", "rich>=13"]) == {}
+    _, others, editable = (words[4:] for words in session.ran)
+    assert "rich>=13" in others
+    assert not any(word.startswith(("hubbub", "pytest")) for word in others)
+    folders = {word for word in editable if word.startswith(str(root))}
+    assert folders == {str(root / "packages" / short) for short in ("core", "net")}
+
+
+def test_what_pip_says_is_kept(tmp_path: Path) -> None:
+    """Each step of an environment is said in a line; what pip printed is in its log."""
+    session = Session("much")
+    made = Environment(session, tmp_path / "environment")
+    made.pip("--no-deps", "one>=1", "/a/b/two.whl")
+    made.pip("-r", "x.txt", what="a few")
+    assert session.said == [
+        "environment: making the environment",
+        "environment: installing one>=1 two.whl",
+        "environment: installing a few",
+    ]
+    assert (made.folder / "pip.log").read_text().count("\nmuch\n") == 2
