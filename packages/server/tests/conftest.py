@@ -129,6 +129,14 @@ def errors() -> io.StringIO:
     return io.StringIO()
 
 
+@pytest.fixture
+def any_hub() -> Iterator[Any]:
+    """A fresh hub on the default loop, for what does not depend on the loop."""
+    hubbub.get_hub().destroy()
+    yield hubbub.get_hub()
+    hubbub.get_hub().destroy()
+
+
 @pytest.fixture(params=["python", "native"])
 def both_paths(request: pytest.FixtureRequest) -> Iterator[None]:
     """Runs a test twice: with usual requests served in Python, and by hubbub-server-speed if that is installed."""

@@ -10,6 +10,13 @@ import pytest
 from hubbub_server import Limits
 from hubbub_server.http import request
 
+
+@pytest.fixture
+def hub(any_hub: Any) -> Any:
+    """What a protocol says is the same on all loops."""
+    return any_hub
+
+
 pytestmark = pytest.mark.usefixtures("both_paths")
 
 STATUS = re.compile(rb"^HTTP/1\.1 ([0-9]{3}) ", re.MULTILINE)

@@ -17,6 +17,13 @@ from hubbub_server.http.request import CHUNKED, HeadParser
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+
+@pytest.fixture
+def hub(any_hub: Any) -> Any:
+    """What a protocol says is the same on all loops."""
+    return any_hub
+
+
 LIMITS = Limits()
 EXAMPLES = int(os.environ.get("HUBBUB_FUZZ_EXAMPLES", "300"))
 TOKENS = [

@@ -15,6 +15,13 @@ import pytest
 from hpack import Encoder
 from hubbub_server import Limits
 
+
+@pytest.fixture
+def hub(any_hub: Any) -> Any:
+    """What a protocol says is the same on all loops."""
+    return any_hub
+
+
 NO_ERROR, PROTOCOL, INTERNAL, FLOW, TIMEOUT, CLOSED, FRAME_SIZE, REFUSED, CANCEL, COMPRESSION = range(10)
 CALM = 11
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)

@@ -10,6 +10,13 @@ import hubbub
 import pytest
 from hubbub_server import Limits
 
+
+@pytest.fixture
+def hub(any_hub: Any) -> Any:
+    """What a protocol says is the same on all loops."""
+    return any_hub
+
+
 pytest.importorskip("hubbub_server.websocket")
 
 DEFLATE = "permessage-deflate"
