@@ -119,7 +119,7 @@ def test_gethostbyaddr_of_a_name(make: Any, nameserver: Any, dns: Any) -> None:
 
 def test_gethostbyaddr_errors(make: Any, nameserver: Any, dns: Any) -> None:
     """gethostbyaddr raises herror with the numbers of netdb.h."""
-    resolver = make(nameserver, timeout=0.3, attempts=1)
+    resolver = make(nameserver, timeout=5, attempts=1)
     nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN)
     assert error_of(resolver.gethostbyaddr, REAL) == (socket.herror, 1)
     nameserver.script = lambda request: request.reply(rcode=dns.SERVFAIL)
@@ -131,7 +131,7 @@ def test_gethostbyaddr_errors(make: Any, nameserver: Any, dns: Any) -> None:
 
 def test_getnameinfo(make: Any, nameserver: Any, dns: Any) -> None:
     """Host and service of an address; numeric when there is no name, unless one is demanded."""
-    resolver = make(nameserver, timeout=0.3, attempts=1)
+    resolver = make(nameserver, timeout=5, attempts=1)
     nameserver.script = lambda request: request.reply(dns.rr(request.name, "PTR", "host.test"))
     assert resolver.getnameinfo((REAL, 80), 0) == ("host.test", HTTP)
     assert resolver.getnameinfo((REAL, 80), socket.NI_NUMERICSERV) == ("host.test", "80")
@@ -241,7 +241,7 @@ def test_search_goes_on_after_servfail(make: Any, nameserver: Any, dns: Any) -> 
     """A server that fails in one domain does not end the search; the error is kept for the end."""
     codes = {"host.one.test": dns.SERVFAIL}
     nameserver.script = lambda request: request.reply(rcode=codes.get(request.name, dns.NXDOMAIN))
-    resolver = make(nameserver, search=["one.test", "two.test"], timeout=0.3, attempts=1)
+    resolver = make(nameserver, search=["one.test", "two.test"], timeout=5, attempts=1)
     assert error_of(resolver.gethostbyname, "host") == (socket.gaierror, socket.EAI_AGAIN)
     assert {name for name, _ in nameserver.asked} == {"host.one.test", "host.two.test", "host"}
     codes["host.one.test"] = 0
@@ -251,7 +251,7 @@ def test_search_goes_on_after_servfail(make: Any, nameserver: Any, dns: Any) -> 
 def test_search_ends_after_refusal(make: Any, nameserver: Any, dns: Any) -> None:
     """A server that refuses ends the search list; the name as it stands is still asked for."""
     nameserver.script = lambda request: request.reply(rcode=dns.REFUSED)
-    resolver = make(nameserver, search=["one.test", "two.test"], timeout=0.3, attempts=1)
+    resolver = make(nameserver, search=["one.test", "two.test"], timeout=5, attempts=1)
     assert error_of(resolver.gethostbyname, "host") == (socket.gaierror, socket.EAI_AGAIN)
     assert {name for name, _ in nameserver.asked} == {"host.one.test", "host"}
     nameserver.script = lambda request: request.reply(rcode=0 if request.name == "a.b" else dns.NXDOMAIN)
@@ -477,7 +477,7 @@ def test_nothing_is_cached_behind_our_back(make: Any, nameserver: Any) -> None:
 
 def test_negative_cached(make: Any, nameserver: Any, dns: Any) -> None:
     """That there is nothing is kept too; a failure of the server is not."""
-    resolver = make(nameserver, cache=Cache(), timeout=0.3, attempts=1)
+    resolver = make(nameserver, cache=Cache(), timeout=5, attempts=1)
     nameserver.script = lambda request: request.reply(rcode=dns.NXDOMAIN, authority=[dns.soa("test", 30)])
     for _ in range(3):
         assert error_of(resolver.gethostbyname, "nx.test") == (socket.gaierror, socket.EAI_NONAME)
