@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-import re
 import socket
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,16 +16,16 @@ from hubbub.lowlevel import interrupt
 from hubbub_server._networks import Networks
 from hubbub_server._proxy import ProxiedAddress
 from hubbub_server.acceleration import usual_maker
-from hubbub_server.events import EventLog, RequestLog, new_request_id, request_id, stream_of, valid_request_id
-from hubbub_server.http.accesslog import AccessLog, Entry, EntryLog, LogStream, as_text, escape, escape_breaks
+from hubbub_server.events import EventLog, new_request_id, request_id, valid_request_id
+from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.clock import Clock
 from hubbub_server.http.connection import Connection
 from hubbub_server.http.errors import RequestTimeout
 from hubbub_server.http.exchange import Exchange
 from hubbub_server.http.forwarded import FIELDS, Forwarding
 from hubbub_server.http.limits import Limits
+from hubbub_server.http.reporting import ReportingServer
 from hubbub_server.http.request import HeadParser, Usual
-from hubbub_server.http.room import RoomyServer
 
 __all__ = ["HTTPServer"]
 
@@ -37,10 +35,9 @@ _AGAIN = 1.0
 """Seconds after which a request that was interrupted and goes on is interrupted again."""
 _ROOM = 6
 """Entries of an environ that were there and are no more."""
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class HTTPServer(RoomyServer):
+class HTTPServer(ReportingServer):
     """Serves HTTP/1.1 and HTTP/1.0. Subclasses say what answers a request: :meth:`serve_request`.
 
     :param listener: see :class:`~hubbub_server.baseserver.BaseServer`.
@@ -95,10 +92,6 @@ class HTTPServer(RoomyServer):
         http2: bool = False,
     ) -> None:
         self.limits: Limits = limits if limits is not None else Limits()
-        access_log = None if log is None else AccessLog(_stream(log), log_format)
-        self.access_log: EntryLog | None = access_log if events is None else RequestLog(events, access_log)
-        self.error_log: LogStream | None = None if error_log is None else _stream(error_log)
-        self.events: EventLog | None = events
         self.request_ids: bool = request_ids
         self.parser: HeadParser = HeadParser(self.limits)
         self.forwarding: Forwarding | None = (
@@ -128,6 +121,10 @@ class HTTPServer(RoomyServer):
             self._serve,
             1024 if backlog is None else backlog,
             spawn,
+            log,
+            error_log,
+            log_format=log_format,
+            events=events,
             ssl_context=ssl_context,
             handshake_timeout=handshake_timeout,
             reuse_port=reuse_port,
@@ -371,13 +368,13 @@ class HTTPServer(RoomyServer):
             self._ticker = hubbub.get_hub().loop.timer(self.clock.seconds, self.clock.seconds, ref=False)
             self._ticker.start(self._tick)
         super().start_accepting()
-        self._tell("listening")
+        self.tell_server("listening")
 
     def stop(self, timeout: float | None = None) -> None:
         """Accept no more; let requests that have arrived be answered, with ``Connection: close``; then as
         :meth:`~hubbub_server.baseserver.BaseServer.stop`."""
         if self.started:
-            self._tell("stopping")
+            self.tell_server("stopping")
         self.stopping = True
         if timeout is None:
             timeout = self.stop_timeout
@@ -392,49 +389,7 @@ class HTTPServer(RoomyServer):
         if self._ticker is not None:
             self._ticker.close()
             self._ticker = None
-            self._tell("stopped")
-
-    def _tell(self, event: str) -> None:
-        if self.events is not None:
-            self.events.write(event, scheme="https" if self.ssl_enabled else "http", address=self.address)
-
-    # Errors ---------------------------------------------------------------------------------------------------------
-
-    def log_error(self, environ: dict[str, Any], message: str) -> None:
-        """Write a line about a request to the error log, and an event ``error``."""
-        self._write_error(environ, message)
-        if self.events is not None:
-            self.events.write("error", **_named(environ), message=escape_breaks(message))
-
-    def _write_error(self, environ: dict[str, Any], message: str) -> None:
-        if self.error_log is not None:
-            name = environ.get("hubbub.request_id")
-            self.error_log.write(f"{_name(environ)}{'' if name is None else f' ({as_text(name)})'}: {message}\n")
-
-    def log_exception(self, environ: dict[str, Any], error: BaseException) -> None:
-        """Write the traceback of a failed application to the error log, and an event ``exception``.
-
-        What an error says may come from a client: no line of it begins like a line of a log, and none moves a cursor.
-        """
-        described = _described(error)
-        self._write_error(environ, f"the application failed\n{_quoted(described)}")
-        if self.events is not None:
-            self.events.write(
-                "exception",
-                **_named(environ),
-                error=f"{type(error).__module__}.{type(error).__qualname__}",
-                message=_CONTROL.sub("?", as_text(error)),
-                traceback=_CONTROL.sub("?", described).splitlines(),
-            )
-
-    def tell_websocket(self, event: str, environ: dict[str, Any], fields: dict[str, Any]) -> None:
-        """A WebSocket was opened, or has ended: write an event."""
-        if self.events is not None:
-            said = {"address": as_text(environ.get("REMOTE_ADDR")), "target": as_text(environ.get("REQUEST_URI"))}
-            self.events.write(event, request_id=environ.get("hubbub.request_id"), **said, **fields)
-
-    def client_disconnected(self, environ: dict[str, Any]) -> None:
-        """A client was gone before it had its response. That is its right, so nothing is said; override to count."""
+            self.tell_server("stopped")
 
 
 def _http2_connection() -> Any:
@@ -456,30 +411,3 @@ def _environ_of_proxied(address: ProxiedAddress) -> dict[str, Any]:
     if address.encrypted:
         own.update({"wsgi.url_scheme": "https", "HTTPS": "on"})
     return own
-
-
-def _stream(target: Any) -> LogStream:
-    return target if isinstance(target, LogStream) else LogStream(target)
-
-
-def _described(error: BaseException) -> str:
-    return "".join(traceback.format_exception(type(error), error, error.__traceback__))
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(f"  {_CONTROL.sub('?', line)}" for line in text.rstrip("\n").split("\n"))
-
-
-def _named(environ: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an event that say which request it is about."""
-    return {
-        "request_id": environ.get("hubbub.request_id"),
-        "method": as_text(environ.get("REQUEST_METHOD")),
-        "target": as_text(environ.get("REQUEST_URI")),
-        **stream_of(environ),
-    }
-
-
-def _name(environ: dict[str, Any]) -> str:
-    method, target = (as_text(environ.get(key)) for key in ("REQUEST_METHOD", "REQUEST_URI"))
-    return f"{escape(method)} '{escape(target)}'"
