@@ -57,7 +57,7 @@ def test_every_row_has_its_program() -> None:
     "program",
     [
         *("local_read", "result", "queue_nowait", "queue_pingpong", "channel_pingpong", "event_pingpong", "rlock"),
-        *("lock_contended", "sleep0_ten", "threadpool_apply", "spawn_raw", "memory_blocked", "tcp_echo"),
+        *("lock_contended", "sleep0_ten", "threadpool_apply", "spawn_raw", "memory_blocked", "tcp_echo", "http_pieces"),
     ],
 )
 def test_a_program_prints_its_cost(program: str) -> None:
@@ -67,3 +67,21 @@ def test_a_program_prints_its_cost(program: str) -> None:
     ((unit, cost),) = json.loads(done.stdout).items()
     assert unit == ("bytes" if program == "memory_blocked" else "seconds")
     assert cost > 0
+
+
+def test_servers_are_compared(tmp_path: Path) -> None:
+    """The comparison of servers says of each what a request costs it, also as JSON."""
+    compare = [sys.executable, str(FOLDER / "servers" / "compare.py"), "--hubbub", sys.executable, "--loop", "stdlib"]
+    result = tmp_path / "figures.json"
+    subprocess.run([*compare, "--quick", "--json", str(result), "realistic"], check=True, timeout=50)
+    ((name, figures),) = json.loads(result.read_text())["realistic"].items()
+    assert name == "hubbub stdlib"
+    assert 0 < figures["kernel"] < figures["cpu"]
+    assert 0 < figures["p50"] <= figures["p99"]
+
+
+def test_a_server_that_fails_is_left_out() -> None:
+    """A server that cannot be measured is named, and does not end the comparison."""
+    compare = [sys.executable, str(FOLDER / "servers" / "compare.py"), "--hubbub", sys.executable, "--loop", "nothing"]
+    done = subprocess.run([*compare, "--quick", "hello"], capture_output=True, text=True, check=True, timeout=50)
+    assert "hubbub nothing cannot be measured" in done.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import pkgutil
 import re
 import subprocess
@@ -17,7 +18,7 @@ import hubbub
 import pytest
 from hubbub import plugins
 
-from tools import chart
+from tools import chart, growth
 
 if TYPE_CHECKING:
     from conftest import Package
@@ -111,6 +112,25 @@ def test_chart(root: Path) -> None:
     rows = chart.measured((root / "README.md").read_text())
     assert len(rows) > 3
     assert (root / "docs" / "speed.svg").read_text() == chart.draw(rows)
+
+
+def test_growth(root: Path) -> None:
+    """The plot of growth shows the figures beside it, of every size: ``python -m tools.growth`` draws it anew."""
+    panels = json.loads((root / "docs" / "growth.json").read_text())
+    assert (root / "docs" / "growth.svg").read_text() == growth.draw(panels)
+    sizes = [{int(size) for points in panel["series"].values() for size in points} for panel in panels]
+    assert sizes == [{64, 1_000, 8_000}, {100, 1_000, 10_000, 50_000}]
+    assert all({"hubbub", "gevent"} <= panel["series"].keys() for panel in panels)
+
+
+def test_growth_is_made_of_what_the_benches_write() -> None:
+    """What the two benches write as JSON is put into the plot: of each server, and of the first loop of hubbub's."""
+    servers = {name: {"hubbub libev": {"cpu": 9.06}, "bjoern": {"cpu": 8.0}} for name in growth.PROGRAMS.values()}
+    assert growth.requests(servers)["series"]["hubbub"] == {"64": 9.1, "1000": 9.1, "8000": 9.1}
+    rows = [{"program": "sleepers", "size": size, "hubbub": size * 1e-6, "gevent": 1e-6} for size in (1_000, 100)]
+    assert growth.greenlets([*rows, {"program": "local_read", "size": None}])["series"] == {
+        "hubbub": {"100": 100.0, "1000": 1000.0}, "gevent": {"100": 1.0, "1000": 1.0},
+    }  # fmt: skip
 
 
 def test_table_of_speed_is_measured_by_one_command(root: Path) -> None:

@@ -28,7 +28,7 @@ PROGRAMS: Mapping[str, tuple[str, int | None]] = {
     "TCP echo of 100 connections, a request": ("tcp_echo", 100),
     "spawn and join": ("spawn_join", None),
     "a time limit that does not strike": ("timer_start_cancel", None),
-    "WSGI request, keep-alive": ("http_hello", None),
+    "WSGI request, keep-alive": ("http_realistic", 64),
     "TLS, bulk, a MiB": ("tls_bulk", None),
 }
 """The rows of the table, and which program of benchmarks/ in which size measures each."""
