@@ -99,7 +99,7 @@ def _labels(ends: dict[str, float]) -> dict[str, float]:
 
 def _round_up(value: float) -> float:
     """The next number that four marks divide well."""
-    step = 10 ** math.floor(math.log10(value)) * 0.4
+    step: float = 10.0 ** math.floor(math.log10(value)) * 0.4
     return math.ceil(value / step) * step
 
 

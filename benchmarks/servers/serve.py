@@ -306,7 +306,7 @@ def serve_granian(library: str, program: str, busy: bool, tls: list[str]) -> Non
 
 def serve_gunicorn(library: str, program: str, busy: bool, tls: list[str]) -> None:
     """Gunicorn with one worker: of greenlets, or of 64 threads."""
-    base = importlib.import_module("gunicorn.app.base").BaseApplication
+    base: Any = importlib.import_module("gunicorn.app.base").BaseApplication
     port = free_port()
     kind = library.removeprefix("gunicorn_")
     settings = {
