@@ -299,7 +299,8 @@ def serve_granian(library: str, program: str, busy: bool, tls: list[str]) -> Non
     say(port)
     server = make(
         asgi_application(program),
-        address="127.0.0.1", port=port, interface=asgi, websockets=False, log_enabled=False, backlog=1024, backpressure=20_000,
+        address="127.0.0.1", port=port, interface=asgi, websockets=False, log_enabled=False,
+        backlog=1024, backpressure=20_000,
     )  # fmt: skip
     asyncio.run(server.serve())
 
