@@ -21,7 +21,7 @@ from hubbub_server.http.response import ResponseHead, error_response, response_h
 from hubbub_server.http.tally import Tally
 
 if TYPE_CHECKING:
-    from hubbub_server.http.connection import Service
+    from hubbub_server.http.connection import Connection, Service
 
 __all__ = ["Exchange"]
 
@@ -38,6 +38,8 @@ class Exchange(OutgoingResponse):
     # See the base class for the slots.
     __slots__ = ("deadline", "meaning")
 
+    connection: Connection
+    """The client's, which sends and receives."""
     meaning: Meaning
     """What the header fields say to the server."""
     deadline: float
