@@ -241,6 +241,25 @@ def test_nobody_will_wake_it(hub, loop):
         loop.run_until_complete(loop.create_future())
 
 
+def test_handles_for_other_threads(hub, loop):
+    """call_soon_threadsafe gives what asyncio's own gives: from CPython 3.14 on a handle that any thread may cancel."""
+    own = asyncio.SelectorEventLoop()
+    try:
+        expected = type(own.call_soon_threadsafe(print))
+    finally:
+        own.close()
+    called = []
+    assert type(loop.call_soon_threadsafe(called.append, 1)) is expected
+    cancelled = loop.call_soon_threadsafe(called.append, 2)
+    thread = threading.Thread(target=cancelled.cancel)
+    thread.start()
+    thread.join()
+    assert cancelled.cancelled()
+    loop.call_soon_threadsafe(loop.stop)
+    loop.run_forever()
+    assert called == [1]
+
+
 # Descriptors --------------------------------------------------------------------------------------------------------
 
 

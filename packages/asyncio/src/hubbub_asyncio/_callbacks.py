@@ -71,18 +71,6 @@ class Callbacks(SelectorEventLoop):
             self._wake()
         return handle
 
-    def call_soon_threadsafe(
-        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
-    ) -> events.Handle:
-        """As :meth:`call_soon`. Any thread and any signal handler may call this."""
-        self._check_closed()
-        if self._debug:
-            self._check_callback(callback, "call_soon_threadsafe")
-        handle: events.Handle = self._call_soon(callback, args, context)
-        forget_last_frame(handle)
-        self._write_to_self()
-        return handle
-
     def call_at(
         self,
         when: float,
