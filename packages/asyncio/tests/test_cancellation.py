@@ -633,3 +633,56 @@ def test_interrupted_again_in_the_end(hub):
     assert event.wait(5)
     assert steps == ["first", "second"]
     assert isinstance(greenlet.value, GreenletExit)
+
+
+def test_a_kill_while_in_greenlet_begins(hub):
+    """A task is interrupted when in_greenlet has begun a greenlet that waits for the same event loop: both end."""
+    ended = []
+
+    def works():
+        runner.kill(block=False)
+        hub.loop.ready.rotate(1)  # so that it comes before the switch back to the task
+        try:
+            await_(asyncio.sleep(60))
+        finally:
+            ended.append("the greenlet")
+
+    async def main():
+        try:
+            await in_greenlet(works)
+        finally:
+            ended.append("the task")
+
+    sleep(0)  # the hub has run: else the greenlet would begin later
+    runner = spawn(run, main())
+    runner.join(10)
+    assert runner.dead
+    assert isinstance(runner.value, GreenletExit)
+    assert ended == ["the greenlet", "the task"]
+
+
+def test_an_error_after_a_kill_while_in_greenlet_begins(hub):
+    """If that greenlet ends with an error of its own, that is the cause of the interruption."""
+    caught = []
+
+    def works():
+        runner.kill(block=False)
+        hub.loop.ready.rotate(1)
+        try:
+            sleep(60)
+        finally:
+            raise ValueError("its own")
+
+    async def main():
+        try:
+            await in_greenlet(works)
+        except BaseException as error:
+            caught.append(error)
+            raise
+
+    sleep(0)
+    runner = spawn(run, main())
+    runner.join(10)
+    assert runner.dead
+    assert [type(error) for error in caught] == [GreenletExit]
+    assert isinstance(caught[0].__cause__, ValueError)

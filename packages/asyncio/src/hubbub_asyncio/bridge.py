@@ -331,15 +331,32 @@ async def in_greenlet(function: Callable[P, T], *args: P.args, **kwargs: P.kwarg
     context.run(_HOME.set, weakref.ref(loop))  # where await_ finds it
     worker = Worker(work, *args, context=context)
     if isinstance(loop, HubEventLoop) and loop.is_here:
-        loop.start_at_once(worker)
+        try:
+            loop.start_at_once(worker)
+        except BaseException as interruption:
+            worker.kill(block=False)  # this greenlet runs the event loop, which the worker may need to end: await that
+            await _end_of(worker, loop, interruption)
+            raise
         if worker.dead:
             return cast(T, worker.get(block=False))
     else:
         worker.start()
+    return cast(T, await _outcome_of(worker, loop))
+
+
+async def _end_of(worker: Worker, loop: asyncio.AbstractEventLoop, interruption: BaseException) -> None:
+    """Wait until a worker that was killed has ended. An error of its own becomes the cause of the interruption."""
+    try:
+        await _outcome_of(worker, loop)
+    except BaseException as error:
+        raise interruption from error
+
+
+def _outcome_of(worker: Worker, loop: asyncio.AbstractEventLoop) -> _Outcome:
     future = _Outcome(loop=loop)
     future.source = worker
     worker.rawlink(future.settle if _is_here(loop) else future.settle_elsewhere)
-    return cast(T, await future)
+    return future
 
 
 class Worker(Greenlet):

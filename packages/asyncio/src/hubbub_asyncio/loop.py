@@ -36,7 +36,7 @@ from time import monotonic
 from typing import Any
 
 from greenlet import getcurrent, greenlet
-from hubbub import Greenlet, shield, sleep, spawn
+from hubbub import Greenlet, sleep, spawn
 from hubbub.lowlevel import OUTSIDE, interrupts_to, spawn_raw
 from hubbub.running_loop import Separation, separate_running_loops
 
@@ -340,7 +340,10 @@ class HubEventLoop(Descriptors):
         return task
 
     def start_at_once(self, worker: Greenlet) -> None:
-        """Switch to a greenlet that has not begun. It has ended, or waits, when this returns. Called by tasks."""
+        """Switch to a greenlet that has not begun. It has ended, or waits, when this returns. Called by tasks.
+
+        If the caller is interrupted meanwhile, that is raised, and the greenlet goes on.
+        """
         if not self._hub:  # a hub that has never run cannot be returned to
             worker.start()
             return
@@ -352,8 +355,6 @@ class HubEventLoop(Descriptors):
             self._aside.switch()
         except BaseException:
             self._hub_loop.unschedule(switch)
-            with shield():
-                worker.kill()
             raise
 
     def _still_runs(self) -> bool:
