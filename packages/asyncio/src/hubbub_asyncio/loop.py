@@ -230,8 +230,11 @@ class HubEventLoop(Descriptors):
         finally:
             if self._visitor is not None:
                 self._dismiss_visitor()
-        if woken or self._ready or self._stopping or (self._scheduled and self._scheduled[0] is not first):
+        if woken or self._ready or self._stopping:
             return
+        timer = self._scheduled[0] if self._scheduled else None
+        if timer is not first or (timer is not None and timer._when <= self.time()):
+            return  # another wait: this one is for ``first``, or was over while the step waited, and nobody heard of it
         if not self._stand_ins or self._still_runs():
             self._waiting = me
             self._parked = switch
@@ -365,6 +368,9 @@ class HubEventLoop(Descriptors):
         if current is not self._origin:
             return False
         self._runner = current
+        # The stand-in ends: it is not visited any more, and whoever visited it for a step that waits there goes on.
+        self._waiting = None
+        self._dismiss_visitor()
         if self._stops_later:
             self._stopping = True
         self._stops_later = False
