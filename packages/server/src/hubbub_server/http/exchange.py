@@ -38,6 +38,14 @@ class Exchange(OutgoingResponse):
     # See the base class for the slots.
     __slots__ = ("deadline", "meaning")
 
+    # Those of the base class that are set here, too: pyright asks for it.
+    request: Head
+    environ: dict[str, Any]
+    request_id: str | None
+    body: Body | None
+    started: bool
+    ended: bool
+    head: ResponseHead | None
     connection: Connection
     """The client's, which sends and receives."""
     meaning: Meaning
