@@ -37,6 +37,7 @@ BY_NATURE = (
     "destroy_closes",
     "stays_flat",
     "leak_nothing",
+    "leave_nothing",
     "many_children",
     "(fileobject and bad_arguments)",
     # They measure the CPU time of the process, or count the turns of its native threads.

@@ -229,3 +229,14 @@ def test_side_threads_keep_no_deadlock_from_being_seen(hub):
             Event().wait()
     finally:
         thread.stop()
+
+
+@pytest.mark.parametrize("name", ["loop", "name", "thread_ident"])
+def test_a_hub_that_is_torn_down_is_left_out(hub, name):
+    """A hub that lacks what a hub has, for another thread takes it apart, spoils no snapshot of the others."""
+    assert len(snapshot.take().hubs) == len(hubbub.hub.hubs())
+    value = hub.__dict__.pop(name)
+    try:
+        assert len(snapshot.take().hubs) == len(hubbub.hub.hubs()) - 1
+    finally:
+        setattr(hub, name, value)

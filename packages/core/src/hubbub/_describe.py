@@ -26,7 +26,7 @@ from hubbub.lock import Semaphore
 from hubbub.queue import SimpleQueue
 from hubbub.taskgroup import TaskGroup
 
-__all__ = ["GreenletInfo", "greenlets", "hub_name", "name_of_greenlet", "some_greenlets"]
+__all__ = ["GreenletInfo", "greenlets", "hub_name", "name_of_greenlet", "some_greenlets", "whole_hubs"]
 
 _is_active: Any = greenlet.__bool__  # "has begun and not ended", whatever a subclass says
 
@@ -93,7 +93,7 @@ def some_greenlets(most: int) -> tuple[list[GreenletInfo], float]:
     chosen = set(map(id, items))
     waiters = [item for item in things if issubclass(type(item), Waiter) and id(_greenlet_of(item)) in chosen]
     things.clear()
-    look = _Look(hubs(), waiters)
+    look = _Look(whole_hubs(), waiters)
     return [info for item in _taken(items) if (info := look.at(item)) is not None], factor
 
 
@@ -282,6 +282,14 @@ def _half_made(item: Greenlet) -> GreenletInfo | None:
 def _blank(item: greenlet, state: str) -> GreenletInfo:
     name = f"{type(item).__name__} {id(item):#x}"
     return GreenletInfo(name, state, "none", None, None, None, None, None, None, (), None, (), id(item))
+
+
+def whole_hubs() -> list[Hub]:
+    """The hubs of all threads, without those that are half made or half torn down."""
+    return [hub for hub in hubs() if hub.__dict__.keys() >= _WHOLE]
+
+
+_WHOLE = {"loop", "main", "name", "thread_ident"}
 
 
 def hub_name(hub: Hub | None) -> str:

@@ -15,11 +15,11 @@ from types import FrameType
 from typing import Any
 
 from hubbub._cycles import cycles
-from hubbub._describe import GreenletInfo, greenlets, hub_name, name_of_greenlet
+from hubbub._describe import GreenletInfo, greenlets, hub_name, name_of_greenlet, whole_hubs
 from hubbub._frames import frame_of, split, stack_of
 from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet
-from hubbub.hub import Hub, hubs
+from hubbub.hub import Hub
 
 __all__ = ["BLOCKED_AFTER", "HubInfo", "Snapshot", "greenlet_in", "hub_infos", "ordered_hubs", "runner_of", "take"]
 
@@ -104,7 +104,7 @@ def hub_infos() -> tuple[HubInfo, ...]:
 
 def ordered_hubs() -> list[Hub]:
     """The hubs of all threads, the main thread's first."""
-    return sorted(hubs(), key=lambda hub: hub.thread_ident != _main_thread().ident)
+    return sorted(whole_hubs(), key=lambda hub: hub.thread_ident != _main_thread().ident)
 
 
 def _hub_info(hub: Hub) -> HubInfo:
