@@ -41,7 +41,7 @@ class Http2Exchange(Exchange):
     """Why the stream is reset, if the response does not end."""
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(stream, True)  # it has what is used of a connection
+        super().__init__(stream, True)  # type: ignore[arg-type]  # it has what is used of a connection
         self._ending: list[Field] = []
         self._malformed = False
         self._tunnel = b""

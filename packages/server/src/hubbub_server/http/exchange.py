@@ -21,7 +21,7 @@ from hubbub_server.http.response import ResponseHead, error_response, response_h
 from hubbub_server.http.tally import Tally
 
 if TYPE_CHECKING:
-    from hubbub_server.http.connection import Connection, Service
+    from hubbub_server.http.connection import Service
 
 __all__ = ["Exchange"]
 
@@ -46,8 +46,6 @@ class Exchange(OutgoingResponse):
     started: bool
     ended: bool
     head: ResponseHead | None
-    connection: Connection
-    """The client's, which sends and receives."""
     meaning: Meaning
     """What the header fields say to the server."""
     deadline: float

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hubbub_server.http.body import Body
 from hubbub_server.http.errors import RequestError
@@ -11,6 +11,9 @@ from hubbub_server.http.filewrapper import PlainFile
 from hubbub_server.http.framing import Delimiter
 from hubbub_server.http.request import Head
 from hubbub_server.http.response import ResponseHead, lines_of
+
+if TYPE_CHECKING:
+    from hubbub_server.http.connection import Connection
 
 __all__ = ["PIECE_COST", "OutgoingResponse"]
 
@@ -50,8 +53,8 @@ class OutgoingResponse:
     """Those with which the response is to end."""
     _upgraded = False
 
-    def __init__(self, connection: Any, persists: bool) -> None:
-        self.connection: Any = connection  # a Connection; pyright loses its way in a circle through the subclass
+    def __init__(self, connection: Connection, persists: bool) -> None:
+        self.connection: Connection = connection
         self.body: Body | None = None
         """The request's, or None if it has none."""
         self.head: ResponseHead | None = None
