@@ -240,3 +240,18 @@ def test_a_hub_that_is_torn_down_is_left_out(hub, name):
         assert len(snapshot.take().hubs) == len(hubbub.hub.hubs()) - 1
     finally:
         setattr(hub, name, value)
+
+
+def test_callbacks_with_attributes_of_their_own(hub):
+    """A callable in the run queue whose attributes are code is not asked for any."""
+
+    class Callback:
+        def __getattr__(self, name):
+            raise OSError
+
+        def __call__(self):
+            pass
+
+    hub.loop.ready.append(Callback())
+    assert snapshot.take().greenlets
+    sleep(0)

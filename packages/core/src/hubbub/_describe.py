@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
 from time import monotonic
-from types import FrameType
+from types import BuiltinMethodType, FrameType, MethodType
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -26,7 +26,7 @@ from hubbub.lock import Semaphore
 from hubbub.queue import SimpleQueue
 from hubbub.taskgroup import TaskGroup
 
-__all__ = ["GreenletInfo", "greenlets", "hub_name", "name_of_greenlet", "some_greenlets", "whole_hubs"]
+__all__ = ["GreenletInfo", "bound_to", "greenlets", "hub_name", "name_of_greenlet", "some_greenlets", "whole_hubs"]
 
 _is_active: Any = greenlet.__bool__  # "has begun and not ended", whatever a subclass says
 
@@ -233,9 +233,14 @@ class _Look:
 
 def _queued(hub: Hub) -> Iterable[Any]:
     for callback in snapshot(lambda: hub.loop.ready):
-        owner = _greenlet_of(callback) if type(callback) is Waiter else getattr(callback, "__self__", None)
+        owner = _greenlet_of(callback) if type(callback) is Waiter else bound_to(callback)
         if issubclass(type(owner), greenlet):
             yield owner
+
+
+def bound_to(callback: Any) -> Any:
+    """The object of a bound method; None: it is something else, whose attributes may be code of the program's."""
+    return callback.__self__ if type(callback) in (BuiltinMethodType, MethodType) else None
 
 
 def _greenlet_of(waiter: Waiter) -> Any:
@@ -253,7 +258,7 @@ def _reads(all_hubs: Iterable[Hub]) -> Iterator[tuple[Any, str, Any, float]]:
             direction = handle.read
             if direction.user is not None:
                 for waiter in (direction.waiter, *(direction.others or ())):
-                    yield getattr(waiter, "__self__", None), "Socket.recv", direction.user, direction.since
+                    yield bound_to(waiter), "Socket.recv", direction.user, direction.since
 
 
 def _handed_waits(waiters: Iterable[Waiter]) -> Iterator[tuple[Any, str, Any, float]]:

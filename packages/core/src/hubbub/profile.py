@@ -24,12 +24,13 @@ from time import monotonic, thread_time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hubbub._describe import GreenletInfo, some_greenlets
+from hubbub._describe import GreenletInfo, bound_to, some_greenlets
 from hubbub._flame import as_speedscope, as_svg
 from hubbub._frames import frame_of, is_own_file, split
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._reports import text_of
 from hubbub._sidethread import SideThread
+from hubbub._waiter import Waiter
 from hubbub._workers import idle_workers
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, hubs
@@ -238,7 +239,7 @@ def _next_stack(hub: Hub) -> Stack | None:
         following = loop.ready[0]
     except IndexError:
         return None
-    owner = getattr(following, "greenlet", None) or getattr(following, "__self__", None)
+    owner = following.greenlet if type(following) is Waiter else bound_to(following)
     frame = owner.gr_frame if isinstance(owner, Greenlet) else None
     return None if frame is None else (_root_of(owner) or text_of(owner), *_calls(split(frame)[1]))
 
