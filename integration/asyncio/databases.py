@@ -33,7 +33,7 @@ async def by_asyncpg(number: int) -> int:
     """A statement that takes time, and a prepared one."""
     connection = await asyncpg.connect(host=HOST, port=places["postgres"], user="postgres", database="postgres")
     try:
-        await connection.execute("SELECT pg_sleep(0.2)")
+        await connection.execute("SELECT pg_sleep(0.5)")
         return await connection.fetchval("SELECT $1::int", number)
     finally:
         await connection.close()
@@ -42,7 +42,7 @@ async def by_asyncpg(number: int) -> int:
 async def by_redis(number: int) -> int:
     """A command that the server answers late, and one that it answers at once."""
     async with redis.asyncio.Redis(host=HOST, port=places["redis"]) as client:
-        assert await client.blpop([f"nothing-{number}"], timeout=0.25) is None
+        assert await client.blpop([f"nothing-{number}"], timeout=0.5) is None
         await client.set(f"own-{number}", number)
         return int(await client.get(f"own-{number}"))
 
@@ -55,7 +55,7 @@ async def by_engine(url: str, sleep: str, number: int) -> int:
             if sleep:
                 await connection.execute(sqlalchemy.text(sleep))
             else:
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.5)
             found = await connection.execute(sqlalchemy.text("SELECT :number + 0"), {"number": number})
             return int(found.scalar_one())
     finally:
@@ -65,7 +65,7 @@ async def by_engine(url: str, sleep: str, number: int) -> int:
 async def by_sqlalchemy(number: int) -> int:
     """Over asyncpg."""
     url = f"postgresql+asyncpg://postgres@{HOST}:{places['postgres']}/postgres"
-    return await by_engine(url, "SELECT pg_sleep(0.2)", number)
+    return await by_engine(url, "SELECT pg_sleep(0.5)", number)
 
 
 async def by_sqlite(number: int) -> int:
@@ -81,8 +81,8 @@ with scratch({}) as folder, postgres() as places["postgres"]:
     with server(command, lambda: answers(places["redis"]), folder=folder):
         for driver in DRIVERS:
             for way in WAYS.values():
-                done = overlap(lambda number, driver=driver, way=way: way(driver(number)), jobs=30)
+                done = overlap(lambda number, driver=driver, way=way: way(driver(number)), jobs=30, each=0.5)
                 assert done.results == list(range(30)), (driver, done.results)
                 slowest = max(slowest, done.took)
 names = ", ".join(driver.__name__.removeprefix("by_") for driver in DRIVERS)
-print(f"{names} by {', '.join(WAYS)}: 30 times 0.2 s at once took at most {slowest:.2f} s")
+print(f"{names} by {', '.join(WAYS)}: 30 times 0.5 s at once took at most {slowest:.2f} s")
