@@ -387,7 +387,7 @@ class Soak:
                 if rude is None and not self.just_killed():
                     self.failures.append(f"an honest client of {server.folder.name}: {error!r}")
             except Exception as error:
-                self.failures.append(f"{(rude or kind).__name__} of {server.folder.name} failed: {error!r}")
+                self.failures.append(f"{(rude or kind).__name__} of {server.folder.name} failed: {error!r:.300}")
                 raise
             self.done[kind.__name__ if rude is None else "rude"] += 1
             hubbub.sleep(chance.random() / 50)

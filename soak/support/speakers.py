@@ -9,6 +9,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -16,6 +17,7 @@ from wsproto.events import (
     Message,
     Ping,
     Pong,
+    RejectConnection,
     Request,
     TextMessage,
 )
@@ -119,7 +121,10 @@ class WebSocket:
         self.close_code: int | None = None
         """What the server has closed with; None while it has not."""
         self._send(Request(host="x", target=path, extensions=[PerMessageDeflate()] if deflate else []))
-        if not isinstance(event := self._next(), AcceptConnection):
+        event = self._next()
+        if isinstance(event, RejectConnection) and event.status_code == 503:
+            self.close_code = 1001  # the server stops, and says so before anything was opened
+        elif not isinstance(event, AcceptConnection):
             raise ConnectionError(f"no WebSocket was opened: {event!r}")
 
     def _send(self, event: Any) -> None:
@@ -139,7 +144,10 @@ class WebSocket:
 
         :raises OSError: the connection is gone, without a closing handshake.
         """
-        self._send(Message(data=message))
+        if self.close_code is not None:
+            return None
+        if self._protocol.state is ConnectionState.OPEN:  # else the server's Close frame has come already
+            self._send(Message(data=message))
         answer = message[:0]
         while True:
             event = self._next()

@@ -111,7 +111,10 @@ TESTS = {
         "417": ["test_attacks.test_attacks"],
         "500": ["test_faults.test_faults"],
         "501": ["test_attacks.test_attacks"],
-        "503": ["test_deadline.test_nothing_sent", "test_faults.test_killed_by_stop"],
+        "503": [
+            *("test_deadline.test_nothing_sent", "test_faults.test_killed_by_stop"),
+            "test_websocket.test_stop_refuses_new_ones",
+        ],
         "505": ["test_attacks.test_attacks"],
         "a reset": ["test_deadline.test_part_sent", "test_limits.test_client_that_does_not_read"],
         "a close": [

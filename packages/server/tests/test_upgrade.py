@@ -19,7 +19,8 @@ from typing import Any
 
 import hubbub_server
 import pytest
-from hubbub_server import _upgrade
+from hubbub_server import _supervisor, _upgrade
+from hubbub_server._options import make_parser
 from hubbub_server._worker import Adopted, Worker
 from served_process import APPLICATION, children, free_port, get, until
 
@@ -347,3 +348,23 @@ def test_state_of_a_worker() -> None:
         assert other.as_state() == state
         assert not other.control.get_inheritable()
         other.close()
+
+
+def test_signals_come_as_soon_as_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sees that the supervisor listens may send it a signal: its handlers were there before."""
+    handlers: list[Any] = []
+
+    def opened(*_: Any) -> None:
+        handlers.append(signal.getsignal(signal.SIGUSR2))
+        raise OSError("no address")
+
+    before = {number: signal.getsignal(number) for number in _supervisor._SIGNALS}
+    supervisor = _supervisor.Supervisor(make_parser().parse_args(["app", "-w", "1"]), [])
+    monkeypatch.setattr(supervisor.sockets, "open", opened)
+    try:
+        with pytest.raises(OSError, match="no address"):
+            supervisor.run()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert handlers == [supervisor._note]

@@ -103,16 +103,17 @@ class Supervisor:
         :raises OSError: an address cannot be bound.
         """
         taken = take_over()
+        is_trial = taken is not None and taken["trial"]
+        for number in () if is_trial else _SIGNALS:
+            signal.signal(number, self._note)  # before anybody can see that it listens, and send one
         self.sockets.open(self.options, None if taken is None else taken["sockets"])
-        if taken is not None and taken["trial"]:
+        if is_trial:
             return 0
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)
         # The descriptor only ends a wait; which signals came, Python itself remembers, however many there are.
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in _SIGNALS:
-            signal.signal(number, self._note)
         if self.sockets.status is not None:
             serve_status(self.sockets.status, self)
         try:
