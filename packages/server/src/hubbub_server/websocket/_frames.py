@@ -6,7 +6,7 @@ from typing import Any
 
 from wsproto.frame_protocol import FrameProtocol
 
-from hubbub_server.websocket._messages import SHORT, Deflate, MessageLimit
+from hubbub_server.websocket._messages import SHORT, Deflate, Measure, MessageLimit
 from hubbub_server.websocket._usual import frame_of
 
 __all__ = ["Data", "Frames", "as_message", "shared_frame"]
@@ -39,9 +39,10 @@ class Frames:
 
     def __init__(self, limit: int | None, deflate: Any = None) -> None:
         self._deflate: Deflate | None = deflate
-        self.limit: MessageLimit = deflate or MessageLimit(limit)
+        extension: MessageLimit = deflate or MessageLimit(limit)
+        self.limit: Measure = extension
         """On messages that are received."""
-        self.protocol: FrameProtocol = FrameProtocol(False, [self.limit])
+        self.protocol: FrameProtocol = FrameProtocol(False, [extension])
         self.bits: int | None = None if deflate is None else deflate.bits
         """Of the window that messages are compressed with; None if they are not."""
 

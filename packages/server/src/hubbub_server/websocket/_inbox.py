@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
-from hubbub_server.websocket._messages import MessageLimit
+from hubbub_server.websocket._messages import Measure
 from hubbub_server.websocket._usual import message_at
 
 __all__ = ["Close", "Inbox", "Message"]
@@ -41,7 +41,7 @@ class Inbox:
     __slots__ = ("_at", "_fed", "_kind", "_limit", "_pieces", "_protocol", "_received", "_tail", "close", "count",
                  "failure", "messages", "ping", "pongs", "size", "total")  # fmt: skip
 
-    def __init__(self, protocol: FrameProtocol, limit: MessageLimit) -> None:
+    def __init__(self, protocol: FrameProtocol, limit: Measure) -> None:
         self._protocol = protocol
         self._limit = limit
         self._received = b""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from wsproto.extensions import Extension
 from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 
 from hubbub_server.websocket._usual import header_size
 
-__all__ = ["SHORT", "Deflate", "MessageLimit", "comma_separated", "negotiate"]
+__all__ = ["SHORT", "Deflate", "Measure", "MessageLimit", "comma_separated", "negotiate"]
 
 _NAME: Final = "permessage-deflate"
 _NO_BITS = RsvBits(False, False, False)
@@ -34,6 +34,15 @@ _MEMORY: Final = 5
 _WINDOW = re.compile(r"(?:[89]|1[0-5])", re.ASCII)
 _FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
 _SIZES = ("server_max_window_bits", "client_max_window_bits")
+
+
+class Measure(Protocol):
+    """What is known of the messages that are received. (Types of wsproto's extensions are not told to users.)"""
+
+    limit: int | None
+    """Bytes of a message; None for no limit."""
+    parsed: int
+    """Bytes of the frames that wsproto has parsed to their ends."""
 
 
 class MessageLimit(Extension):
