@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
@@ -181,7 +182,9 @@ class Inbox:
         self._received = b""
         generator = getattr(self._protocol, "_parse_more", None)
         if generator is not None:
-            generator.close()
+            # Not close(), which from CPython 3.12 on keeps the frame of a generator that has not begun.
+            with suppress(GeneratorExit):
+                generator.throw(GeneratorExit)
 
     def take_pongs(self) -> Iterator[bytes]:
         """Those since the last call."""
