@@ -130,18 +130,35 @@ class HubEventLoop(Descriptors):
     def begin(self) -> None:
         """Run the event loop in a greenlet of its own, until it is stopped. Does nothing if it runs, or is about to.
 
-        A stop that has not taken effect yet is undone.
+        A stop that has not taken effect yet is undone. If the greenlet is killed, or an error ends it, and something is
+        left to do, another one goes on.
         """
         self._check_hub()
         if self._own_greenlet is not None and not self._own_greenlet.dead:
-            self._stopping = self._interruption is not None
+            if self._interruption is None:
+                self._stopping = self._stops_later = False
         elif not self.is_running():
             self._own_greenlet = spawn(self.run_forever, context=Context())
+            self._own_greenlet.rawlink(self._go_on_after)
+
+    def _go_on_after(self, ended: Greenlet) -> None:
+        """On the hub: the greenlet of :meth:`begin` has ended. Unless it was told to, another one does what is left."""
+        stopped = ended.successful() and ended.value is None
+        if ended is self._own_greenlet and not stopped and (self._ready or self._scheduled or asyncio.all_tasks(self)):
+            self.begin()
+
+    def stop(self) -> None:
+        """As :meth:`asyncio.loop.stop`: end :meth:`run_forever` after this round.
+
+        Any greenlet of the thread may call this.
+        """
+        super().stop()
+        self._wake()
 
     @property
     def runs_on(self) -> bool:
         """Whether the event loop runs, and was not told to stop."""
-        return self._thread_id is not None and not self._stopping
+        return self._thread_id is not None and not (self._stopping or self._stops_later)
 
     def _run_once(self) -> None:
         """One round: wait for something to do, then call what is ready."""
@@ -156,14 +173,16 @@ class HubEventLoop(Descriptors):
             self._queue_due()
         debug = self._debug
         for _ in range(len(ready)):
+            if not ready:
+                return  # a stand-in, which may have ended since, has called them
             handle = ready.popleft()
             if debug:
                 self._call_slowly(handle)
             elif not handle._cancelled:
                 handle._run()
             handle = None  # else it would live until the next one, or with an error's traceback
-            if self._stand_ins and not (self._still_runs() and ready):
-                return  # another greenlet has called what was ready, or will
+            if self._stand_ins and not self._still_runs():
+                return
 
     def _call_slowly(self, handle: events.Handle) -> None:
         """In debug mode: call a handle, and log it if it took long."""
@@ -214,7 +233,7 @@ class HubEventLoop(Descriptors):
                 self._waiting = None
             if self._parked is switch:
                 self._parked = None
-            if key is not None:
+            if key is not None and loop.timer_runs(key, self._wake_up):  # else another's may be in the run queue
                 loop.cancel_later(key, self._wake_up)
 
     def _receive_visitor(self, me: greenlet, switch: Callable[[], Any]) -> None:
@@ -235,7 +254,7 @@ class HubEventLoop(Descriptors):
         timer = self._scheduled[0] if self._scheduled else None
         if timer is not first or (timer is not None and timer._when <= self.time()):
             return  # another wait: this one is for ``first``, or was over while the step waited, and nobody heard of it
-        if not self._stand_ins or self._still_runs():
+        if (not self._stand_ins or self._still_runs()) and not self._stopping:
             self._waiting = me
             self._parked = switch
 
@@ -319,14 +338,15 @@ class HubEventLoop(Descriptors):
         """
         if self._task_factory is not None or self._debug:
             return self.create_task(coroutine, context=context)
+        others = self._begins, self._first_step  # a destructor may call this while another task is made
         self._begins = context
         try:
             task: Task[Any] = Task(coroutine, loop=self, context=context)
         finally:
-            self._begins = None
-            step, self._first_step = self._first_step, self._no_step
+            step = self._first_step
+            self._begins, self._first_step = others
         runner, current = self._waiting, getcurrent()
-        if runner is None or current is self._hub:
+        if runner is None or current is self._hub.runner:
             self.call_soon(self._take_first_step, step, context=context)
             return task
         self._visit, self._visitor = partial(context.run, step), current
@@ -385,13 +405,13 @@ class HubEventLoop(Descriptors):
         sys.set_asyncgen_hooks(*self._hooks)
         try:
             while self._runner is me:
-                self._run_once_for_origin()
+                self._run_once_for_origin(me)
         finally:
             sys.set_asyncgen_hooks(*hooks)
             events._set_running_loop(None)
             self._stand_ins -= 1
 
-    def _run_once_for_origin(self) -> None:
+    def _run_once_for_origin(self, me: greenlet) -> None:
         """One round. An error that ends the event loop must be raised by ``run_forever``, in another greenlet."""
         try:
             self._run_once()
@@ -399,14 +419,15 @@ class HubEventLoop(Descriptors):
             if self._origin is None:
                 raise
             self._hub_loop.run_callback(self._origin.throw, error)
-        if self._stopping:
+        if self._stopping and self._runner is me:
             self._release_origin()
 
     def _release_origin(self) -> None:
-        """The event loop is to stop, but its greenlet waits in the middle of a callback: end that wait."""
+        """The event loop is to stop, but its greenlet waits in the middle of a callback: end that wait.
+
+        A first step that waits in a synchronous call is not interrupted. The event loop goes on until it has ended.
+        """
         self._stopping = False
         self._stops_later = True
         if self._origin_waits is not None:
             self._origin_waits.cancel("the event loop was stopped")
-        else:
-            self._runner = self._origin
