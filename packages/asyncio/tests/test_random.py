@@ -131,6 +131,8 @@ class Play:
         return greenlet
 
 
+# A kill or time limit may strike where run() has made what shuts the event loop down, and nobody has begun it.
+@pytest.mark.filterwarnings("ignore:coroutine 'BaseEventLoop.shutdown:RuntimeWarning")
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_at_random(hub, seed, monkeypatch, caplog):
     """Whatever waits for whatever, and whoever gives up: everything that began ends, and each finds its own loop."""
