@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 
 import hubbub
@@ -15,3 +17,16 @@ def any_hub() -> Iterator[Hub]:
     hubbub.get_hub().destroy()
     yield hubbub.get_hub()
     hubbub.get_hub().destroy()
+
+
+@pytest.fixture
+def no_children() -> None:
+    """For what waits for any child: those that earlier tests have not waited for are gone first."""
+    limit = time.monotonic() + 10
+    try:
+        while time.monotonic() < limit:
+            if not os.waitpid(-1, os.WNOHANG)[0]:
+                time.sleep(0.01)
+    except ChildProcessError:
+        return
+    pytest.fail("an earlier test has left a child that does not end")

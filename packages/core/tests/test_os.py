@@ -168,7 +168,7 @@ def test_waitpid_with_wnohang(hub, held):
 
 @pytest.mark.unsanitized
 @pytest.mark.parametrize("which", [-1, 0])
-def test_waitpid_for_any(hub, held, which):
+def test_waitpid_for_any(hub, no_children, held, which):
     """Waiting for any child, or any of the process group, is cooperative and gives each status once."""
     pids = {child(number, held) for number in range(3)}
     waiters = [hubbub.spawn(os.waitpid, which, 0) for _ in range(3)]
@@ -183,7 +183,7 @@ def test_waitpid_for_any(hub, held, which):
 
 
 @pytest.mark.unsanitized
-def test_wait(hub, held):
+def test_wait(hub, no_children, held):
     """wait is waitpid for any child."""
     pid = child(7, held)
     hub.loop.run_callback(standard.close, held[1])
@@ -231,7 +231,7 @@ def test_waitpid_in_another_thread(hub, held):
 
 @pytest.mark.unsanitized
 @pytest.mark.parametrize("which", ["pid", "any"])
-def test_waitpid_without_kernel_help(hub, held, monkeypatch, which):
+def test_waitpid_without_kernel_help(hub, no_children, held, monkeypatch, which):
     """Where there are neither process descriptors nor waitid, waitpid goes by SIGCHLD."""
     monkeypatch.setattr(_processes, "_pidfd_open", None)
     monkeypatch.setattr(_processes, "_waitid", None)

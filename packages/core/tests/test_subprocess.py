@@ -319,7 +319,7 @@ def test_run_kills_after_its_time(hub):
         ({"args": ["true\0"]}, ValueError),
     ],
 )
-def test_bad_arguments_leave_nothing(any_hub, arguments, error):
+def test_bad_arguments_leave_nothing(any_hub, no_children, arguments, error):
     """What cannot be started raises the standard exception and leaves neither descriptor nor child."""
     hubbub.sleep(0)
     pipes = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE} | arguments

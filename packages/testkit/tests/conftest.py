@@ -12,7 +12,7 @@ def run(pytester, monkeypatch):
 
     def run(text, *options):
         pytester.makepyfile(test_it=text)
-        pytester.makeini("[pytest]\ntimeout = 5\ntimeout_method = signal\n")
+        pytester.makeini("[pytest]\ntimeout = 20\ntimeout_method = signal\n")
         return pytester.runpytest_inprocess("-p", "no:cacheprovider", "--tb=line", *options)
 
     return run
