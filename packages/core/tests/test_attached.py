@@ -39,7 +39,11 @@ BY_NATURE = (
     "leak_nothing",
     "leave_nothing",
     "many_children",
+    "descriptors_left",
+    "nothing_is_left_behind",
     "(fileobject and bad_arguments)",
+    # It counts references, of which a look holds one until it has passed a greenlet.
+    "found_without_a_trace",
     # They measure the CPU time of the process, or count the turns of its native threads.
     "poll_waits_for_a_timer",
     "releases_the_interpreter",
