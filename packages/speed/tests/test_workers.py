@@ -73,7 +73,7 @@ def test_a_baton_is_a_lock() -> None:
     with pytest.raises(TypeError):
         type(baton)()
     pool.kill()
-    until(lambda: _thread_count() == before)
+    until(lambda: _thread_count() <= before)
     assert not baton.acquire(False)
     assert not baton.acquire(True, 0.001)
     baton.release()
