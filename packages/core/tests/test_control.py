@@ -226,7 +226,7 @@ def test_nothing_is_left(hub, path):
     assert "answer" in ask(caller, ask="about")
     server.stop()
     caller.close()
-    assert _thread._count() == threads
+    assert _thread._count() <= threads  # those of earlier tests may end
     if before:
         assert len(os.listdir("/proc/self/fd")) == before
 
