@@ -33,7 +33,13 @@ def _stand_still(arrive: Callable[[], object]) -> None:
 
 
 def still_others() -> None:
-    """Have the hubs of all other threads stand still."""
+    """Have the hubs of all other threads stand still.
+
+    Not in a child of multiprocessing: it calls exit functions early, goes on with its threads, and ends without more.
+    """
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None:
+        return
     mine = get_hub_if_exists()
     waited_for = []
     for hub in hubs():
