@@ -79,12 +79,18 @@ def test_first_use_at_the_end(how, use):
 DAEMONS = """
 import atexit, sys, threading, time
 turns = []
-def compare():
+def moves():
     before = len(turns)
     time.sleep(0.02)
-    print(before > 0 and len(turns) == before)
-atexit.register(compare)
+    return before > 0 and len(turns) > before
+
+class Last:
+    def __del__(self):
+        print(moves())
+
+atexit.register(lambda: print(moves()))
 import hubbub
+atexit.register(lambda last: None, Last())  # dropped when all exit functions have been called
 
 def turn(busy):
     while True:
@@ -108,14 +114,66 @@ for number in range(4):
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="CPython has them stand still, a moment later")
 def test_daemon_threads_stand_still(loop_name):
-    """Daemon threads run no greenlets any more when the interpreter goes: CPython would unwind their C stacks through
-    the frames of greenlets."""
+    """Daemon threads run greenlets for all exit functions, and no more when the interpreter goes: CPython would unwind
+    their C stacks through the frames of greenlets."""
+    assert run_to_the_end(loop_name, DAEMONS) == ["True", "False"]
+
+
+JOINED = """
+import atexit, threading
+atexit.register(lambda: (ended.set(), thread.join(20), print(thread.is_alive())))
+import hubbub
+
+def run():
+    while not ended.is_set():
+        hubbub.sleep(0.001)
+
+ended = threading.Event()
+thread = threading.Thread(target=run, daemon=True)
+thread.start()
+"""
+
+
+def test_exit_functions_have_their_threads(loop_name):
+    """An exit function that is older than hubbub may wait for a thread that runs greenlets."""
+    assert run_to_the_end(loop_name, JOINED) == ["False"]
+
+
+CLEARED = """
+import atexit, threading
+import hubbub
+
+def run():
+    hubbub.sleep(0.001)
+    begun.set()
+    while not ended.is_set():
+        hubbub.sleep(0.001)
+
+begun, ended = threading.Event(), threading.Event()
+thread = threading.Thread(target=run, daemon=True)
+thread.start()
+begun.wait()
+atexit._clear()
+ended.set()
+thread.join(20)
+print(thread.is_alive())
+"""
+
+
+def test_cleared_exit_functions(loop_name):
+    """A program that goes on without its exit functions, as a child of multiprocessing does, keeps its threads."""
+    assert run_to_the_end(loop_name, CLEARED) == ["False"]
+
+
+def run_to_the_end(loop_name, program):
+    """The lines that a program prints."""
     done = subprocess.run(
-        [sys.executable, "-c", DAEMONS],
+        [sys.executable, "-c", program],
         env=os.environ | {"HUBBUB_LOOP": loop_name},
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()

@@ -126,6 +126,17 @@ print(threading.active_count())
     assert run(source) == ["41"]
 
 
+def test_exit_functions_older_than_patching(run: Callable[..., list[str]]) -> None:
+    """A queue of multiprocessing, whose native thread an exit function joins that is older than hubbub, ends."""
+    source = """
+queue = multiprocessing.Queue()
+queue.put("x")
+print(queue.get())
+time.sleep(0.01)
+"""
+    assert run(source, "import multiprocessing.queues\n" + FIRST) == ["x"]
+
+
 def test_exit_status(python: Python) -> None:
     """sys.exit in the main thread sets the status though threads run on; in a thread it ends only that."""
     source = """

@@ -4,7 +4,7 @@ import typing
 
 from greenlet import getcurrent
 
-import hubbub._ending  # before others register exit functions
+import hubbub._ending  # has the threads of hubs stand still when the interpreter ends
 import hubbub._environment  # what HUBBUB_CONTROL and its kin ask for
 import hubbub._instrumentation  # before any of our code runs in greenlets
 import hubbub._originals  # before anything can be patched

@@ -3,6 +3,10 @@
 Before version 3.14 CPython ends a daemon thread that asks for the GIL then by pthread_exit(3). That unwinds the C stack
 of the thread through the frames of greenlets, which give back references without the GIL: the heap is in disorder, and
 the process crashes. So such threads are made to stand still before, as later versions do it to all daemon threads.
+
+Not before the exit functions, which may wait for a thread: one of them joins that of a queue of multiprocessing. When
+all have been called, :mod:`atexit` drops their arguments, and only then the interpreter begins to refuse the GIL. So it
+is done by the destructor of an argument.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from hubbub._originals import allocate_lock, sleep
 from hubbub.exceptions import LoopDestroyed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from _thread import LockType
 
 PATIENCE = 0.05
 """For how many seconds the end waits for threads that compute, or that wait for something other than their hub."""
@@ -26,20 +30,14 @@ FOR_EVER = 10 * 365 * 86400
 """Longer than a process lives: seconds, which every system's sleep takes."""
 
 
-def _stand_still(arrive: Callable[[], object]) -> None:
+def _stand_still(arrived: LockType) -> None:
     """Runs in the hub of another thread, and never returns."""
-    arrive()
+    arrived.release()
     sleep(FOR_EVER)
 
 
 def still_others() -> None:
-    """Have the hubs of all other threads stand still.
-
-    Not in a child of multiprocessing: it calls exit functions early, goes on with its threads, and ends without more.
-    """
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None:
-        return
+    """Have the hubs of all other threads stand still."""
     mine = get_hub_if_exists()
     waited_for = []
     for hub in hubs():
@@ -47,12 +45,25 @@ def still_others() -> None:
             arrived = allocate_lock()
             arrived.acquire()
             with contextlib.suppress(LoopDestroyed):
-                hub.loop.run_callback_threadsafe(_stand_still, arrived.release)
+                hub.loop.run_callback_threadsafe(_stand_still, arrived)
                 waited_for.append(arrived)
     limit = monotonic() + PATIENCE
     for arrived in waited_for:
         arrived.acquire(timeout=max(0.0, limit - monotonic()))
 
 
+class _LastOfAll:
+    """The argument of an exit function."""
+
+    def __del__(self) -> None:
+        # Code that clears the exit functions, or calls them early as a child of multiprocessing does, calls this too.
+        if sys._getframe().f_back is None:
+            still_others()
+
+
+def _nothing(_: _LastOfAll) -> None:
+    """The exit function: what is done comes after it."""
+
+
 if sys.version_info < (3, 14):
-    atexit.register(still_others)  # among the first to be registered, hence among the last to be called
+    atexit.register(_nothing, _LastOfAll())
