@@ -472,6 +472,41 @@ def test_child_ends_with_the_greenlet_that_forked(loop_name, end, status, error)
     )
 
 
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "hubbub.to_thread(int)",
+        "_thread.start_new_thread(gate.acquire, ())",
+        "hubbub.control.serve('{pid}.socket')",
+    ],
+    ids=["idle", "busy", "side"],
+)
+def test_child_tells_a_deadlock_whatever_threads_the_parent_had(loop_name, begin, tmp_path):
+    """Threads of the parent, which the interpreter goes on counting in a child, do not hide a deadlock there."""
+    run_script(
+        loop_name,
+        f"""
+        import _thread, os, hubbub, hubbub.control
+        os.chdir({str(tmp_path)!r})
+        gate = _thread.allocate_lock()
+        gate.acquire()
+        {begin}
+        deadline = hubbub.get_hub().loop.now() + 10
+        while not _thread._count() and hubbub.get_hub().loop.now() < deadline:
+            hubbub.sleep(0.001)
+        pid = os.fork()
+        if not pid:
+            try:
+                hubbub.Event().wait()
+            except hubbub.LoopExit:
+                print("told", flush=True)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        """,
+        "told\n",
+    )
+
+
 def test_what_the_parent_held_is_not_let_go_in_the_child(hub):
     """A wait of the parent that ends in a child, when it is collected, takes nothing from what keeps its loop going."""
     loop = hub.loop

@@ -66,8 +66,7 @@ class Polls:
         self.threads = 1
         monkeypatch.setattr(base, "monotonic", lambda: self.clock)
         monkeypatch.setattr(base, "_native_sleep", self.pause)
-        monkeypatch.setattr(base, "_thread_count", lambda: self.threads)
-        monkeypatch.setattr(base, "idle_workers", lambda: 0)
+        monkeypatch.setattr(base, "threads_at_work", lambda: self.threads)
         self.loop.time = self.loop.gil_left = self.clock
 
     def pause(self, seconds: float) -> None:
@@ -121,8 +120,7 @@ def test_a_turn_shares_the_interpreter(hub, monkeypatch):
         pauses += 1
 
     monkeypatch.setattr(base, "_native_sleep", pause)
-    monkeypatch.setattr(base, "_thread_count", lambda: 1)
-    monkeypatch.setattr(base, "idle_workers", lambda: 0)
+    monkeypatch.setattr(base, "threads_at_work", lambda: 1)
     end = time.monotonic() + 0.05
     while time.monotonic() < end:
         hubbub.sleep(0)

@@ -5,19 +5,19 @@ import threading
 
 import hubbub
 from hubbub._weak import snapshot
-from hubbub._workers import idle_workers
+from hubbub._workers import threads_at_work
 from hubbub.lowlevel import hubs
 
 
 def test_counting_while_others_change(hub):
-    """hubs() and idle_workers() never fail because another thread makes or ends a hub or pool meanwhile."""
+    """hubs() and threads_at_work() never fail because another thread makes or ends a hub or pool meanwhile."""
     stop, errors = threading.Event(), []
 
     def look():
         try:
             while not stop.is_set():
                 hubs()
-                idle_workers()
+                threads_at_work()
         except RuntimeError as error:
             errors.append(error)
 

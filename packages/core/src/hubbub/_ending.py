@@ -22,7 +22,7 @@ from hubbub._originals import allocate_lock, sleep
 from hubbub.exceptions import LoopDestroyed
 
 if TYPE_CHECKING:
-    from _thread import LockType
+    from collections.abc import Callable
 
 PATIENCE = 0.05
 """For how many seconds the end waits for threads that compute, or that wait for something other than their hub."""
@@ -30,9 +30,9 @@ FOR_EVER = 10 * 365 * 86400
 """Longer than a process lives: seconds, which every system's sleep takes."""
 
 
-def _stand_still(arrived: LockType) -> None:
+def _stand_still(arrive: Callable[[], None]) -> None:
     """Runs in the hub of another thread, and never returns."""
-    arrived.release()
+    arrive()
     sleep(FOR_EVER)
 
 
@@ -41,11 +41,11 @@ def still_others() -> None:
     mine = get_hub_if_exists()
     waited_for = []
     for hub in hubs():
-        if hub is not mine:
+        if hub is not mine and "loop" in hub.__dict__:  # else it is being made
             arrived = allocate_lock()
             arrived.acquire()
             with contextlib.suppress(LoopDestroyed):
-                hub.loop.run_callback_threadsafe(_stand_still, arrived)
+                hub.loop.run_callback_threadsafe(_stand_still, arrived.release)
                 waited_for.append(arrived)
     limit = monotonic() + PATIENCE
     for arrived in waited_for:

@@ -70,11 +70,3 @@ class SideThread:
         if wait and self._started and self._pid == os.getpid():
             with self._ended:
                 pass
-
-
-def _after_fork_in_child() -> None:
-    side_threads.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from _thread import _count as _thread_count
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter, methodcaller
@@ -18,7 +19,7 @@ from hubbub._originals import RLock, allocate_lock, get_ident, start_new_thread
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._weak import snapshot
 
-__all__ = ["Workers", "adopt_hooks", "idle_workers"]
+__all__ = ["Workers", "adopt_hooks", "threads_at_work"]
 
 _start_new_thread = start_new_thread
 _allocate_lock = allocate_lock
@@ -28,6 +29,8 @@ _getprofile = threading.getprofile
 _all: WeakSet[Workers] = WeakSet()
 side_threads: set[object] = set()
 """Threads that only look on (:mod:`hubbub._sidethread`). They wake nobody."""
+_left_behind = 0
+"""How many threads the interpreter counts that this process has not: it goes on counting the parent's after a fork."""
 
 
 class Job(Protocol):
@@ -316,12 +319,20 @@ def _forget_dummy() -> None:
             del active[_get_ident()]
 
 
-def idle_workers() -> int:
-    """How many native threads cannot wake anybody: those of this module that wait for a job, and side threads."""
-    return sum(workers.idle for workers in snapshot(lambda: _all)) + len(side_threads)
+def threads_at_work() -> int:
+    """How many native threads, beside the main one, may wake somebody.
+
+    That is all but those of this module that wait for a job, and side threads.
+    """
+    idle = sum(workers.idle for workers in snapshot(lambda: _all))
+    return _thread_count() - _left_behind - idle - len(side_threads)
 
 
 def _after_fork_in_child() -> None:
+    global _left_behind
+    # The first hook of ours: those of other modules start threads.
+    _left_behind = _thread_count()
+    side_threads.clear()
     for workers in list(_all):
         workers.start_afresh()
 

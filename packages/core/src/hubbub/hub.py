@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import traceback
-from _thread import _count as _thread_count
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,7 +34,7 @@ from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._standin import HubRunner, Runner
 from hubbub._twins import known_to_c, twin
-from hubbub._workers import idle_workers
+from hubbub._workers import threads_at_work
 from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import (
     BlockingSwitchOutError,
@@ -167,7 +166,7 @@ class Hub(greenlet, HubRunner):
         """Whether native threads live, or signal handlers are set, that could wake the main greenlet."""
         if self._joining:
             return False
-        if self.WAITS_FOR_THREADS and _thread_count() > idle_workers():
+        if self.WAITS_FOR_THREADS and threads_at_work() > 0:
             return True
         return self.thread_ident == _main_thread().ident and handlers_may_wake()
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from _thread import _count as _thread_count
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._reports import text_of
 from hubbub._sidethread import SideThread
 from hubbub._waiter import Waiter
-from hubbub._workers import idle_workers
+from hubbub._workers import threads_at_work
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub, hubs
 from hubbub.snapshot import greenlet_in, runner_of
@@ -212,7 +211,7 @@ def _prompt_looks() -> Iterator[None]:
     Other native threads that compute would then switch too often, so if there are any the interval is longer.
     """
     before = sys.getswitchinterval()
-    alone = _thread_count() - idle_workers() <= 1
+    alone = threads_at_work() <= 1
     mine = min(before, _ALONE if alone else _BESIDE_OTHERS)
     sys.setswitchinterval(mine)
     try:

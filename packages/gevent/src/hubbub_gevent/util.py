@@ -96,6 +96,7 @@ def _format_threads(lines: list[str], stacks: bool, limit: int | None) -> None:
         lines.append(f"Thread 0x{ident:x} ({names.get(ident, 'unknown')})")
         if stacks:
             lines += "".join(traceback.format_stack(frame, limit)).splitlines()
+    del frame  # one of them is this function's own
 
 
 class GreenletTree:

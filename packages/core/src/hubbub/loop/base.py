@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from _thread import _count as _thread_count
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
@@ -22,7 +21,7 @@ from hubbub._originals import get_ident
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
 from hubbub._twins import mirrored, twin
-from hubbub._workers import idle_workers
+from hubbub._workers import threads_at_work
 from hubbub.abc import READ, WRITE, Backend, Loop
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed, StandInRetired
 from hubbub.loop import watchers
@@ -382,7 +381,7 @@ class BaseLoop(Timers, Loop):
         the GIL was released meanwhile. A poll that finds something at once releases it for a microsecond, in which
         no thread wakes up: beside a busy hub another thread would run by chance alone.
         """
-        if self.time - began < _AT_ONCE and _thread_count() > idle_workers():
+        if self.time - began < _AT_ONCE and threads_at_work() > 0:
             _native_sleep(_PAUSE)
         self.gil_left = self.time = monotonic()
 
