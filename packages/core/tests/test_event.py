@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ import time
 
 import pytest
 from hubbub import AsyncResult, Event, Timeout, joinall, sleep, spawn, spawn_later
+from hubbub import event as event_module
 
 
 class Failure(Exception):
@@ -18,14 +20,15 @@ class Failure(Exception):
 # Event ----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_mutex_of_all_events_is_free_in_a_child(hub):
-    """A child of a process in which another thread was just setting an event can set and wait as before."""
+@pytest.mark.parametrize("mutex", ["event._mutex", "_links._making"])
+def test_mutexes_of_modules_are_free_in_a_child(mutex):
+    """A child of a process in which another thread was just setting or linking an event can do so as before."""
     code = (
         "import os, threading, hubbub\n"
-        "from hubbub import event\n"
+        "from hubbub import _links, event\n"
         "held, go = threading.Event(), threading.Event()\n"
         "def hold():\n"
-        "    with event._mutex:\n"
+        f"    with {mutex}:\n"
         "        held.set()\n"
         "        go.wait()\n"
         "thread = threading.Thread(target=hold)\n"
@@ -33,6 +36,7 @@ def test_the_mutex_of_all_events_is_free_in_a_child(hub):
         "held.wait()\n"
         "if not os.fork():\n"
         "    done = event.AsyncResult()\n"
+        "    done.rawlink(str)\n"
         "    hubbub.spawn_later(0.001, event.AsyncResult.set, done, 7)\n"
         "    os._exit(done.result())\n"
         "print(os.waitstatus_to_exitcode(os.wait()[1]))\n"
@@ -44,6 +48,20 @@ def test_the_mutex_of_all_events_is_free_in_a_child(hub):
         [sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=50, check=True
     )
     assert done.stdout.split() == ["7"]
+
+
+def test_the_thread_that_forks_keeps_the_mutex_of_a_module(hub):
+    """Code that forks while its own thread holds such a mutex gives it back in the child as in the parent."""
+    with event_module._mutex:
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                event_module._mutex.release()
+                status = 0
+            finally:
+                os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_set_and_clear(hub):

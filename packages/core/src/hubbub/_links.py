@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 
 from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
-from hubbub._originals import RLock, get_ident
+from hubbub._mutex import module_mutex
+from hubbub._originals import get_ident
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links"]
 
 
-_making = RLock()
+_making = module_mutex()
 """Held while an object gets its first link: two threads that come at once must not make two lists."""
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Generic, TypeVar
 
 from hubbub._links import Linkable
-from hubbub._originals import RLock
+from hubbub._mutex import module_mutex
 from hubbub._reports import Unseen
 from hubbub._twins import mirrored, twin
 from hubbub._waiter import Waiter
@@ -18,12 +17,9 @@ __all__ = ["AsyncResult", "Awaitable", "Event"]
 T = TypeVar("T")
 
 
-_mutex = RLock()
+_mutex = module_mutex()
 """One for all events: it is held for a few steps, and only where a greenlet waits. It is re-entrant because destructors
 may call ``set``."""
-if hasattr(os, "register_at_fork"):
-    # A thread that the child does not have may have held it.
-    os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # type: ignore[attr-defined]  # typeshed has it not
 
 
 class Awaitable(Linkable):
