@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import dedent
 from typing import Any
 
 import hubbub
@@ -126,3 +130,32 @@ def test_a_turn_shares_the_interpreter(hub, monkeypatch):
         hubbub.sleep(0)
     keeps_gil = hasattr(hub.loop.backend, "native") and not hasattr(base.BaseLoop.turn, "__code__")
     assert (pauses == 0) if keeps_gil else pauses > 0
+
+
+def test_a_thread_that_has_just_been_started_may_wake(hub):
+    """No deadlock is told while a native thread has been started, but has not run so far that CPython counts it."""
+    for _ in range(100):
+        event = hubbub.Event()
+        _originals.start_new_thread(event.set, ())
+        event.wait()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the threads are those of POSIX")
+def test_threads_that_run_no_python_hide_no_deadlock(loop_name):
+    """A deadlock is told soon though a library has threads of its own, which CPython does not know."""
+    code = """
+        import ctypes, hubbub, time
+        libc = ctypes.CDLL(None)
+        thread = ctypes.c_ulong()
+        sleep = ctypes.cast(libc.sleep, ctypes.c_void_p)
+        assert not libc.pthread_create(ctypes.byref(thread), None, sleep, ctypes.c_void_p(60))
+        for _ in range(10):  # it is taken for one that has just been started once
+            try:
+                hubbub.Event().wait()
+            except hubbub.LoopExit:
+                print("told", flush=True)
+        """
+    environment = {**os.environ, "HUBBUB_LOOP": loop_name}
+    command = [sys.executable, "-c", dedent(code)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.stdout, done.stderr, done.returncode) == ("told\n" * 10, "", 0)

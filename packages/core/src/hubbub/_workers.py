@@ -12,14 +12,15 @@ from _thread import _count as _thread_count
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter, methodcaller
+from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
-from hubbub._originals import RLock, allocate_lock, get_ident, start_new_thread
+from hubbub._originals import RLock, allocate_lock, get_ident, sleep, start_new_thread
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._weak import snapshot
 
-__all__ = ["Workers", "adopt_hooks", "threads_at_work"]
+__all__ = ["Workers", "adopt_hooks", "threads_at_work", "threads_may_begin"]
 
 _start_new_thread = start_new_thread
 _allocate_lock = allocate_lock
@@ -31,6 +32,12 @@ side_threads: set[object] = set()
 """Threads that only look on (:mod:`hubbub._sidethread`). They wake nobody."""
 _left_behind = 0
 """How many threads the interpreter counts that this process has not: it goes on counting the parent's after a fork."""
+_since: dict[str, float] = {}
+"""When each of the system's threads was seen first, by its number."""
+_A_MOMENT = 0.5
+"""Seconds in which a thread begins to run after it was started."""
+_UNTOLD = 0.01
+"""The same where the system does not tell what threads there are."""
 
 
 class Job(Protocol):
@@ -326,6 +333,25 @@ def threads_at_work() -> int:
     """
     idle = sum(workers.idle for workers in snapshot(lambda: _all))
     return _thread_count() - _left_behind - idle - len(side_threads)
+
+
+def threads_may_begin() -> bool:
+    """Whether threads may have been started that have not run yet, and which the interpreter does not count so long.
+
+    Those that it never counts, as a library in C has started them, are taken for such for half a second.
+    """
+    global _since
+    try:
+        there = os.listdir("/proc/self/task")
+    except OSError:  # not Linux, or /proc is not mounted
+        sleep(_UNTOLD)
+        return threads_at_work() > 0
+    now = monotonic()
+    _since = {thread: _since.get(thread, now) for thread in there}
+    if threads_at_work() > 0:
+        return True  # it has begun while this one asked
+    uncounted = len(there) - 1 > _thread_count() - _left_behind
+    return uncounted and max(_since.values()) > now - _A_MOMENT
 
 
 def _after_fork_in_child() -> None:

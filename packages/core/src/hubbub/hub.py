@@ -34,7 +34,7 @@ from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._standin import HubRunner, Runner
 from hubbub._twins import known_to_c, twin
-from hubbub._workers import threads_at_work
+from hubbub._workers import threads_at_work, threads_may_begin
 from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import (
     BlockingSwitchOutError,
@@ -166,7 +166,7 @@ class Hub(greenlet, HubRunner):
         """Whether native threads live, or signal handlers are set, that could wake the main greenlet."""
         if self._joining:
             return False
-        if self.WAITS_FOR_THREADS and threads_at_work() > 0:
+        if self.WAITS_FOR_THREADS and (threads_at_work() > 0 or threads_may_begin()):
             return True
         return self.thread_ident == _main_thread().ident and handlers_may_wake()
 
