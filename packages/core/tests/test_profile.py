@@ -48,7 +48,7 @@ def test_a_hot_greenlet_is_found(hub):
     profile = profiled(hot, cool)
     assert share(profile.running, "hot") > 0.7
     assert any("computes (test_profile.py:" in entry for stack in profile.running for entry in stack)
-    assert profile.looks > 10
+    assert profile.looks > 1
 
 
 def test_waiting_time_is_charged_to_what_is_waited_in(hub, monkeypatch):
