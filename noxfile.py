@@ -19,7 +19,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import alone, chart, pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
+from tools import alone, chart, earlier, pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
 from tools.environment import Environment
 from tools.packages import Choice, Package, choose, closure, packages, split, versions
 
@@ -467,13 +467,18 @@ def bench(session: nox.Session) -> None:
     ours, unbuilt = development(session, testing=False)
     theirs = tool(session, "gevent")
     theirs.requirements(REQUIREMENTS / "gevent.txt")
-    options = list(session.posargs)
-    if "--against" in options:
-        at = options.index("--against")
-        if len(options) == at + 1:
-            session.error("--against needs a revision: ./do bench -- --against v1.0")
-        options[at:] = ["--before", earlier(session, options[at + 1]).python, *options[at + 2 :]]
-    ours.run(ROOT / "benchmarks" / "run.py", "--hubbub", ours.python, "--gevent", theirs.python, *options)
+    try:
+        revision, options = earlier.against(session.posargs)
+        copy = None if revision is None else earlier.copy_of(revision, ROOT, STATE / "earlier")
+    except ValueError as error:
+        session.error(str(error))
+    before = () if copy is None else ("--before", as_it_was(session, copy).python)
+    peers = {name: python for name in ("uvloop", "trio") if (python := peer(session, name))}
+    named = (f"--{name}={python.python}" for name, python in peers.items())
+    ours.run(
+        *(ROOT / "benchmarks" / "run.py", "--hubbub", ours.python, "--gevent", theirs.python, *before, *named),
+        *options,
+    )
     warn(session, unbuilt)
 
 
@@ -492,16 +497,21 @@ def figures(session: nox.Session) -> None:
     session.run("git", "--no-pager", "diff", "--stat", "README.md", "docs/speed.svg", external=True)
 
 
-def earlier(session: nox.Session, revision: str) -> Environment:
-    """An environment with the packages of another revision."""
-    found = session.run("git", "rev-parse", "--verify", f"{revision}^{{commit}}", external=True, silent=True)
-    commit = str(found).strip()[:12]
-    checkout = STATE / "earlier" / commit
-    if not checkout.exists():
-        session.run("git", "worktree", "prune", external=True)
-        session.run("git", "worktree", "add", "--detach", str(checkout), commit, external=True, silent=True)
-    environment = tool(session, f"earlier-{commit}")
-    warn(session, environment.packages(checkout))
+def as_it_was(session: nox.Session, copy: Path) -> Environment:
+    """An environment with the packages of a copy of another revision."""
+    environment = tool(session, f"earlier-{copy.name}")
+    warn(session, environment.packages(copy))
+    return environment
+
+
+def peer(session: nox.Session, name: str) -> Environment | None:
+    """An environment with something to compare with that not every machine can have; None if this one cannot."""
+    environment = tool(session, name)
+    try:
+        environment.requirements(REQUIREMENTS / f"{name}.txt")
+    except CommandFailed:
+        session.warn(f"{name} cannot be installed here: the others are compared without it")
+        return None
     return environment
 
 
@@ -513,13 +523,8 @@ def bench_servers(session: nox.Session) -> None:
     for name, environment in rivals.items():
         environment.requirements(REQUIREMENTS / f"{name}.txt")
     for name in ("bjoern", "fastwsgi", "granian", "gunicorn"):
-        peer = tool(session, name)
-        try:
-            peer.requirements(REQUIREMENTS / f"{name}.txt")
-        except CommandFailed:
-            session.warn(f"{name} cannot be built here: the others are compared without it")
-        else:
-            rivals[name] = peer
+        if found := peer(session, name):
+            rivals[name] = found
     ours.run(
         ROOT / "benchmarks" / "servers" / "compare.py",
         *(f"--{name}={environment.python}" for name, environment in {"hubbub": ours, **rivals}.items()),
