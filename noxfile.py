@@ -499,7 +499,8 @@ def figures(session: nox.Session) -> None:
 
 def as_it_was(session: nox.Session, copy: Path) -> Environment:
     """An environment with the packages of a copy of another revision."""
-    environment = tool(session, f"earlier-{copy.name}")
+    # Inside the copy, so that none outlives what it has installed.
+    environment = Environment(session, copy / ".nox" / place(copy.name).name)
     warn(session, environment.packages(copy))
     return environment
 
