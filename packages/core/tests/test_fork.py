@@ -507,6 +507,56 @@ def test_child_tells_a_deadlock_whatever_threads_the_parent_had(loop_name, begin
     )
 
 
+def test_a_signal_handler_that_raises_strikes_no_hook(loop_name):
+    """A signal in the middle of what core does in a child is dealt with after that: the child's hub is whole."""
+    run_script(
+        loop_name,
+        """
+        import os, signal, sys, hubbub
+        from hubbub.loop import base
+        signal.signal(signal.SIGUSR1, lambda *_: struck.append(1) or 1 / 0)
+        sys.unraisablehook = lambda _: None  # CPython drops what a hook raises, and tells of it
+        struck = []
+        waker_pair = base.waker_pair
+        def interrupted():
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert not struck
+            return waker_pair()
+        hubbub.sleep(0.001)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        base.waker_pair = interrupted
+        pid = os.fork()
+        if not pid:
+            hubbub.sleep(0.001)
+            hubbub.spawn(print, "works", struck, flush=True).join()
+            os._exit(signal.pthread_sigmask(signal.SIG_BLOCK, ()) != mask)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == mask
+        """,
+        "works [1]\n",
+    )
+
+
+def test_a_hook_that_fails_keeps_none_from_being_called(loop_name):
+    """What fails of that which core does at a fork is reported, and the rest is done."""
+    run_script(
+        loop_name,
+        """
+        import os, hubbub
+        from hubbub import _at_fork
+        _at_fork._in_child.insert(0, lambda: 1 / 0)
+        hubbub.sleep(0.001)
+        pid = os.fork()
+        if not pid:
+            hubbub.sleep(0.001)
+            os._exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        """,
+        "7\n",
+        error="a hook of __main__ at a fork failed with ZeroDivisionError",
+    )
+
+
 def test_what_the_parent_held_is_not_let_go_in_the_child(hub):
     """A wait of the parent that ends in a child, when it is collected, takes nothing from what keeps its loop going."""
     loop = hub.loop

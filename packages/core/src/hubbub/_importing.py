@@ -6,10 +6,10 @@ a thread that the child does not have. So imports at first use are made under :d
 
 from __future__ import annotations
 
-import os
 from time import monotonic
 from types import TracebackType
 
+from hubbub._at_fork import at_fork
 from hubbub._originals import RLock, get_ident, sleep
 
 __all__ = ["Importing", "importing"]
@@ -67,9 +67,8 @@ class Importing:
 
 importing: Importing = Importing()
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=importing.before_fork,
-        after_in_parent=importing.after_fork_in_parent,
-        after_in_child=importing.after_fork_in_child,
-    )
+at_fork(
+    before=importing.before_fork,
+    in_parent=importing.after_fork_in_parent,
+    in_child=importing.after_fork_in_child,
+)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from hubbub._at_fork import at_fork
 from hubbub._originals import RLock
 
 __all__ = ["module_mutex"]
@@ -17,6 +16,5 @@ def module_mutex() -> RLock:
         if not made._is_owned():  # type: ignore[attr-defined]  # typeshed has it not
             made._at_fork_reinit()  # type: ignore[attr-defined]  # typeshed has it not
 
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=after_fork_in_child)
+    at_fork(in_child=after_fork_in_child)
     return made

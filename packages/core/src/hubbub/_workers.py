@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
+from hubbub._at_fork import at_fork
 from hubbub._originals import RLock, allocate_lock, get_ident, sleep, start_new_thread
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._weak import snapshot
@@ -363,5 +364,4 @@ def _after_fork_in_child() -> None:
         workers.start_afresh()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(in_child=_after_fork_in_child)

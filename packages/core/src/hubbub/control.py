@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hubbub._answers import LONGEST_REQUEST, answer
+from hubbub._at_fork import at_fork
 from hubbub._kernel import peer_of
 from hubbub._originals import socket
 from hubbub._reports import complain
@@ -344,8 +345,7 @@ def _after_fork_in_child() -> None:
             complain("the control socket of a child process", error)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(in_child=_after_fork_in_child)
 
 
 def serve_from_environment(path: str) -> None:

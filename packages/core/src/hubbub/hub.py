@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, ParamSpec
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub._arguments import as_seconds, check_function
+from hubbub._at_fork import at_fork
 from hubbub._config import accelerate, loop_class
 from hubbub._current import (
     all_hubs,
@@ -584,5 +585,4 @@ def _after_fork_in_child() -> None:
     reinit(drop_foreign_hubs())
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(in_child=_after_fork_in_child)

@@ -12,6 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._at_fork import at_fork
 from hubbub._builtin import Place, as_builtin
 from hubbub._config import accelerate, accelerators_wanted, loop_class
 from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
@@ -47,6 +48,7 @@ __all__ = [
     "accelerators_wanted",
     "allocate_native_lock",
     "as_builtin",
+    "at_fork",
     "closing",
     "get_hub",
     "get_hub_if_exists",

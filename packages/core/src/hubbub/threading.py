@@ -7,7 +7,6 @@ threads. For threads of the operating system use :mod:`threading` itself, or :mo
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -31,6 +30,7 @@ from weakref import WeakKeyDictionary, ref
 from greenlet import getcurrent, greenlet
 
 from hubbub import lock as _lock
+from hubbub._at_fork import at_fork
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._iterators import concurrent_tee, serialize_iterator, synchronized_iterator
 from hubbub._originals import get_ident as _native_ident
@@ -471,5 +471,4 @@ def _after_fork_in_child() -> None:
 
 _main: list[Thread] = [_MainThread()]
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(in_child=_after_fork_in_child)

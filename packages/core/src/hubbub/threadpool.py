@@ -13,6 +13,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from hubbub._arguments import check_function, whole_number
+from hubbub._at_fork import at_fork
 from hubbub._config import setting
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._mapping import Mapping
@@ -301,8 +302,7 @@ def _after_fork_in_child() -> None:
         pool._start_afresh()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+at_fork(in_child=_after_fork_in_child)
 
 
 def _pool_for_users(hub: Hub) -> ThreadPool:

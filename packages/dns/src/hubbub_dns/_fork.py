@@ -7,10 +7,10 @@ waits.
 
 from __future__ import annotations
 
-import os
 from weakref import WeakSet
 
 from hubbub.abc import Resolver
+from hubbub.lowlevel import at_fork
 
 __all__ = ["reinit_after_fork"]
 
@@ -29,5 +29,4 @@ def _reinit_all() -> None:
         resolver.reinit()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reinit_all)
+at_fork(in_child=_reinit_all)

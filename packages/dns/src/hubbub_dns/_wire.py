@@ -13,6 +13,8 @@ import struct
 from array import array
 from typing import NamedTuple
 
+from hubbub.lowlevel import at_fork
+
 from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
 
 __all__ = ["MAX_UDP", "Malformed", "Query", "Reply", "encode_name", "peek", "read_reply"]
@@ -58,8 +60,7 @@ def _random_id() -> int:
         return _random_ids.pop()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: _random_ids.__delitem__(slice(None)))  # the parent uses these
+at_fork(in_child=lambda: _random_ids.__delitem__(slice(None)))  # the parent uses these
 
 
 class Query:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from hubbub.lowlevel import allocate_native_lock
+from hubbub.lowlevel import allocate_native_lock, at_fork
 
 __all__ = ["Cache", "CacheStatistics", "shared_cache"]
 
@@ -154,8 +154,7 @@ class Cache:
 
 
 _shared = Cache()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.reinit)
+at_fork(in_child=_shared.reinit)
 
 
 def shared_cache() -> Cache | None:

@@ -30,6 +30,7 @@ from time import monotonic
 from typing import Any
 
 from hubbub.io import Socket
+from hubbub.lowlevel import at_fork
 
 __all__ = [
     "HELD_BYTES",
@@ -184,8 +185,7 @@ def _renew_locks() -> None:
         outlet.renew_lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+at_fork(in_child=_renew_locks)
 
 
 def _lost(count: int) -> str:
