@@ -99,11 +99,31 @@ PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, P
     return result;
 }
 
+/* Calls a function in C, without the interpreter's steps if it takes what it is known to take. */
+PyObject *call_noargs(PyObject *function)
+{
+    if (PyCFunction_CheckExact(function) && PyCFunction_GET_FLAGS(function) == METH_NOARGS)
+        return PyCFunction_GET_FUNCTION(function)(PyCFunction_GET_SELF(function), NULL);
+    return PyObject_CallNoArgs(function);
+}
+
+/* Calls a method in C of a deque, likewise. ``item``: NULL if it takes none. */
+static PyObject *call_deque(PyObject *method, PyObject *queue, PyObject *item)
+{
+    PyObject *pair[] = {queue, item};
+    if (Py_IS_TYPE(method, &PyMethodDescr_Type)) {
+        const PyMethodDef *definition = ((PyMethodDescrObject *)method)->d_method;
+        if (definition->ml_flags == (item ? METH_O : METH_NOARGS))
+            return definition->ml_meth(queue, item);
+    }
+    return PyObject_Vectorcall(method, pair, item ? 2 : 1, NULL);
+}
+
 int queue_append(PyObject *queue, PyObject *item)
 {
-    PyObject *pair[] = {queue, item}, *result;
+    PyObject *result;
     if (is_deque(queue))
-        result = PyObject_Vectorcall(deque_append, pair, 2, NULL);
+        result = call_deque(deque_append, queue, item);
     else
         result = PyObject_CallMethodOneArg(queue, N.append, item);
     if (!result)
@@ -115,7 +135,7 @@ int queue_append(PyObject *queue, PyObject *item)
 PyObject *queue_popleft(PyObject *queue)
 {
     if (is_deque(queue))
-        return PyObject_Vectorcall(deque_popleft, &queue, 1, NULL);
+        return call_deque(deque_popleft, queue, NULL);
     return PyObject_CallMethodNoArgs(queue, N.popleft);
 }
 

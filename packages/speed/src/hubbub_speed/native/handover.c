@@ -101,7 +101,7 @@ static void set_left(PyObject *loop, int count)
 /* Whether a trace function of greenlet is set: it is told of each switch, so there must be the same ones. */
 static int is_traced(void)
 {
-    PyObject *function = PyObject_CallNoArgs(gettrace);
+    PyObject *function = call_noargs(gettrace);
     int traced = function != Py_None;
     if (!function)
         PyErr_Clear();
@@ -172,28 +172,36 @@ static PyObject *switch_to_hub(PyObject *hub)
     return PyGreenlet_Switch((PyGreenlet *)hub, NULL, NULL);
 }
 
-/* Switches to the next greenlet, or to the hub if it is the hub's turn. The hub has no switch of its own. */
+/* For the ring of events, once before and once after the next greenlet is chosen. */
+static void log_current(PyObject *loop, void (*note)(PyObject *loop, PyObject *greenlet))
+{
+    PyObject *current = current_greenlet();
+    if (current)
+        note(loop, current);
+    else
+        PyErr_Clear(); /* no memory: the event is missing */
+    Py_XDECREF(current);
+}
+
+/*
+ * Switches to the next greenlet, or to the hub if it is the hub's turn. The hub has no switch of its own.
+ * The next may be the one that calls this, to which a switch comes back at once. It is never the hub that calls this and
+ * may hand over: while it runs, no greenlets are left in the slice.
+ */
 PyObject *hand_over(PyObject *hub, PyObject *loop)
 {
-    PyObject *current, *target, *result;
+    PyObject *target, *result;
     if (!filled(SLOT(loop, L.ready)) || !may_hand_over(hub, loop))
         return switch_to_hub(hub);
-    current = current_greenlet();
-    if (!current)
-        return NULL;
     if (is_logged(loop))
-        log_woken(loop, current);
-    target = current == hub ? NULL : next_greenlet(hub, loop);
-    if (target && is_logged(loop))
-        log_ran(loop, current);
+        log_current(loop, log_woken);
+    target = next_greenlet(hub, loop);
     if (!target)
-        result = PyErr_Occurred() ? NULL : switch_to_hub(hub);
-    else if (target == current)
-        result = Py_NewRef(Py_None); /* nobody else comes before it */
-    else
-        result = PyGreenlet_Switch((PyGreenlet *)target, NULL, NULL);
-    Py_XDECREF(target);
-    Py_DECREF(current);
+        return PyErr_Occurred() ? NULL : switch_to_hub(hub);
+    if (is_logged(loop))
+        log_current(loop, log_ran);
+    result = PyGreenlet_Switch((PyGreenlet *)target, NULL, NULL);
+    Py_DECREF(target);
     return result;
 }
 

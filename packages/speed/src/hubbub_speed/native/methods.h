@@ -177,6 +177,7 @@ enum { FEW = 66 << 10 }; /* bytes: so many are received or sent with the GIL */
 /* -- what the files use of one another ------------------------------------------------------------------------- */
 
 PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
+PyObject *call_noargs(PyObject *function);
 int queue_append(PyObject *queue, PyObject *item);
 PyObject *queue_popleft(PyObject *queue);
 void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b);

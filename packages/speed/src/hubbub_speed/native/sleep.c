@@ -39,11 +39,12 @@ static PyObject *rest(PyObject *self, PyObject *seconds, PyObject *ref)
 static PyObject *pauses_pause(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *current, *hub, *loop, *result = NULL;
-    double seconds;
+    double seconds = 0.0;
     int usual;
     if (kwnames || nargs != 2)
         return fall_back(python_pause, self, args, nargs, kwnames);
-    seconds = PyFloat_AsDouble(args[0]);
+    if (args[0] != zero)
+        seconds = PyFloat_AsDouble(args[0]);
     if (PyErr_Occurred() || seconds != seconds) { /* the Python method says what is wrong */
         PyErr_Clear();
         return fall_back(python_pause, self, args, nargs, kwnames);
