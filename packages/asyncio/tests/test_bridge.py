@@ -825,3 +825,17 @@ def test_a_call_from_inside_while_a_task_is_made(hub, monkeypatch):
     monkeypatch.undo()
     await_(asyncio.sleep(0))
     assert called == ["by a destructor"]
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="new in CPython 3.12")
+def test_tasks_that_begin_at_once(hub):
+    """With asyncio's eager tasks those that other greenlets make begin in the event loop, where their coroutines can
+    await; the event loop's own begin at once."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(asyncio.eager_task_factory)
+        made = in_greenlet(lambda: await_(loop.create_task(add(1, 2))))
+        return await asyncio.gather(in_greenlet(await_, add(3, 4)), made, add(5, 6)), loop.is_running()
+
+    assert run(main()) == ([7, 3, 11], True)

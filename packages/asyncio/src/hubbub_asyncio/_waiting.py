@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from typing import Any, TypeVar
 
-from hubbub import shield
+from hubbub import Greenlet, shield
 from hubbub.lowlevel import Waiter
 
-__all__ = ["cancel_and_wait", "wait_for"]
+__all__ = ["Running", "cancel_and_wait", "wait_for"]
 
 T = TypeVar("T")
+
+
+class Running(Greenlet[Any]):
+    """A greenlet whose failure, of whatever kind, is for the one that waits for it."""
+
+    def handle_failure(self, error: BaseException) -> None:
+        """Keep the error."""
+        self.keep_failure(error)
 
 
 def wait_for(future: asyncio.Future[T]) -> T:

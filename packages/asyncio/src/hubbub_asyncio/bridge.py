@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import sys
 import weakref
 from asyncio.events import _get_running_loop
 from collections.abc import (
@@ -62,13 +63,13 @@ class _ThreadLoop(HubEventLoop):
 def thread_loop() -> HubEventLoop:
     """The event loop on which :func:`await_` runs coroutines in this thread, unless they belong to another.
 
-    Made on first use. It runs in a greenlet of its own.
+    Made on first use. It runs in a greenlet of its own. In the child after a fork there is a new one.
     """
     own = vars(get_hub())
     loop: HubEventLoop | None = own.get(_OWN)
     if loop is not None and loop.runs_on:
         return loop
-    if loop is None or loop.is_closed():
+    if loop is None or loop.is_closed() or loop.is_left:
         loop = own[_OWN] = _ThreadLoop()
     loop.begin()
     return loop
@@ -126,6 +127,8 @@ def _loops_for(
         target = _loop_of(awaitable) or loop or running or _home_loop()
         if target.is_closed():
             raise RuntimeError(f"{target!r} is closed: nothing can be awaited on it")
+        if isinstance(target, HubEventLoop) and target.is_left:
+            raise RuntimeError(f"{target!r} runs in the parent of this process: nothing can be awaited on it here")
         if running is not None and not isinstance(running, HubEventLoop):
             raise RuntimeError(
                 f"await_ was called by a task of {running!r}, which it would stop; use await, or run the event loop by "
@@ -146,7 +149,7 @@ def _home_loop() -> HubEventLoop:
     reference = _HOME.get(None)
     if reference is not None:
         home = reference()
-        if isinstance(home, HubEventLoop) and home.is_running() and home.is_here:
+        if isinstance(home, HubEventLoop) and home.is_running() and home.is_here and not home.is_left:
             return home
     return thread_loop()
 
@@ -164,33 +167,108 @@ async def _awaited(awaitable: Awaitable[T]) -> T:
 
 def _await_elsewhere(awaitable: Any, loop: asyncio.AbstractEventLoop) -> Any:
     """Wait for an awaitable on an event loop of another native thread, or on one that is not the hub's."""
-    waiter = Waiter()
-    tasks: list[asyncio.Future[Any]] = []
-    context = copy_context()
+    return _WaitElsewhere(awaitable, loop).wait()
 
-    def begin() -> None:
-        task = _task_for(awaitable, loop)
-        tasks.append(task)
-        task.add_done_callback(waiter.wake)
 
-    loop.call_soon_threadsafe(begin, context=context)
-    hub_loop = get_hub().loop
-    held = hub_loop.hold()  # this hub cannot see what will end the wait
-    try:
+class _WaitElsewhere:
+    """A greenlet's wait for an awaitable on an event loop that its hub does not run.
+
+    :raises RuntimeError: that event loop is closed.
+    """
+
+    def __init__(self, awaitable: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._awaitable = awaitable
+        self._loop = loop
+        self._waiter = Waiter()
+        self._task: asyncio.Future[Any] | None = None
+        self._failure: BaseException | None = None
+        """Why there is no task."""
+
+    def wait(self) -> Any:
+        """Wait, and return the result. An interruption cancels the task, and goes on when that has ended."""
+        self._ask(self._begin)
+        hub_loop = get_hub().loop
+        held = hub_loop.hold()  # this hub cannot see what will end the wait
         try:
-            waiter.wait()
+            self._waiter.wait()
         except BaseException as interruption:
-            if not waiter.done:
-                loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-                with shield():
-                    waiter.wait()
-            task = tasks[0]
-            if not task.cancelled() and (error := task.exception()) is not None:
-                raise interruption from error
+            self._give_up(interruption)
             raise
-    finally:
-        hub_loop.let_go(held)
-    return tasks[0].result()
+        finally:
+            hub_loop.let_go(held)
+        return self._outcome()
+
+    def _ask(self, function: Callable[[], None]) -> None:
+        self._loop.call_soon_threadsafe(_Request(function, self._refused), context=copy_context())
+
+    def _begin(self) -> None:
+        """In the event loop: make the task."""
+        try:
+            self._task = _task_for(self._awaitable, self._loop)
+        except BaseException as error:
+            self._fail(error)
+        else:
+            self._task.add_done_callback(self._waiter.wake)
+
+    def _cancel(self) -> None:
+        """In the event loop: end the task."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def _refused(self) -> None:
+        """In any thread: the event loop was closed before it did what it was asked for."""
+        self._fail(RuntimeError(f"{self._loop!r} was closed: what was to be awaited on it has not ended"))
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        if self._task is None and inspect.iscoroutine(self._awaitable):
+            self._awaitable.close()  # so that Python does not warn that it was never awaited
+        if not self._waiter.done:
+            self._waiter.wake()
+
+    def _give_up(self, interruption: BaseException) -> None:
+        """Cancel the task, and wait for its end. An event loop that is closed ends nothing any more."""
+        if not self._waiter.done:
+            try:
+                self._ask(self._cancel)
+            except RuntimeError:
+                return
+            with shield():
+                self._waiter.wait()
+        task = self._task
+        if task is not None and task.done() and not task.cancelled() and (error := task.exception()) is not None:
+            raise interruption from error
+
+    def _outcome(self) -> Any:
+        failure, self._failure = self._failure, None
+        if failure is None:
+            assert self._task is not None  # it is done
+            return self._task.result()
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback keeps this frame
+
+
+class _Request:
+    """A call that an event loop of another thread is asked for, and the last reference to it is the event loop's.
+
+    An event loop that is closed drops what it has not called.
+
+    :param refused: called, in any thread, if it is dropped.
+    """
+
+    def __init__(self, function: Callable[[], None], refused: Callable[[], None]) -> None:
+        self._function = function
+        self._refused: Callable[[], None] | None = refused
+
+    def __call__(self) -> None:
+        self._refused = None
+        self._function()
+
+    def __del__(self) -> None:
+        if self._refused is not None:
+            self._refused()
 
 
 class _Session:
@@ -198,12 +276,18 @@ class _Session:
 
     The parts of an iterator or manager must run in one task: time limits and cancel scopes of asyncio and anyio are
     bound to a task.
+
+    :param source: the iterator or manager. The task keeps it, and the event loop the task: if their user is dropped in
+        a cycle, the collector finds neither, and the user can still end them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, source: Any) -> None:
+        self._source = source
         self._wanted: asyncio.Queue[tuple[Callable[[], Awaitable[Any]], asyncio.Future[Any]] | None] = asyncio.Queue()
         self._loop = _get_running_loop() or _home_loop()
         self._task = self._loop.create_task(self._serve(), context=copy_context())
+        if isinstance(self._loop, HubEventLoop):
+            self._loop.keep(self._task)
         self._serves: asyncio.Future[Any] | None = None
         """The answer that the task is about to give."""
 
@@ -265,7 +349,7 @@ def iterate(iterable: AsyncIterable[T]) -> Iterator[T]:
 
 
 def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
-    session = _Session()
+    session = _Session(iterator)
     end: Any = object()
 
     async def following() -> Any:
@@ -275,12 +359,13 @@ def _items(iterator: AsyncIterator[T]) -> Generator[T, None, None]:
         while (item := session.call(following)) is not end:
             yield item
     finally:
-        try:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                session.call(close)
-        finally:
-            session.end()
+        if not sys.is_finalizing():  # else no greenlet can be switched to any more
+            try:
+                close = getattr(iterator, "aclose", None)
+                if close is not None:
+                    session.call(close)
+            finally:
+                session.end()
 
 
 def entered(manager: AbstractAsyncContextManager[T]) -> AbstractContextManager[T]:
@@ -295,7 +380,7 @@ def entered(manager: AbstractAsyncContextManager[T]) -> AbstractContextManager[T
 
 @contextmanager
 def _entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
-    session = _Session()
+    session = _Session(manager)
     try:
         value = session.call(manager.__aenter__)
         try:

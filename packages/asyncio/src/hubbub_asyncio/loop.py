@@ -30,7 +30,7 @@ from asyncio.base_events import (  # type: ignore[attr-defined]  # private in ty
 from asyncio.log import logger
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import Context
+from contextvars import Context, copy_context
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -43,7 +43,7 @@ from hubbub.running_loop import Separation, separate_running_loops
 from hubbub_asyncio._callbacks import forget_last_frame
 from hubbub_asyncio._descriptors import Descriptors
 from hubbub_asyncio._task import Loan, Task
-from hubbub_asyncio._waiting import cancel_and_wait
+from hubbub_asyncio._waiting import Running, cancel_and_wait
 
 __all__ = ["HubEventLoop"]
 
@@ -70,6 +70,11 @@ class HubEventLoop(Descriptors):
         """What :meth:`run_forever` is to raise: an exception that would have been thrown into its greenlet."""
         self._runner: greenlet | None = None
         self._own_greenlet: Greenlet | None = None
+        self._generation = -1
+        """The generation of the hub's loop in which it has begun to run: another one in the child after a fork."""
+        self._kept: set[asyncio.Task[Any]] = set()
+        self._is_elsewhere = False
+        """A task factory is called in another greenlet than the one that runs the event loop."""
         self._stand_ins = 0
         self._stops_later = False
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
@@ -97,7 +102,12 @@ class HubEventLoop(Descriptors):
         self._check_hub()
         self._check_closed()
         self._check_running()
-        self._origin = self._runner = getcurrent()
+        current = getcurrent()
+        if current is self._hub.runner:
+            self._run_beside()
+            return
+        self._generation = self._hub_loop.generation
+        self._origin = self._runner = current
         try:
             with interrupts_to(self._interrupted) as self._origin_began:
                 super().run_forever()
@@ -110,6 +120,16 @@ class HubEventLoop(Descriptors):
             self._origin = self._runner = self._interruption = None
             self._stops_later = False
             self._wake()  # a stand-in that is left wakes and ends
+
+    def _run_beside(self) -> None:
+        """A callback of the hub runs the event loop. Nobody could switch to it: it waits for a greenlet that does."""
+        running = Running(self.run_forever, context=copy_context())
+        running.start()
+        try:
+            running.join()
+        finally:
+            running.kill()
+        running.get()
 
     def _forget_stops(self) -> None:
         """``run_until_complete`` is left by an error, but its future may be done, and its call to stop be queued."""
@@ -158,7 +178,17 @@ class HubEventLoop(Descriptors):
     @property
     def runs_on(self) -> bool:
         """Whether the event loop runs, and was not told to stop."""
-        return self._thread_id is not None and not (self._stopping or self._stops_later)
+        return self._thread_id is not None and not (self._stopping or self._stops_later or self.is_left)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it runs in the parent of this process: a copy that was left in the middle, and does nothing more."""
+        return self._thread_id is not None and self._generation != self._hub_loop.generation
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task alive until it has ended, whoever forgets it."""
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
 
     def _run_once(self) -> None:
         """One round: wait for something to do, then call what is ready."""
@@ -322,12 +352,28 @@ class HubEventLoop(Descriptors):
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         """A task that runs ``coro`` (:meth:`asyncio.loop.create_task`). Any greenlet of the thread may call this."""
         if self._task_factory is not None:
-            made: asyncio.Task[Any] = super().create_task(coro, **options)
-            return made
+            return self._made_by_factory(coro, options)
         self._check_closed()
         task: Task[Any] = Task(coro, loop=self, **options)
         forget_last_frame(task)
         return task
+
+    def _made_by_factory(self, coro: Any, options: dict[str, Any]) -> asyncio.Task[Any]:
+        """One that begins tasks at once (:func:`asyncio.eager_task_factory`) does so in an event loop that runs.
+
+        It must not in another greenlet than that of the event loop.
+        """
+        before = self._is_elsewhere
+        self._is_elsewhere = events._get_running_loop() is not self
+        try:
+            made: asyncio.Task[Any] = super().create_task(coro, **options)
+        finally:
+            self._is_elsewhere = before
+        return made
+
+    def is_running(self) -> bool:
+        """Whether the event loop runs."""
+        return self._thread_id is not None and not self._is_elsewhere
 
     def begin_task(self, coroutine: Any, *, context: Context) -> asyncio.Task[Any]:
         """Make a task, and have its first step run now if the event loop waits, else when it gets to it.
