@@ -256,6 +256,74 @@ def test_a_result_that_is_there_already(hub):
     assert got == ["kept"]
 
 
+def test_a_time_limit_that_comes_too_late(hub):
+    """asyncio.timeout that strikes when the function's wait is over, before the function goes on, and the function waits
+    no more: the block ends as if nothing had been, and the next await is not cancelled."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        async with asyncio.timeout(60) as limit:
+
+            def both():
+                ready.set_result("kept")
+                limit._on_timeout()
+
+            loop.call_soon(both)
+            kept = await_(ready)
+        task = asyncio.current_task()
+        return kept, limit.expired(), task.cancelling(), await asyncio.sleep(0.001, "went on")
+
+    with Timeout(5):
+        assert run(main()) == ("kept", True, 0, "went on")
+
+
+def test_late_and_taken_back(hub):
+    """A request that comes when the function's wait is over can be taken back, on each version of CPython."""
+    steps = []
+
+    async def calls(ready):
+        steps.append(await_(ready))
+        steps.append(asyncio.current_task().cancelling())
+        asyncio.current_task().uncancel()
+        steps.append(asyncio.current_task().cancelling())
+        await asyncio.sleep(0.001)
+        steps.append(await_(asyncio.sleep(0.001, "waited")))
+
+    async def main():
+        ready = asyncio.get_running_loop().create_future()
+        task = await begun(calls(ready))
+        ready.set_result("kept")
+        assert task.cancel()
+        await task
+
+    with Timeout(5):
+        run(main())
+    assert steps == ["kept", 1, 0, "waited"]
+
+
+def test_what_the_task_waits_for_can_be_seen(hub):
+    """A task whose function waits shows for what, where asyncio's tasks do. So anyio does not cancel it once more when
+    that is done."""
+
+    async def main():
+        ready = asyncio.get_running_loop().create_future()
+
+        async def calls():
+            await_(ready)
+            await asyncio.sleep(0)
+
+        task = await begun(calls())
+        assert task._fut_waiter is ready
+        assert "wait_for=<Future" in repr(task)
+        ready.set_result(None)
+        await task
+        assert task._fut_waiter is None
+
+    with Timeout(5):
+        run(main())
+
+
 def test_shield_of_asyncio(hub):
     """asyncio.shield in a call: the wait ends, and what is shielded goes on."""
 

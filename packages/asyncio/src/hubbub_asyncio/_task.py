@@ -9,7 +9,6 @@ wait for in such a function (a *loan*: the task has lent its event loop to other
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Any, TypeVar
 
 from greenlet import greenlet
@@ -37,55 +36,79 @@ class Loan:
 
 
 class Task(asyncio.Task[T]):
-    """A task of a :class:`hubbub_asyncio.HubEventLoop`."""
+    """A task of a :class:`hubbub_asyncio.HubEventLoop`.
 
-    _must_cancel: bool  # asyncio's: whether it delivers a request at the next ``await``, with which message
-    _cancel_message: Any
+    A request that finds what the function waits for done, before the function goes on, is *late*: it takes nothing from
+    the function. It ends the function's next wait, or that of the task. asyncio must not hear of it before the task
+    awaits: to CPython 3.12 :meth:`uncancel` could not take it back any more.
+    """
+
     loan: Loan | None = None
     """Set while a function that the task has called waits by ``await_``."""
     _passed_on = 0
-    """The requests among those of :meth:`cancelling` that asyncio does not know of: they went to what is waited for."""
+    """The requests among those of :meth:`cancelling` that asyncio does not know of."""
     _late = False
-    """A request has found what the function waits for done, and asyncio was told, before the function went on."""
+    _message: Any = None
+    """The message of the last request."""
+
+    def begin_loan(self, loan: Loan) -> None:
+        """A function that the task has called waits."""
+        self.loan = loan
+        self._remind()
+
+    def end_loan(self) -> None:
+        """It goes on."""
+        self.loan = None
+        if self._late:
+            self._deliver_soon()
+
+    @property
+    def _fut_waiter(self) -> Any:
+        """What the task waits for. anyio looks at it before it cancels a task once more."""
+        loan = self.loan
+        return super()._fut_waiter if loan is None else loan.future  # type: ignore[misc]  # private in typeshed
 
     def cancel(self, msg: Any = None) -> bool:
         """Ask the task to cancel itself, or what it waits for (:meth:`asyncio.Task.cancel`).
 
         A shield (:func:`hubbub.shield`) that the function which waits is in keeps the request out until it ends.
         """
-        if self.loan is None:
+        loan = self.loan
+        if loan is None:
             return super().cancel(msg)
         self._passed_on += 1
-        self._pass_on(self.loan, msg)
+        self._message = msg
+        if not keeps_out(loan.waiting, loan.began, self._after_shield):
+            self._late |= not loan.future.cancel(msg)
         return True
 
-    def _pass_on(self, loan: Loan, msg: Any) -> None:
-        """Cancel what the function waits for. If that has its result already, the next wait is cancelled."""
-        if not keeps_out(loan.waiting, loan.began, partial(self._after_shield, msg)) and not loan.future.cancel(msg):
-            self._late = True
-            self._leave_to_asyncio(msg)
-
-    def remind(self) -> None:
-        """The function waits again: a request that came too late for its last wait ends this one."""
+    def _remind(self) -> None:
+        """The function waits: a request that came too late for its last wait ends this one."""
         loan = self.loan
-        if loan is None or not (self._late and self._must_cancel):
+        if loan is not None and self._late and not keeps_out(loan.waiting, loan.began, self._remind):
+            self._late = not loan.future.cancel(self._message)
+
+    def _after_shield(self) -> None:
+        """A shield has ended that kept a request out. If that was taken back meanwhile, nothing happens."""
+        if not self._passed_on:
             return
-        if not keeps_out(loan.waiting, loan.began, self.remind) and loan.future.cancel(self._cancel_message):
-            self._late = False
-            super().uncancel()  # from CPython 3.13 on asyncio does not deliver it once more at the next ``await``
-            self._passed_on += 1
-
-    def _after_shield(self, msg: Any) -> None:
-        """A shield has ended that kept a request out."""
+        self._late = True
         if self.loan is not None:
-            self._pass_on(self.loan, msg)
+            self._remind()
         else:
-            self._leave_to_asyncio(msg)
+            self._deliver_soon()
 
-    def _leave_to_asyncio(self, msg: Any) -> None:
-        if self._passed_on:  # else it was taken back by uncancel()
+    def _deliver_soon(self) -> None:
+        loop = self.get_loop()
+        if not loop.is_closed():
+            loop.call_soon(self._deliver)
+
+    def _deliver(self) -> None:
+        """The step in which the function went on is over: leave a late request to asyncio."""
+        if self._late and self.loan is None:
+            self._late = False
             self._passed_on -= 1
-            super().cancel(msg)
+            super().cancel(self._message)
 
     def cancelling(self) -> int:
         """How many requests to cancel were not taken back (:meth:`asyncio.Task.cancelling`)."""
@@ -98,5 +121,6 @@ class Task(asyncio.Task[T]):
         """
         if self._passed_on:
             self._passed_on -= 1
+            self._late = self._late and self._passed_on > 0
             return self.cancelling()
         return super().uncancel()

@@ -334,8 +334,7 @@ class HubEventLoop(Descriptors):
         current, task = getcurrent(), asyncio.current_task(self)
         is_origin = current is self._origin
         if isinstance(task, Task):  # one of another's making hears nothing
-            task.loan = Loan(future, current, self._origin_began if is_origin else OUTSIDE)
-            task.remind()
+            task.begin_loan(Loan(future, current, self._origin_began if is_origin else OUTSIDE))
         if is_origin:
             self._origin_waits = future
         if current is self._runner:  # else a stand-in runs already
@@ -347,7 +346,7 @@ class HubEventLoop(Descriptors):
             if is_origin:
                 self._origin_waits = None
             if isinstance(task, Task):
-                task.loan = None
+                task.end_loan()
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
         """A task that runs ``coro`` (:meth:`asyncio.loop.create_task`). Any greenlet of the thread may call this."""
