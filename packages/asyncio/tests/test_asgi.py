@@ -10,7 +10,7 @@ from typing import Any
 import hubbub
 import pytest
 from hubbub.io import Socket
-from hubbub_asyncio import as_future, await_, thread_loop
+from hubbub_asyncio import HubEventLoop, as_future, await_, thread_loop
 from hubbub_asyncio.asgi import ASGI
 
 server = pytest.importorskip("hubbub_server")
@@ -900,3 +900,23 @@ def test_other_servers(hub: Any) -> None:
 
     assert list(ASGI(application)(environ, start_response)) == []
     assert b"".join(written) == b"200 OK 3 abc"
+
+
+def test_an_application_that_never_waits(serve, monkeypatch):
+    """A request whose application never waits is answered without a round of the event loop."""
+
+    async def application(scope, receive, send):
+        await answer(send, b"at once")
+
+    served = serve(application)
+    client = served.connect()
+    client.send(GET)
+    client.until(b"at once")  # the event loop runs from now on
+    hubbub.sleep(0)
+    rounds = []
+    once = HubEventLoop._run_once
+    monkeypatch.setattr(HubEventLoop, "_run_once", lambda loop: rounds.append(once(loop)))
+    for _ in range(3):
+        client.send(GET)
+        client.until(b"at once")
+    assert rounds == []

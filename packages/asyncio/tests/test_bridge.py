@@ -807,6 +807,17 @@ def test_awaiting_what_never_waits_leaves_nothing_behind(hub):
     assert len(set(hubbub.spawn(awaits).get())) == 1
 
 
+def test_awaiting_without_end_what_never_waits(hub):
+    """A greenlet that awaits one coroutine after the other, none of which waits, can still be out of time."""
+
+    async def ready():
+        return 1
+
+    with pytest.raises(Timeout), Timeout(0.01):
+        while True:
+            await_(ready())
+
+
 def test_a_call_from_inside_while_a_task_is_made(hub, monkeypatch):
     """What a destructor asks of the event loop while await_ makes a task is neither lost nor taken for its step."""
     called = []

@@ -257,8 +257,8 @@ def test_a_result_that_is_there_already(hub):
 
 
 def test_a_time_limit_that_comes_too_late(hub):
-    """asyncio.timeout that strikes when the function's wait is over, before the function goes on, and the function waits
-    no more: the block ends as if nothing had been, and the next await is not cancelled."""
+    """asyncio.timeout that strikes when the function's wait is over, before the function goes on and waits no more: the
+    block ends as if nothing had been, and the next await is not cancelled."""
 
     async def main():
         loop = asyncio.get_running_loop()

@@ -187,7 +187,7 @@ def in_a_child(function):
 
 
 def test_tasks_of_the_parent(hub):
-    """In the child of a fork await_ works on a new event loop; tasks that were left in the parent do not go on there."""
+    """In the child of a fork await_ works on a new event loop; tasks that were left in the parent stay there."""
     steps = []
 
     async def stepping():

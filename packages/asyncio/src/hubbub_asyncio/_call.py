@@ -42,6 +42,7 @@ class Call:
     """
 
     __slots__ = (
+        "_attends",
         "_begun",
         "_body_read",
         "_first",
@@ -70,6 +71,8 @@ class Call:
         self._start_response = start_response
         self._first = False
         """Whether the task is in its first step, and the greenlet of the connection waits for the end of that."""
+        self._attends = False
+        """Whether the end of the task wakes the greenlet of the connection."""
         self._waiter: Waiter | None = None
         self._head: ResponseHead | None = None
         """What the application sent in http.response.start."""
@@ -168,11 +171,12 @@ class Call:
             raise RuntimeError("http.response.body was sent after the end of the body")
         if self._over:
             raise ClientGone("the client is gone")
-        self._last = not message.get("more_body", False)
+        self._last = last = not message.get("more_body", False)
         self._pieces.append(body)
         self._held += len(body)
-        self._wake()
-        return self._first and not self._last
+        if self._waiter is not None:
+            self._wake()
+        return self._first and not last
 
     def _write_out(self, data: bytes) -> None:
         """Write a part of the body. Called in the greenlet of the connection."""
@@ -194,17 +198,17 @@ class Call:
 
     def _attend(self, task: asyncio.Task[None]) -> None:
         """Write what the task sends, until all was sent or it has ended. Called in the greenlet of the connection."""
-        task.add_done_callback(self._wake)
         try:
             while True:
                 while pieces := self._pieces:
                     self._pieces = []
                     self._held = 0
                     self._write_out(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-                    self._give_room()
+                    if self._room:
+                        self._give_room()
                 if self._last or task.done():
                     return
-                self._await_something()
+                self._await_something(task)
         except OSError:  # the client is gone: the task learns it when it sends or receives
             self._over = True
             self._give_room()
@@ -216,13 +220,17 @@ class Call:
             task.cancel()
             with shield():
                 while not task.done():
-                    self._await_something()
+                    self._await_something(task)
             raise
         finally:
-            task.remove_done_callback(self._wake)
+            if self._attends:
+                task.remove_done_callback(self._wake)
 
-    def _await_something(self) -> None:
+    def _await_something(self, task: asyncio.Task[None]) -> None:
         """Wait until something was sent, or the task has ended."""
+        if not self._attends:  # not before: one that has ended already would cost a round of the event loop
+            self._attends = True
+            task.add_done_callback(self._wake)
         headless = self._head is not None and self._write is None and not self._over
         self._waiter = waiter = Waiter()
         try:

@@ -23,7 +23,7 @@ from hubbub_asyncio._call import Call, ClientGone
 from hubbub_asyncio._lifespan import Lifespan
 from hubbub_asyncio._scope import http_scope
 from hubbub_asyncio._websocket import WebSocketCall, websocket_scope
-from hubbub_asyncio.bridge import await_, thread_loop
+from hubbub_asyncio.bridge import await_, loop_that_runs, thread_loop
 
 __all__ = ["ASGI", "Application"]
 
@@ -94,9 +94,7 @@ class ASGI:
         scope = http_scope(environ, request, self.root_path)
         if self._lifespan is not None:
             scope["state"] = self.state.copy()
-        loop = thread_loop()
-        if not loop.runs_on:
-            await_(_nothing(), loop=loop)
+        loop = loop_that_runs()
         accept = environ.get("hubbub.websocket")
         if accept is not None:
             scope = websocket_scope(scope, accept.subprotocols)
@@ -117,7 +115,3 @@ class ASGI:
             task.get_loop().call_exception_handler(
                 {"message": "an ASGI application failed after its response", "exception": error, "task": task}
             )
-
-
-async def _nothing() -> None:
-    """Does nothing. The caller awaits it to know that the event loop runs."""

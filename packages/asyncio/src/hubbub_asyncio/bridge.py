@@ -39,7 +39,7 @@ from hubbub.lowlevel import Waiter
 from hubbub_asyncio._waiting import wait_for
 from hubbub_asyncio.loop import HubEventLoop
 
-__all__ = ["Worker", "as_future", "await_", "entered", "in_greenlet", "iterate", "thread_loop"]
+__all__ = ["Worker", "as_future", "await_", "entered", "in_greenlet", "iterate", "loop_that_runs", "thread_loop"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,6 +73,19 @@ def thread_loop() -> HubEventLoop:
         loop = own[_OWN] = _ThreadLoop()
     loop.begin()
     return loop
+
+
+def loop_that_runs() -> HubEventLoop:
+    """As :func:`thread_loop`, which may be about to run only; waits until it does. For a greenlet."""
+    loop: HubEventLoop | None = vars(get_hub()).get(_OWN)
+    if loop is None or not loop.runs_on:
+        loop = thread_loop()
+        await_(_nothing(), loop=loop)
+    return loop
+
+
+async def _nothing() -> None:
+    """Does nothing. The caller awaits it to know that the event loop runs."""
 
 
 # In a greenlet ------------------------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ from hubbub_asyncio._waiting import Running, cancel_and_wait
 __all__ = ["HubEventLoop"]
 
 _TURNS = 16
-"""How many rounds of callbacks run before other greenlets may run, unless a turn of the hub is over before."""
+"""How many rounds of callbacks run before other greenlets may run, unless a turn of the hub is over before. After so
+many visits the visitor goes on behind others."""
 
 
 class HubEventLoop(Descriptors):
@@ -82,6 +83,7 @@ class HubEventLoop(Descriptors):
         """The runner while it waits in the hub, where it can be visited."""
         self._visitor: greenlet | None = None
         self._visit: Callable[[], Any] = self._no_step
+        self._visits = 0
         self._stepping: greenlet | None = None
         """Which greenlet is in the first step of a task of :meth:`begin_task`."""
         self._look = self._look_at_step
@@ -178,7 +180,11 @@ class HubEventLoop(Descriptors):
     @property
     def runs_on(self) -> bool:
         """Whether the event loop runs, and was not told to stop."""
-        return self._thread_id is not None and not (self._stopping or self._stops_later or self.is_left)
+        return (
+            self._thread_id is not None
+            and not (self._stopping or self._stops_later)
+            and self._generation == self._hub_loop.generation  # else it was left in the parent of this process
+        )
 
     @property
     def is_left(self) -> bool:
@@ -249,16 +255,24 @@ class HubEventLoop(Descriptors):
         key = None if delay is None else loop.call_later(delay, self._wake_up)
         self._waiting = me = getcurrent()
         switch = self._parked = me.switch
+        visitor: greenlet | None = None
         try:
             while self._parked is switch:
-                self._hub.switch()
+                if visitor is None:
+                    self._hub.switch()
+                else:  # it goes on at once
+                    self._aside.aim(visitor.switch)
+                    visitor = None
+                    self._aside.switch()
                 if self._visitor is not None:
-                    self._receive_visitor(me, switch)
+                    visitor = self._receive_visitor(me, switch)
         except BaseException:
             if self._parked is not switch:
                 loop.unschedule(switch)
             raise
         finally:
+            if visitor is not None:
+                self._hub_loop.ready.appendleft(visitor.switch)
             if self._waiting is me:
                 self._waiting = None
             if self._parked is switch:
@@ -266,8 +280,11 @@ class HubEventLoop(Descriptors):
             if key is not None and loop.timer_runs(key, self._wake_up):  # else another's may be in the run queue
                 loop.cancel_later(key, self._wake_up)
 
-    def _receive_visitor(self, me: greenlet, switch: Callable[[], Any]) -> None:
-        """A visitor has switched to the runner, which waits. Do what it came for; then wait on, if there is no more."""
+    def _receive_visitor(self, me: greenlet, switch: Callable[[], Any]) -> greenlet | None:
+        """A visitor has switched to the runner, which waits. Do what it came for; then wait on, if there is no more.
+
+        :returns: the visitor, which is to go on next, unless it was told to already.
+        """
         woken = self._parked is not switch
         if woken:  # the wake-up must not come to what the step waits for
             self._hub_loop.unschedule(switch)
@@ -276,17 +293,24 @@ class HubEventLoop(Descriptors):
         visit, self._visit = self._visit, self._no_step
         try:
             self._step(me, visit)
-        finally:
-            if self._visitor is not None:
-                self._dismiss_visitor()
+        except BaseException:
+            self._dismiss_visitor()
+            raise
+        visitor, self._visitor = self._visitor, None
+        self._visits += 1
+        if visitor is not None and not self._visits % _TURNS:  # who visits again and again must not keep others out
+            self._hub_loop.ready.append(visitor.switch)
+            visitor = None
         if woken or self._ready or self._stopping:
-            return
+            return visitor
         timer = self._scheduled[0] if self._scheduled else None
         if timer is not first or (timer is not None and timer._when <= self.time()):
-            return  # another wait: this one is for ``first``, or was over while the step waited, and nobody heard of it
+            # Another wait: this is for ``first``, or was over while the step waited, and nobody heard of it.
+            return visitor
         if (not self._stand_ins or self._still_runs()) and not self._stopping:
             self._waiting = me
             self._parked = switch
+        return visitor
 
     def _take_first_step(self, step: Callable[[], Any]) -> None:
         """Called by the event loop: run the first step of a task of :meth:`begin_task` for which it was not visited."""
