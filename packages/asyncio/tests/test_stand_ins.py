@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 
 import pytest
+from greenlet import getcurrent
 from hubbub import Event, Timeout, sleep, spawn
-from hubbub_asyncio import as_future, await_, run
+from hubbub_asyncio import as_future, await_, in_greenlet, run
 from hubbub_asyncio.bridge import thread_loop
 from hubbub_asyncio.loop import HubEventLoop
 
@@ -354,3 +357,40 @@ def test_awaiting_in_callbacks_of_the_hub(hub):
     hub.loop.run_callback(first)
     until(lambda: len(results) == 3)
     assert results == [1, 2, 3]
+
+
+def test_an_interrupt_of_a_stand_in(hub):
+    """A time limit that a callback has set and left running, and that strikes a stand-in, ends the event loop as one does
+    that strikes its own greenlet."""
+    limits = []
+
+    async def main():
+        asyncio.get_running_loop().call_soon(lambda: limits.append(Timeout.start_new(0.001)))
+        await_(asyncio.sleep(60))
+
+    with pytest.raises(Timeout) as caught, Timeout(10):
+        run(main())
+    assert caught.value is limits[0]
+
+
+def test_visitors_are_not_kept(hub):
+    """An event loop keeps none of the greenlets that have visited it, or that its tasks have begun."""
+
+    async def ready():
+        return 1
+
+    def visits():
+        return [await_(ready()) for _ in range(3)]
+
+    async def begins():
+        await in_greenlet(getcurrent)
+        return weakref.ref(await in_greenlet(getcurrent))
+
+    visitor = spawn(visits)
+    assert visitor.get() == [1, 1, 1]
+    visitor = weakref.ref(visitor)
+    begun = await_(begins())
+    sleep(0)
+    gc.collect()
+    assert visitor() is None
+    assert begun() is None

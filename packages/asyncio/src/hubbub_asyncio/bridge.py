@@ -345,8 +345,11 @@ class _Session:
         return cast(T, answer.result())
 
     def end(self) -> None:
-        """Let the task end."""
-        self._wanted.put_nowait(None)
+        """Let the task end. Any thread may call this: a collector may, that drops what was left."""
+        if _is_here(self._loop):
+            self._wanted.put_nowait(None)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wanted.put_nowait, None)
 
 
 def iterate(iterable: AsyncIterable[T]) -> Iterator[T]:

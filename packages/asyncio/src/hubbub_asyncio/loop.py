@@ -421,6 +421,7 @@ class HubEventLoop(Descriptors):
         self._visit, self._visitor = partial(context.run, step), current
         try:
             runner.switch()
+            self._aside.aim(self._aside.home)  # it must not keep this greenlet
             while self._visitor is current:
                 self._hub.switch()  # it was woken by others
         except BaseException as interruption:
@@ -448,6 +449,8 @@ class HubEventLoop(Descriptors):
         except BaseException:
             self._hub_loop.unschedule(switch)
             raise
+        finally:
+            self._aside.aim(self._aside.home)
 
     def _still_runs(self) -> bool:
         """Whether this greenlet goes on to run the callbacks. The one that called ``run_forever`` always does."""
@@ -488,6 +491,12 @@ class HubEventLoop(Descriptors):
             if self._origin is None:
                 raise
             self._hub_loop.run_callback(self._origin.throw, error)
+        except (
+            BaseException
+        ) as error:  # an interrupt of this greenlet: of a time limit that a callback has left running
+            if self._origin is None:
+                raise
+            self._interrupted(error)
         if self._stopping and self._runner is me:
             self._release_origin()
 
