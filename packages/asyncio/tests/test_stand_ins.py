@@ -360,8 +360,8 @@ def test_awaiting_in_callbacks_of_the_hub(hub):
 
 
 def test_an_interrupt_of_a_stand_in(hub):
-    """A time limit that a callback has set and left running, and that strikes a stand-in, ends the event loop as one does
-    that strikes its own greenlet."""
+    """A time limit that a callback has left running, and that strikes a stand-in, ends the event loop as one does that
+    strikes its own greenlet."""
     limits = []
 
     async def main():

@@ -491,9 +491,7 @@ class HubEventLoop(Descriptors):
             if self._origin is None:
                 raise
             self._hub_loop.run_callback(self._origin.throw, error)
-        except (
-            BaseException
-        ) as error:  # an interrupt of this greenlet: of a time limit that a callback has left running
+        except BaseException as error:  # an interrupt, as of a time limit that a callback has left
             if self._origin is None:
                 raise
             self._interrupted(error)
