@@ -18,7 +18,7 @@ from hubbub.lowlevel import get_hub_if_exists
 from hubbub_asyncio._base import SelectorEventLoop
 from hubbub_asyncio._watching import NoSelector
 
-__all__ = ["Callbacks", "forget_last_frame"]
+__all__ = ["Callbacks", "PlainHandle", "forget_last_frame"]
 
 _CANCELLED_TIMERS = 100
 """With more timers than this, the cancelled ones are removed when they are more than half."""
@@ -39,7 +39,7 @@ class Callbacks(SelectorEventLoop):
         """Set while a task is made whose first step is not to be queued: its context, by which the step is known."""
         self._first_step: Callable[[], Any] = self._no_step
         """That step."""
-        self._unqueued = _Handle(self._no_step, (), self, None)
+        self._unqueued = PlainHandle(self._no_step, (), self, None)
         """What the task is given for it."""
         super().__init__(NoSelector())
 
@@ -65,7 +65,7 @@ class Callbacks(SelectorEventLoop):
             handle: events.Handle = super().call_soon(callback, *args, context=context)
             forget_last_frame(handle)
         else:
-            handle = _Handle(callback, args, self, context)
+            handle = PlainHandle(callback, args, self, context)
             self._ready.append(handle)
         if self._parked is not None:
             self._wake()
@@ -171,8 +171,11 @@ class Callbacks(SelectorEventLoop):
                 self._ready.append(handle)
 
 
-class _Handle(events.Handle):
-    """As :class:`asyncio.Handle`, made in fewer steps; not for the debug mode."""
+class PlainHandle(events.Handle):
+    """As :class:`asyncio.Handle`, made in fewer steps; not for the debug mode.
+
+    The event loop calls it in fewer steps too, without ``_run``.
+    """
 
     __slots__ = ()
 

@@ -8,12 +8,21 @@ hub; a watch that is reported again before it has run leaves the descriptor unti
 from __future__ import annotations
 
 import selectors
-from asyncio import events
+from asyncio import events, format_helpers
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, NoReturn
 
-__all__ = ["NoSelector", "Watch", "Watches", "number"]
+__all__ = ["NoSelector", "Watch", "Watches", "number", "report_failure"]
+
+
+def report_failure(handle: Any, error: BaseException) -> None:
+    """Hand the error of a callback to the event loop's exception handler, as asyncio's handles do."""
+    name = format_helpers._format_callback_source(handle._callback, handle._args)
+    context = {"message": f"Exception in callback {name}", "exception": error, "handle": handle}
+    if handle._source_traceback:
+        context["source_traceback"] = handle._source_traceback
+    handle._loop.call_exception_handler(context)
 
 
 class NoSelector(selectors.BaseSelector):
@@ -116,7 +125,12 @@ class Watch(events.Handle):
         if self._suspended:
             self._suspended = False
             self._begin_again()
-        super()._run()
+        try:
+            self._context.run(self._callback, *self._args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            report_failure(self, error)
 
     def _begin_again(self) -> None:
         try:
