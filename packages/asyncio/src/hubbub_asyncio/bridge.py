@@ -346,7 +346,7 @@ class _Session:
 
     def end(self) -> None:
         """Let the task end. Any thread may call this: a collector may, that drops what was left."""
-        if _is_here(self._loop):
+        if isinstance(self._loop, HubEventLoop) and self._loop.is_here:
             self._wanted.put_nowait(None)
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wanted.put_nowait, None)
