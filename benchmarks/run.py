@@ -15,7 +15,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -227,6 +229,16 @@ def arguments() -> argparse.Namespace:
     return given
 
 
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """Where bytecode is not to be written, have it in a temporary folder, or each process compiles all modules anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+            os.environ["PYTHONPYCACHEPREFIX"] = folder
+        yield
+
+
+@compiled_once()
 def main() -> None:
     """Runs what the arguments ask for and prints a table."""
     given = arguments()
