@@ -352,6 +352,56 @@ def test_the_same_answers(serve: Any, errors: io.StringIO, name: str) -> None:
     assert (counted[0][2] > len(REQUESTS)) == (name == "tallied")
 
 
+class Text(str):
+    """Equal to a str, and none."""
+
+    __slots__ = ()
+
+
+HEADS: list[tuple[str, Any]] = [
+    ("200 OK", [("X-A", "b"), ("X-C", "d")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "e")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "dd")]),
+    ("200 OK", [("X-A", "b"), ("X-CC", "d")]),
+    ("200 OK", [("X-A", "b"), ("x-c", "d")]),
+    ("200 OK", [("X-C", "d"), ("X-A", "b")]),
+    ("200 OK", [("X-A", "b")]),
+    ("200 OK", []),
+    ("201 OK", [("X-A", "b"), ("X-C", "d")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "\xe9")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "\xe8")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "\u0100")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "d", "e")]),
+    ("200 OK", [("X-A", "b"), ["X-C", "d"]]),
+    ("200 OK", [("X-A", "b"), ("X-C", 1)]),
+    ("200 OK", [("X-A", "b"), None]),
+    ("200 OK", (("X-A", "b"), ("X-C", "d"))),
+    ("200 OK", [("X-A", "b"), ("X-C", Text("d"))]),
+    (Text("200 OK"), [("X-A", "b"), ("X-C", "d")]),
+    ("200 OK", [("X-A", "b"), ("Set-Cookie", "d")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "d"), ("Content-Length", "1")]),
+    ("200 OK", [("X-A", "b"), ("X-C", "d"), ("Content-Length", "2")]),
+]
+
+
+def test_heads_one_after_the_other(serve: Any) -> None:
+    """A head is that of its own response, however little it differs from the one before."""
+
+    def application(environ: Any, start_response: Any) -> Any:
+        status, fields = HEADS[int(environ["QUERY_STRING"])]
+        start_response(status, fields if type(fields) is tuple else list(fields))
+        return [b"x"]
+
+    native, plain = serve(application), serve(application, native=False)
+    requests = [b"GET /?%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(len(HEADS))]
+    expected = [converse(plain, [request]) for request in requests]
+    assert len(set(expected)) > 12
+    for before, first in enumerate(expected):
+        for number, second in enumerate(expected):
+            for place in (before, before, number, number, before):  # twice, so that it is remembered
+                assert converse(native, [requests[place]]) == (first if place == before else second), (before, number)
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_who_serves(serve: Any, monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
     """Where the accelerator serves, the parser in Python is not asked; ``accelerators=False`` leaves all to it."""

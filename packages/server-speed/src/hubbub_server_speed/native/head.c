@@ -256,13 +256,14 @@ static PyObject *unescaped(struct text path)
     return PyUnicode_DecodeLatin1(plain, size, NULL);
 }
 
-/* A named tuple of what is in a plain one, which it takes over; NULL stays NULL. */
-static PyObject *named(PyObject *type, PyObject *plain)
+/* An empty named tuple, to be filled at once. */
+static PyObject *new_named(PyObject *type, Py_ssize_t size)
 {
-    PyObject *args = plain ? PyTuple_Pack(1, plain) : NULL, *made;
-    made = args ? PyTuple_Type.tp_new((PyTypeObject *)type, args, NULL) : NULL;
-    Py_XDECREF(args);
-    Py_XDECREF(plain);
+    PyObject *made = ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, size);
+#if PY_VERSION_HEX >= 0x030E0000
+    if (made)
+        ((PyTupleObject *)made)->ob_hash = -1; /* not known yet: PyTuple_Type.tp_new */
+#endif
     return made;
 }
 
@@ -272,7 +273,7 @@ PyObject *request_line_of(const struct head *head)
     PyObject *made;
     if (head->is_escaped && head->path.size > MOST_ESCAPED)
         return NULL;
-    made = PyTuple_New(7);
+    made = new_named(Part.Head, 7);
     if (!made)
         return NULL;
     PyTuple_SET_ITEM(made, 0, Py_NewRef(head->method));
@@ -284,7 +285,7 @@ PyObject *request_line_of(const struct head *head)
     PyTuple_SET_ITEM(made, 6, Py_NewRef(Py_None));
     if (!PyTuple_GET_ITEM(made, 1) || !PyTuple_GET_ITEM(made, 2) || !PyTuple_GET_ITEM(made, 3))
         Py_CLEAR(made);
-    return named(Part.Head, made);
+    return made;
 }
 
 PyObject *meaning_of(const struct head *head)
@@ -292,7 +293,7 @@ PyObject *meaning_of(const struct head *head)
     PyObject *made;
     if (!head->length)
         return Py_NewRef(head->says_keep_alive ? Name.keep_alive : Part.nothing);
-    made = PyTuple_New(4);
+    made = new_named(Part.Meaning, 4);
     if (!made)
         return NULL;
     PyTuple_SET_ITEM(made, 0, PyLong_FromLongLong(head->length));
@@ -301,7 +302,7 @@ PyObject *meaning_of(const struct head *head)
     PyTuple_SET_ITEM(made, 3, Py_NewRef(Py_False));
     if (!PyTuple_GET_ITEM(made, 0))
         Py_CLEAR(made);
-    return named(Part.Meaning, made);
+    return made;
 }
 
 /* Sets the variables of the fields. UNUSUAL: one is there more than once, or in the environ of every request. */

@@ -14,6 +14,7 @@ struct exchange Exchange;
 struct response_head ResponseHead;
 struct tally Tally;
 struct parts Part;
+PyObject *fileno_of_socket;
 struct names Name;
 
 struct field {
@@ -105,7 +106,7 @@ static const struct {
     PyObject **name;
 } names[] = {
     NAME(_trailers), NAME(access_log), NAME(application), NAME(base_env), NAME(body), NAME(close), NAME(ends_with),
-    NAME(fileno), NAME(finish), NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers),
+    NAME(finish), NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers),
     NAME(log), NAME(may_hold), NAME(next), NAME(recv), NAME(request_id), NAME(send), NAME(start), NAME(stopping),
     NAME(take), NAME(ticks), NAME(variable), NAME(write), NAME(HEAD), NAME(PATH_INFO), NAME(QUERY_STRING),
     NAME(REMOTE_ADDR), NAME(REMOTE_PORT), NAME(REQUEST_METHOD), NAME(REQUEST_URI), NAME(SERVER_PROTOCOL),
@@ -183,6 +184,9 @@ static int learn(PyObject *from)
     Name.zero = PyLong_FromLong(0);
     Name.one = PyLong_FromLong(1);
     if (!Name.empty || !Name.zero || !Name.one || check_parts() < 0 || learn_bounds() < 0)
+        return FAILED;
+    fileno_of_socket = PyObject_GetAttrString(Part.Socket, "fileno");
+    if (!fileno_of_socket)
         return FAILED;
     Name.keep_alive = PyObject_CallFunction(Part.Meaning, "iOOO", 0, Py_True, Py_False, Py_False);
     return Name.keep_alive ? DONE : FAILED;

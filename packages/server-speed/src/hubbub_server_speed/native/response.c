@@ -43,13 +43,73 @@ static PyObject *start_write(PyObject *self, PyObject *data)
 
 static PyMethodDef write_definition = {"write", start_write, METH_O, "write($self, data, /)\n--\n\nPEP 3333."};
 
-/* The head that was made for this before, borrowed; NULL: there is none. */
+/* What response_head() was asked for last: its key, and the head. Most applications say the same again. */
+static struct {
+    PyObject *key, *head;
+} last;
+
+static inline int is_same_str(PyObject *one, PyObject *other)
+{
+    Py_ssize_t size;
+    if (one == other)
+        return 1;
+    if (!PyUnicode_CheckExact(one) || !PyUnicode_IS_COMPACT_ASCII(one) || !PyUnicode_IS_COMPACT_ASCII(other))
+        return 0;
+    size = PyUnicode_GET_LENGTH(one);
+    return size == PyUnicode_GET_LENGTH(other) &&
+           !memcmp(PyUnicode_1BYTE_DATA(one), PyUnicode_1BYTE_DATA(other), (size_t)size);
+}
+
+/* Whether two pairs are equal, the other being one of str. */
+static inline int is_same_pair(PyObject *one, PyObject *other)
+{
+    return one == other || (PyTuple_CheckExact(one) && PyTuple_GET_SIZE(one) == 2 &&
+                            is_same_str(PyTuple_GET_ITEM(one, 0), PyTuple_GET_ITEM(other, 0)) &&
+                            is_same_str(PyTuple_GET_ITEM(one, 1), PyTuple_GET_ITEM(other, 1)));
+}
+
+/* Whether it is the last that was asked for. Not equal though it may be: what is not ASCII. */
+static int is_last(PyObject *status, PyObject *headers)
+{
+    Py_ssize_t i, count = PyList_GET_SIZE(headers);
+    if (!last.key || PyTuple_GET_SIZE(last.key) != count + 1 || !is_same_str(status, PyTuple_GET_ITEM(last.key, 0)))
+        return 0;
+    for (i = 0; i < count; i++)
+        if (!is_same_pair(PyList_GET_ITEM(headers, i), PyTuple_GET_ITEM(last.key, i + 1)))
+            return 0;
+    return 1;
+}
+
+static int is_pair_of_str(PyObject *pair)
+{
+    return PyTuple_CheckExact(pair) && PyTuple_GET_SIZE(pair) == 2 && PyUnicode_CheckExact(PyTuple_GET_ITEM(pair, 0)) &&
+           PyUnicode_CheckExact(PyTuple_GET_ITEM(pair, 1));
+}
+
+static void remember(PyObject *key, PyObject *head)
+{
+    PyObject *old_key = last.key, *old_head = last.head;
+    Py_ssize_t i;
+    if (!PyUnicode_CheckExact(PyTuple_GET_ITEM(key, 0)))
+        return;
+    for (i = 1; i < PyTuple_GET_SIZE(key); i++)
+        if (!is_pair_of_str(PyTuple_GET_ITEM(key, i)))
+            return;
+    last.key = Py_NewRef(key);
+    last.head = Py_NewRef(head);
+    Py_XDECREF(old_key);
+    Py_XDECREF(old_head);
+}
+
+/* The head that was made for this before, a new reference; NULL: there is none. */
 static PyObject *known_head(PyObject *status, PyObject *headers)
 {
     PyObject *key, *head;
     Py_ssize_t i, count;
     if (!PyList_CheckExact(headers))
         return NULL;
+    if (is_last(status, headers))
+        return Py_NewRef(last.head);
     count = PyList_GET_SIZE(headers);
     key = PyTuple_New(count + 1);
     if (!key)
@@ -57,7 +117,9 @@ static PyObject *known_head(PyObject *status, PyObject *headers)
     PyTuple_SET_ITEM(key, 0, Py_NewRef(status));
     for (i = 0; i < count; i++)
         PyTuple_SET_ITEM(key, i + 1, Py_NewRef(PyList_GET_ITEM(headers, i)));
-    head = PyDict_GetItemWithError(Part.heads, key);
+    head = Py_XNewRef(PyDict_GetItemWithError(Part.heads, key));
+    if (head && Py_IS_TYPE(head, ResponseHead.type))
+        remember(key, head);
     Py_DECREF(key);
     return head;
 }
@@ -70,9 +132,10 @@ static PyObject *start_call(PyObject *self, PyObject *const *args, size_t flags,
     if (count == 2 && !kwnames && SLOT(exchange, Exchange.head) == Py_None) {
         head = known_head(args[0], args[1]);
         if (head && Py_IS_TYPE(head, ResponseHead.type)) {
-            put(exchange, Exchange.head, head);
+            put_new(exchange, Exchange.head, head);
             return PyCFunction_New(&write_definition, self);
         }
+        Py_XDECREF(head);
         PyErr_Clear(); /* what cannot be looked up is a matter for the method */
     }
     return by_response(exchange, Name.start, args, (size_t)count, kwnames);
@@ -117,12 +180,24 @@ PyTypeObject Start = {
 
 /* -- the head as bytes --------------------------------------------------------------------------------------------- */
 
+/* The number of a second, whose object is the same all that second long. */
+static long long number_of(PyObject *second)
+{
+    static PyObject *seen;
+    static long long number;
+    if (second != seen) {
+        number = PyLong_AsLongLong(second);
+        Py_XSETREF(seen, Py_NewRef(second));
+    }
+    return number;
+}
+
 /* The present second, as date() has it. */
 static int is_today(PyObject *second)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
-    return PyLong_CheckExact(second) && PyLong_AsLongLong(second) == (long long)now.tv_sec;
+    return PyLong_CheckExact(second) && number_of(second) == (long long)now.tv_sec;
 }
 
 enum { NOT_KNOWN = -1 }; /* a size */

@@ -54,7 +54,7 @@ static int descriptor_of(PyObject *connection)
     int fd;
     if (!Py_IS_TYPE(sock, (PyTypeObject *)Part.Socket))
         return -1;
-    number = PyObject_CallMethodNoArgs(sock, Name.fileno);
+    number = PyObject_CallOneArg(fileno_of_socket, sock);
     fd = number ? (int)PyLong_AsLong(number) : -1;
     Py_XDECREF(number);
     if (fd < 0)

@@ -79,9 +79,11 @@ extern struct parts {
         *date, *heads, *idle, *longest_hold, *never, *nothing, *quick, *receive, *response_head, *running, *sleep, *today;
 } Part;
 
+extern PyObject *fileno_of_socket; /* the method of Part.Socket */
+
 /* Names of attributes, methods and variables, interned. */
 extern struct names {
-    PyObject *_trailers, *access_log, *application, *base_env, *body, *close, *ends_with, *fileno, *finish, *framed, *goes_on,
+    PyObject *_trailers, *access_log, *application, *base_env, *body, *close, *ends_with, *finish, *framed, *goes_on,
         *lends_request, *limits, *lingers, *log, *may_hold, *next, *recv, *request_id, *send, *start, *stopping, *take, *ticks, *variable,
         *write;
     PyObject *HEAD, *PATH_INFO, *QUERY_STRING, *REMOTE_ADDR, *REMOTE_PORT, *REQUEST_METHOD, *REQUEST_URI,
