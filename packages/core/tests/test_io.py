@@ -560,6 +560,54 @@ def test_connection_refused(hub):
             assert made.connect_ex(address) == errno.ECONNREFUSED
 
 
+def test_a_refused_socket_connects_again(hub):
+    """A socket that was refused is refused again, for the same reason, and connects as soon as somebody listens."""
+    with socket.socket() as taken, Socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+        taken.bind((HOST, 0))
+        address = taken.getsockname()
+        for _ in range(3):
+            with pytest.raises(ConnectionRefusedError):
+                made.connect(address)
+        taken.listen()
+        made.connect(address)
+        assert made.getpeername() == address
+
+
+def test_a_connected_socket_does_not_connect_again(listener):
+    """connect of a socket that is connected already fails, as the standard library's does."""
+    with Socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+        made.connect(listener.getsockname())
+        assert made.connect_ex(listener.getsockname()) == errno.EISCONN
+
+
+def test_waiting_for_all(pair):
+    """With MSG_WAITALL a blocking stream socket reads all that was asked for, or to the end; one with a limit does not."""
+    left, right = pair
+    buffer = bytearray(6)
+
+    def sending():
+        for piece in (b"ab", b"cd", b"ef", b"gh", b"ij", b"k"):
+            right.sendall(piece)
+            sleep(0.001)
+        right.shutdown(socket.SHUT_WR)
+
+    sender = spawn(sending)
+    assert left.recv(4, socket.MSG_WAITALL) == b"abcd"
+    assert left.recv_into(buffer, 4, socket.MSG_WAITALL) == 4
+    assert bytes(buffer) == b"efgh\0\0"
+    assert left.recv_into(buffer, flags=socket.MSG_WAITALL) == 3
+    assert bytes(buffer) == b"ijkh\0\0"
+    assert left.recv(4, socket.MSG_WAITALL) == b""
+    sender.get(timeout=5)
+    left.sendall(b"xy")
+    right.settimeout(5)
+    assert right.recv(9, socket.MSG_WAITALL) == b"xy"
+    left.sendall(b"z")
+    right.settimeout(None)
+    assert right.recv(9, socket.MSG_WAITALL | socket.MSG_PEEK) == b"z"
+    assert right.recv(9, socket.MSG_WAITALL | socket.MSG_DONTWAIT) == b"z"
+
+
 @pytest.fixture(params=[socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])
 def full_listener(request, tmp_path):
     """The address of a listener that answers nobody, because its queue is full."""

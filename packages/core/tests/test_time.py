@@ -25,9 +25,30 @@ def test_sleep(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "error"), [(-1, ValueError), (-1e-9, ValueError), (math.nan, ValueError), ("1", TypeError)]
+    ("seconds", "error"),
+    [
+        (-1, ValueError),
+        (-1e-9, ValueError),
+        (-math.inf, ValueError),
+        (math.nan, ValueError),
+        ("1", TypeError),
+        (None, TypeError),
+        (math.inf, OverflowError),
+        (1e10, OverflowError),
+        (10**30, OverflowError),
+    ],
 )
 def test_wrong_time(hub: Hub, seconds: Any, error: type[Exception]) -> None:
     """What time.sleep refuses is refused, with the same kind of error."""
-    with pytest.raises(error):
+    with hubbub.fail_after(5), pytest.raises(error):
         time.sleep(seconds)
+
+
+def test_what_stands_for_a_number(hub: Hub) -> None:
+    """An object with __index__ is a number of seconds, as for time.sleep."""
+
+    class Zero:
+        def __index__(self) -> int:
+            return 0
+
+    time.sleep(Zero())  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import errno
 import os
 import select
 import socket
+import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -35,6 +36,8 @@ __all__ = ["Socket", "close", "closing", "wait_readable", "wait_writable"]
 T = TypeVar("T")
 _OWN: Any = object()
 _DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))  # the constant itself is an enum, whose & takes 3 us in Python
+_WAITALL = int(getattr(socket, "MSG_WAITALL", 0))
+_PEEK = int(getattr(socket, "MSG_PEEK", 0))
 _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
@@ -213,12 +216,36 @@ class Socket(socket.socket):
                     raise
             self._await_write(self._limit)
 
+    def _waits_for_all(self, flags: int) -> bool:
+        """Whether a read with ``flags`` waits until it has all that was asked for, as only blocking sockets do."""
+        return (
+            flags & (_WAITALL | _PEEK | _DONTWAIT) == _WAITALL and self._limit is None and self._shortens and _WAITALL > 0
+        )
+
+    def _receive_all(self, view: memoryview, flags: int) -> int:
+        """Fill ``view``; less only at the end of the stream, or at an error after something has come (recv(2))."""
+        count = 0
+        while count < len(view):
+            try:
+                got = self.recv_into(view[count:], 0, flags & ~_WAITALL)
+            except OSError:
+                if count:
+                    break
+                raise
+            if not got:
+                break
+            count += got
+        return count
+
     # Receiving ------------------------------------------------------------------------------------------------------
     # recv, recv_into and recvfrom repeat the same lines: a call of a helper would cost every read a frame.
 
     @twin("socket.c")
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """:meth:`socket.socket.recv`."""
+        if flags and self._waits_for_all(flags):
+            whole = bytearray(bufsize)
+            return bytes(memoryview(whole)[: self._receive_all(memoryview(whole), flags)])
         read = self._read
         limit = self._limit
         if (
@@ -245,6 +272,10 @@ class Socket(socket.socket):
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """:meth:`socket.socket.recv_into`."""
+        if flags and self._waits_for_all(flags):
+            view = memoryview(buffer).cast("B")
+            if 0 <= nbytes <= len(view):
+                return self._receive_all(view[: nbytes or None], flags)
         read = self._read
         limit = self._limit
         if (
@@ -421,11 +452,25 @@ class Socket(socket.socket):
         try:
             if not direction.wait(None if deadline is None else max(deadline - monotonic(), 0.0)):
                 return _EXPIRED
-            return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            return self._outcome(address)
         except OSError as raised:
             if raised.errno == errno.EBADF and self.fileno() < 0:
                 return errno.EBADF  # closed meanwhile
             raise
+
+    def _outcome(self, address: Address) -> int:
+        """What has become of a connection that was under way: the error's number, or 0.
+
+        Linux says so at a second connect(2), and counts the attempt as ended only then: without one, the next attempt
+        of a socket that was refused fails with ECONNABORTED, and one of a connected socket does not fail.
+        """
+        if sys.platform == "linux":
+            error = _Base.connect_ex(self, address)
+            if error == errno.EISCONN:
+                return 0
+            if error not in _IN_PROGRESS:
+                return error
+        return self.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
     def dup(self) -> Self:
         """:meth:`socket.socket.dup`."""

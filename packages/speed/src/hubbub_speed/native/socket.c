@@ -249,6 +249,8 @@ PyObject *read_with(receive_function call, PyObject *original, PyObject *self, P
         return fall_back(original, self, args, nargs, kwnames);
     if (nargs == 2 && (flags = PyLong_AsLong(args[1])) == -1 && PyErr_Occurred())
         return NULL;
+    if (flags & MSG_WAITALL)
+        return fall_back(original, self, args, nargs, kwnames);
     if (read != Py_None && (SLOT(read, D.ready) != Py_True || SLOT(read, D.waiter) != Py_None) && may_wait(limit, flags)) {
         int failed;
         Py_INCREF(read);
