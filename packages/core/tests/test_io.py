@@ -581,7 +581,7 @@ def test_a_connected_socket_does_not_connect_again(listener):
 
 
 def test_waiting_for_all(pair):
-    """With MSG_WAITALL a blocking stream socket reads all that was asked for, or to the end; one with a limit does not."""
+    """With MSG_WAITALL a blocking stream socket reads all that was asked for, or to the end; not one with a limit."""
     left, right = pair
     buffer = bytearray(6)
 

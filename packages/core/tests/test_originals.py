@@ -19,7 +19,7 @@ REPLACED = {
     "_thread": "LockType RLock _ThreadHandle _local _make_thread_handle _set_sentinel _shutdown allocate allocate_lock "
     "get_ident lock start_joinable_thread start_new start_new_thread",
     "_threading_local": "local",
-    "os": "close wait waitpid",
+    "os": "close read readv wait waitpid write writev",
     "queue": "Queue LifoQueue PriorityQueue SimpleQueue",  # all of it is built on threading
     "select": "epoll kqueue poll select",
     "selectors": "DefaultSelector EpollSelector KqueueSelector PollSelector SelectSelector",
@@ -30,7 +30,7 @@ REPLACED = {
     "subprocess": "Popen call check_call check_output getoutput getstatusoutput run",
     "threading": "Barrier BoundedSemaphore Condition Event Lock RLock Semaphore Timer _CRLock _allocate_lock "
     "_start_joinable_thread _start_new_thread get_ident local",  # all of it is built on what is replaced
-    "time": "sleep",
+    "time": "monotonic sleep",  # a test that freezes time replaces monotonic wherever it stands
 }
 
 

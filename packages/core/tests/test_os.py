@@ -89,6 +89,83 @@ def test_nb_write_waits(hub, pipe):
     assert writer.get(timeout=5) > 0
 
 
+@pytest.fixture
+def blocking_pipe():
+    readable, writable = standard.pipe()
+    yield readable, writable
+    for fd in (readable, writable):
+        close_if_open(fd)
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["read", "readv"])
+def test_read_of_a_blocking_pipe_waits(hub, blocking_pipe, vector):
+    """read and readv of a blocking pipe let other greenlets run, and return what these have written."""
+    readable, writable = blocking_pipe
+    buffer = bytearray(5)
+
+    def reading():
+        return buffer[: os.readv(readable, [buffer])] if vector else os.read(readable, 5)
+
+    reader = hubbub.spawn(reading)
+    hubbub.sleep(0)
+    assert not reader.ready()
+    assert os.write(writable, b"abc") == 3
+    assert reader.get(timeout=5) == b"abc"
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["write", "writev"])
+def test_write_to_a_blocking_pipe_writes_all(hub, blocking_pipe, vector):
+    """write and writev to a blocking pipe write all, however much, and let other greenlets run meanwhile."""
+    readable, writable = blocking_pipe
+    data = bytes(range(256)) * 1000
+    writer = (
+        hubbub.spawn(os.writev, writable, [data[:7], data[7:]]) if vector else hubbub.spawn(os.write, writable, data)
+    )
+    found = b""
+    with hubbub.fail_after(5):
+        while len(found) < len(data):
+            found += os.read(readable, 1 << 16)
+    assert found == data
+    assert writer.get(timeout=5) == len(data)
+
+
+def test_an_error_in_the_middle_of_a_write(hub, blocking_pipe):
+    """A write whose reader goes away returns what was written before; the next one fails."""
+    readable, writable = blocking_pipe
+    writer = hubbub.spawn(os.write, writable, bytes(1 << 20))
+    hubbub.sleep(0)
+    assert not writer.ready()
+    standard.close(readable)
+    assert 0 < writer.get(timeout=5) < 1 << 20
+    with pytest.raises(BrokenPipeError):
+        os.write(writable, bytes(1 << 20))
+
+
+def test_reads_and_writes_of_others_are_as_they_were(hub, pipe, tmp_path):
+    """Non-blocking descriptors raise BlockingIOError, files are read at once, errors are the standard library's."""
+    readable, writable = pipe
+    with pytest.raises(BlockingIOError):
+        os.read(readable, 1)
+    with pytest.raises(BlockingIOError):
+        while True:
+            os.write(writable, bytes(10_000))
+    with (tmp_path / "file").open("w+b", buffering=0) as file:
+        assert os.write(file.fileno(), bytes(100_000)) == 100_000
+        standard.lseek(file.fileno(), 0, 0)
+        assert len(os.read(file.fileno(), 200_000)) == 100_000
+    for call, wrong, kind in (
+        (os.read, (-1, 1), OSError),
+        (os.write, (-1, b"x"), OSError),
+        (os.write, (-1, bytearray(9)), OSError),
+        (os.read, ("0", 1), TypeError),
+        (os.write, (writable, "text"), TypeError),
+        (os.write, (readable, b"x"), OSError),
+        (os.read, (1 << 40, 1), OverflowError),
+    ):
+        with pytest.raises(kind):
+            call(*wrong)
+
+
 @pytest.mark.parametrize("call", [lambda fd: os.nb_read(fd, 1), lambda fd: os.nb_write(fd, b"x")])
 def test_closed_descriptor(hub, pipe, call):
     """Reading or writing a closed descriptor raises EBADF."""

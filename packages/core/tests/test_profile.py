@@ -159,7 +159,7 @@ def test_short_runs_are_seen(hub):
         greenlet = spawn(bursts)
         while greenlet.started:
             sleep(0.05)
-            seen = sum(seconds for stack, seconds in profiler.profile.running.items() if "bursts" in stack[0])
+            seen = sum(seconds for stack, seconds in list(profiler.profile.running.items()) if "bursts" in stack[0])
     assert sys.getswitchinterval() == before
     assert seen >= 0.05
 

@@ -209,6 +209,33 @@ def test_reading_is_cooperative(hub):
         assert process.stdout.read() == b"x\n"
 
 
+def test_a_descriptor_that_is_asked_for_blocks(hub):
+    """Who asks for the descriptor of a pipe gets a blocking one, and the file goes on to cooperate."""
+    with Popen(["cat"], stdin=PIPE, stdout=PIPE) as process:
+        assert os.get_blocking(process.stdout.fileno())
+        reader = hubbub.spawn(process.stdout.read)
+        hubbub.sleep(0)
+        sender = hubbub.spawn(process.stdin.write, bytes(300_000))
+        hubbub.sleep(0)
+        assert os.get_blocking(process.stdin.fileno())  # in the middle of a write
+        sender.get(timeout=5)
+        process.stdin.close()
+        assert len(reader.get(timeout=5)) == 300_000
+
+
+def test_a_number_of_a_pipe_for_another_child(hub):
+    """A child gets the pipe of another by number, and does not meet one that would not wait."""
+    slow = "import sys; sys.stdin.readline(); print('late')"
+    with (
+        Popen(script(slow), stdin=PIPE, stdout=PIPE) as first,
+        Popen(["cat"], stdin=first.stdout.fileno(), stdout=PIPE) as second,
+    ):
+        first.stdin.write(b"go\n")
+        first.stdin.close()
+        assert second.stdout.read() == b"late\n"
+        assert second.wait(timeout=5) == 0
+
+
 def test_writing_is_cooperative(hub):
     """Other greenlets run while one writes to a child that does not read."""
     ours, theirs = os.pipe()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,3 +241,28 @@ mine.send_bytes(b"x" * 1000000)
 print(waiting.ready(), len(mine.recv()), waiting.get())
 """
     assert python(FIRST + source).stdout == "False 1000000 ('first', 1000000, None)\n"
+
+
+def test_a_copy_of_multiprocessing(python: Python, tmp_path: Path) -> None:
+    """The package multiprocess, which is multiprocessing under another name, lets others run in the same way."""
+    original = Path(multiprocessing.__file__).parent
+    for path in original.rglob("*.py"):
+        copied = tmp_path / "multiprocess" / path.relative_to(original)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        copied.write_text(re.sub(r"\bmultiprocessing\b", "multiprocess", path.read_text()))
+    source = f"""
+import sys; sys.path.insert(0, {str(tmp_path)!r})
+import multiprocess
+from multiprocess.dummy import Pool as Threads
+copied = multiprocess.get_context("fork")
+with copied.Pool(2) as pool:
+    print(*pool.map(abs, [-1, -2, -3]), *watched(pool.apply, time.sleep, (0.3,)))
+with Threads(2) as pool:
+    print(*set(pool.map(lambda _: threading.get_native_id() == threading.main_thread().native_id, range(4))))
+channel = copied.Queue()
+child = copied.Process(target=later, args=(channel.put, "it"))
+child.start()
+print(*watched(channel.get))
+child.join()
+"""
+    assert python(FIRST + source).stdout.splitlines() == ["1 2 3 None True", "True", "it True"]

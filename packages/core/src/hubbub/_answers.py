@@ -12,11 +12,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from math import isfinite
-from time import monotonic
 from typing import Any
 
 from hubbub import snapshot
-from hubbub._originals import allocate_lock, sleep
+from hubbub._originals import allocate_lock, monotonic, sleep
 from hubbub._reports import name_of
 from hubbub._weak import instances
 from hubbub.hub import hubs, spawn_raw

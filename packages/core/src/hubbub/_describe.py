@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from random import Random
-from time import monotonic
 from types import BuiltinMethodType, FrameType, MethodType
 from typing import Any
 
@@ -15,6 +14,7 @@ from greenlet import getcurrent, greenlet
 
 from hubbub._frames import arguments_of, frame_of, place_of, split, stack_of, subject_of, waited
 from hubbub._latch import Latch
+from hubbub._originals import monotonic
 from hubbub._reports import careful_name_of, name_of, text_of
 from hubbub._standin import Runner, Seat
 from hubbub._waiter import Waiter

@@ -14,11 +14,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import sys
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from hubbub._current import get_hub_if_exists, hubs
-from hubbub._originals import allocate_lock, sleep
+from hubbub._originals import allocate_lock, monotonic, sleep
 from hubbub.exceptions import LoopDestroyed
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import Any, Protocol
 
 from greenlet import greenlet
 
+from hubbub._originals import monotonic
 from hubbub._standin import Runner
 from hubbub._twins import twin
 from hubbub._waiter import Waiter

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from time import monotonic
 from types import CodeType, FrameType
 from typing import Any
 
+from hubbub._originals import monotonic
 from hubbub._waiter import Waiter
 from hubbub.greenlet import Greenlet
 from hubbub.loop.base import BaseLoop, ScheduledCall

@@ -6,11 +6,10 @@ a thread that the child does not have. So imports at first use are made under :d
 
 from __future__ import annotations
 
-from time import monotonic
 from types import TracebackType
 
 from hubbub._at_fork import at_fork
-from hubbub._originals import RLock, get_ident, sleep
+from hubbub._originals import RLock, get_ident, monotonic, sleep
 
 __all__ = ["Importing", "importing"]
 

@@ -155,5 +155,5 @@ def buffered(raw: RawFile, buffering: int = -1) -> Any:
 
 
 def _block_size(raw: RawFile) -> int:
-    size = getattr(os.fstat(raw.fileno()), "st_blksize", 0)
+    size = getattr(os.fstat(raw._number()), "st_blksize", 0)
     return size if size > 1 else io.DEFAULT_BUFFER_SIZE

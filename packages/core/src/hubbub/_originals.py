@@ -26,16 +26,25 @@ __all__ = [
     "epoll",
     "get_ident",
     "local",
+    "monotonic",
     "poll",
+    "read",
+    "readv",
     "select",
     "sleep",
     "socket",
     "socketpair",
     "start_new_thread",
     "waitpid",
+    "write",
+    "writev",
 ]
 
 close = os.close
+read = os.read
+write = os.write
+readv: Any = getattr(os, "readv", None)
+writev: Any = getattr(os, "writev", None)
 DefaultSelector = selectors.DefaultSelector
 select = _select.select
 epoll: Any = getattr(_select, "epoll", None)
@@ -68,7 +77,7 @@ def _is_builtin(value: Any, module: ModuleType) -> bool:
 if TYPE_CHECKING:
     from _thread import RLock, allocate_lock, get_ident, start_new_thread
     from threading import local
-    from time import sleep
+    from time import monotonic, sleep
 else:
     _threads = _original(_thread, "RLock", "allocate_lock", "get_ident", "_local", "start_new_thread")
     RLock = _threads.RLock
@@ -77,3 +86,5 @@ else:
     local = _threads._local
     start_new_thread = _threads.start_new_thread
     sleep = _original(time, "sleep").sleep
+    # Tests that freeze time look for this function everywhere, and replace it. The copy is another object.
+    monotonic = _fresh(time).monotonic

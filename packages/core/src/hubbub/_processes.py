@@ -12,11 +12,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from time import monotonic
 from typing import TypeVar
 
 from hubbub._originals import close as _os_close
-from hubbub._originals import get_ident
+from hubbub._originals import get_ident, monotonic
 from hubbub._own_thread import in_own_thread
 from hubbub.hub import get_hub, sleep
 from hubbub.io import wait_readable

@@ -59,6 +59,8 @@ class RawFile(Ending, io.FileIO):
     """A raw file that closes its descriptor itself, after those who wait for it were told."""
 
     _owned = False
+    _number = _FileIO.fileno
+    """The descriptor, for uses of this file's own."""
 
     def __init__(self, fd: int, mode: str = "rb", closefd: bool = True, name: Any = None) -> None:
         super().__init__(fd, mode, closefd=False)
@@ -74,13 +76,13 @@ class RawFile(Ending, io.FileIO):
     def interrupt(self) -> None:
         """Whoever waits in a call gets EBADF, and so does who would wait from now on."""
         if not self.closed:
-            closing(self.fileno())
+            closing(self._number())
 
     def close(self) -> None:
         """Close the file; greenlets that wait in it get EBADF."""
         if self.closed:
             return
-        fd = self.fileno()
+        fd = self._number()
         owned = self.__dict__.pop("_owned", False)  # a single step: of several threads that close at once one closes it
         super().close()
         if owned:
@@ -102,6 +104,7 @@ class PolledFile(RawFile):
 
     The descriptor is made non-blocking, unless others may share it (a terminal, a standard stream, or one that is not
     closed with the file): such a one is left as it is, waited for before every call, and written to in small pieces.
+    Who asks for the number of the descriptor may share it, too: then it is made blocking again, as the caller expects.
 
     :param fd: the descriptor.
     :param mode: ``rb``, ``wb`` or ``r+b`` (also ``ab``, ``xb``).
@@ -121,14 +124,14 @@ class PolledFile(RawFile):
     def _wait(self, writing: bool) -> None:
         if self._blocks or not self._owned:
             # Looks first: an edge-triggered loop reports what was ready before only to who has met EAGAIN.
-            (wait_writable if writing else wait_readable)(self.fileno())
+            (wait_writable if writing else wait_readable)(self._number())
             return
         handle = self._readiness()
         (handle.write if writing else handle.read).wait()
 
     def _readiness(self) -> Readiness:
         if self._handle is None:
-            self._handle = get_hub().loop.handle(self.fileno())
+            self._handle = get_hub().loop.handle(self._number())
             self._handle.adopt()
         return self._handle
 
@@ -139,11 +142,13 @@ class PolledFile(RawFile):
         super().interrupt()
 
     def _reading(self, call: Callable[..., T | None], *args: Any) -> T:
-        if self._blocks:
+        while True:
+            if self._blocks:
+                self._wait(False)
+            result = call(self, *args)
+            if result is not None:
+                return result
             self._wait(False)
-        while (result := call(self, *args)) is None:
-            self._wait(False)
-        return result
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """:meth:`io.RawIOBase.readinto`."""
@@ -167,19 +172,27 @@ class PolledFile(RawFile):
     def write(self, data: ReadableBuffer, /) -> int:
         """:meth:`io.RawIOBase.write`: may write less than all."""
         if self._ending():
-            self._set_blocking(self.fileno(), True)
+            self._set_blocking(self._number(), True)
             return super().write(data)
-        if self._blocks:
+        while True:
+            if self._blocks:
+                self._wait(True)
+                data = memoryview(data).cast("B")[:_PIPE_BUF]
+            written = _write(self, data)
+            if written is not None:
+                return written
             self._wait(True)
-            data = memoryview(data).cast("B")[:_PIPE_BUF]
-        while (written := _write(self, data)) is None:
-            self._wait(True)
-        return written
+
+    def fileno(self) -> int:
+        """:meth:`io.IOBase.fileno`: the descriptor, which is a blocking one from now on."""
+        if not self._blocks and not self._ending():
+            self.share()
+        return self._number()
 
     def share(self) -> None:
-        """Make the descriptor blocking again, because other processes are going to use it too."""
+        """Make the descriptor blocking again, because others, or other processes, are going to use it too."""
         if not self._blocks:
-            os.set_blocking(self.fileno(), True)
+            self._set_blocking(self._number(), True)
             self._blocks = True
 
 

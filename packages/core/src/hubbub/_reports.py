@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from types import NoneType, SimpleNamespace
 from typing import Any
 
 from hubbub._originals import get_ident
+from hubbub._originals import write as _os_write
 from hubbub.exceptions import HubDestroyed
 
 __all__ = ["Unseen", "careful_name_of", "complain", "context_of", "last_words", "name_of", "tell", "text_of"]
@@ -98,7 +98,7 @@ def _write(text: str) -> None:
     except BaseException:  # noqa: S110  # the next way is tried
         pass
     try:
-        os.write(2, text.encode(errors="backslashreplace"))
+        _os_write(2, text.encode(errors="backslashreplace"))
     except BaseException:  # noqa: S110  # no way is left to report anything
         pass
 

@@ -14,7 +14,6 @@ import signal
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
-from time import monotonic
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 from weakref import ref
@@ -24,6 +23,7 @@ from greenlet import getcurrent, gettrace, settrace
 from hubbub._describe import GreenletInfo, greenlets, hub_name, name_of_greenlet
 from hubbub._frames import count_as_own, is_own_file, stack_of
 from hubbub._goto import goto
+from hubbub._originals import monotonic
 from hubbub._reports import complain, name_of
 from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet

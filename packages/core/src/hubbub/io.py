@@ -15,10 +15,9 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from operator import index
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hubbub._originals import get_ident
+from hubbub._originals import get_ident, monotonic
 from hubbub._twins import mirrored, twin
 from hubbub.abc import WRITE, Address
 from hubbub.exceptions import LoopDestroyed
@@ -219,7 +218,10 @@ class Socket(socket.socket):
     def _waits_for_all(self, flags: int) -> bool:
         """Whether a read with ``flags`` waits until it has all that was asked for, as only blocking sockets do."""
         return (
-            flags & (_WAITALL | _PEEK | _DONTWAIT) == _WAITALL and self._limit is None and self._shortens and _WAITALL > 0
+            flags & (_WAITALL | _PEEK | _DONTWAIT) == _WAITALL
+            and self._limit is None
+            and self._shortens
+            and _WAITALL > 0
         )
 
     def _receive_all(self, view: memoryview, flags: int) -> int:

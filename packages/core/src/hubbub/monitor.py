@@ -7,13 +7,13 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hubbub._current import hub_made
 from hubbub._frames import frame_of, split, stack_of
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._kernel import activity
+from hubbub._originals import monotonic
 from hubbub._reports import complain, name_of
 from hubbub._sidethread import SideThread
 from hubbub.hub import Hub, get_hub, hubs

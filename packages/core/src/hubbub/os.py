@@ -9,21 +9,28 @@ Nothing that was started in the parent goes on in the child: no watcher, timer o
 from __future__ import annotations
 
 import os
+import select
+import stat
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hubbub import io
 from hubbub._builtin import Place, as_builtin
+from hubbub._originals import poll as _poll
+from hubbub._originals import read as _read
+from hubbub._originals import readv as _readv
+from hubbub._originals import write as _write
+from hubbub._originals import writev as _writev
 from hubbub._processes import wait_for_any, wait_for_end
 from hubbub.hub import get_hub, get_hub_if_exists
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["close", "make_nonblocking", "nb_read", "nb_write", "tp_read", "tp_write"]
+__all__ = ["close", "make_nonblocking", "nb_read", "nb_write", "read", "tp_read", "tp_write", "write"]
 
-# The originals: patching replaces some of them in their module.
-_read = os.read
-_write = os.write
+_PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
+"""How many bytes a pipe takes without blocking once it is writable."""
 
 
 def make_nonblocking(fd: int) -> bool:
@@ -74,6 +81,81 @@ def tp_read(fd: int, n: int) -> bytes:
 def tp_write(fd: int, buf: ReadableBuffer) -> int:
     """:func:`os.write` in a thread of the hub's pool."""
     return get_hub().threadpool.apply(_write, (fd, buf))
+
+
+def _blocks(fd: int, event: int) -> bool:
+    """Whether a call for the blocking descriptor ``fd`` would not return at once, and others may run meanwhile."""
+    if _poll is None or not isinstance(fd, int) or fd < 0 or get_hub_if_exists() is None:
+        return False
+    poller = _poll()
+    poller.register(fd, event)
+    return not poller.poll(0) and os.get_blocking(fd)
+
+
+@as_builtin
+def read(_: Place, fd: int, length: int, /) -> bytes:
+    """:func:`os.read`, letting other greenlets run until there is something.
+
+    A non-blocking descriptor is read as it is; :func:`nb_read` waits for one.
+    """
+    if _blocks(fd, select.POLLIN):
+        io.wait_readable(fd)
+    return _read(fd, length)
+
+
+@as_builtin
+def write(_: Place, fd: int, data: ReadableBuffer, /) -> int:
+    """:func:`os.write`, letting other greenlets run until all is written to a pipe, or some to anything else.
+
+    A non-blocking descriptor is written to as it is; :func:`nb_write` waits for one.
+    """
+    return _writing(fd, data)
+
+
+def _writing(fd: int, data: ReadableBuffer) -> int:
+    long = type(data) is not bytes or len(data) > _PIPE_BUF
+    if long and get_hub_if_exists() is not None and stat.S_ISFIFO(os.fstat(fd).st_mode) and os.get_blocking(fd):
+        return _write_pieces(fd, memoryview(data).cast("B"))
+    if _blocks(fd, select.POLLOUT):
+        io.wait_writable(fd)
+    return _write(fd, data)
+
+
+def _write_pieces(fd: int, view: memoryview) -> int:
+    written = 0
+    while True:
+        try:
+            if _blocks(fd, select.POLLOUT):
+                io.wait_writable(fd)
+            written += _write(fd, view[written : written + _PIPE_BUF])
+        except OSError:
+            if not written:
+                raise
+            return written  # as write(2): the error comes with the next call
+        if written >= len(view):
+            return written
+
+
+if _readv is not None:
+    __all__ += ["readv", "writev"]
+
+    @as_builtin
+    def readv(_: Place, fd: int, buffers: Sequence[WriteableBuffer], /) -> int:
+        """:func:`os.readv`; waits as :func:`read`."""
+        if _blocks(fd, select.POLLIN):
+            io.wait_readable(fd)
+        count: int = _readv(fd, buffers)
+        return count
+
+    @as_builtin
+    def writev(_: Place, fd: int, buffers: Sequence[ReadableBuffer], /) -> int:
+        """:func:`os.writev`; waits as :func:`write`."""
+        if get_hub_if_exists() is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return _writing(fd, b"".join(buffers))
+        if _blocks(fd, select.POLLOUT):
+            io.wait_writable(fd)
+        count: int = _writev(fd, buffers)
+        return count
 
 
 @as_builtin

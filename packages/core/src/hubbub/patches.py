@@ -41,7 +41,8 @@ time: ModulePatch = ModulePatch("time", _time)
 def _os() -> dict[str, dict[str, Any]]:
     from hubbub import os
 
-    return {"os": {name: getattr(os, name) for name in ("close", "wait", "waitpid") if hasattr(os, name)}}
+    names = ("close", "read", "readv", "wait", "waitpid", "write", "writev")
+    return {"os": {name: getattr(os, name) for name in names if hasattr(os, name)}}
 
 
 os: ModulePatch = ModulePatch("os", _os)

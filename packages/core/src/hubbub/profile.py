@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import monotonic, thread_time
+from time import thread_time
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,7 @@ from hubbub._describe import GreenletInfo, bound_to, some_greenlets
 from hubbub._flame import as_speedscope, as_svg
 from hubbub._frames import frame_of, is_own_file, split
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._originals import monotonic
 from hubbub._reports import text_of
 from hubbub._sidethread import SideThread
 from hubbub._waiter import Waiter

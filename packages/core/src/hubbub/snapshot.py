@@ -10,13 +10,14 @@ import os
 import sys
 import threading
 from dataclasses import dataclass
-from time import monotonic, time
+from time import time
 from types import FrameType
 from typing import Any
 
 from hubbub._cycles import cycles
 from hubbub._describe import GreenletInfo, greenlets, hub_name, name_of_greenlet, whole_hubs
 from hubbub._frames import frame_of, split, stack_of
+from hubbub._originals import monotonic
 from hubbub._tasks import TaskInfo, tasks
 from hubbub.greenlet import Greenlet
 from hubbub.hub import Hub

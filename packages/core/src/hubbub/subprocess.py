@@ -24,12 +24,12 @@ from subprocess import (
     TimeoutExpired,
     list2cmdline,
 )
-from time import monotonic
 from typing import Any, AnyStr
 
 from greenlet import GreenletExit
 
 from hubbub._originals import close as _os_close
+from hubbub._originals import monotonic
 from hubbub._processes import wait_for_end
 from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered, share
 from hubbub.greenlet import Greenlet

@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from operator import index
-from time import monotonic
 from typing import Any, ClassVar, NamedTuple
 
 from greenlet import getcurrent
@@ -23,6 +22,7 @@ from hubbub._current import hub_made
 from hubbub._eventlog import make_log
 from hubbub._hublocal import HubLocal
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._originals import monotonic
 from hubbub._reports import text_of
 from hubbub._trace import as_trace
 from hubbub.hub import Hub, get_hub, hubs

@@ -139,6 +139,11 @@ grpc: DriverPatch = DriverPatch("grpc", {"grpc._channel": _call_by_future})
 
 multiprocessing: DriverPatch = DriverPatch(
     "multiprocessing",
-    {"multiprocessing.connection": wait_for_connections, "multiprocessing.synchronize": wait_for_semaphores},
+    {
+        f"{package}.{module}": wait
+        for package in ("multiprocessing", "multiprocess")
+        for module, wait in (("connection", wait_for_connections), ("synchronize", wait_for_semaphores))
+    },
 )
-"""multiprocessing's connections, queues and locks, made from now on."""
+"""multiprocessing's connections, queues and locks, made from now on; and those of multiprocess, a copy that pickles
+more."""

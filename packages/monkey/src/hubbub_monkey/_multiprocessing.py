@@ -148,7 +148,7 @@ def _fill(connection: Any, begun: bytearray, wanted: int, boundary: int = 0) -> 
     """
     while len(begun) < wanted:
         _wait(connection, EVENT_READ)
-        piece = os.read(connection._handle, min(wanted - len(begun), _LARGEST_READ))
+        piece = _journal.original("os", "read")(connection._handle, min(wanted - len(begun), _LARGEST_READ))
         if not piece:
             if len(begun) in (0, boundary):
                 raise EOFError
@@ -172,7 +172,8 @@ def _send(connection: Any, message: Any) -> None:
                 if begun:
                     connection.close()
                 raise
-            rest = rest[os.write(connection._handle, rest if waits_natively() else rest[:_PIECE]) :]
+            piece = rest if waits_natively() else rest[:_PIECE]
+            rest = rest[_journal.original("os", "write")(connection._handle, piece) :]
             begun = True
 
 

@@ -59,14 +59,16 @@ _NATIVE_CLASSES = ("concurrent.futures.process", *_DEBUGGERS)
 """The beginnings of the names of the modules of their classes."""
 _NATIVE_TARGETS = frozenset(
     {
-        "multiprocessing.managers",
-        "multiprocessing.pool",
-        "multiprocessing.queues",
-        "multiprocessing.resource_sharer",
-        "multiprocessing.spawn",
+        *(
+            f"{package}.{module}"
+            for package in ("multiprocessing", "multiprocess")  # the latter is a copy that pickles more
+            for module in ("managers", "pool", "queues", "resource_sharer", "spawn")
+        ),
         "pycares",  # waits inside c-ares for its queries to end
     }
 )
+_DUMMIES = ("multiprocessing.dummy", "multiprocess.dummy")
+"""Where the threads of a ``ThreadPool`` come from: they are greenlets."""
 # Threads of gRPC wait inside it for its events, unless gRPC was told to wait by gevent or by hubbub-gevent.
 _GRPC_TARGETS = frozenset({"grpc._cython.cygrpc", "grpc._server"})
 
@@ -95,7 +97,7 @@ def runs_natively(function: Callable[..., Any]) -> bool:
         return True
     if module in _GRPC_TARGETS:
         return "grpc.experimental.gevent" not in sys.modules
-    return module in _NATIVE_TARGETS and type(thread).__module__ != "multiprocessing.dummy"
+    return module in _NATIVE_TARGETS and type(thread).__module__ not in _DUMMIES
 
 
 def _thread_of(function: Any) -> threading.Thread | None:

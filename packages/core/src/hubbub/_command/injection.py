@@ -15,10 +15,9 @@ import os
 import socket as _socket_module
 import sys
 import tempfile
-from time import monotonic
 from typing import Any
 
-from hubbub._originals import socket, waitpid
+from hubbub._originals import monotonic, socket, waitpid
 
 __all__ = ["Injection", "interrupt_wait"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hubbub._command.reach import Peer
 from hubbub._command.text import duration, shortened, size, table
-from hubbub._originals import select
+from hubbub._originals import read, select
 from hubbub.profile import Profile
 
 try:
@@ -210,7 +210,7 @@ def _raw_keys(terminal: bool) -> Iterator[Callable[[Peer, Screen], bool]]:
         found, _, _ = select([descriptor, peer], [], [])
         if descriptor not in found:
             return False
-        for key in os.read(descriptor, 64).decode(errors="replace") or "q":
+        for key in read(descriptor, 64).decode(errors="replace") or "q":
             screen.key(key)
         return not screen.done
 

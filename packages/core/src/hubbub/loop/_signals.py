@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from greenlet import greenlet
 
 from hubbub._originals import socket, socketpair
+from hubbub._originals import write as _write
 
 if TYPE_CHECKING:
     from hubbub.loop.watchers import Signal
@@ -21,7 +22,6 @@ __all__ = ["SignalTable", "Waker", "WakeupDescriptor", "waker_pair"]
 _signal = signal.signal
 _getsignal = signal.getsignal
 _set_wakeup_fd = signal.set_wakeup_fd
-_write = os.write
 _ours: set[int] = set()
 """The descriptors that loops have set."""
 

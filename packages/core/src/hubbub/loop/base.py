@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from math import inf
 from random import Random
-from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from greenlet import getcurrent
 
 from hubbub._identity import Reduce, refuse_copies
-from hubbub._originals import get_ident
+from hubbub._originals import get_ident, monotonic
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
 from hubbub._twins import mirrored, twin

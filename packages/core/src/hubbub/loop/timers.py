@@ -15,9 +15,9 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import compress, repeat
 from operator import is_not, itemgetter
-from time import monotonic
 from typing import Any
 
+from hubbub._originals import monotonic
 from hubbub._twins import mirrored, twin
 
 __all__ = ["SWEEP_ABOVE", "Timers"]
