@@ -23,7 +23,7 @@ def sleep(_: Place, seconds: float, /) -> None:
     try:
         possible = 0 <= seconds < _MOST
     except TypeError:  # not a number, but perhaps something that stands for one
-        seconds = index(seconds)
+        seconds = index(seconds)  # type: ignore[arg-type]  # its type says nothing of __index__
         possible = 0 <= seconds < _MOST
     if not possible:
         if seconds < 0:
