@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import py_compile
+import zipapp
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 Python = Callable[..., Any]
 
@@ -33,6 +37,86 @@ def test_leave_out(python: Python, tmp_path: Path) -> None:
     """--no-NAME leaves a module alone."""
     (tmp_path / "tool.py").write_text(SCRIPT)
     assert python("", "-m", "hubbub_monkey", "--no-time", "tool.py").stdout == "__main__ ['tool.py'] False\n"
+
+
+OUTLIVES = """
+import atexit, multiprocessing, pickle, threading, __main__
+
+class Thing:
+    pass
+
+def child(connection):
+    connection.send("child")
+
+def outlive(gate):
+    gate.wait(10)
+    import __main__
+    print(__main__.Thing is Thing, pickle.loads(pickle.dumps(Thing)) is Thing)
+    receiver, sender = multiprocessing.Pipe(False)
+    multiprocessing.get_context("spawn").Process(target=child, args=(sender,)).start()
+    print(receiver.recv())
+
+if __name__ == "__main__":
+    gate = threading.Event()
+    atexit.register(lambda: print(__import__("__main__").Thing is Thing))
+    threading.Thread(target=outlive, args=(gate,)).start()
+    gate.set()
+"""
+
+
+@pytest.mark.parametrize("words", [("tool.py",), ("-m", "tool")])
+def test_the_script_stays_main(python: Python, tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Threads and exit functions that outlive the script's last line find it as __main__; so do child processes."""
+    (tmp_path / "tool.py").write_text(OUTLIVES)
+    assert python("", "-m", "hubbub_monkey", *words).stdout == "True True\nchild\nTrue\n"
+
+
+MAIN = """
+import sys
+print(__name__, __file__, __package__, __spec__ and __spec__.name, type(__loader__).__name__)
+print(sys.argv, sys.path[0], sys.modules[__name__].__dict__ is globals())
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "compiled", "folder", "archive", "module", "package"])
+def test_main_is_as_the_interpreter_makes_it(python: Python, tmp_path: Path, kind: str) -> None:
+    """What a script finds in itself, and on its path, is what it finds without hubbub."""
+    (tmp_path / "pack").mkdir()
+    for name in ("tool.py", "pack/__main__.py"):
+        (tmp_path / name).write_text(MAIN)
+    py_compile.compile(str(tmp_path / "tool.py"), str(tmp_path / "tool.pyc"))
+    zipapp.create_archive(tmp_path / "pack", tmp_path / "pack.pyz")
+    words = {
+        "file": ["tool.py"], "compiled": ["tool.pyc"], "folder": ["pack"], "archive": ["pack.pyz"],
+        "module": ["-m", "tool"], "package": ["-m", "pack"],
+    }[kind]  # fmt: skip
+    assert python("", "-m", "hubbub_monkey", *words, "-x").stdout == python("", *words, "-x").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "nosuch"], "there is no module nosuch"),
+        (["-m", "nosuch.below"], "there is no module nosuch.below"),
+        (["-m", "empty"], "the package empty has no __main__"),
+        (["-m", "math"], "math has no code in Python to run"),
+        (["empty"], "there is no __main__ in 'empty'"),
+    ],
+)
+def test_nothing_that_can_be_run(python: Python, tmp_path: Path, words: list[str], said: str) -> None:
+    """A module or a folder that cannot be run is said in one line."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "__init__.py").touch()
+    for options in ([], ["--check"]):
+        done = python("", "-m", "hubbub_monkey", *options, *words, status=2)
+        assert done.stderr.splitlines()[-1] == f"python -m hubbub_monkey: error: {said}"
+
+
+def test_a_module_that_is_missing_in_a_script(python: Python, tmp_path: Path) -> None:
+    """What a script fails to import is the script's error, with its traceback."""
+    (tmp_path / "tool.py").write_text("import nosuch\n")
+    done = python("", "-m", "hubbub_monkey", "-m", "tool", status=1)
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'nosuch'"
 
 
 def test_script_folder(python: Python, tmp_path: Path) -> None:

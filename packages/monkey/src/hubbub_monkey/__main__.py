@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import runpy
 import sys
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
 from hubbub import plugins
 
 from hubbub_monkey import _plan, events
+from hubbub_monkey._script import NothingToRun, run_module, run_script
 from hubbub_monkey.exceptions import PatchError
 from hubbub_monkey.patching import patch_all
 from hubbub_monkey.report import Report
@@ -36,15 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("nothing to run: name a script, or a module with -m")
     if known.module is None and not os.path.exists(rest[0]):
         parser.error(f"there is no file {rest[0]!r}")
-    if known.check:
-        sys.exit(check(known.module, rest))
+    try:
+        if known.check:
+            sys.exit(check(known.module, rest))
+        _patch(parser, known)
+        run(known.module, rest)
+    except NothingToRun as error:
+        parser.error(str(error))
+
+
+def _patch(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
     try:
         report = patch_all(**{name: getattr(known, name) for name in _names()})
     except PatchError as error:
         parser.error(str(error))
     if known.report:
         print(report, file=sys.stderr)
-    run(known.module, rest)
 
 
 def _names() -> list[str]:
@@ -134,19 +140,6 @@ def run(module: str | None, rest: Sequence[str]) -> None:
         run_module(module, rest)
     else:
         run_script(rest[0], rest[1:])
-
-
-def run_script(path: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a file as ``python path arguments`` does; its globals."""
-    sys.argv[:] = [path, *arguments]
-    sys.path[0] = os.path.dirname(os.path.realpath(path))
-    return runpy.run_path(path, run_name="__main__")
-
-
-def run_module(name: str, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run a module as ``python -m name arguments`` does; its globals."""
-    sys.argv[:] = [name, *arguments]
-    return runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

@@ -38,12 +38,12 @@ def main() -> None:
         _help()
         return
     patch_all(**options)
-    from hubbub_monkey.__main__ import run_module, run_script
+    from hubbub_monkey._script import NothingToRun, run_module, run_script
 
-    if as_module:
-        run_module(arguments[0], arguments[1:])
-    else:
-        run_script(arguments[0], arguments[1:])
+    try:
+        (run_module if as_module else run_script)(arguments[0], arguments[1:])
+    except NothingToRun as error:
+        sys.exit(str(error))
 
 
 _USAGE = f"""gevent.monkey - monkey patch the standard modules to use hubbub under gevent's names.
