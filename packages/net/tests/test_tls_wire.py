@@ -174,6 +174,8 @@ def test_what_is_received_ends_with_a_record() -> None:
     assert incoming.appetite == 4 * len(large) <= RECEIVE
     incoming.take(record(b"small"), 4)
     assert incoming.appetite == RECEIVE
+    incoming.take(large, 4)  # its header is known from the others
+    assert incoming.appetite == 4 * len(large)
 
 
 @pytest.mark.parametrize(

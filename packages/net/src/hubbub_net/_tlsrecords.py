@@ -35,7 +35,19 @@ class Incoming:
     may begin in the format of SSL 2.
     """
 
-    __slots__ = ("_length", "_missing", "_start", "bio", "chunk", "ended", "loose")
+    __slots__ = (
+        "_header",
+        "_large",
+        "_length",
+        "_missing",
+        "_paired",
+        "_start",
+        "_whole",
+        "bio",
+        "chunk",
+        "ended",
+        "loose",
+    )
 
     def __init__(self, early: bytes = b"") -> None:
         """:param early: ciphertext that has come already."""
@@ -50,6 +62,15 @@ class Incoming:
         self._start = 0
         self._missing = 0  # bytes that are to follow of the record whose beginning OpenSSL has
         self._length = 0  # bytes of the last record if it was a large one, else 0
+        self._learn(bytes(_HEADER))
+
+    def _learn(self, header: bytes) -> None:
+        """Note what a record's header says. In bulk all headers are equal, and each is read once."""
+        self._header = header
+        self._whole = _HEADER + (header[3] << 8 | header[4])  # bytes of the record
+        large = _LARGE <= self._whole <= _LONGEST
+        self._large = self._whole if large else 0
+        self._paired = large and header[0] == _DATA and header[1] == 3  # whether it may be given with the next one
 
     def take(self, data: bytes, most: int = 1) -> int:
         """Keep ``data``, which has just been received, and :meth:`feed` OpenSSL."""
@@ -94,36 +115,26 @@ class Incoming:
         wanted = self._missing
         useful = 1
         if not wanted:
-            if left < _HEADER:
-                return 0
-            wanted = _HEADER + (chunk[start + 3] << 8 | chunk[start + 4])
-            self._length = wanted if _LARGE <= wanted <= _LONGEST else 0
+            if not chunk.startswith(self._header, start):
+                if left < _HEADER:
+                    return 0
+                self._learn(chunk[start : start + _HEADER])
+            wanted = self._whole
+            self._length = self._large
             if wanted > left or wanted > _LONGEST:
                 # OpenSSL reports a bad header at once, without the rest of the record.
                 useful = chunk[start] not in _TYPES or chunk[start + 1] != 3 or wanted > _LONGEST
-            elif most > 1:
-                useful, wanted = self._together(most, start, wanted)
+            elif (
+                most > 1 and self._paired and wanted <= left - wanted and chunk.startswith(self._header, start + wanted)
+            ):
+                useful = _MOST
+                wanted *= _MOST
         elif wanted > left:
             useful = 0
         given = wanted if wanted < left else left
         self._missing = wanted - given
         self._give(chunk, start, given)
         return useful
-
-    def _together(self, most: int, start: int, length: int) -> tuple[int, int]:
-        """How many records to give at once, and their bytes: the next one, and those after it with an equal header.
-
-        :param length: bytes of the next record, all of which have come.
-        """
-        chunk = self.chunk
-        header = chunk[start : start + _HEADER]
-        records, end = 1, start + length
-        if length >= _LARGE and header[0] == _DATA and header[1] == 3:
-            last = len(chunk) - length
-            while records < most and records < _MOST and end <= last and chunk.startswith(header, end):
-                end += length
-                records += 1
-        return records, end - start
 
     def _give(self, chunk: bytes, start: int, count: int) -> None:
         end = start + count
