@@ -43,8 +43,8 @@ class Contestant:
     name: str
     loop: str
     python: str
-    folder: Path = FOLDER
-    """Where its programs are."""
+    programs: str = "{}.py"
+    """How its programs are called."""
     optional: bool = False
     """Whether it is left out of a row if it fails there: an earlier hubbub may lack what a program needs."""
 
@@ -55,7 +55,7 @@ class Contestant:
         """
         settings = {f"{self.name.upper()}_LOOP": self.loop} if self.loop else {}
         done = subprocess.run(
-            [self.python, str(self.folder / f"{work.program}.py"), self.name, *work.options],
+            [self.python, str(FOLDER / self.programs.format(work.program)), self.name, *work.options],
             env=os.environ | settings,
             stdout=subprocess.PIPE,
             check=True,
@@ -140,7 +140,7 @@ def references(work: Work, peers: dict[str, str]) -> list[Contestant]:
     :param peers: the Python of each library that there is.
     """
     return [
-        Contestant(name, "", peers[library], FOLDER / "peers", optional=True)
+        Contestant(name, "", peers[library], "peers/{}_peers.py", optional=True)
         for name in PEERS.get(work.program, ())
         if (library := name.partition("-")[0]) in peers
     ]

@@ -121,7 +121,7 @@ def test_references_are_shown_beside_a_row(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["asyncio-streams", "asyncio-protocols"])
 def test_a_reference_prints_its_cost(name: str) -> None:
     """The echo server of asyncio, by either interface, prints what an operation costs."""
-    program = str(FOLDER / "peers" / "tcp_echo.py")
+    program = str(FOLDER / "peers" / "tcp_echo_peers.py")
     command = [sys.executable, program, name, "--operations=500", "--size=20", "--repeat=2"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=50)
     assert json.loads(done.stdout)["seconds"] > 0

@@ -1,6 +1,6 @@
 """The echo server of ``tcp_echo.py`` as one writes it for asyncio, for uvloop and for trio.
 
-``run.py`` shows them beside that row. Run alone, ``python tcp_echo.py asyncio-streams`` prints its CPU time.
+``run.py`` shows them beside that row. Run alone, ``python tcp_echo_peers.py asyncio-streams`` prints its CPU time.
 """
 
 from __future__ import annotations
