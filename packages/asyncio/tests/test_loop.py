@@ -269,12 +269,21 @@ def test_readers_and_writers(hub, loop):
     with ours, theirs:
         ours.setblocking(False)
         events = []
+
+        def writable():
+            events.append("writable")
+            loop.remove_writer(ours)
+            theirs.send(b"x")
+
+        def readable():
+            events.append(ours.recv(10))
+            loop.call_later(0.02, loop.stop)  # a writer that is still there would be called meanwhile
+
         loop.add_reader(ours, events.append, "replaced")
-        loop.add_reader(ours, lambda: events.append(ours.recv(10)))
-        loop.add_writer(ours, lambda: (events.append("writable"), loop.remove_writer(ours)))
-        loop.call_later(0.01, theirs.send, b"x")
-        loop.call_later(0.05, loop.stop)
-        loop.run_forever()
+        loop.add_reader(ours, readable)
+        loop.add_writer(ours, writable)
+        with hubbub.fail_after(30):
+            loop.run_forever()
         assert events == ["writable", b"x"]
         assert loop.remove_reader(ours)
         assert not loop.remove_reader(ours)
