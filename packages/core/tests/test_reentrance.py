@@ -57,6 +57,11 @@ class Interruption:
 
     def __exit__(self, *_):
         sys.settrace(self._before)
+        # A trace function strikes on the way out of "with" too, where no handler runs. What that left taken would make
+        # the threads of the pool wait for ever.
+        for workers in list(_workers._all):
+            while workers._mutex._is_owned():
+                workers._mutex.release()
 
 
 def at_every_step(operation, action):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from types import TracebackType
 
 from hubbub._at_fork import at_fork
-from hubbub._originals import RLock, get_ident, monotonic, sleep
+from hubbub._mutex import Mutex
+from hubbub._originals import get_ident, monotonic, sleep
 
 __all__ = ["Importing", "importing"]
 
@@ -25,7 +26,7 @@ class Importing:
     def __init__(self) -> None:
         self.patience: float = 5.0
         """Seconds that a fork waits at most: other threads may wait for an import that the forking thread is in."""
-        self._changing = RLock()
+        self._changing = Mutex()
         """Held while threads are counted, and all through a fork. Re-entrant, because signal handlers may import."""
         self._threads: list[int] = []
         """The threads that are inside, once for each time that they entered."""

@@ -20,7 +20,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from hubbub._arguments import as_seconds, whole_number
 from hubbub._links import Linkable
-from hubbub._originals import RLock
+from hubbub._mutex import Mutex
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
@@ -70,7 +70,7 @@ class SimpleQueue(Linkable, Generic[T]):
         if maxsize is not None:
             whole_number(maxsize, "maxsize")
         self._maxsize = maxsize or None
-        self._mutex = RLock()
+        self._mutex = Mutex()
         self._getters = WaitQueue()
         self._putters = WaitQueue()
         self._peekers = WaitQueue()

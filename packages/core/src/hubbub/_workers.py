@@ -17,7 +17,8 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from hubbub._at_fork import at_fork
-from hubbub._originals import RLock, allocate_lock, get_ident, sleep, start_new_thread
+from hubbub._mutex import Mutex
+from hubbub._originals import allocate_lock, get_ident, sleep, start_new_thread
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._weak import snapshot
 
@@ -91,7 +92,7 @@ class Workers:
 
     def start_afresh(self) -> None:
         """In the child after a fork: there are no threads, and the parent's jobs are not ours."""
-        self._mutex = RLock()
+        self._mutex = Mutex()
         self._jobs: deque[Job] = deque()
         self._idle: deque[_Worker] = deque()
         self._workers: set[_Worker] = set()

@@ -15,11 +15,11 @@ from operator import length_hint
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from hubbub import _originals
 from hubbub._arguments import as_seconds, whole_number
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._latch import Latch, ReentrantLatch
 from hubbub._links import Linkable
+from hubbub._mutex import Mutex
 from hubbub._spinning import give_way
 from hubbub._twins import mirrored, twin
 from hubbub._waiter import Waiter
@@ -207,7 +207,7 @@ class BoundedSemaphore(Semaphore):
     def __init__(self, value: int = 1) -> None:
         super().__init__(value)
         self._initial_value = value
-        self._releasing = _originals.RLock()
+        self._releasing = Mutex()
 
     def release(self) -> int:
         """As :meth:`Semaphore.release`.
