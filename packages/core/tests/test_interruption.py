@@ -6,14 +6,13 @@ or uses the lock there, at one place after the other.
 
 from __future__ import annotations
 
-import os
+import _thread
 import signal
 import sys
 import threading as stdlib_threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -363,7 +362,7 @@ def test_a_handler_strikes_as_soon_as_the_mutex_is_taken():
 
         def __init__(self):
             takes = iter(super().acquire, None)
-            self.acquire = map(repr, map(partial(os.kill, os.getpid()), takes)).__next__  # True is SIGHUP
+            self.acquire = map(bool, map(_thread.interrupt_main, takes)).__next__  # True is SIGHUP
 
     def handler(*_):
         raise Struck
