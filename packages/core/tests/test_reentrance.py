@@ -52,6 +52,7 @@ class Interruption:
 
     def __enter__(self):
         self._before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # CPython 3.12 has opcodes for settrace if a frame wanted them before
         sys.settrace(self._trace)
         return self
 

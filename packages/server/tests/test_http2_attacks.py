@@ -6,6 +6,7 @@ are sent. Meanwhile others are served.
 
 from __future__ import annotations
 
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -345,7 +346,9 @@ def test_stream_window(serve: Any, http2: Any) -> None:
 def test_answers_that_are_not_read(serve: Any, http2: Any) -> None:
     """A client that asks and does not read is not listened to any more, and dropped in time."""
     server = serve(http2=True, limits=Limits(write_seconds=0.5, control_frames=10**9))
+    server.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the least; connections have it from there
     peer = http2(server)
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # so that few answers are too many
     flood = frame(PING, 0, 0, b"12345678") * 1000
     with hubbub.Timeout(20), pytest.raises(OSError):
         while True:
