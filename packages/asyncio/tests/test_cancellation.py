@@ -4,6 +4,7 @@ greenlet that runs an event loop ends that event loop, whichever callback it str
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import hubbub
 import pytest
@@ -674,6 +675,41 @@ def test_a_shield_in_a_call_keeps_the_interrupt_out(hub):
         run(main())
     assert got == ["protected"]
     assert noted.kinds() == BOTH[:1]
+
+
+def test_a_cancelled_scope_lets_the_event_loop_close(hub, monkeypatch):
+    """In a scope that is cancelled, run() closes asynchronous generators and ends the executor's threads as ever."""
+    monkeypatch.setattr("hubbub_asyncio.loop._TURNS", 0)  # each round gives way to the hub, where the scope strikes
+    ends, generators = [], []
+
+    async def generate():
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            ends.append("generator")
+
+    def works():
+        go_on.wait(5)
+        ends.append("thread")
+
+    async def main():
+        generators.append(generate())
+        await anext(generators[0])
+        asyncio.get_running_loop().run_in_executor(None, works)
+        block.cancel()
+        asyncio.get_running_loop().call_later(0.02, go_on.set)
+        await asyncio.sleep(60)
+
+    go_on = threading.Event()
+    with Timeout(10), CancelScope() as block:
+        try:
+            run(main())
+        finally:
+            go_on.set()
+            ends.append("run")
+    assert block.cancelled_caught
+    assert ends == ["generator", "thread", "run"]
 
 
 def test_interrupted_again_in_the_end(hub):

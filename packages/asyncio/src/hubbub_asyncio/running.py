@@ -38,7 +38,11 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
         try:
             return runner.run(main)
         finally:
-            _end_tasks(runner.get_loop())
+            with shield():  # a scope that is cancelled would interrupt each step of the closing
+                try:
+                    _end_tasks(runner.get_loop())
+                finally:
+                    runner.close()
 
 
 def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
