@@ -140,7 +140,9 @@ def look(editor: Editor, steps: int) -> tuple[str, int, str]:
     """Step on from a breakpoint in ``work``; the thread's name, how far that led, and what an expression was there."""
     thread = editor.event("stopped")["threadId"]
     threads = {one["id"]: one["name"].partition("-")[0] for one in editor.ask("threads")["threads"]}
-    frame = editor.ask("stackTrace", threadId=thread)["stackFrames"][0]
+    while not (frames := editor.ask("stackTrace", threadId=thread)["stackFrames"]):
+        pass  # debugpy gives it half a second to stand still, which is not enough on a busy machine
+    frame = frames[0]
     scope = editor.ask("scopes", frameId=frame["id"])["scopes"][0]["variablesReference"]
     names = [one["name"] for one in editor.ask("variables", variablesReference=scope)["variables"]]
     assert (frame["name"], names) == ("work", ["number"])
