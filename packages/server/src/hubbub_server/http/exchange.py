@@ -67,8 +67,7 @@ class Exchange(OutgoingResponse):
         try:
             self.request = head = connection.parser.start_line(data[:start])
             fields, self.meaning, cookie = connection.parser.fields(data, start + 2, head.minor)
-            self.environ = environ = service.base_env.copy()
-            environ.update(fields)
+            self.environ = environ = service.base_env | fields
             if cookie is not None:
                 environ["HTTP_COOKIE"] = cookie
             self._prepare(environ, head)
@@ -89,7 +88,7 @@ class Exchange(OutgoingResponse):
                 self._serve(service)
             finally:
                 self.log(began)
-        return self.goes_on()
+        return (self._persists and self.body is None) or self.goes_on()
 
     def goes_on(self) -> bool:
         """Whether the connection does, once the response has ended; else :attr:`lingers` is set."""
