@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -512,3 +513,30 @@ def test_errors_of_reads_and_writes(pair: tuple[Socket, Socket]) -> None:
         right.sendall(b"v")
     with pytest.raises(ConnectionResetError):
         right.recv(10)
+
+
+def test_who_wakes_another_thread_goes_on(hub: hubbub.Hub) -> None:
+    """A thread that wakes a greenlet of another does not give up the GIL by that, as none does by a lock of threads.
+
+    What programs for threads do after they have set a result is done before the one who waits for it has it.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1)
+    try:
+        for _ in range(100):
+            waiting, order = Event(), []
+
+            def wake(waiting: Event = waiting, order: list[str] = order) -> None:
+                while not hub.loop.in_poll:
+                    time.sleep(0)
+                waiting.set()
+                order.append("after it")
+
+            thread = threading.Thread(target=wake)
+            thread.start()
+            waiting.wait(10)
+            order.append("woken")
+            thread.join()
+            assert order == ["after it", "woken"]
+    finally:
+        sys.setswitchinterval(interval)

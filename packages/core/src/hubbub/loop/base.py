@@ -138,6 +138,7 @@ class BaseLoop(Timers, Loop):
     __slots__ = (
         "_backend",
         "_break",
+        "_signal_writer",
         "_witness",
         "born",
         "calls",
@@ -491,13 +492,19 @@ class BaseLoop(Timers, Loop):
         self._break = True
         self.wake()
 
+    @twin("turn.c")
     def wake(self) -> None:
-        """End a waiting poll. From any thread."""
+        """End a waiting poll. From any thread.
+
+        The twin in C keeps the GIL meanwhile. So who wakes another thread goes on, as after the release of a lock of
+        threads, and the other one comes when this one waits, or has had its share.
+        """
         if self.in_poll:
             self.in_poll = False
             if not self._backend.wake():
                 self._write_to_self()
 
+    @twin("turn.c")
     def _write_to_self(self) -> None:
         writer = self._signal_writer
         if writer is not None:  # the loop is not gone

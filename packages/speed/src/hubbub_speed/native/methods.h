@@ -81,7 +81,8 @@ extern struct readiness {
 extern struct loop {
     PyTypeObject *type;
     Py_ssize_t ready, handles, hub, time, born, in_poll, calls, break_, heap, sequence, stopped, unref, witness, checks,
-        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told, hand_overs, handed_to, log;
+        destroyed, gil_left, idles, iteration, longest_turn, backend, outside, prepares, told, hand_overs, handed_to, log,
+        signal_writer;
 } L;
 
 extern struct ring {

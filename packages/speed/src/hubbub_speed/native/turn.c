@@ -5,6 +5,8 @@
  */
 #include "methods.h"
 
+#include <sys/socket.h>
+
 struct loop L;
 
 static const struct field loop_fields[] = {
@@ -14,7 +16,7 @@ static const struct field loop_fields[] = {
     {"_witness", &L.witness}, {"checks", &L.checks},    {"destroyed", &L.destroyed}, {"idles", &L.idles},
     {"iteration", &L.iteration}, {"_backend", &L.backend}, {"longest_turn", &L.longest_turn}, {"outside", &L.outside},
     {"prepares", &L.prepares}, {"gil_left", &L.gil_left}, {"told", &L.told}, {"hand_overs", &L.hand_overs},
-    {"handed_to", &L.handed_to}, {"log", &L.log}, {0}};
+    {"handed_to", &L.handed_to}, {"log", &L.log}, {"_signal_writer", &L.signal_writer}, {0}};
 
 struct ring B;
 
@@ -506,10 +508,45 @@ static PyObject *loop_turn(PyObject *self, PyObject *nowait)
     Py_RETURN_TRUE;
 }
 
+static PyObject *python_loop_wake;
+
+static PyObject *loop_wake(PyObject *self, PyObject *unused)
+{
+    struct bell bell;
+    (void)unused;
+    if (SLOT(self, L.in_poll) != Py_True)
+        Py_RETURN_NONE;
+    if (!find_bell(self, &bell))
+        return PyObject_CallOneArg(python_loop_wake, self);
+    put(self, L.in_poll, Py_False);
+    bell.wake(bell.loop);
+    Py_DECREF(bell.owner);
+    Py_RETURN_NONE;
+}
+
+/* Not by the socket's method, which gives up the GIL. The reference to the socket keeps its descriptor from others. */
+static PyObject *loop_write_to_self(PyObject *self, PyObject *unused)
+{
+    PyObject *writer = SLOT(self, L.signal_writer);
+    int fd;
+    (void)unused;
+    if (!writer || writer == Py_None)
+        Py_RETURN_NONE; /* the loop is gone */
+    Py_INCREF(writer);
+    fd = PyObject_AsFileDescriptor(writer);
+    PyErr_Clear();
+    if (fd >= 0)
+        (void)!send(fd, "", 1, MSG_DONTWAIT); /* full: the poll ends anyway */
+    Py_DECREF(writer);
+    Py_RETURN_NONE;
+}
+
 static const struct method turn_methods[] = {
     {NULL, {"turn", loop_turn, METH_O, "turn($self, nowait)\n--\n\n"}},
     {NULL, {"run_ready", loop_run_ready, METH_NOARGS, "run_ready($self)\n--\n\n"}},
     {NULL, {"dispatch", loop_dispatch, METH_O, "dispatch($self, events)\n--\n\n"}},
+    {NULL, {"_write_to_self", loop_write_to_self, METH_NOARGS, "_write_to_self($self)\n--\n\n"}},
+    {&python_loop_wake, {"wake", loop_wake, METH_NOARGS, "wake($self)\n--\n\n"}},
     {0},
 };
 
