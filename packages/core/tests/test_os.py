@@ -113,6 +113,29 @@ def test_read_of_a_blocking_pipe_waits(hub, blocking_pipe, vector):
     assert reader.get(timeout=5) == b"abc"
 
 
+def test_a_read_that_others_were_faster_than_goes_on_waiting(hub, blocking_pipe, monkeypatch):
+    """A greenlet that finds a blocking pipe empty again when its turn comes waits on, and does not stop the thread."""
+    readable, writable = blocking_pipe
+    waited = []
+
+    def wait_and_lose(fd):
+        wait_readable(fd)
+        if not waited:
+            waited.append(standard.read(fd, 5))
+
+    wait_readable = hubbub.io.wait_readable
+    monkeypatch.setattr(hubbub.io, "wait_readable", wait_and_lose)
+    reader = hubbub.spawn(os.read, readable, 5)
+    hubbub.sleep(0)
+    standard.write(writable, b"abc")
+    with hubbub.fail_after(5):
+        while not waited:
+            hubbub.sleep(0.001)
+    assert not reader.ready()
+    standard.write(writable, b"def")
+    assert (waited, reader.get(timeout=5)) == ([b"abc"], b"def")
+
+
 @pytest.mark.parametrize("vector", [False, True], ids=["write", "writev"])
 def test_write_to_a_blocking_pipe_writes_all(hub, blocking_pipe, vector):
     """write and writev to a blocking pipe write all, however much, and let other greenlets run meanwhile."""

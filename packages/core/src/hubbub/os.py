@@ -31,6 +31,8 @@ __all__ = ["close", "make_nonblocking", "nb_read", "nb_write", "read", "tp_read"
 
 _PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
 """How many bytes a pipe takes without blocking once it is writable."""
+_POLLIN: int = getattr(select, "POLLIN", 0)  # Windows has no poll
+_POLLOUT: int = getattr(select, "POLLOUT", 0)
 
 
 def make_nonblocking(fd: int) -> bool:
@@ -83,8 +85,16 @@ def tp_write(fd: int, buf: ReadableBuffer) -> int:
     return get_hub().threadpool.apply(_write, (fd, buf))
 
 
+def _wait(fd: int, event: int) -> None:
+    """Let other greenlets run while a call for the blocking descriptor ``fd`` would not return at once.
+
+    Looks again after each wait: another greenlet, or process, may have come first.
+    """
+    while _blocks(fd, event):
+        (io.wait_readable if event == _POLLIN else io.wait_writable)(fd)
+
+
 def _blocks(fd: int, event: int) -> bool:
-    """Whether a call for the blocking descriptor ``fd`` would not return at once, and others may run meanwhile."""
     if _poll is None or not isinstance(fd, int) or fd < 0 or get_hub_if_exists() is None:
         return False
     poller = _poll()
@@ -98,8 +108,7 @@ def read(_: Place, fd: int, length: int, /) -> bytes:
 
     A non-blocking descriptor is read as it is; :func:`nb_read` waits for one.
     """
-    if _blocks(fd, select.POLLIN):
-        io.wait_readable(fd)
+    _wait(fd, _POLLIN)
     return _read(fd, length)
 
 
@@ -116,8 +125,7 @@ def _writing(fd: int, data: ReadableBuffer) -> int:
     long = type(data) is not bytes or len(data) > _PIPE_BUF
     if long and get_hub_if_exists() is not None and stat.S_ISFIFO(os.fstat(fd).st_mode) and os.get_blocking(fd):
         return _write_pieces(fd, memoryview(data).cast("B"))
-    if _blocks(fd, select.POLLOUT):
-        io.wait_writable(fd)
+    _wait(fd, _POLLOUT)
     return _write(fd, data)
 
 
@@ -125,8 +133,7 @@ def _write_pieces(fd: int, view: memoryview) -> int:
     written = 0
     while True:
         try:
-            if _blocks(fd, select.POLLOUT):
-                io.wait_writable(fd)
+            _wait(fd, _POLLOUT)
             written += _write(fd, view[written : written + _PIPE_BUF])
         except OSError:
             if not written:
@@ -142,8 +149,7 @@ if _readv is not None:
     @as_builtin
     def readv(_: Place, fd: int, buffers: Sequence[WriteableBuffer], /) -> int:
         """:func:`os.readv`; waits as :func:`read`."""
-        if _blocks(fd, select.POLLIN):
-            io.wait_readable(fd)
+        _wait(fd, _POLLIN)
         count: int = _readv(fd, buffers)
         return count
 
@@ -152,8 +158,7 @@ if _readv is not None:
         """:func:`os.writev`; waits as :func:`write`."""
         if get_hub_if_exists() is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
             return _writing(fd, b"".join(buffers))
-        if _blocks(fd, select.POLLOUT):
-            io.wait_writable(fd)
+        _wait(fd, _POLLOUT)
         count: int = _writev(fd, buffers)
         return count
 
