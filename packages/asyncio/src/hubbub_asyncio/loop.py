@@ -32,12 +32,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 from hubbub import Greenlet, sleep, spawn
-from hubbub.lowlevel import OUTSIDE, interrupts_to, spawn_raw
+from hubbub.lowlevel import OUTSIDE, interrupts_to, monotonic, spawn_raw
 from hubbub.running_loop import Separation, separate_running_loops
 
 from hubbub_asyncio._callbacks import PlainHandle, forget_last_frame

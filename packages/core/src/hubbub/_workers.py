@@ -12,13 +12,12 @@ from _thread import _count as _thread_count
 from collections import deque
 from collections.abc import Callable, Iterator
 from operator import attrgetter, methodcaller
-from time import monotonic
 from typing import Any, Protocol
 from weakref import WeakSet
 
 from hubbub._at_fork import at_fork
 from hubbub._mutex import Mutex
-from hubbub._originals import allocate_lock, get_ident, sleep, start_new_thread
+from hubbub._originals import allocate_lock, get_ident, monotonic, sleep, start_new_thread
 from hubbub._twins import known_to_c, mirrored, twin
 from hubbub._weak import snapshot
 

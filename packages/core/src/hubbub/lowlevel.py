@@ -21,6 +21,7 @@ from hubbub._interrupt import OUTSIDE, interrupt, interrupts_to, keeps_out
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
+from hubbub._originals import monotonic
 from hubbub._originals import start_new_thread as start_native_thread
 from hubbub._version import version_attribute
 from hubbub._waiter import Waiter
@@ -62,6 +63,7 @@ __all__ = [
     "leave_all",
     "loop_class",
     "make_loop",
+    "monotonic",
     "native_local",
     "run_callback",
     "run_callback_threadsafe",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic
 from typing import Any
 
 import hubbub
-from hubbub.lowlevel import get_hub
+from hubbub.lowlevel import get_hub, monotonic
 
 from hubbub_dns._answer import Answer
 from hubbub_dns._errors import LookupFailed

@@ -13,12 +13,11 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator
-from time import monotonic
 from typing import Any, NamedTuple
 
 import pycares
 from hubbub.abc import READ, WRITE
-from hubbub.lowlevel import BaseLoop, closing, get_hub
+from hubbub.lowlevel import BaseLoop, closing, get_hub, monotonic
 from pycares import errno as status
 
 from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from time import monotonic
 from typing import Generic, TypeVar
 
 from hubbub import RLock, sleep
+from hubbub.lowlevel import monotonic
 
 __all__ = ["Parser", "Watched"]
 

@@ -7,8 +7,9 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from time import monotonic
 from typing import NamedTuple
+
+from hubbub.lowlevel import monotonic
 
 __all__ = ["PLAIN", "Traits", "current_traits", "traits_of_all"]
 

@@ -11,10 +11,9 @@ import _socket
 import errno
 import socket
 from collections.abc import Callable, Iterator
-from time import monotonic
 
 from hubbub.abc import READ
-from hubbub.lowlevel import closing, get_hub
+from hubbub.lowlevel import closing, get_hub, monotonic
 
 from hubbub_dns._servers import Server, sockaddr
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply

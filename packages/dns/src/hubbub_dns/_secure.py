@@ -6,10 +6,10 @@ import re
 import socket
 import ssl
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from hubbub.io import Socket
+from hubbub.lowlevel import monotonic
 
 from hubbub_dns._servers import Server, sockaddr
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply

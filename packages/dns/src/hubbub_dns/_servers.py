@@ -7,11 +7,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from time import monotonic
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from hubbub.io import Socket
+from hubbub.lowlevel import monotonic
 
 from hubbub_dns._wire import Malformed, Query, Reply, read_reply
 

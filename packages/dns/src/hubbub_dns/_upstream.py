@@ -7,10 +7,9 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from hubbub.lowlevel import Waiter
+from hubbub.lowlevel import Waiter, monotonic
 from hubbub.plugins import importing
 
 from hubbub_dns._answer import HOST_NAME, MAX_CHAIN, Answer, follow

@@ -6,10 +6,9 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from time import monotonic
 from typing import Any
 
-from hubbub.lowlevel import allocate_native_lock, at_fork
+from hubbub.lowlevel import allocate_native_lock, at_fork, monotonic
 
 __all__ = ["Cache", "CacheStatistics", "shared_cache"]
 

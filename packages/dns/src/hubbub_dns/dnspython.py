@@ -7,9 +7,9 @@ records.
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from hubbub.lowlevel import monotonic
 from hubbub.plugins import importing
 
 from hubbub_dns._errors import Failure, LookupFailed, gai_error

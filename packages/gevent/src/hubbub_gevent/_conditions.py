@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from hubbub.event import Event
+from hubbub.lowlevel import monotonic
 
 from hubbub_gevent.thread import LockType
 

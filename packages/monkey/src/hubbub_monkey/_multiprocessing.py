@@ -15,11 +15,11 @@ import struct
 from collections.abc import Callable
 from functools import partial
 from selectors import EVENT_READ, EVENT_WRITE
-from time import monotonic
 from typing import Any
 
 import hubbub
 from hubbub.hub import get_hub_if_exists
+from hubbub.lowlevel import monotonic
 
 from hubbub_monkey import _journal
 from hubbub_monkey.threads import waits_natively

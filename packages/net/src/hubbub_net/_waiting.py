@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
-from time import monotonic
 from typing import Any
 
 from hubbub.hub import get_hub, sleep
-from hubbub.lowlevel import getcurrent, native_local
+from hubbub.lowlevel import getcurrent, monotonic, native_local
 
 from hubbub_net._observing import Observation, Seen
 

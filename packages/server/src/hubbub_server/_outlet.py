@@ -26,11 +26,10 @@ import weakref
 from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from hubbub.io import Socket
-from hubbub.lowlevel import at_fork
+from hubbub.lowlevel import at_fork, monotonic
 
 __all__ = [
     "HELD_BYTES",

@@ -5,13 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
-from time import monotonic
 from typing import Any
 
 import hubbub
 from greenlet import getcurrent, greenlet
 from hubbub.io import Socket
-from hubbub.lowlevel import interrupt
+from hubbub.lowlevel import interrupt, monotonic
 
 from hubbub_server._listener import bind, parse_address
 from hubbub_server._networks import Networks

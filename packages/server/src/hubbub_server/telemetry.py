@@ -8,10 +8,10 @@ the query, in which secrets may be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from hubbub import GreenletExit
+from hubbub.lowlevel import monotonic
 
 from hubbub_server.http.accesslog import as_text
 from hubbub_server.http.errors import ClientDisconnected, RequestError, RequestTimeout

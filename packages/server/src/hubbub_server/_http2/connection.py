@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Final
 
 import hubbub
@@ -21,7 +20,7 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from hubbub.io import Socket
 from hubbub.lock import Semaphore
-from hubbub.lowlevel import Waiter, WaitQueue, run_callback
+from hubbub.lowlevel import Waiter, WaitQueue, monotonic, run_callback
 
 from hubbub_server._http2.exchange import Http2Exchange
 from hubbub_server._http2.frames import (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from h2.errors import ErrorCodes
+from hubbub.lowlevel import monotonic
 
 from hubbub_server._http2.body import Body
 from hubbub_server._http2.fields import Malformed, final_fields, request_head, response_fields

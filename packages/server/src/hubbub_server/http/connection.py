@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from time import monotonic
 from typing import Any, Final, Protocol
 
 import hubbub
 from hubbub.io import Socket
+from hubbub.lowlevel import monotonic
 
 from hubbub_server._tls import send_close_notify
 from hubbub_server.http.accesslog import Entry, EntryLog

@@ -6,10 +6,10 @@ exchange, reads :attr:`Exchange.environ` and :attr:`Exchange.body`, and sends by
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import hubbub
+from hubbub.lowlevel import monotonic
 
 from hubbub_server.http.accesslog import Entry
 from hubbub_server.http.body import Body

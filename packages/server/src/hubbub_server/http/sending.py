@@ -6,12 +6,11 @@ import errno
 import os
 import socket
 import struct
-from time import monotonic
 from typing import Any, Final
 
 import hubbub
 from hubbub.io import Socket
-from hubbub.lowlevel import get_hub_if_exists
+from hubbub.lowlevel import get_hub_if_exists, monotonic
 
 from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.errors import ClientDisconnected, FileChanged

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import hubbub
-from hubbub.lowlevel import Waiter, WaitQueue
+from hubbub.lowlevel import Waiter, WaitQueue, monotonic
 
 from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.limits import Limits

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING
 
 import hubbub
+from hubbub.lowlevel import monotonic
 
 from hubbub_server.http.response import response_head
 from hubbub_server.websocket._frames import Frames
