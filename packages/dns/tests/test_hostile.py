@@ -188,6 +188,16 @@ def test_cost_of_broken_messages() -> None:
         struct.pack("!6H", query.id, 0x8180, 1, 65535, 0, 0) + query.question + chain,
         struct.pack("!6H", query.id, 0x8180, 1, 65535, 0, 0) + query.question + (b"\1a" * 120 + b"\0") * 5,
     ]
+
+    def cost(wire: bytes) -> float:
+        began = time.thread_time()
+        try:
+            if query.matches(wire):
+                read_reply(wire)
+        except Malformed:
+            pass
+        return time.thread_time() - began
+
     slowest = 0.0
     for number in range(10_000):
         wire = bytearray(worst[number % 3] if number % 50 == 0 else whole)
@@ -195,13 +205,9 @@ def test_cost_of_broken_messages() -> None:
             wire[dice.randrange(12, len(wire))] = dice.choice((0, 0xC0, 0xFF, 0x40, 1, 63, dice.randrange(256)))
         if dice.random() < 0.2:
             del wire[dice.randrange(12, len(wire)) :]
-        began = time.thread_time()
-        try:
-            if query.matches(bytes(wire)):
-                read_reply(bytes(wire))
-        except Malformed:
-            pass
-        slowest = max(slowest, time.thread_time() - began)
+        spent = cost(bytes(wire))
+        if spent > slowest:  # because of the message, or of something else that happened meanwhile
+            slowest = max(slowest, min(spent, *(cost(bytes(wire)) for _ in range(3))))
     assert slowest < 0.005
 
 
