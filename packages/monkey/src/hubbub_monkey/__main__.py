@@ -20,7 +20,7 @@ from hubbub_monkey.exceptions import PatchError
 from hubbub_monkey.patching import patch_all
 from hubbub_monkey.report import Report
 
-__all__ = ["check", "main", "run", "run_module", "run_script"]
+__all__ = ["NothingToRun", "check", "main", "run", "run_module", "run_script"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
