@@ -135,7 +135,6 @@ def wait_beside_a_watcher(hub, number, seconds):
 def read_again(hub, number, seconds):
     """By a socket of ours."""
     sock = io.Socket(fileno=os.dup(number))
-    os.close(number)
     os.dup2(sock.fileno(), number)
     sock.close()
     sock = io.Socket(fileno=number)
@@ -166,8 +165,7 @@ def test_a_number_that_is_used_again(hub, before, after, copied):
     hubbub.sleep(0.001)
     if not copied:
         old.close()
-    os.close(number)
-    os.dup2(new.fileno(), number)
+    os.dup2(new.fileno(), number)  # closes it in the same step: another thread's loop cannot get the number in between
     if before == "waiting":
         history.end()
     try:
