@@ -49,7 +49,7 @@ BY_NATURE = (
     "releases_the_interpreter",
     # Each allocation starts the collector, so it also runs where a caller is answered, and finds objects there.
     "destructors_submit",
-    # An open fault: beside callers, on the built-in loop, one of 300 wake-ups between two threads may come seconds late.
+    # An open fault: beside callers, on the built-in loop, a wake-up between two threads may come seconds late.
     "two_hubs_take_turns",
     "two_hubs_hand_results_over",
 )
