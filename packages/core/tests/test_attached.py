@@ -49,9 +49,6 @@ BY_NATURE = (
     "releases_the_interpreter",
     # Each allocation starts the collector, so it also runs where a caller is answered, and finds objects there.
     "destructors_submit",
-    # An open fault: beside callers, on the built-in loop, a wake-up between two threads may come seconds late.
-    "two_hubs_take_turns",
-    "two_hubs_hand_results_over",
 )
 """Tests of what a caller is a part of, as expressions of pytest's ``-k``."""
 REQUESTS = (

@@ -391,7 +391,16 @@ def test_event_between_two_hubs(hub):
     assert seen == [True]
 
 
-def test_two_hubs_take_turns(hub):
+@pytest.fixture(params=[None, 1e-6], ids=["", "restless"])
+def interval(request):
+    """How soon native threads take the GIL from one another."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(request.param or before)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_two_hubs_take_turns(hub, interval):
     """Two hubs that answer each other through events: no set is missed, and none wakes somebody twice."""
     ping, pong = Event(), Event()
     rounds = 300
@@ -411,7 +420,7 @@ def test_two_hubs_take_turns(hub):
     thread.join()
 
 
-def test_two_hubs_hand_results_over(hub):
+def test_two_hubs_hand_results_over(hub, interval):
     """Two hubs that answer each other through results never miss one another."""
     questions = [AsyncResult() for _ in range(300)]
     answers = [AsyncResult() for _ in range(300)]

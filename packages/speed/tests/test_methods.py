@@ -20,7 +20,7 @@ import hubbub_speed
 import pytest
 from hubbub import acceleration, plugins
 from hubbub.acceleration import LAYOUT
-from hubbub.event import AsyncResult, Event
+from hubbub.event import AsyncResult, Awaitable, Event
 from hubbub.io import Socket
 from hubbub.local import local
 from hubbub.lock import RLock, Semaphore
@@ -513,6 +513,36 @@ def test_errors_of_reads_and_writes(pair: tuple[Socket, Socket]) -> None:
         right.sendall(b"v")
     with pytest.raises(ConnectionResetError):
         right.recv(10)
+
+
+WAITS: dict[str, tuple[type[Awaitable], Callable[[Any], object]]] = {
+    "event": (Event, lambda event: event.wait()),
+    "event_limit": (Event, lambda event: event.wait(5)),
+    "event_named_limit": (Event, lambda event: event.wait(timeout=5)),
+    "event_subclass": (type("Sub", (Event,), {}), lambda event: event.wait(timeout=5)),
+    "get": (AsyncResult, lambda result: result.get()),
+    "get_named_limit": (AsyncResult, lambda result: result.get(timeout=5)),
+    "get_subclass": (type("Sub", (AsyncResult,), {}), lambda result: result.get(True, 5)),
+    "result": (AsyncResult, lambda result: result.result(5)),
+    "wait": (AsyncResult, lambda result: result.wait(timeout=5)),
+}
+
+
+@pytest.mark.parametrize("way", WAITS)
+def test_no_wait_for_a_flag_looks_at_it_in_python(hub: hubbub.Hub, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """However a greenlet waits for an event or a result, it joins and looks at the flag in one step of C.
+
+    The method in Python takes a mutex for that, which ``set`` in C does not ask for: a ``set`` of another thread in the
+    middle took the waiter out of the queue first, and the wait ended with a ValueError.
+    """
+    monkeypatch.delattr(Awaitable, "_enter")
+    kind, wait = WAITS[way]
+    waited_for: Any = kind()
+    waiter = hubbub.spawn(wait, waited_for)
+    hubbub.sleep(0)
+    assert not waiter.ready()
+    waited_for.set()
+    waiter.get(timeout=5)
 
 
 def test_who_wakes_another_thread_goes_on(hub: hubbub.Hub) -> None:

@@ -38,7 +38,7 @@ class Awaitable(Linkable):
         self._links = None
         self._waiters: WaitQueue | None = None
 
-    @mirrored("event.c")
+    @twin("event.c")
     def _wait_for_flag(self, timeout: float | None) -> bool:
         waiter = Waiter()
         with _mutex:

@@ -19,7 +19,7 @@ static PyTypeObject *event_type;
 static const struct field awaitable_fields[] = {{"_flag", &E.flag}, {"_links", &E.links}, {"_waiters", &E.waiters}, {0}};
 static const struct field result_fields[] = {{"_exc_info", &A.exc_info}, {"value", &A.value}, {0}};
 
-static PyObject *python_init, *python_event_wait, *python_result_set, *python_result_get;
+static PyObject *python_wait_for_flag, *python_event_wait, *python_result_set, *python_result_get;
 
 static PyObject *awaitable_init(PyObject *self, PyObject *unused)
 {
@@ -101,6 +101,19 @@ static int wait_for_flag(PyObject *self, PyObject *timeout)
     Py_DECREF(waiter);
     Py_DECREF(self);
     return outcome;
+}
+
+/*
+ * Every wait comes here, also that of a method in Python: there the mutex is held from joining to the look at the flag,
+ * and the methods above do not ask for it.
+ */
+static PyObject *awaitable_wait_for_flag(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    int outcome;
+    if (kwnames || nargs != 1 || !is_whole(self))
+        return fall_back(python_wait_for_flag, self, args, nargs, kwnames);
+    outcome = wait_for_flag(self, args[0]);
+    return outcome < 0 ? NULL : PyBool_FromLong(outcome);
 }
 
 /* -- events ------------------------------------------------------------------------------------------------------ */
@@ -192,7 +205,8 @@ static PyObject *result_get(PyObject *self, PyObject *const *args, Py_ssize_t na
 }
 
 static const struct method awaitable_methods[] = {
-    {&python_init, {"__init__", awaitable_init, METH_NOARGS, "__init__($self)\n--\n\n"}},
+    {NULL, {"__init__", awaitable_init, METH_NOARGS, "__init__($self)\n--\n\n"}},
+    {&python_wait_for_flag, {"_wait_for_flag", FASTCALL(awaitable_wait_for_flag), "_wait_for_flag($self, timeout)\n--\n\n"}},
     {0},
 };
 
