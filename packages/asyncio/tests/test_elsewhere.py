@@ -31,6 +31,15 @@ class Begun:
         await asyncio.get_running_loop().create_future()
 
 
+def waits_for_ever_on(loop):
+    """A greenlet that waits for a task of another thread's event loop, which has begun."""
+    begun = Begun()
+    waiting = spawn(await_, begun.wait(), loop=loop)
+    sleep(0)
+    assert begun.event.wait(LIMIT)
+    return waiting
+
+
 def in_a_thread(loop):
     """Run an event loop in a native thread; returns a function that stops it there, without ending its tasks."""
     native = threading.Thread(target=loop.run_forever)
@@ -79,10 +88,7 @@ def test_killed_when_it_is_closed(hub):
     """A greenlet that waits for a task of an event loop which was closed can be killed: nothing is left to wait for."""
     loop = asyncio.new_event_loop()
     stop = in_a_thread(loop)
-    begun = Begun()
-    waiting = spawn(await_, begun.wait(), loop=loop)
-    sleep(0)
-    assert begun.event.wait(LIMIT)
+    waiting = waits_for_ever_on(loop)
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False
     del task
@@ -97,10 +103,7 @@ def test_closed_while_a_killed_greenlet_waits_for_the_end(hub):
     """A killed greenlet waits until its task on another event loop has ended; if that is closed before, no longer."""
     loop = asyncio.new_event_loop()
     stop = in_a_thread(loop)
-    begun = Begun()
-    waiting = spawn(await_, begun.wait(), loop=loop)
-    sleep(0)
-    assert begun.event.wait(LIMIT)
+    waiting = waits_for_ever_on(loop)
     stop()
     for task in asyncio.all_tasks(loop):
         task._log_destroy_pending = False
