@@ -70,6 +70,7 @@ def half():
 """
 LOAD = 24
 """Greenlets that make requests, at each server."""
+WORKERS = 2
 GRACE = 3.0
 ATTEMPTS = 20
 TOLERANCE = {"kilobytes": 6144, "descriptors": 12, "processes": 0}
@@ -135,6 +136,15 @@ class Served:
             connection.request("GET", "/-/status")
             return json.loads(connection.getresponse().read())
 
+    def has_settled(self) -> bool:
+        """Whether all its processes are workers that serve, and none comes or goes."""
+        try:
+            workers = self.status()["workers"]
+        except ConnectionError:  # an upgrade cut the answer
+            return False
+        serving = {worker["pid"] for worker in workers if worker["state"] == "serving"}
+        return len(workers) == len(serving) == WORKERS and set(self.children()) == serving
+
     def rotate(self) -> None:
         """Move the logs away and have them opened anew; what was moved is thrown away."""
         for log in (self.log, self.folder / "errors"):
@@ -156,7 +166,7 @@ class Served:
 @contextmanager
 def running(folder: Path) -> Iterator[tuple[Served, Served]]:
     """A single process, and a supervisor with two workers."""
-    served = Served(folder / "alone"), Served(folder / "workers", "-w", "2")
+    served = Served(folder / "alone"), Served(folder / "workers", "-w", str(WORKERS))
     try:
         yield served
         statuses = [one.close() for one in served]
@@ -440,10 +450,10 @@ class Soak:
     def count(self, seconds: float) -> None:
         """Once the workers have settled."""
         for _ in range(ATTEMPTS):
-            found = {server.folder.name: server.census() for server in self.served}
-            if found["workers"]["processes"] == 2:
+            if self.served[1].has_settled():
                 break
             hubbub.sleep(1)
+        found = {server.folder.name: server.census() for server in self.served}
         self.counts.append(found)
         requests = self.served[1].status()["total"]["requests"]
         if requests < self.requests:
@@ -454,7 +464,7 @@ class Soak:
     @property
     def is_long_enough(self) -> bool:
         """Whether there are counts enough to tell what grows."""
-        return len(self.counts) >= 3
+        return len(self.counts) >= 6
 
     def problems(self) -> list[str]:
         """What was lost, and what has grown since a third of the time."""
