@@ -353,7 +353,7 @@ def test_keyboard_interrupt(hub):
         thread.start()
         sleep(30)
     thread.join()
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 25
     sleep(0.001)
 
 

@@ -79,16 +79,17 @@ def test_first_use_at_the_end(how, use):
 DAEMONS = """
 import atexit, sys, threading, time
 turns = []
-def moves():
-    before = len(turns)
-    time.sleep(0.02)
+def moves(seconds):
+    before, until = len(turns), time.monotonic() + seconds
+    while len(turns) == before and time.monotonic() < until:
+        time.sleep(0.01)
     return before > 0 and len(turns) > before
 
 class Last:
     def __del__(self):
-        print(moves())
+        print(moves(0.02))
 
-atexit.register(lambda: print(moves()))
+atexit.register(lambda: print(moves(20)))
 import hubbub
 atexit.register(lambda last: None, Last())  # dropped when all exit functions have been called
 

@@ -46,19 +46,24 @@ def test_slow(make: Any, nameserver: Any) -> None:
         assert make(nameserver).gethostbyname(f"n{number}.test") == REAL
     nameserver.log.clear()
 
+    open_now = most = 0
+
     def script(request: Any) -> Any:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
         hubbub.sleep(2)
+        open_now -= 1
         return request.a(REAL)
 
     nameserver.script = script
     resolver = make(nameserver)
     assert resolver.gethostbyname("www.test") == REAL
     assert len(nameserver.log) == 1
-    began = time.monotonic()
     asking = [hubbub.spawn(resolver.gethostbyname, f"many{number}.test") for number in range(40)]
-    hubbub.joinall(asking, 10)
+    hubbub.joinall(asking, 40)
     assert {one.value for one in asking} == {REAL}
-    assert time.monotonic() - began < 4
+    assert most == 40  # none waits for the reply to another
     assert len(nameserver.log) == 41
 
 
@@ -204,11 +209,9 @@ def test_without_edns(make: Any, nameserver: Any, dns: Any, rcode: str, bare: bo
         )
 
     nameserver.script = script
-    began = time.monotonic()
-    resolver = make(nameserver)
+    resolver = make(nameserver, timeout=100.0)  # longer than the test may take
     assert resolver.gethostbyname("www.test") == REAL
     assert resolver.gethostbyname("other.test") == REAL
-    assert time.monotonic() - began < 2
 
 
 # What is not to be believed --
@@ -357,18 +360,16 @@ def test_tcp(make: Any, nameserver: Any, kind: str) -> None:
         }
         request.sock.sendall(sent[kind])
         if kind in ("stalls", "silent"):
-            hubbub.sleep(5)
+            hubbub.sleep(100)
         request.sock.close()
 
     nameserver.tcp_script = converse
     resolver = make(nameserver, timeout=0.4, attempts=1)
     before = open_descriptors()
-    began = time.monotonic()
     if kind == "longer":
         assert resolver.gethostbyname("www.test") == REAL
     else:
         assert error_of(resolver.gethostbyname, "www.test") in (socket.EAI_AGAIN, socket.EAI_FAIL)
-    assert time.monotonic() - began < 2
     resolver.close()
     hubbub.sleep(0.05)
     assert len(open_descriptors() - before) <= 1  # the server's end

@@ -807,7 +807,7 @@ def test_time_limit_of_a_read_in_pieces(hub: Hub, certificates: Any) -> None:
         started = monotonic()
         with pytest.raises(TimeoutError, match="read"):
             server.recv(10)
-        assert monotonic() - started < 5
+        assert monotonic() - started < 40  # all of it takes 50
         dripping.kill()
 
 

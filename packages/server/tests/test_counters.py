@@ -127,7 +127,7 @@ def test_meter(serve: Any, connect: Any, page: Page) -> None:
     }
     assert sum(found.times) == 4
     assert sum(found.times[BOUNDS.index(0.05) :]) >= 1
-    assert 0.03 <= found.seconds < 5
+    assert 0.03 <= found.seconds < 60
     assert found.sent == 15
     states = dict(zip(STATES, found.states, strict=True))
     assert states["answering"] == 1

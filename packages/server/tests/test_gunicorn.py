@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served_process import Speaking
+from served_process import Speaking, began
 
 pytest.importorskip("gunicorn")
 pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")]
@@ -28,6 +28,7 @@ import hubbub
 
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
+        open("began-slow-1", "w").close()
         hubbub.sleep(0.7)
     if environ["PATH_INFO"] == "/fail":
         raise ZeroDivisionError
@@ -112,14 +113,14 @@ def test_serves_and_logs(start: Any) -> None:
     assert server.close() == 0
 
 
-def test_term_lets_requests_end(start: Any) -> None:
+def test_term_lets_requests_end(start: Any, tmp_path: Path) -> None:
     """SIGTERM to gunicorn lets a request that runs be answered."""
     server = start()
     answers: list[str] = []
     thread = threading.Thread(target=lambda: answers.append(server.get("/slow")))
     server.get()
     thread.start()
-    time.sleep(0.2)
+    began(tmp_path, "/slow")
     server.process.terminate()
     thread.join(30)
     assert answers[0].endswith(" http")

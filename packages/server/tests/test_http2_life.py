@@ -84,12 +84,12 @@ def test_stop_without_an_answer(serve: Any, http2: Any) -> None:
     peer.request(1, path="/1.0")
     peer.still_there()
     began = time.monotonic()
-    stopping = hubbub.spawn(server.stop, 5.0)
+    stopping = hubbub.spawn(server.stop, 100.0)
     assert peer.answer(1).body == b"done"
     peer.rest()
     assert [last for last, _ in peer.goaways[:2]] == [NO_STREAM, 1]
-    stopping.get(timeout=5)
-    assert time.monotonic() - began < 3
+    stopping.get(timeout=40)
+    assert time.monotonic() - began < 40
 
 
 def test_stop_kills(serve: Any, http2: Any) -> None:

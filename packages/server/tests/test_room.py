@@ -186,7 +186,7 @@ def test_stalled_handshakes(serve: Any, connect: Any, certificate: Any, site: Si
     client = connect(server)
     client.sock = trusting.wrap_socket(client.sock, server_hostname="localhost")
     assert ask(client) == 200
-    assert 0.1 < time.monotonic() - began < 5
+    assert 0.1 < time.monotonic() - began < 40
     assert sum(ended(one) for one in stalled) == 1
 
 
@@ -253,7 +253,7 @@ def test_no_descriptors(tmp_path: Path, loop_name: str, limited: list[str]) -> N
                 client.sendall(GET)
                 began = time.monotonic()
                 assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
-                assert time.monotonic() - began < 5
+                assert time.monotonic() - began < 30
             opened = len(os.listdir(f"/proc/{process.pid}/fd")) if Path("/proc/self/fd").exists() else 0
             assert opened < (100 if limited else limit)
             assert clients[0].recv(1) == b""

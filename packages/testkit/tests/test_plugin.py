@@ -123,7 +123,7 @@ def test_virtual_clock(run):
             one.join()
             assert virtual_clock.now() == 7200
             assert virtual_clock.jumps >= 2
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 60
         """
     )
     done.assert_outcomes(passed=1)

@@ -20,6 +20,8 @@ APPLICATION = """
 import os, time
 
 def app(environ, start_response):
+    if environ["PATH_INFO"] in ("/slow", "/long", "/stand", "/hold"):
+        open(f"began{environ['PATH_INFO'].replace('/', '-')}-{os.getpid()}", "w").close()
     if environ["PATH_INFO"] == "/exit":
         os._exit(7)
     if environ["PATH_INFO"] == "/slow":
@@ -29,6 +31,7 @@ def app(environ, start_response):
         os._exit(7)
     if environ["PATH_INFO"] == "/long":
         time.sleep(25)
+        open("ended", "w").close()
     if environ["PATH_INFO"] == "/print":
         import sys
         print("printed" * 100)
@@ -149,12 +152,28 @@ def get(port: int, path: str = "/", context: ssl.SSLContext | None = None) -> st
         time.sleep(0.05)
 
 
+def refuses(port: int) -> bool:
+    """Whether nobody listens: a server that was told to end has begun to."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 30).close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass  # it was in the kernel's queue when the socket was closed
+    return False
+
+
 def children(pid: int) -> list[int]:
     """The children of a process, those that have ended and were not reaped included."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def began(folder: Path, path: str, workers: int = 1) -> None:
+    """Wait until so many workers are in a request for one of the pages that take time."""
+    until(lambda: len(list(folder.glob(f"began{path.replace('/', '-')}-*"))) >= workers, f"nobody asks for {path}")
 
 
 def until(true: Callable[[], object], what: str = "") -> None:
