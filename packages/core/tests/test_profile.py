@@ -6,6 +6,7 @@ import gc
 import json
 import subprocess
 import sys
+import threading
 import time
 import weakref
 import xml.etree.ElementTree as ElementTree
@@ -21,34 +22,60 @@ def computes(seconds):
         sum(range(500))
 
 
-def hot():
-    for _ in range(20):
-        computes(0.02)
-        sleep(0)
-
-
-def cool():
-    for _ in range(20):
-        sleep(0.02)
-
-
 def share(stacks, root):
-    return sum(seconds for stack, seconds in stacks.items() if stack[0] == root) / sum(stacks.values())
+    return sum(seconds for stack, seconds in stacks.items() if stack[0].endswith(root)) / sum(stacks.values())
 
 
-def profiled(*functions, **options):
-    with Profiler(**options) as profiler:
-        for greenlet in [spawn(function) for function in functions]:
-            greenlet.join()
-    return profiler.profile
+class Looking:
+    """Has a profiler look ten times, each time when it is told to."""
+
+    looks = 10
+
+    def __init__(self):
+        self.due, self.done = threading.Semaphore(0), threading.Semaphore(0)
+        self.profiler = Profiler()
+        self.left = self.looks
+        self.thread = threading.Thread(target=self.look)
+        self.thread.start()
+
+    def look(self):
+        self.profiler.look_while(self.pause)
+        self.done.release()
+
+    def pause(self, seconds):
+        if self.left < self.looks:
+            self.done.release()  # the look before this pause
+        assert self.due.acquire(timeout=20)
+        self.left -= 1
+        return self.left > 0
 
 
 def test_a_hot_greenlet_is_found(hub):
-    """What computes has most of the running time, with the function in which it does; what sleeps has hardly any."""
-    profile = profiled(hot, cool)
-    assert share(profile.running, "hot") > 0.7
-    assert any("computes (test_profile.py:" in entry for stack in profile.running for entry in stack)
-    assert profile.looks > 1
+    """What computes has the running time, with the function in which it does; what sleeps has none."""
+    looking = Looking()
+
+    def computes_until_seen():
+        looking.due.release()
+        while not looking.done.acquire(blocking=False):
+            sum(range(500))
+
+    def hot():
+        for _ in range(looking.looks):
+            computes_until_seen()
+            sleep(0)
+
+    def cool():
+        while looking.left:
+            sleep(0.0001)
+
+    for greenlet in [spawn(hot), spawn(cool)]:
+        greenlet.join()
+    looking.thread.join()
+    profile = looking.profiler.profile
+    assert profile.looks == looking.looks
+    assert share(profile.running, "hot") > 0.7  # beside threads that other tests have left
+    assert not any(stack[0].endswith("cool") for stack in profile.running)
+    assert any("computes_until_seen (test_profile.py:" in entry for stack in profile.running for entry in stack)
 
 
 def test_waiting_time_is_charged_to_what_is_waited_in(hub, monkeypatch):
@@ -73,9 +100,28 @@ def test_waiting_time_is_charged_to_what_is_waited_in(hub, monkeypatch):
 
 def test_idle_hubs_do_not_run(hub):
     """A hub that waits for events is charged with nothing."""
+    looking, over = Looking(), Event()
+
+    def drive():
+        for _ in range(looking.looks):
+            while not hub.loop.in_poll:
+                time.sleep(0.001)
+            looking.due.release()
+            assert looking.done.acquire(timeout=20)
+        over.set()
+
+    driving = threading.Thread(target=drive)
+    driving.start()
+    assert over.wait(30)
+    driving.join()
+    looking.thread.join()
+    assert not any("test_idle" in entry for stack in looking.profiler.profile.running for entry in stack)
+
+
+def test_waits_are_left_out(hub):
+    """Without ``waits`` nobody is looked at that waits."""
     with Profiler(waits=False) as profiler:
-        sleep(0.3)
-    assert sum(profiler.profile.running.values()) < 0.15
+        sleep(0.01)
     assert profiler.profile.waiting == {}
 
 
@@ -206,7 +252,7 @@ def test_many_that_wait_are_sampled(hub, monkeypatch):
     sleep(0)
     with Profiler() as profiler:
         sleep(0.05)
-    assert len(described) <= 200
+    assert len(described) <= 200 * profiler.profile.wait_looks
     stacks = {str(stack[0]).rpartition(".")[2]: seconds for stack, seconds in profiler.profile.waiting.items()}
     waiting = {name: stacks[name] for name in ("first", "second")}  # without those that other tests have left
     total = sum(waiting.values())

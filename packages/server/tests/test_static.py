@@ -95,7 +95,6 @@ OUTSIDE = [
 ]
 
 
-@pytest.mark.timeout(10)
 @pytest.mark.parametrize("path", OUTSIDE, ids=lambda path: repr(path[:30]))
 def test_no_way_out(root: Path, path: str) -> None:
     """What is not a plain file below the root, by its plain name, is 404."""
