@@ -1,18 +1,21 @@
 """An HTTP server for scripts, and the program that it is in a process of its own.
 
 ``GET /delay/0.2`` is answered after that time, and ``POST /echo/0.2`` then with its body, PUT with nothing; the answer
-says how many requests the connection has carried. Connections are kept.
+says how many requests the connection has carried. Connections are kept. ``GET /meet/NAME/41`` is answered when 41 of
+that path are there at once, which no clock decides; after two minutes with status 500.
 """
 
 from __future__ import annotations
 
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 from trial.servers import HOST, python_server, scratch
 
@@ -43,21 +46,36 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     carried = 0
+    meetings: ClassVar[dict[str, threading.Barrier]] = {}
+    making = threading.Lock()
 
     def do_GET(self) -> None:  # the name that the standard library calls
-        self._answer(b"done")
+        if self.path.startswith("/meet/"):
+            self._answer(b"met", 200 if self._met() else 500)
+            return
+        self._answer(b"done", wait=True)
+
+    def _met(self) -> bool:
+        with self.making:
+            meeting = self.meetings.setdefault(self.path, threading.Barrier(int(self.path.rpartition("/")[2])))
+        try:
+            meeting.wait(120)
+        except threading.BrokenBarrierError:
+            return False
+        return True
 
     def do_POST(self) -> None:  # the same
-        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])), wait=True)
 
     def do_PUT(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(b"")
+        self._answer(b"", wait=True)
 
-    def _answer(self, body: bytes) -> None:
+    def _answer(self, body: bytes, status: int = 200, *, wait: bool = False) -> None:
         self.carried += 1
-        time.sleep(float(self.path.rpartition("/")[2]))
-        self.send_response(200)
+        if wait:
+            time.sleep(float(self.path.rpartition("/")[2]))
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Carried", str(self.carried))
