@@ -19,6 +19,58 @@ def test_map_keeps_the_order(hub):
     assert Pool(3).map(double, range(10)) == [number * 2 for number in range(10)]
 
 
+def test_map_raises_the_first_failure(hub):
+    """The failure of the first item that fails, once the tasks before it have ended; those behind it run on."""
+    gates = [Event() for _ in range(4)]
+
+    def fail_behind_the_gate(number):
+        gates[number].wait()
+        if number % 2:
+            raise ValueError(number)
+
+    pool = Pool()
+    mapping = spawn(pool.map, fail_behind_the_gate, range(4))
+    hub.handle_error = lambda *_: None
+    for number in (3, 1):
+        gates[number].set()
+        sleep(0)
+        sleep(0)
+        assert not mapping.ready()
+    gates[0].set()
+    with pytest.raises(ValueError, match="1"):
+        mapping.get(timeout=5)
+    assert len(pool) == 1
+    gates[2].set()
+    pool.join()
+
+
+def test_map_raises_the_failure_of_the_iterable_last(hub):
+    """What the iterable raises comes after the results before it: their failures come first."""
+
+    def items():
+        yield 0
+        yield 1
+        raise KeyError("the end")
+
+    with pytest.raises(KeyError, match="the end"):
+        Pool(1).map(double, items())
+    with pytest.raises(ZeroDivisionError):
+        Pool(1).map(lambda number: 1 // number, items())
+    with pytest.raises(TypeError, match="an iterable of arguments is needed"):
+        Pool(1).map(double, 3)
+    assert Pool(1).map(double, []) == []
+
+
+def test_map_is_made_of_the_imap_of_a_subclass(hub):
+    """A subclass that has an imap of its own has that map, too."""
+
+    class Reversed(Pool):
+        def imap(self, *args, **kwargs):
+            return reversed(list(super().imap(*args, **kwargs)))
+
+    assert Reversed(2).map(double, range(3)) == [4, 2, 0]
+
+
 def test_imap_unordered_yields_everything_once(hub):
     """imap_unordered yields every result exactly once, and of nothing nothing."""
     assert sorted(Pool(3).imap_unordered(double, range(10))) == [number * 2 for number in range(10)]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
+from hubbub.event import Event
 from hubbub.greenlet import Greenlet
 from hubbub.lock import Semaphore
 from hubbub.queue import SimpleQueue
@@ -20,6 +22,7 @@ T2 = TypeVar("T2")
 R = TypeVar("R")
 
 _END: Any = object()
+_MISSING: Any = object()
 
 
 class IMapUnordered(Greenlet[None], Generic[R]):
@@ -65,7 +68,7 @@ class IMapUnordered(Greenlet[None], Generic[R]):
             task = self._spawn(self._function, item)  # may raise; may be interrupted while it waits for a place
             index = self._count
             self._count += 1
-            task.rawlink(_Arrival(self, index))
+            task.rawlink(partial(self.arrived, index))
 
     def handle_failure(self, error: BaseException) -> None:
         """Keep ``error`` for the reader. It is not reported to the hub."""
@@ -149,17 +152,81 @@ class _Failure:
         self.error = error
 
 
-class _Arrival:
-    """The link from a task to its place in the results."""
+class _Collection(Greenlet[None], Generic[R]):
+    """Spawns a task for each item, and keeps the results in the order of the items, for :meth:`Mapping.map`.
 
-    __slots__ = ("index", "target")
+    That waits once, where the reader of an :class:`IMap` takes each result from a queue.
+    """
 
-    def __init__(self, target: IMapUnordered[Any], index: int) -> None:
-        self.target = target
-        self.index = index
+    def __init__(self, function: Callable[..., R], iterable: Iterable[Any], spawn: Callable[..., Any]) -> None:
+        super().__init__()
+        check_function(function, "the function to map")
+        self._function = function
+        self._iterable = iterable
+        self._spawn = spawn
+        self._results: list[Any] = []
+        self._came = 0  # how many results have come, before the first failure at most
+        self._left = 1  # tasks that have not ended, and this greenlet
+        self._first = -1  # the place of the first failure, if there is one
+        self._failure: BaseException | None = None
+        self._decided = Event()
+        self.rawlink(self._fed)
 
-    def __call__(self, task: Any) -> None:
-        self.target.arrived(self.index, task)
+    def _run(self) -> None:
+        spawn, function, results, arrived = self._spawn, self._function, self._results, self._arrived
+        for item in self._iterable:
+            task = spawn(function, item)  # may raise; may be interrupted while it waits for a place
+            self._left += 1
+            task.rawlink(partial(arrived, len(results)))
+            results.append(_MISSING)
+
+    def handle_failure(self, error: BaseException) -> None:
+        """Keep ``error`` for the caller. It is not reported to the hub."""
+        self.keep_failure(error)
+        self._results.append(None)
+        self._note(len(self._results) - 1, error)
+
+    def _arrived(self, index: int, task: Any) -> None:
+        """Called on the hub when a task has ended."""
+        if task.successful():
+            self._results[index] = task.value
+        else:
+            self._results[index] = None
+            self._note(index, task.exception)
+        self._left -= 1
+        if not self._left or self._failure is not None:
+            self._decide()
+
+    def _fed(self, _: Any) -> None:
+        self._left -= 1
+        if not self._left or self._failure is not None:
+            self._decide()
+
+    def _note(self, index: int, error: BaseException) -> None:
+        if self._failure is None or index < self._first:
+            self._first = index
+            self._failure = error
+
+    def _decide(self) -> None:
+        """The results are known when no task is left; a failure is the first when all results before it have come."""
+        if self._failure is not None:
+            results = self._results
+            while self._came < self._first and results[self._came] is not _MISSING:
+                self._came += 1
+            if self._came < self._first:
+                return
+        self._decided.set()
+
+    def outcome(self) -> list[R]:
+        """Wait for the results, or raise the first failure."""
+        self._decided.wait()
+        if self._failure is None:
+            return self._results
+        failure, self._failure = self._failure, None
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
 
 class _OnValue:
@@ -230,7 +297,12 @@ class Mapping:
 
     def map(self, func: Callable[[T], R], iterable: Iterable[T]) -> list[R]:
         """Call ``func`` for all items at the same time; the results are in order. Raises the first failure."""
-        return list(self.imap(func, iterable))
+        if type(self).imap is not Mapping.imap:  # a subclass has iterators of its own
+            return list(self.imap(func, iterable))
+        _check_items(iterable)
+        tasks = _Collection(func, iterable, self.spawn)
+        tasks.start()
+        return tasks.outcome()
 
     def map_cb(
         self, func: Callable[[T], R], iterable: Iterable[T], callback: Callable[[list[R]], Any] | None = None
@@ -310,9 +382,13 @@ class Mapping:
         if not iterables:
             raise TypeError("at least one iterable is needed")
         for items in iterables:
-            if not (isinstance(items, Iterable) or hasattr(items, "__getitem__")):
-                raise TypeError(f"an iterable of arguments is needed, not {items!r}")
+            _check_items(items)
         return zip(*iterables, strict=False), self._spawn_unpacked
 
     def _spawn_unpacked(self, function: Callable[..., Any], items: tuple[Any, ...]) -> Any:
         return self.spawn(function, *items)
+
+
+def _check_items(items: Any) -> None:
+    if not (isinstance(items, Iterable) or hasattr(items, "__getitem__")):
+        raise TypeError(f"an iterable of arguments is needed, not {items!r}")

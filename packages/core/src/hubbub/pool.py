@@ -62,12 +62,9 @@ class Group(Mapping):
             raise TypeError(f"a member must be a greenlet of hubbub's, not {greenlet!r}")
         if greenlet.dead or greenlet in self.greenlets:
             return
-        greenlet.rawlink(self._ended)
+        greenlet.rawlink(self._forget)
         self.greenlets.add(greenlet)
         self._empty.clear()
-
-    def _ended(self, greenlet: Greenlet) -> None:
-        self._forget(greenlet)
 
     def _forget(self, greenlet: Greenlet) -> bool:
         """Remove ``greenlet`` from the group. False when it was no member."""
@@ -82,7 +79,7 @@ class Group(Mapping):
     def discard(self, greenlet: Greenlet) -> None:
         """Remove ``greenlet`` from the group; it runs on. Harmless if it is no member."""
         if self._forget(greenlet):
-            greenlet.unlink(self._ended)
+            greenlet.unlink(self._forget)
 
     def start(self, greenlet: Greenlet) -> None:
         """Take in and start an unstarted greenlet."""
