@@ -228,13 +228,23 @@ class Wire:
         """Send what OpenSSL has written by itself, or leave that to a greenlet that is writing."""
         if not (self.unsent or self.outgoing.pending):
             return
+        writing = self.writers
+        if not (self.unsent or writing.held):  # the usual case
+            ciphertext = self.outgoing.read()
+            try:
+                if self.send(call.sock, ciphertext):
+                    return
+            except BaseException as error:
+                if isinstance(error, ConnectionError) and call.operation == "read":
+                    return  # the peer will not read it, but may have sent data that is to be read
+                self.unsent.append(ciphertext)
+                raise
         if call.operation == "write":  # it is this greenlet's turn
             self.drain(call)
             return
         if call.operation == "read" and not self.outgoing.pending:
             self.push_quietly(call.sock)  # an earlier writer has left it; this read does not depend on it
             return
-        writing = self.writers
         if writing.held and (self.outgoing.pending < FLIGHT or call.limit == 0.0):
             return
         call.enter(writing)

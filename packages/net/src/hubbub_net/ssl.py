@@ -47,6 +47,25 @@ def __dir__() -> list[str]:
     return __all__
 
 
+class _Descriptorless:
+    """Stands for a context while the standard library makes a socket, whose object of OpenSSL's would be thrown away.
+
+    :meth:`SSLSocket._begin` makes one that works in memory.
+    """
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    @staticmethod
+    def _wrap_socket(*_: Any, **__: Any) -> bool:
+        return True
+
+
 class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two disagree on names of parameters only
     """An :class:`ssl.SSLSocket` whose calls let other greenlets run while they wait.
 
@@ -69,21 +88,26 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
     """Plain text that came after the end of TLS."""
 
     @classmethod
-    def _create(cls, sock: Any, *, do_handshake_on_connect: bool = True, **options: Any) -> Self:
+    def _create(cls, sock: Any, *, do_handshake_on_connect: bool = True, context: Any, **options: Any) -> Self:
         early = sock._surrender() if isinstance(sock, SSLSocket) else b""
-        new: Self = super()._create(sock=sock, do_handshake_on_connect=False, **options)  # type: ignore[misc]  # typeshed does not list it
+        new: Self = super()._create(  # type: ignore[misc]  # typeshed does not list it
+            sock=sock, do_handshake_on_connect=False, context=_Descriptorless(context), **options
+        )
+        new._context = context  # type: ignore[attr-defined]  # of the standard library's class
+        connected = new._sslobj is not None
+        new._sslobj = None
         _setblocking(new, False)  # the plain socket may have left its descriptor in blocking mode
         new.do_handshake_on_connect = do_handshake_on_connect
-        if new._sslobj is not None:
-            new._begin(early)
-            if do_handshake_on_connect:
-                try:
+        if connected:
+            try:
+                new._begin(early)
+                if do_handshake_on_connect:
                     if new.gettimeout() == 0.0:
                         raise ValueError("do_handshake_on_connect should not be specified for non-blocking sockets")
                     new.do_handshake()
-                except BaseException:
-                    new.close()
-                    raise
+            except BaseException:
+                new.close()
+                raise
         return new
 
     def _begin(self, early: bytes = b"") -> None:
