@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
 import pytest
 from hubbub import joinall, sleep, spawn
-from hubbub.io import Socket
+from hubbub.io import IN_BULK, Socket
 
 
 @pytest.fixture
@@ -41,6 +42,32 @@ def test_the_end_that_arrives_with_the_last_data(unix, tcp, kind):
     theirs.send(b"last")
     theirs.close()
     assert reader.get(timeout=5) == b"last"
+
+
+def until_arrived(sock: Socket, count: int) -> None:
+    """Block the thread until so many bytes are there."""
+    while len(socket.socket.recv(sock, count, socket.MSG_PEEK)) < count:
+        assert select.select([sock], [], [], 5)[0]
+
+
+@pytest.mark.parametrize(("size", "waits"), [(100, True), (IN_BULK - 1, True), (IN_BULK, False), (IN_BULK + 1, False)])
+@pytest.mark.parametrize("call", ["recv", "recv_into", "recvfrom"])
+def test_a_short_read_in_bulk_is_repeated_at_once(hub, tcp, call, size, waits):
+    """After a short read the next one lets the loop poll first, unless so much came that more is to be expected."""
+    ours, theirs = tcp
+    argument = bytearray(1 << 16) if call == "recv_into" else 1 << 16
+    turns = []
+    for _ in range(3):
+        theirs.sendall(bytes(size))
+        if not turns:
+            ours.wait_readable()
+        until_arrived(ours, size)
+        before = hub.loop.iteration
+        got = getattr(ours, call)(argument)
+        assert size == (got if call == "recv_into" else len(got) if call == "recv" else len(got[0]))
+        turns.append(hub.loop.iteration - before)
+    assert turns[0] == 0
+    assert [turn > 0 for turn in turns[1:]] == [waits, waits]
 
 
 def test_reads_of_all_sizes(tcp):

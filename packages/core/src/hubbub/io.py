@@ -47,6 +47,9 @@ _recv_into = _Base.recv_into
 _recvfrom = _Base.recvfrom
 _send = _Base.send
 _sendto: Callable[..., int] = _Base.sendto
+IN_BULK = 1 << 14
+"""Bytes: of a stream of which so many have come at once, more comes while they are read. With a small window it comes
+because they are read: each read lets the peer send, so that none gets all it asks for."""
 _MOST_SKIPS = 15
 """After a read of a datagram found nothing: how many reads at most wait first before one tries at once again."""
 _INTERNET = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
@@ -62,9 +65,9 @@ class Socket(socket.socket):
     of several hubs.
 
     After a stream has returned less than was asked for, its receive buffer is empty, so the next ``recv`` waits first
-    and reads then. That is not so when a hang-up or urgent data was seen. A UNIX socket also returns less where
-    ancillary data begins, and a datagram does not tell whether another is there: so both are watched level-triggered,
-    and after a datagram the socket guesses from earlier reads whether to read or to wait first.
+    and reads then. That is not so when a hang-up or urgent data was seen, nor in bulk. A UNIX socket also returns less
+    where ancillary data begins, and a datagram does not tell whether another is there: so both are watched
+    level-triggered, and after a datagram the socket guesses from earlier reads whether to read or to wait first.
     """
 
     __slots__ = ("_limit", "_read", "_shortens", "_skip", "_skips", "_to_block", "_write")
@@ -175,7 +178,7 @@ class Socket(socket.socket):
     def _after_read(self, read: Direction, short: bool) -> None:
         """Set whether the next read may try at once.
 
-        :param short: the read returned something, but less than was asked for.
+        :param short: the read returned something, but less than was asked for, and not in bulk.
         """
         if self._shortens:
             read.ready = not short or read.handle.sticky
@@ -266,7 +269,7 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    self._after_read(read, 0 < len(data) < bufsize and not flags)
+                    self._after_read(read, 0 < len(data) < bufsize and len(data) < IN_BULK and not flags)
                 return data
             self._found_nothing()
             self._await_read()
@@ -296,7 +299,8 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    self._after_read(read, 0 < count < (nbytes or memoryview(buffer).nbytes) and not flags)
+                    full = nbytes or memoryview(buffer).nbytes
+                    self._after_read(read, 0 < count < full and count < IN_BULK and not flags)
                 return count
             self._found_nothing()
             self._await_read()
@@ -323,7 +327,7 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    self._after_read(read, 0 < len(result[0]) < bufsize and not flags)
+                    self._after_read(read, 0 < len(result[0]) < bufsize and len(result[0]) < IN_BULK and not flags)
                 return result
             self._found_nothing()
             self._await_read()

@@ -233,7 +233,7 @@ static int learn_constants(PyObject *parts)
         double *number;
     } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"slow", &C.slow}, {"sweep_above", &C.sweep_above},
                  {"crowd", &C.crowd}, {"longest", &C.longest}, {"overtime", &C.overtime},
-                 {"few_ready", &C.few_ready},
+                 {"few_ready", &C.few_ready}, {"in_bulk", &C.in_bulk},
                  {"look_again", &C.look_again}, {"gil_kept", &C.gil_kept}};
     PyObject *constants = wanted(parts, "constants"), *value;
     size_t i;

@@ -134,6 +134,7 @@ extern struct constants {
     double crowd, longest; /* how many callables lengthen a turn by its own time, and how many times it may become as long */
     double overtime;      /* seconds: how long it may go on beyond that while nothing is queued */
     double few_ready;      /* so many at most have their turn before the next poll */
+    double in_bulk;       /* bytes: of a stream of which so many have come, more comes while they are read */
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */
     double gil_kept;      /* seconds: how long a busy loop may keep other native threads from running */

@@ -78,7 +78,7 @@ static int guess(PyObject *self, PyObject *read)
 static int after_read(PyObject *self, PyObject *read, PyObject *data, PyObject *bufsize, long flags)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(data);
-    int is_short = size > 0 && !flags && size < PyLong_AsSsize_t(bufsize);
+    int is_short = size > 0 && !flags && size < PyLong_AsSsize_t(bufsize) && size < (Py_ssize_t)C.in_bulk;
     PyObject *done, *stack[] = {self, read, is_short ? Py_True : Py_False};
     if (SLOT(read, D.waiter) == Py_None) {
         if (SLOT(self, K.shortens) != Py_True)
