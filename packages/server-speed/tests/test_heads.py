@@ -204,6 +204,51 @@ def test_many_names() -> None:
         assert check(parser, b"GET / HTTP/1.1\r\nHost: x\r\nX-%d: y\r\nCookie: z" % number + END)
 
 
+FOLLOWING = [
+    *(
+        b"User-Agent:" + value
+        for value in (b" a", b" ab", b"ab", b"ab ", b" ab\tc", b" a\x00", b" ab\x7f", b"a\r", b"", b" ")
+    ),
+    *(b"User-Agent: " + b"v" * size for size in (130, 137, 138, 256, 257)),
+    *(b"Accept: x", b"Accept-Encoding: x", b"accept: x", b"Accept : x", b"Accept", b"Accep: x", b"\xe9: x", b": x"),
+    *(b"Connection: keep-alive", b"Connection: close", b"Connection: keep-alive, close", b"Content-Type: \xe9\xff"),
+    *(b"Host: x", b"Host:", b"Cookie: a=b", b"Content-Length: 5", b"Content-Length: 55", b"Expect: 100-continue"),
+]
+"""Fields that begin alike."""
+
+
+@pytest.mark.parametrize("settings", range(6))
+def test_what_came_before_tells_nothing(settings: int) -> None:
+    """A head is usual or not, and means the same, whatever head was read before it.
+
+    Names and values that are looked for where the last head had them are found only if they are the same.
+    """
+    made = {field: b"GET / HTTP/1.1\r\nHost: example.org\r\n" + field + b"\r\nDNT: 1" + END for field in FOLLOWING}
+    alone = {field: check(parsers()[settings], head) for field, head in made.items()}
+    assert True in alone.values()
+    assert False in alone.values()
+    parser = parsers()[settings]
+    for first in FOLLOWING:
+        for second in FOLLOWING:
+            assert check(parser, made[first]) == alone[first]
+            assert check(parser, made[second]) == alone[second], (first, second)
+
+
+def test_what_is_kept() -> None:
+    """A short value that clients repeat is one object in all environs; one that could be a secret is let go of."""
+    usual = parsers()[-1].usual
+    assert usual is not None
+    repeated = [b"Host: example.org", b"User-Agent: some browser", b"Accept: text/html", b"Sec-Fetch-Mode: navigate"]
+    own = [b"Cookie: a=b", b"Authorization: Basic abc=", b"X-Token: secret", b"Referer: /x", b"Pragma: " + b"v" * 257]
+    head = b"\r\n".join([b"GET / HTTP/1.1", *repeated, *own]) + END
+    found = usual.parse(head), usual.parse(head)
+    assert found[0] == found[1]
+    assert found[0] is not None
+    assert found[1] is not None
+    same = {name for name, value in found[0][1].items() if value is found[1][1][name]}
+    assert same == {"HTTP_HOST", "HTTP_USER_AGENT", "HTTP_ACCEPT", "HTTP_SEC_FETCH_MODE"}
+
+
 def test_what_is_no_head() -> None:
     """Less than a head, or more, is not usual; what is not bytes is refused."""
     usual = parsers()[-1].usual

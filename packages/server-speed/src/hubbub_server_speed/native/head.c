@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 enum { TOKEN = 1, PATH = 2, QUERY = 4, VALUE = 8, HOST_NAME = 16, DIGIT = 32, HEX = 64 };
-enum { MOST_ESCAPED = 1024, MOST_DIGITS = 18 };
+enum { MOST_ESCAPED = 1024, MOST_DIGITS = 18, MOST_KEPT = 256 };
 
 static unsigned char classes[256];
 static struct {
@@ -89,6 +89,12 @@ static const char *read_request_line(const char *c, const char *end, struct head
     return c + sizeof version - 1;
 }
 
+/* Latin-1, as PEP 3333 has it. */
+static PyObject *as_str(struct text text)
+{
+    return PyUnicode_DecodeLatin1(text.start, text.size, NULL);
+}
+
 /* -- the fields ---------------------------------------------------------------------------------------------------- */
 
 /* Where the first byte is that may not stand in a value. The text has a byte that may not. */
@@ -153,6 +159,7 @@ static int heed(struct usual *self, enum kind kind, struct text value, struct he
 {
     switch (kind) {
     case PLAIN:
+    case REPEATED:
         return DONE;
     case HOST:
         return ++*hosts == 1 && is_host(value);
@@ -166,24 +173,63 @@ static int heed(struct usual *self, enum kind kind, struct text value, struct he
     }
 }
 
+/* Reads the name of a field. Clients send theirs in the same order again and again. */
+static int read_name(struct usual *self, const char *start, const char *end, Py_ssize_t place, struct name **name)
+{
+    const char *c = start;
+    int found;
+    *name = self->expected[place];
+    if (*name && (*name)->size && end - c > (*name)->size && c[(*name)->size] == ':' &&
+        !memcmp(c, (*name)->text, (*name)->size))
+        return DONE;
+    while (c < end && is(c, TOKEN))
+        c++;
+    if (c == start || c == end || *c != ':')
+        return UNUSUAL;
+    found = find_name(self, start, c - start, name);
+    if (found == DONE)
+        self->expected[place] = *name;
+    return found;
+}
+
+/* Whether the text begins with the value that was read last, and the end of the line. */
+static int is_known(const struct name *name, const char *c, const char *end)
+{
+    Py_ssize_t size = name->value ? PyUnicode_GET_LENGTH(name->value) : 0;
+    return size && end - c >= size + 2 && c[size] == '\r' && c[size + 1] == '\n' &&
+           !memcmp(c, PyUnicode_1BYTE_DATA(name->value), (size_t)size);
+}
+
+/* Keeps a value for the next request that has the same. Returns whether it is kept. */
+static int keep_value(struct name *name, struct text value)
+{
+    PyObject *made;
+    if (name->kind < REPEATED || name->kind > CONNECTION || !value.size || value.size > MOST_KEPT)
+        return 0;
+    made = as_str(value);
+    if (!made)
+        return FAILED;
+    Py_XSETREF(name->value, made);
+    return 1;
+}
+
 /* Reads one field and moves *at behind its line end. */
 static int read_field(struct usual *self, const char **at, const char *end, struct head *head, int *hosts)
 {
-    const char *c = *at;
+    const char *c;
     struct line *line = &head->lines[head->count];
     struct name *name;
-    int found;
-    while (c < end && is(c, TOKEN))
-        c++;
-    if (c == *at || c == end || *c != ':' || head->count >= MOST_FIELDS || head->count >= self->header_count)
+    int found, known;
+    if (head->count >= MOST_FIELDS || head->count >= self->header_count)
         return UNUSUAL;
-    found = find_name(self, *at, c - *at, &name);
+    found = read_name(self, *at, end, head->count, &name);
     if (found != DONE)
         return found;
-    for (c++; c < end && (*c == ' ' || *c == '\t'); c++)
+    for (c = *at + name->size + 1; c < end && (*c == ' ' || *c == '\t'); c++)
         ;
     line->value.start = c;
-    c = end_of_value(c, end);
+    known = is_known(name, c, end);
+    c = known ? c + PyUnicode_GET_LENGTH(name->value) : end_of_value(c, end);
     if (end - c < 2 || c[0] != '\r' || c[1] != '\n' || (self->field_bytes >= 0 && c - *at > self->field_bytes))
         return UNUSUAL;
     *at = c + 2;
@@ -192,8 +238,13 @@ static int read_field(struct usual *self, const char **at, const char *end, stru
     line->value.size = c - line->value.start;
     if (heed(self, name->kind, line->value, head, hosts) != DONE)
         return UNUSUAL;
+    if (!known)
+        known = keep_value(name, line->value);
+    if (known < 0)
+        return FAILED;
     line->variable = Py_NewRef(name->variable);
     line->lowered = Py_NewRef(name->lowered);
+    line->known = known ? Py_NewRef(name->value) : NULL;
     head->count++;
     return DONE;
 }
@@ -204,6 +255,7 @@ void drop_head(struct head *head)
         struct line *line = &head->lines[--head->count];
         Py_DECREF(line->variable);
         Py_DECREF(line->lowered);
+        Py_XDECREF(line->known);
     }
 }
 
@@ -230,11 +282,6 @@ int read_head(struct usual *self, const char *text, Py_ssize_t size, struct head
 }
 
 /* -- what is made of it -------------------------------------------------------------------------------------------- */
-
-static PyObject *as_str(struct text text)
-{
-    return PyUnicode_DecodeLatin1(text.start, text.size, NULL);
-}
 
 static int hex(char c)
 {
@@ -315,7 +362,7 @@ int put_fields(PyObject *environ, const struct head *head)
         int failed;
         if (!PyUnicode_GET_LENGTH(line->variable))
             continue;
-        value = as_str(line->value);
+        value = line->known ? Py_NewRef(line->known) : as_str(line->value);
         failed = !value || PyDict_SetItem(environ, line->variable, value) < 0;
         Py_XDECREF(value);
         if (failed)

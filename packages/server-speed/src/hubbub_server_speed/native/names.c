@@ -12,6 +12,26 @@ static const struct {
     {"HTTP_EXPECT", OTHER},
     {"HTTP_UPGRADE", OTHER},
     {"HTTP_HTTP2_SETTINGS", OTHER},
+    /* Nothing that tells who somebody is or what he may do: what is kept here outlives its request. */
+    {"HTTP_USER_AGENT", REPEATED},
+    {"HTTP_ACCEPT", REPEATED},
+    {"HTTP_ACCEPT_ENCODING", REPEATED},
+    {"HTTP_ACCEPT_LANGUAGE", REPEATED},
+    {"HTTP_CACHE_CONTROL", REPEATED},
+    {"HTTP_PRAGMA", REPEATED},
+    {"HTTP_PRIORITY", REPEATED},
+    {"HTTP_DNT", REPEATED},
+    {"HTTP_UPGRADE_INSECURE_REQUESTS", REPEATED},
+    {"HTTP_SEC_CH_UA", REPEATED},
+    {"HTTP_SEC_CH_UA_MOBILE", REPEATED},
+    {"HTTP_SEC_CH_UA_PLATFORM", REPEATED},
+    {"HTTP_SEC_FETCH_DEST", REPEATED},
+    {"HTTP_SEC_FETCH_MODE", REPEATED},
+    {"HTTP_SEC_FETCH_SITE", REPEATED},
+    {"HTTP_SEC_FETCH_USER", REPEATED},
+    {"HTTP_X_FORWARDED_PROTO", REPEATED},
+    {"HTTP_X_REQUESTED_WITH", REPEATED},
+    {"CONTENT_TYPE", REPEATED},
 };
 
 void forget_names(struct usual *self)
@@ -22,6 +42,7 @@ void forget_names(struct usual *self)
         self->names[i].size = 0;
         Py_CLEAR(self->names[i].variable);
         Py_CLEAR(self->names[i].lowered);
+        Py_CLEAR(self->names[i].value);
     }
 }
 

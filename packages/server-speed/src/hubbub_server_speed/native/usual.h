@@ -95,16 +95,18 @@ int learn_methods(void);
 
 /* -- names of header fields ---------------------------------------------------------------------------------------- */
 
-enum kind { PLAIN, HOST, CONNECTION, LENGTH, OTHER }; /* OTHER: a field that makes a request unusual */
+/* REPEATED: a field whose value tends to be that of the request before. OTHER: one that makes a request unusual. */
+enum kind { PLAIN, REPEATED, HOST, CONNECTION, LENGTH, OTHER };
 
 struct name {
     PyObject *variable; /* of the environ; empty for a field that is not to be seen */
     PyObject *lowered;  /* bytes; the same */
+    PyObject *value;    /* the last that was read, where that is kept; or NULL */
     unsigned char kind, size;
     char text[46];
 };
 
-enum { NAMES = 512 };
+enum { NAMES = 512, MOST_FIELDS = 64 };
 
 /* The accelerator of one HeadParser. */
 struct usual {
@@ -113,6 +115,7 @@ struct usual {
     Py_ssize_t request_line, header_count, header_bytes, field_bytes; /* limits */
     long long body_bytes;
     int known;
+    struct name *expected[MOST_FIELDS]; /* the names of the head before, in their order; NULL: none was so long */
     struct name names[NAMES];
 };
 
@@ -123,8 +126,6 @@ void forget_names(struct usual *self);
 
 /* -- heads --------------------------------------------------------------------------------------------------------- */
 
-enum { MOST_FIELDS = 64 };
-
 struct text {
     const char *start;
     Py_ssize_t size;
@@ -132,6 +133,7 @@ struct text {
 
 struct line {
     PyObject *variable, *lowered; /* references of its own */
+    PyObject *known;              /* the same: the value, if it is kept; or NULL */
     struct text value;
 };
 

@@ -33,8 +33,8 @@ _BUSY = 30.0
 """Seconds in which clients of HTTP/2 may go on, when a server stops that has no time limit for that."""
 _AGAIN = 1.0
 """Seconds after which a request that was interrupted and goes on is interrupted again."""
-_ROOM = 6
-"""Entries of an environ that were there and are no more."""
+_ROOMY = 22
+"""Entries that a dict must have had for its table to have room for the fields of most requests, twenty."""
 
 
 class HTTPServer(ReportingServer):
@@ -155,10 +155,11 @@ class HTTPServer(ReportingServer):
         environ.update(self._application_environ())
         environ.update(self._more_environ)
         # A dict keeps the room that it has had, and copies have the same: so none grows when a request's fields come.
-        for number in range(_ROOM):
-            environ[f"room.{number}"] = None
-        for number in range(_ROOM):
-            del environ[f"room.{number}"]
+        room = [f"room.{number}" for number in range(len(environ), _ROOMY)]
+        for name in room:
+            environ[name] = None
+        for name in room:  # the fewer the better: each leaves a mark on which others stumble
+            del environ[name]
         self.base_env = environ
 
     def _application_environ(self) -> dict[str, Any]:
