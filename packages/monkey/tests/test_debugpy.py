@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 pytest.importorskip("debugpy")
+pytestmark = pytest.mark.timeout(180)
 if sys.version_info < (3, 12):
     pytest.skip("before CPython 3.12 debugpy relies on sys.settrace alone", allow_module_level=True)
 
@@ -112,7 +113,7 @@ def debugged(tmp_path: Path) -> Iterator[Callable[..., tuple[Editor, subprocess.
                 [*command, str(script), port],
                 stdout=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "HUBBUB_LOOP": loop, "PYTHONWARNINGS": "ignore"},
+                env={**os.environ, "HUBBUB_LOOP": loop, "PYTHONWARNINGS": "ignore", "PYDEVD_CONNECT_TIMEOUT": "60"},
             )
             started.append(process)
             connection, _ = listener.accept()
@@ -136,13 +137,19 @@ def debugged(tmp_path: Path) -> Iterator[Callable[..., tuple[Editor, subprocess.
         editor.close()
 
 
+def top(editor: Editor, thread: int) -> dict[str, Any]:
+    """The innermost frame of a thread that has stopped."""
+    while not (frames := editor.ask("stackTrace", threadId=thread)["stackFrames"]):
+        pass  # debugpy gives it half a second to stand still, which is not enough on a busy machine
+    frame: dict[str, Any] = frames[0]
+    return frame
+
+
 def look(editor: Editor, steps: int) -> tuple[str, int, str]:
     """Step on from a breakpoint in ``work``; the thread's name, how far that led, and what an expression was there."""
     thread = editor.event("stopped")["threadId"]
     threads = {one["id"]: one["name"].partition("-")[0] for one in editor.ask("threads")["threads"]}
-    while not (frames := editor.ask("stackTrace", threadId=thread)["stackFrames"]):
-        pass  # debugpy gives it half a second to stand still, which is not enough on a busy machine
-    frame = frames[0]
+    frame = top(editor, thread)
     scope = editor.ask("scopes", frameId=frame["id"])["scopes"][0]["variablesReference"]
     names = [one["name"] for one in editor.ask("variables", variablesReference=scope)["variables"]]
     assert (frame["name"], names) == ("work", ["number"])
@@ -150,7 +157,7 @@ def look(editor: Editor, steps: int) -> tuple[str, int, str]:
     for _ in range(steps):
         editor.ask("next", threadId=thread)
         assert editor.event("stopped")["threadId"] == thread
-    last = editor.ask("stackTrace", threadId=thread)["stackFrames"][0]["line"]
+    last = top(editor, thread)["line"]
     editor.ask("continue", threadId=thread)
     return threads[thread], last - frame["line"], value
 
@@ -168,6 +175,6 @@ def test_breakpoints(debugged: Any, source: str, loop_name: str) -> None:
         ("Dummy", 2, "14"),
         ("MainThread", 2, "18"),
     ]
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=100)
     assert output == "end\n"
     assert process.returncode == 0
