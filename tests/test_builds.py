@@ -119,7 +119,7 @@ def test_import_says_why(native: Package) -> None:
         [sys.executable, "-c", IMPORT.format(name=native.import_name)],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=False,
     )
     assert done.returncode == 1

@@ -52,7 +52,7 @@ def run(tree: Path, *arguments: str, cwd: Path | None = None, **environment: str
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=150,
         check=False,
     )
 

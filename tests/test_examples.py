@@ -47,7 +47,7 @@ def facts(output: str) -> list[dict[str, Any]]:
 def test_crawl(root: Path, tree: Path, loop: str) -> None:
     """A crawl fetches every page, plain and over TLS, and counts no failure."""
     process = start(root / "examples" / "crawl.py", "--tree", tree, "--crawlers", 3, loop=loop)
-    output, errors = process.communicate(timeout=50)
+    output, errors = process.communicate(timeout=150)
     assert process.returncode == 0, errors
     end = facts(output)[-1]
     assert (end["event"], end["requests"], end["failures"]) == ("end", 6, 0)
@@ -62,7 +62,7 @@ def test_crawl_file_gone(root: Path, tree: Path) -> None:
     assert json.loads(process.stdout.readline())["event"] == "start"
     gone = tree / "two & more.py"
     gone.unlink()
-    output, errors = process.communicate(timeout=50)
+    output, errors = process.communicate(timeout=150)
     assert process.returncode == 1, errors
     failures = [fact for fact in facts(output) if fact["event"] == "failure"]
     assert failures
@@ -74,7 +74,7 @@ def test_crawl_port_in_use(root: Path, tree: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         process = start(root / "examples" / "crawl.py", "--tree", tree, "--port", port)
-        output, _ = process.communicate(timeout=50)
+        output, _ = process.communicate(timeout=150)
     assert process.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in facts(output)[-1]["text"]
 
@@ -83,7 +83,7 @@ def test_demo(root: Path, tree: Path) -> None:
     """The demonstration ends with a table that has a row for every installed loop."""
     pytest.importorskip("rich", reason="the demonstration's own requirement")
     process = start(root / "examples" / "demo.py", "--tree", tree, "--crawlers", 3)
-    output, errors = process.communicate(timeout=55)
+    output, errors = process.communicate(timeout=150)
     assert process.returncode == 0, errors
     rows = [line for line in output.splitlines() if line.startswith("│")]
     assert {row.split("│")[1].strip() for row in rows} == set(LOOPS)
@@ -93,7 +93,7 @@ def test_demo_unknown_loop(root: Path) -> None:
     """A loop that is not installed is an error that lists those that are."""
     pytest.importorskip("rich", reason="the demonstration's own requirement")
     process = start(root / "examples" / "demo.py", "--loop", "nonsense")
-    _, errors = process.communicate(timeout=50)
+    _, errors = process.communicate(timeout=150)
     assert process.returncode == 1
     assert "no loop 'nonsense'" in errors
     assert all(name in errors for name in LOOPS)
@@ -105,6 +105,6 @@ def test_demo_failure(root: Path, tree: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         process = start(root / "examples" / "demo.py", "--tree", tree, "--loop", "stdlib", "--port", port)
-        _, errors = process.communicate(timeout=50)
+        _, errors = process.communicate(timeout=150)
     assert process.returncode == 1
     assert f"stdlib: cannot listen on 127.0.0.1:{port}" in errors

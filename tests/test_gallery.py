@@ -73,7 +73,7 @@ def running(*command: object, port: int | None = None, folder: Path | None = Non
 
 def completed(*command: object, given: str = "") -> subprocess.CompletedProcess[str]:
     """A program that ends by itself."""
-    return subprocess.run(list(map(str, command)), input=given, capture_output=True, text=True, timeout=50)
+    return subprocess.run(list(map(str, command)), input=given, capture_output=True, text=True, timeout=150)
 
 
 def fetch(url: str, data: bytes | None = None) -> bytes:

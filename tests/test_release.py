@@ -217,7 +217,7 @@ def test_examples(tmp_path: Path, added: str, status: int) -> None:
     """The examples of a README run one after the other; a wrong one fails."""
     path = tmp_path / "README.md"
     path.write_text(README.format(added=added, read="1"))
-    done = subprocess.run([sys.executable, *readmes.run(path)], capture_output=True, text=True, timeout=50)
+    done = subprocess.run([sys.executable, *readmes.run(path)], capture_output=True, text=True, timeout=150)
     assert done.returncode == status, done.stderr
     assert done.stdout.splitlines()[-1] == f"examples: 2 failed: {status}"
 

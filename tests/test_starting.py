@@ -34,7 +34,7 @@ def read(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
         env=os.environ | {"HUBBUB_MONKEY": "", "HUBBUB_GEVENT": ""},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=True,
     )
 
@@ -91,7 +91,7 @@ def test_little_is_imported(starting: Package) -> None:
         env=os.environ | {"PYTHONPATH": str(starting.source.parent), "HUBBUB_MONKEY": "0", "HUBBUB_GEVENT": " "},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=150,
         check=True,
     )
     assert done.stdout == f"['{module}']\n"

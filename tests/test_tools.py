@@ -395,7 +395,7 @@ def test_pages_name_what_they_need(tmp_path: Path) -> None:
     }
     for name in ("a.md", "howto/c.md"):
         done = subprocess.run(
-            [sys.executable, *readmes.run(tmp_path / name)], capture_output=True, text=True, timeout=50
+            [sys.executable, *readmes.run(tmp_path / name)], capture_output=True, text=True, timeout=150
         )
         assert done.stdout == "examples: 1 failed: 0\n"
 

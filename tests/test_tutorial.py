@@ -23,7 +23,7 @@ def completed(*command: object, folder: Path | None = None) -> subprocess.Comple
     """A program that has ended by itself."""
     words = [str(word) for word in command]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(words, capture_output=True, text=True, timeout=50, cwd=folder, env=environment)
+    return subprocess.run(words, capture_output=True, text=True, timeout=150, cwd=folder, env=environment)
 
 
 @contextmanager

@@ -136,7 +136,7 @@ def test_wrong_tags(tree: Path, tag: str, said: str) -> None:
 def test_command(root: Path) -> None:
     """The command ends with a status and a line when it cannot answer."""
     command = [sys.executable, "-m", "tools.workflows", "nonsense"]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=150)
     assert done.returncode == 1
     assert done.stderr == "'nonsense' is no question: versions, package NAME, tag TAG or notes TAG\n"
 
@@ -154,7 +154,7 @@ def test_other_sources_are_refused(root: Path, tmp_path: Path) -> None:
     (tmp_path / "libev-4.33.tar.gz").write_bytes(b"something else")
     command = [str(root / ".github" / "build-libraries"), str(tmp_path / "prefix")]
     environment = {"PATH": "/usr/bin:/bin", "HUBBUB_SOURCES": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
     assert done.returncode == 1
     assert "another hash than libev 4.33" in done.stderr
     assert not (tmp_path / "prefix").exists()

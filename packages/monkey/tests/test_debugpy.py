@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 pytest.importorskip("debugpy")
-pytestmark = pytest.mark.timeout(180)
 if sys.version_info < (3, 12):
     pytest.skip("before CPython 3.12 debugpy relies on sys.settrace alone", allow_module_level=True)
 

@@ -24,7 +24,7 @@ from hubbub_server._options import make_parser
 from hubbub_server._supervisor import Supervisor
 from served_process import APPLICATION, began, children, free_port, get, refuses, until
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")]
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")]
 
 
 def test_serves(start: Any, loop_name: str) -> None:

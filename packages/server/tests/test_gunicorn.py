@@ -20,7 +20,7 @@ import pytest
 from served_process import Speaking, began
 
 pytest.importorskip("gunicorn")
-pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")]
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="gunicorn needs fork")]
 
 APPLICATION = """
 import os, time

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from served_process import APPLICATION, began, free_port, get, until
 
-pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")]
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")]
 
 
 def status(port: int) -> dict[str, Any]:

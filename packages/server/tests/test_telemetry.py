@@ -220,7 +220,6 @@ def test_extra(monkeypatch: pytest.MonkeyPatch) -> None:
         Telemetry()
 
 
-@pytest.mark.timeout(90)
 @pytest.mark.skipif(sys.platform == "win32", reason="signals and fork")
 def test_command(start: Any, folder: Path) -> None:
     """--telemetry tells the providers that the application has set."""

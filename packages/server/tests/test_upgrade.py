@@ -25,7 +25,7 @@ from hubbub_server._worker import Adopted, Worker
 from served_process import APPLICATION, children, free_port, get, until
 
 linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked at by /proc")
-pytestmark = [pytest.mark.timeout(90), pytest.mark.skipif(sys.platform == "win32", reason="signals and fork"), linux]
+pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="signals and fork"), linux]
 
 SOURCE = Path(hubbub_server.__file__).parent
 
