@@ -526,6 +526,25 @@ def test_not_modified_with_a_length(on_loop: Program) -> None:
     assert on_loop(source) == ["b'HTTP/1.1 304 Not Modified' True True"] * 2
 
 
+def test_chunks_count_and_not_a_length(on_loop: Program) -> None:
+    """Where a request has chunks and a length, the application sees no length, and the connection ends (RFC 9112, 6.3)."""
+    source = """
+    from gevent import pywsgi, socket
+    def application(environ, start_response):
+        print(environ["PATH_INFO"], environ.get("CONTENT_LENGTH"), environ["wsgi.input"].read())
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+    server = pywsgi.WSGIServer(("127.0.0.1", 0), application, log=None); server.start()
+    client = socket.create_connection(server.address)
+    head = b"POST /first HTTP/1.1\\r\\nHost: a\\r\\nContent-Length: 99\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n"
+    client.sendall(head + b"2\\r\\nab\\r\\n0\\r\\n\\r\\nGET /second HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+    answer = b""
+    while piece := client.recv(1000): answer += piece
+    print(b"Connection: close" in answer, answer.count(b"HTTP/1.1"))
+    """
+    assert on_loop(source) == ["/first None b'ab'", "True 1"]
+
+
 def test_backdoor_shows_a_module(on_loop: Program) -> None:
     """At the prompt of the backdoor ``__builtins__`` is the module, so that ``locals()`` is short."""
     source = """

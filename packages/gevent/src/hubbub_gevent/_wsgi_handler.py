@@ -245,6 +245,10 @@ class WSGIHandler:
             self.close_connection = "keep-alive" not in tokens
         else:
             self.close_connection = "close" in tokens
+        if self._chunked() and "Content-Length" in self.headers:
+            # RFC 9112, 6.3: the chunks count, and whoever is in between may have thought otherwise.
+            self.content_length = None
+            self.close_connection = True
         return True
 
     def _check_headers(self) -> None:
@@ -265,6 +269,10 @@ class WSGIHandler:
         if codings not in ("", "chunked", "identity"):
             raise _InvalidClientRequest(f"Unknown Transfer-Encoding: {codings!r}")
 
+    def _chunked(self) -> bool:
+        """Whether the body comes in chunks."""
+        return "chunked" in self._tokens("Transfer-Encoding")
+
     def _tokens(self, name: str) -> list[str]:
         return [word.strip().lower() for word in ",".join(self.headers.get_all(name, [])).split(",")]
 
@@ -284,14 +292,14 @@ class WSGIHandler:
         environ["QUERY_STRING"] = query
         if self.headers.get("content-type") is not None:
             environ["CONTENT_TYPE"] = self.headers.get("content-type").replace("\r\n", "")
-        if self.headers.get("content-length") is not None:
+        chunked = self._chunked()
+        if self.headers.get("content-length") is not None and not chunked:
             environ["CONTENT_LENGTH"] = self.headers.get("content-length")
         environ["SERVER_PROTOCOL"] = self.request_version
         if isinstance(self.client_address, tuple):
             environ["REMOTE_ADDR"] = str(self.client_address[0])
             environ["REMOTE_PORT"] = str(self.client_address[1])
         environ.update(self._header_variables())
-        chunked = "chunked" in self._tokens("Transfer-Encoding")
         expects = "100-continue" in self._tokens("Expect") and self.request_version == "HTTP/1.1"
         self.wsgi_input = Input(self.rfile, self.content_length, self.socket if expects else None, chunked)
         environ["wsgi.input"] = self.wsgi_input
