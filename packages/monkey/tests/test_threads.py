@@ -489,6 +489,23 @@ except TypeError: print(sys.version_info >= (3, 15))
     assert run(source) == ["True True True", "True", "True"]
 
 
+def test_rlock_names_the_original_module(python: Python) -> None:
+    """The class of a re-entrant lock names the module of CPython's, by which trio knows that signal handlers may enter it.
+
+    Reports tell the two apart all the same.
+    """
+    source = """
+import hubbub_monkey, _thread
+shown = repr(_thread.RLock()).split(" at ")[0]
+report = str(hubbub_monkey.patch_all())
+import threading
+print(type(threading.RLock()).__module__, repr(threading.RLock()).split(" at ")[0] == shown)
+print("_thread.RLock: _thread.RLock -> hubbub_monkey.threads.RLock" in report)
+print("-> an object of hubbub_monkey.threads.RLock" in report)
+"""
+    assert python(source).stdout.splitlines() == ["_thread True", "True", "True"]
+
+
 def test_executors_of_a_view(run: Callable[..., list[str]]) -> None:
     """Ten requests at once, each waiting for an executor of its own, have their tasks run at the same time."""
     source = """

@@ -122,11 +122,11 @@ class Report:
 
 
 def _shown(value: Any) -> str:
-    module = getattr(value, "__module__", None)
+    module = getattr(value, "_made_in", None) or getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
     if isinstance(name, str):
         return f"{module}.{name}" if isinstance(module, str) else name
-    text = repr(value)
+    text = f"an object of {_shown(type(value))}" if hasattr(value, "_made_in") else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -215,6 +215,10 @@ class RLock(_RLock):
     :raises TypeError: there are arguments, from 3.15 on.
     """
 
+    __module__ = _thread.__name__
+    """As of the original: by this trio sees whether signal handlers may enter the lock. They may enter this one, too."""
+    _made_in = __name__
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         if (args or kwargs) and sys.version_info >= (3, 15):
             raise TypeError("RLock() takes no arguments")
