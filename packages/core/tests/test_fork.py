@@ -373,6 +373,25 @@ def test_no_descriptor_is_left(hub, forked):
     in_child(child)
 
 
+def test_all_descriptors_may_be_closed_when_the_hub_has_ended(hub):
+    """A child that ends its hub first may close all its descriptors, as daemons do: the next hub has new ones."""
+    hubbub.sleep(0)
+
+    def child():
+        hubbub.get_hub().destroy()
+        os.closerange(3, 256)
+        hubbub.sleep(0.001)
+        ours, theirs = (Socket(fileno=one.detach()) for one in socket.socketpair())
+        reader = hubbub.spawn(theirs.recv, 9)
+        hubbub.sleep(0)
+        ours.sendall(b"here")
+        assert reader.get(timeout=20) == b"here"
+        assert hubbub.to_thread(int) == 0
+        assert call(["true"]) == 0
+
+    in_child(child)
+
+
 def test_grandchildren(hub, forked):
     """A child may fork again."""
     forked(lambda: forked(lambda: hubbub.spawn(lambda: forked(lambda: hubbub.sleep(0.001))).get(timeout=15)))
