@@ -261,6 +261,24 @@ def test_error_of_a_tls_handler(on_loop: Program, certificate: Path) -> None:
     assert on_loop(source) == ["b'' True"]
 
 
+def test_waits_of_multiprocessing(on_loop: Program) -> None:
+    """After patching, a thread that waits for an event, a lock or a pipe of multiprocessing lets others run."""
+    source = """
+    import gevent.monkey; gevent.monkey.patch_all()
+    import multiprocessing, threading
+    context = multiprocessing.get_context("fork")
+    event, lock, (mine, theirs) = context.Event(), context.Lock(), context.Pipe()
+    lock.acquire()
+    steps = []
+    waits = [lambda: steps.append(event.wait(20)), lambda: steps.append(lock.acquire()), lambda: steps.append(mine.recv())]
+    for wait, then in zip(waits, [event.set, lock.release, lambda: theirs.send("sent")]):
+        thread = threading.Thread(target=wait); thread.start()
+        gevent.sleep(0); print(steps); then(); thread.join(20)
+    print(steps)
+    """
+    assert on_loop(source) == ["[]", "[True]", "[True, True]", "[True, True, 'sent']"]
+
+
 def test_pools_of_processes(on_loop: Program) -> None:
     """After patching, executors and queues whose helper threads stay native work from the main greenlet."""
     source = """

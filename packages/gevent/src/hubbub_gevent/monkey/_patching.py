@@ -244,7 +244,9 @@ def patch_all(
         for function in _wanted(asked):
             function()
     if select and thread and is_module_patched("threading") and is_module_patched("selectors"):
-        hubbub_monkey.patch_module("asyncio")  # lets each greenlet run an event loop; gevent has no name for it
+        # gevent has no names for these. Each greenlet may run an event loop, and wait for other processes' events.
+        hubbub_monkey.patch_module("asyncio")
+        hubbub_monkey.patch_module("multiprocessing")
     _events.notify_and_call_entry_points(_events.GeventDidPatchBuiltinModulesEvent(asked, kwargs))
     _events.notify_and_call_entry_points(_events.GeventDidPatchAllEvent(asked, kwargs))
     for item in caught:
