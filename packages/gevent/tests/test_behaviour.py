@@ -527,7 +527,7 @@ def test_not_modified_with_a_length(on_loop: Program) -> None:
 
 
 def test_chunks_count_and_not_a_length(on_loop: Program) -> None:
-    """Where a request has chunks and a length, the application sees no length, and the connection ends (RFC 9112, 6.3)."""
+    """Of a request with chunks and a length the application sees no length, and the connection ends (RFC 9112, 6.3)."""
     source = """
     from gevent import pywsgi, socket
     def application(environ, start_response):

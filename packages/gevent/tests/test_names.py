@@ -270,9 +270,9 @@ def test_waits_of_multiprocessing(on_loop: Program) -> None:
     event, lock, (mine, theirs) = context.Event(), context.Lock(), context.Pipe()
     lock.acquire()
     steps = []
-    waits = [lambda: steps.append(event.wait(20)), lambda: steps.append(lock.acquire()), lambda: steps.append(mine.recv())]
+    waits = [lambda: event.wait(20), lock.acquire, mine.recv]
     for wait, then in zip(waits, [event.set, lock.release, lambda: theirs.send("sent")]):
-        thread = threading.Thread(target=wait); thread.start()
+        thread = threading.Thread(target=lambda: steps.append(wait())); thread.start()
         gevent.sleep(0); print(steps); then(); thread.join(20)
     print(steps)
     """

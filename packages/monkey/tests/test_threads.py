@@ -490,7 +490,7 @@ except TypeError: print(sys.version_info >= (3, 15))
 
 
 def test_rlock_names_the_original_module(python: Python) -> None:
-    """The class of a re-entrant lock names the module of CPython's, by which trio knows that signal handlers may enter it.
+    """The class of a re-entrant lock names the module of CPython's; trio sees by it that signal handlers may enter it.
 
     Reports tell the two apart all the same.
     """

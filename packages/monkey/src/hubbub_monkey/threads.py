@@ -216,7 +216,7 @@ class RLock(_RLock):
     """
 
     __module__ = _thread.__name__
-    """As of the original: by this trio sees whether signal handlers may enter the lock. They may enter this one, too."""
+    """As of the original: by it trio sees whether signal handlers may enter the lock. They may enter this one, too."""
     _made_in = __name__
 
     def __init__(self, *args: object, **kwargs: object) -> None:
