@@ -68,8 +68,8 @@ hubbub_monkey.patch_all()
 def test_many_join_one(run: Callable[..., list[str]]) -> None:
     """Any number of threads may join one, with and without time limits; all see it ended."""
     source = """
-def work(): time.sleep(0.05)
-target = threading.Thread(target=work)
+go = threading.Event()
+target = threading.Thread(target=go.wait)
 seen = []
 def join(limit):
     target.join(limit)
@@ -77,6 +77,8 @@ def join(limit):
 target.start()
 joiners = [threading.Thread(target=join, args=(limit,)) for limit in (None, None, 30, None, 30, 0, 0.001)]
 for joiner in joiners: joiner.start()
+for joiner in joiners[-2:]: joiner.join()
+go.set()
 for joiner in joiners: joiner.join()
 print(sorted(seen), target.join(), target.is_alive())
 """
