@@ -152,3 +152,17 @@ def test_nobody_makes_it(hub):
     with pytest.raises(RuntimeError, match="provided already"):
         variable.provide(lambda hub: "worse")
     assert get_hub() is hub
+
+
+def test_wrong_arguments():
+    """A variable says what it is, and how its values are made: neither is taken for the other, nor for nothing."""
+    with pytest.raises(TypeError, match="as text, not <"):
+        HubLocal(len)
+    with pytest.raises(TypeError, match="must be callable"):
+        HubLocal("a list", [])
+    with pytest.raises(TypeError, match="must be callable"):
+        HubLocal("a list", list, end="clear")
+    variable = HubLocal("a list")
+    with pytest.raises(TypeError, match="must be callable"):
+        variable.provide(list, renew=1)
+    variable.provide(lambda hub: [])

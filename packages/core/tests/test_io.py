@@ -7,14 +7,16 @@ import errno
 import hashlib
 import os
 import random
+import select
 import socket
 import struct
+import sys
 import threading
 import time
 
 import hubbub
 import pytest
-from hubbub import joinall, sleep, spawn
+from hubbub import fail_after, joinall, sleep, spawn
 from hubbub.io import Socket, closing, wait_readable, wait_writable
 
 HOST = "127.0.0.1"
@@ -606,6 +608,89 @@ def test_waiting_for_all(pair):
     right.settimeout(None)
     assert right.recv(9, socket.MSG_WAITALL | socket.MSG_PEEK) == b"z"
     assert right.recv(9, socket.MSG_WAITALL | socket.MSG_DONTWAIT) == b"z"
+
+
+READ_ALL = {
+    "recv": lambda sock, size, flags: sock.recv(size, flags),
+    "recvfrom": lambda sock, size, flags: sock.recvfrom(size, flags)[0],
+    "recvmsg": lambda sock, size, flags: sock.recvmsg(size, 0, flags)[0],
+    "recv_into": lambda sock, size, flags: into(size, lambda room: sock.recv_into(room, 0, flags)),
+    "recvfrom_into": lambda sock, size, flags: into(size, lambda room: sock.recvfrom_into(room, 0, flags)[0]),
+    "recvmsg_into": lambda sock, size, flags: into(
+        size, lambda room: sock.recvmsg_into([memoryview(room)[:3], memoryview(room)[3:]], 0, flags)[0]
+    ),
+}
+
+
+def into(size, call):
+    room = bytearray(size)
+    return bytes(room[: call(room)])
+
+
+@pytest.mark.parametrize("how", READ_ALL)
+@pytest.mark.parametrize("ending", ["all", "close", "reset"])
+def test_every_call_waits_for_all(hub, how, ending):
+    """With MSG_WAITALL every call that receives has all that was asked for, or what came before the end or an error."""
+    with socket.create_server((HOST, 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    ours = Socket(fileno=client.detach())
+    with ours, accepted:
+        reader = spawn(READ_ALL[how], ours, 8, socket.MSG_WAITALL)
+        for piece in (b"ab", b"cd", b"e"):
+            sleep(0)
+            accepted.sendall(piece)
+            wait_until(lambda: ours_has_read(reader, ours))
+        assert not reader.ready()
+        if ending == "all":
+            accepted.sendall(b"fghi")
+            assert reader.get(timeout=5) == b"abcdefgh"
+            assert ours.recv(9) == b"i"
+            return
+        if ending == "reset":
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        accepted.close()
+        assert reader.get(timeout=5) == b"abcde"
+
+
+def ours_has_read(reader, ours):
+    """Whether what was sent is out of the kernel's buffer."""
+    return reader.ready() or not select.select([ours.fileno()], [], [], 0)[0]
+
+
+def wait_until(condition):
+    with fail_after(5):
+        while not condition():
+            sleep(0)
+
+
+@pytest.mark.skipif(not hasattr(socket, "SCM_RIGHTS"), reason="needs descriptors that are passed on")
+def test_waiting_for_all_ends_at_ancillary_data(hub):
+    """MSG_WAITALL does not join what comes with ancillary data to what comes after it."""
+    left, right = socket.socketpair()
+    ours = Socket(fileno=left.detach())
+    with ours, right:
+        reader = spawn(ours.recvmsg, 8, 100, socket.MSG_WAITALL)
+        right.sendall(b"ab")
+        wait_until(lambda: ours_has_read(reader, ours))
+        socket.send_fds(right, [b"cd"], [right.fileno()])
+        data, ancillary, *_ = reader.get(timeout=5)
+        assert (data, len(ancillary)) == (b"abcd", 1)
+        os.close(int.from_bytes(ancillary[0][2], sys.byteorder))
+
+
+@pytest.mark.parametrize("value", [-1, -1e-9, float("nan"), float("inf"), float("-inf"), 1e300, 2**63, 9.3e9, "1"])
+def test_settimeout_refuses_what_the_standard_library_refuses(value):
+    """Each wrong time limit raises the same class of error, and the old limit stays; long ones are taken."""
+    with socket.socket() as theirs, Socket(socket.AF_INET, socket.SOCK_STREAM) as ours:
+        with pytest.raises((ValueError, OverflowError, TypeError)) as expected:
+            theirs.settimeout(value)
+        ours.settimeout(7)
+        with pytest.raises(expected.type):
+            ours.settimeout(value)
+        assert ours.gettimeout() == 7.0
+        ours.settimeout(9.2e9)
+        assert ours.gettimeout() == 9.2e9
 
 
 @pytest.fixture(params=[socket.AF_INET, socket.AF_UNIX], ids=["tcp", "unix"])

@@ -93,6 +93,59 @@ def test_main_is_as_the_interpreter_makes_it(python: Python, tmp_path: Path, kin
     assert python("", "-m", "hubbub_monkey", *words, "-x").stdout == python("", *words, "-x").stdout
 
 
+SAFE = """
+import sys
+print(sys.path)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "module"])
+def test_safe_path(python: Python, tmp_path: Path, kind: str) -> None:
+    """With -P the path is the one that a script finds without hubbub: nothing on it is lost, nor comes to it."""
+    (tmp_path / "pack").mkdir()
+    for name in ("tool.py", "pack/__main__.py"):
+        (tmp_path / name).write_text(SAFE)
+    words = {"file": ["tool.py"], "folder": ["pack"], "module": ["-m", "this"]}[kind]
+    assert python("", "-P", "-m", "hubbub_monkey", *words).stdout == python("", "-P", *words).stdout
+
+
+FAILS = """
+import sys
+{before}
+def inner():
+    {failure}
+inner()
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "failure"),
+    [
+        ("", "1 / 0"),
+        ("", "raise KeyboardInterrupt"),
+        ("", "raise SystemExit('enough')"),
+        ("", "raise SystemExit(3)"),
+        ("", "this is no line of Python"),
+        ("", "exec('this is none')"),
+        ("", "import nosuch"),
+        ("", "class Quiet(BaseException): pass\n    raise Quiet from ValueError('a cause')"),
+        ("", "from runpy import run_path; run_path('nosuch')"),
+        ("sys.excepthook = lambda kind, value, tb: print(kind, tb.tb_lineno, value.__traceback__ is tb)", "1 / 0"),
+        ("import atexit; atexit.register(lambda: print(sys.last_traceback.tb_lineno, sys.excepthook))", "1 / 0"),
+    ],
+)
+def test_errors_are_shown_as_the_interpreter_shows_them(
+    python: Python, tmp_path: Path, before: str, failure: str
+) -> None:
+    """An error that ends a script is shown with the script's own frames, by the script's hook, with the same status."""
+    (tmp_path / "tool.py").write_text(FAILS.format(before=before, failure=failure))
+    shown = []
+    for words in (["tool.py"], ["-m", "hubbub_monkey", "tool.py"]):
+        done = python("", *words, status=None)
+        shown.append((done.returncode, done.stdout.partition(" at 0x")[0], done.stderr))
+    assert shown[0] == shown[1]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from hubbub._arguments import check_function
 from hubbub._current import get_hub
-from hubbub._reports import tell
+from hubbub._reports import name_of, tell
 
 if TYPE_CHECKING:
     from hubbub.hub import Hub
@@ -27,6 +28,7 @@ class HubLocal(Generic[T]):
     :param end: called with the value when the hub is destroyed. Not called when the value is replaced or forgotten:
         callers may go on using it.
     :param renew: called with the value in the child after a fork, if its hub goes on there.
+    :raises TypeError: ``doc`` is no text, or one of the others no function.
     """
 
     def __init__(
@@ -37,6 +39,11 @@ class HubLocal(Generic[T]):
         end: Callable[[T], object] | None = None,
         renew: Callable[[T], object] | None = None,
     ) -> None:
+        if not isinstance(doc, str):
+            raise TypeError(f"the first argument says what the variable is, as text, not {name_of(doc)}")
+        for function in (make, end, renew):
+            if function is not None:
+                check_function(function, "what makes, ends or renews values")
         self.__doc__ = doc
         self._make = make
         self._end = end
@@ -56,6 +63,9 @@ class HubLocal(Generic[T]):
 
         :raises RuntimeError: the variable is provided already.
         """
+        for function in (make, end, renew):
+            if function is not None:
+                check_function(function, "what makes, ends or renews values")
         if self._make is not None:
             raise RuntimeError(f"{self!r} is provided already")
         self._make, self._end, self._renew = make, end, renew

@@ -36,6 +36,8 @@ T = TypeVar("T")
 _OWN: Any = object()
 _DONTWAIT = int(getattr(socket, "MSG_DONTWAIT", 0))  # the constant itself is an enum, whose & takes 3 us in Python
 _WAITALL = int(getattr(socket, "MSG_WAITALL", 0))
+_TOO_LONG = 2.0**63 / 1e9
+"""Seconds: CPython counts a time limit in nanoseconds, of which it has 63 bits."""
 _PEEK = int(getattr(socket, "MSG_PEEK", 0))
 _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 # The originals: patching replaces them in their modules.
@@ -88,12 +90,11 @@ class Socket(socket.socket):
         """:meth:`socket.socket.settimeout`: None waits for ever, 0 never waits.
 
         :raises TypeError: ``value`` is no number.
-        :raises ValueError: ``value`` is negative.
+        :raises ValueError: ``value`` is negative, or a NaN.
+        :raises OverflowError: ``value`` is infinite, or above some 292 years.
         """
         if value is not None:
-            value = float(value if isinstance(value, float) else index(value))
-            if not value >= 0.0:
-                raise ValueError(f"Timeout value out of range: {value!r} seconds")
+            value = _as_limit(value)
         self._limit = value
 
     def gettimeout(self) -> float | None:
@@ -229,14 +230,18 @@ class Socket(socket.socket):
 
     def _receive_all(self, view: memoryview, flags: int) -> int:
         """Fill ``view``; less only at the end of the stream, or at an error after something has come (recv(2))."""
+        flags &= ~_WAITALL
+        count = self.recv_into(view, 0, flags) if len(view) else 0
+        return count + self._receive_rest(view[count:], flags) if count else 0
+
+    def _receive_rest(self, view: memoryview, flags: int) -> int:
+        """After something has come: fill ``view``. Returns how many bytes came; less only as :meth:`_receive_all`."""
         count = 0
         while count < len(view):
             try:
-                got = self.recv_into(view[count:], 0, flags & ~_WAITALL)
+                got = self.recv_into(view[count:], 0, flags)
             except OSError:
-                if count:
-                    break
-                raise
+                break
             if not got:
                 break
             count += got
@@ -309,6 +314,10 @@ class Socket(socket.socket):
     @twin("datagram.c")
     def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Address]:
         """:meth:`socket.socket.recvfrom`."""
+        if flags and self._waits_for_all(flags):
+            whole = memoryview(bytearray(bufsize))
+            count, address = self.recvfrom_into(whole, 0, flags)
+            return bytes(whole[:count]), address
         read = self._read
         limit = self._limit
         if (
@@ -335,15 +344,43 @@ class Socket(socket.socket):
 
     def recvfrom_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> tuple[int, Address]:
         """:meth:`socket.socket.recvfrom_into`."""
-        return self._reading(_Base.recvfrom_into, buffer, nbytes, flags, flags=flags)
+        waits_for_all = flags and self._waits_for_all(flags)
+        if waits_for_all:
+            flags &= ~_WAITALL
+        found: tuple[int, Address] = self._reading(_Base.recvfrom_into, buffer, nbytes, flags, flags=flags)
+        if waits_for_all and found[0]:
+            view = memoryview(buffer).cast("B")
+            found = found[0] + self._receive_rest(view[found[0] : nbytes or None], flags), found[1]
+        return found
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """:meth:`socket.socket.recvmsg`."""
+        if flags and self._waits_for_all(flags):
+            whole = memoryview(bytearray(bufsize))
+            count, *rest = self.recvmsg_into([whole], ancbufsize, flags)
+            return bytes(whole[:count]), *rest
         return self._reading(_Base.recvmsg, bufsize, ancbufsize, flags, flags=flags)
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """:meth:`socket.socket.recvmsg_into`."""
-        return self._reading(_Base.recvmsg_into, list(buffers), ancbufsize, flags, flags=flags)
+        buffers = list(buffers)
+        waits_for_all = flags and self._waits_for_all(flags)
+        if waits_for_all:
+            flags &= ~_WAITALL
+        count, ancillary, *rest = self._reading(_Base.recvmsg_into, buffers, ancbufsize, flags, flags=flags)
+        if waits_for_all and count:
+            # What ancillary data belongs to is never joined to what comes after it.
+            left = _after([memoryview(buffer).cast("B") for buffer in buffers], count)
+            while left and not ancillary:
+                try:
+                    got, ancillary, *rest = self._reading(_Base.recvmsg_into, left, ancbufsize, flags, flags=flags)
+                except OSError:
+                    break
+                if not got:
+                    break
+                count += got
+                left = _after(left, got)
+        return count, ancillary, *rest
 
     # Sending --------------------------------------------------------------------------------------------------------
 
@@ -522,9 +559,28 @@ class Socket(socket.socket):
             super().__del__()  # type: ignore[misc]  # closes, with a ResourceWarning
 
 
+def _as_limit(value: Any) -> float:
+    seconds = float(value if isinstance(value, float) else index(value))
+    if abs(seconds) >= _TOO_LONG:
+        raise OverflowError(f"Timeout value out of range: {value!r} seconds")
+    if not seconds >= 0.0:
+        raise ValueError(f"Timeout value out of range: {value!r} seconds")
+    return seconds
+
+
 _FINALIZED_IN_PYTHON = hasattr(_Base, "__del__")  # PyPy does it by itself
 _family: Callable[[Any], int] = _Base.__mro__[1].__dict__["family"].__get__
 _kind: Callable[[Any], int] = _Base.__mro__[1].__dict__["type"].__get__
+
+
+def _after(views: list[memoryview], count: int) -> list[memoryview]:
+    """What is left of ``views`` after their first ``count`` bytes."""
+    left = []
+    for view in views:
+        if count < len(view):
+            left.append(view[count:])
+        count = max(count - len(view), 0)
+    return left
 
 
 def _forget(fd: int, read: Direction | None) -> bool:

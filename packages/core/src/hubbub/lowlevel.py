@@ -18,6 +18,7 @@ from hubbub._config import accelerate, accelerators_wanted, loop_class
 from hubbub._current import get_hub, get_hub_if_exists, hubs, set_hub
 from hubbub._hublocal import HubLocal
 from hubbub._interrupt import OUTSIDE, interrupt, interrupts_to, keeps_out
+from hubbub._links import Linkable, count_waiting
 from hubbub._originals import RLock as NativeRLock
 from hubbub._originals import allocate_lock as allocate_native_lock
 from hubbub._originals import local as native_local
@@ -38,6 +39,7 @@ __all__ = [
     "Direction",
     "Hub",
     "HubLocal",
+    "Linkable",
     "NativeRLock",
     "Observer",
     "Place",
@@ -51,6 +53,7 @@ __all__ = [
     "as_builtin",
     "at_fork",
     "closing",
+    "count_waiting",
     "get_hub",
     "get_hub_if_exists",
     "getcurrent",

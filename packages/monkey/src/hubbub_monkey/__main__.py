@@ -15,12 +15,12 @@ from types import TracebackType
 from hubbub import plugins
 
 from hubbub_monkey import _plan, events
-from hubbub_monkey._script import NothingToRun, run_module, run_script
+from hubbub_monkey._script import NothingToRun, as_the_program, run_module, run_script
 from hubbub_monkey.exceptions import PatchError
 from hubbub_monkey.patching import patch_all
 from hubbub_monkey.report import Report
 
-__all__ = ["NothingToRun", "check", "main", "run", "run_module", "run_script"]
+__all__ = ["NothingToRun", "as_the_program", "check", "main", "run", "run_module", "run_script"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if known.check:
             sys.exit(check(known.module, rest))
         _patch(parser, known)
-        run(known.module, rest)
+        with as_the_program():
+            run(known.module, rest)
     except NothingToRun as error:
         parser.error(str(error))
 

@@ -9,17 +9,57 @@ from __future__ import annotations
 import os
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from importlib.util import find_spec, module_from_spec
-from types import CodeType, ModuleType
+from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
-__all__ = ["NothingToRun", "run_module", "run_script"]
+__all__ = ["NothingToRun", "as_the_program", "run_module", "run_script"]
 
 
 class NothingToRun(ImportError):
     """What was named is no script, or no module that can be run. Nothing has been run of it."""
+
+
+@contextmanager
+def as_the_program() -> Iterator[None]:
+    """For the block that runs what the process was started for: an error that ends it is shown as the interpreter would
+    show it, from the script's own first line on.
+
+    It ends the process as before, and is shown by the :func:`sys.excepthook` that the script has set.
+    """
+    try:
+        yield
+    except BaseException as error:
+        first = _first_of_script(error)
+        if first is not error.__traceback__:
+            _show_from(error, first)
+        raise
+
+
+def _show_from(error: BaseException, first: TracebackType | None) -> None:
+    """Have the interpreter, when ``error`` ends it, show it from ``first`` on."""
+    hook = sys.excepthook
+
+    def show(kind: type[BaseException], value: BaseException, traceback: TracebackType | None) -> Any:
+        sys.excepthook = hook
+        if value is error:
+            value.__traceback__ = sys.last_traceback = traceback = first
+        return hook(kind, value, traceback)
+
+    sys.excepthook = show
+
+
+def _first_of_script(error: BaseException) -> TracebackType | None:
+    """Where the script's part of the traceback begins; None if no line of it was run. All, if the error is ours."""
+    place = error.__traceback__
+    while place is not None:
+        if place.tb_frame.f_code is _run.__code__:
+            return place.tb_next
+        place = place.tb_next
+    return None if isinstance(error, SyntaxError) else error.__traceback__
 
 
 def run_script(path: str, arguments: Sequence[str]) -> dict[str, Any]:
@@ -32,12 +72,12 @@ def run_script(path: str, arguments: Sequence[str]) -> dict[str, Any]:
     full = os.path.abspath(path)
     importer = pkgutil.get_importer(full)
     if importer is not None:
-        sys.path[0] = full
+        _put_on_path(full, always=True)
         spec = importer.find_spec("__main__", None)
         if spec is None:
             raise NothingToRun(f"there is no __main__ in {path!r}")
         return _run(module_from_spec(spec), _code_of(spec))
-    sys.path[0] = os.path.dirname(os.path.realpath(path))
+    _put_on_path(os.path.dirname(os.path.realpath(path)))
     module = ModuleType("__main__")
     module.__file__ = full
     module.__package__ = None
@@ -67,6 +107,14 @@ def run_module(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     code = _code_of(spec)
     sys.argv[0] = spec.origin or name
     return _run(module_from_spec(spec), code)
+
+
+def _put_on_path(folder: str, always: bool = False) -> None:
+    """Put a folder in the place of the one that this program was found in. With ``-P`` there is no such place."""
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+    elif always:
+        sys.path.insert(0, folder)
 
 
 def _spec_of(name: str) -> ModuleSpec | None:

@@ -38,10 +38,11 @@ def main() -> None:
         _help()
         return
     patch_all(**options)
-    from hubbub_monkey.__main__ import NothingToRun, run_module, run_script
+    from hubbub_monkey.__main__ import NothingToRun, as_the_program, run_module, run_script
 
     try:
-        (run_module if as_module else run_script)(arguments[0], arguments[1:])
+        with as_the_program():
+            (run_module if as_module else run_script)(arguments[0], arguments[1:])
     except NothingToRun as error:
         sys.exit(str(error))
 
