@@ -1,7 +1,9 @@
 """hubbub.os: descriptors and child processes."""
 
 import errno
+import io
 import os as standard
+import re
 import signal
 import sys
 import threading
@@ -348,3 +350,139 @@ def test_posix_spawn(hub):
     for spawn, program in ((os.posix_spawn, "/bin/sh"), (os.posix_spawnp, "sh")):
         pid = spawn(program, ["sh", "-c", "exit 6"], standard.environ)
         assert os.waitpid(pid, 0) == (pid, 6 << 8)
+
+
+@pytest.mark.parametrize("mode", ["r", "rb", "unbuffered"])
+def test_fdopen_reads_cooperatively(hub, mode):
+    """A file of a pipe lets others run while it waits, the pipe stays a blocking one, and closing it closes that."""
+    readable, writable = standard.pipe()
+    file = os.fdopen(readable, "rb", 0) if mode == "unbuffered" else os.fdopen(readable, mode)
+    reader = hubbub.spawn(file.readline)
+    hubbub.sleep(0)
+    hubbub.sleep(0)
+    assert not reader.ready()
+    assert standard.get_blocking(readable)
+    standard.write(writable, b"line\nrest")
+    assert reader.get(timeout=5) == ("line\n" if mode == "r" else b"line\n")
+    standard.close(writable)
+    assert file.read() == ("rest" if mode == "r" else b"rest")
+    file.close()
+    with pytest.raises(OSError, match="Bad file"):
+        standard.fstat(readable)
+
+
+def test_fdopen_writes_cooperatively(hub):
+    """A file of a pipe lets others run while the pipe is full."""
+    readable, writable = standard.pipe()
+    file = os.fdopen(writable, "wb")
+    writer = hubbub.spawn(lambda: (file.write(b"x" * 300_000), file.close()))
+    hubbub.sleep(0)
+    assert not writer.ready()
+    with os.fdopen(readable, "rb") as reader:
+        assert reader.read() == b"x" * 300_000
+    writer.get(timeout=5)
+
+
+def test_two_files_of_one_pipe(hub):
+    """What one reader was told of and another has taken makes the first wait on, and not the thread."""
+    readable, writable = standard.pipe()
+    one, other = os.fdopen(readable, "rb", 0, closefd=False), os.fdopen(readable, "rb", 0)
+    readers = [hubbub.spawn(file.read, 10) for file in (one, other)]
+    hubbub.sleep(0)
+    standard.write(writable, b"first")
+    hubbub.joinall(readers, timeout=5, count=1)
+    for _ in range(3):
+        hubbub.sleep(0)
+    assert [reader.ready() for reader in readers].count(True) == 1
+    standard.write(writable, b"second")
+    hubbub.joinall(readers, timeout=5)
+    assert sorted(reader.value for reader in readers) == [b"first", b"second"]
+    other.close()
+    standard.close(writable)
+
+
+def test_fdopen_leaves_others_alone(hub, tmp_path):
+    """Over a regular file, and over a non-blocking descriptor, it is the standard library's file, with its errors."""
+    path = tmp_path / "file"
+    path.write_text("text")
+    with os.fdopen(standard.open(path, standard.O_RDONLY)) as file:
+        assert type(file) is io.TextIOWrapper
+        assert file.read() == "text"
+    readable, writable = standard.pipe()
+    standard.set_blocking(readable, False)
+    with os.fdopen(readable, "rb", 0) as file:
+        assert file.read(1) is None
+    standard.close(writable)
+    for mode, buffering in (("r", 0), ("nonsense", -1), ("xyz", 1)):
+        with pytest.raises(ValueError) as expected:
+            standard.fdopen(readable_end(), mode, buffering)
+        with pytest.raises(ValueError, match=re.escape(str(expected.value))):
+            os.fdopen(readable_end(), mode, buffering)
+    with pytest.raises(TypeError, match="invalid fd type"):
+        os.fdopen("0")
+    with pytest.raises(OSError, match="Bad file"):
+        os.fdopen(standard.sysconf("SC_OPEN_MAX") - 1)
+
+
+def readable_end():
+    """A readable pipe that goes away by itself."""
+    readable, writable = standard.pipe()
+    standard.close(writable)
+    return readable
+
+
+@pytest.mark.skipif(not hasattr(standard, "eventfd"), reason="needs eventfd")
+def test_eventfd(hub):
+    """A reader, and a writer that finds no room, let others run; a non-blocking one is left as it is."""
+    fd = standard.eventfd(0)
+    reader = hubbub.spawn(os.eventfd_read, fd)
+    hubbub.sleep(0)
+    assert not reader.ready()
+    os.eventfd_write(fd, 2**64 - 2)
+    writer = hubbub.spawn(os.eventfd_write, fd, 1)
+    hubbub.joinall([reader, writer], timeout=5)
+    assert reader.value == 2**64 - 2
+    assert os.eventfd_read(fd) == 1
+    standard.close(fd)
+    fd = standard.eventfd(0, standard.EFD_NONBLOCK)
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(fd)
+    standard.close(fd)
+
+
+@pytest.mark.skipif(not hasattr(standard, "waitid"), reason="needs waitid")
+@pytest.mark.parametrize("how", ["wait3", "wait4", "waitid", "waitid_all"])
+def test_other_ways_to_wait_for_a_child(hub, no_children, held, how):
+    """wait3, wait4 and waitid let others run, and return what the standard library's return."""
+    pid = child(3, held)
+    waiter = hubbub.spawn(
+        {
+            "wait3": lambda: os.wait3(0)[:2],
+            "wait4": lambda: os.wait4(pid, 0)[:2],
+            "waitid": lambda: os.waitid(standard.P_PID, pid, standard.WEXITED),
+            "waitid_all": lambda: os.waitid(standard.P_ALL, 0, standard.WEXITED),
+        }[how]
+    )
+    hubbub.sleep(0)
+    hubbub.sleep(0)
+    assert not waiter.ready()
+    if how == "waitid":
+        assert os.waitid(standard.P_PID, pid, standard.WEXITED | standard.WNOHANG) is None
+    standard.close(held[1])
+    found = waiter.get(timeout=5)
+    assert (found.si_pid, found.si_status) == (pid, 3) if "waitid" in how else found == (pid, 3 << 8)
+    with pytest.raises(ChildProcessError):
+        {"wait3": lambda: os.wait3(0), "wait4": lambda: os.wait4(pid, 0)}.get(
+            how, lambda: os.waitid(standard.P_PID, pid, standard.WEXITED)
+        )()
+
+
+@pytest.mark.skipif(not hasattr(standard, "waitid"), reason="needs waitid")
+def test_a_killed_waitid_takes_no_status(hub, held):
+    """The status is there for the next who asks, if who waited for it was killed."""
+    pid = child(0, held)
+    waiter = hubbub.spawn(os.waitid, standard.P_PID, pid, standard.WEXITED)
+    hubbub.sleep(0)
+    waiter.kill()
+    standard.close(held[1])
+    assert os.waitid(standard.P_PID, pid, standard.WEXITED).si_pid == pid

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hubbub
 import pytest
-from hubbub import Event, TaskGroup, fail_after, move_on_after, shield, sleep, spawn
+from greenlet import GreenletExit, getcurrent
+from hubbub import Event, TaskGroup, Timeout, fail_after, lowlevel, move_on_after, shield, sleep, spawn
+
+
+class Failure(Exception):
+    """Of a member of a group."""
 
 
 def test_the_block_waits_for_its_greenlets(virtual_clock):
@@ -192,3 +197,67 @@ def test_move_on_after_inside_a_member(virtual_clock):
         group.spawn(sleep, 2)
     assert moved == [True]
     assert virtual_clock.now() == pytest.approx(2)
+
+
+def failing_beside(strike):
+    """What a greenlet sees that handles the failure of a member, and is struck by ``strike`` at the same time."""
+    seen = []
+
+    def member(owner):
+        strike(owner)
+        raise Failure
+
+    def work():
+        try:
+            with Timeout(None) as limit, TaskGroup() as group:
+                limits.append(limit)
+                group.spawn(member, getcurrent())
+                sleep(10)
+        except* Failure:
+            seen.append("failure")
+        sleep(0)
+        sleep(0)
+        seen.append("unharmed")
+
+    limits = []
+    running = spawn(work)
+    running.join(timeout=5)
+    return running, seen
+
+
+def test_a_kill_beside_a_failure_is_not_lost(hub):
+    """Who is killed when a member fails, and handles the failure, is killed at the next wait."""
+    running, seen = failing_beside(lambda owner: owner.kill(block=False))
+    assert (seen, type(running.value)) == (["failure"], GreenletExit)
+
+
+def test_a_timeout_beside_a_failure_is_not_lost(hub, capsys):
+    """A Timeout that strikes when a member fails is among what the group raises; ``except*`` passes it on."""
+    running, seen = failing_beside(lambda owner: lowlevel.interrupt(owner, Timeout(1)))
+    assert seen == ["failure"]
+    assert isinstance(running.exception, BaseExceptionGroup)
+    assert [type(one) for one in running.exception.exceptions] == [Timeout]
+
+
+def test_a_kill_in_the_last_wait_beside_a_failure_is_not_lost(hub):
+    """The same if the owner waits for its members already."""
+    seen = []
+
+    def member(owner):
+        sleep(0)
+        owner.kill(block=False)
+        raise Failure
+
+    def work():
+        try:
+            with TaskGroup() as group:
+                group.spawn(member, getcurrent())
+        except* Failure:
+            seen.append("failure")
+        sleep(0)
+        sleep(0)
+        seen.append("unharmed")
+
+    running = spawn(work)
+    running.join(timeout=5)
+    assert (seen, type(running.value)) == (["failure"], GreenletExit)

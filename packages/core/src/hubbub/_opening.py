@@ -15,7 +15,7 @@ from hubbub._own_thread import in_own_thread
 from hubbub._rawfile import PolledFile, RawFile, ThreadedFile, can_be_polled, in_thread
 from hubbub.hub import get_hub_if_exists
 
-__all__ = ["NO_LINE_BUFFERING", "buffered", "open", "open_raw"]
+__all__ = ["NO_LINE_BUFFERING", "buffered", "open", "open_raw", "open_shared"]
 
 _os_open = os.open  # the original: patching replaces it in its module
 NO_LINE_BUFFERING = "line buffering (buffering=1) isn't supported in binary mode, the default buffer size will be used"
@@ -127,14 +127,41 @@ def open(
     if buffering == 1 and not text:
         warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=2)
         buffering = -1
-    raw = open_raw(file, raw_mode, closefd, opener)
+    encoding = io.text_encoding(encoding, 2) if text else None
+    return _over(open_raw(file, raw_mode, closefd, opener), mode if text else "", buffering, encoding, errors, newline)
+
+
+def open_shared(
+    fd: int,
+    mode: str,
+    buffering: int = -1,
+    encoding: str | None = None,
+    errors: str | None = None,
+    newline: str | None = None,
+    closefd: bool = True,
+) -> Any:
+    """:func:`open` for a descriptor that can be polled, and that others use too: it stays a blocking one."""
+    raw_mode, text = _parse(mode, encoding, errors, newline)
+    if buffering == 0 and text:
+        raise ValueError("can't have unbuffered text I/O")
+    if buffering == 1 and not text:
+        warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=3)
+        buffering = -1
+    raw = PolledFile(fd, raw_mode, closefd, shared=True)
+    return _over(raw, mode if text else "", buffering, encoding, errors, newline)
+
+
+def _over(
+    raw: RawFile, text_mode: str, buffering: int, encoding: str | None, errors: str | None, newline: str | None
+) -> Any:
+    """The file over ``raw``: a text file if it has a ``text_mode``. If it cannot be made ``raw`` is closed."""
     result: Any = raw
     try:
-        by_line = text and (buffering == 1 or (buffering < 0 and raw.isatty()))
+        by_line = bool(text_mode) and (buffering == 1 or (buffering < 0 and raw.isatty()))
         result = buffered(raw, -1 if by_line else buffering)
-        if text:
-            result = TextFile(result, io.text_encoding(encoding, 2), errors, newline, by_line)
-            result.mode = mode
+        if text_mode:
+            result = TextFile(result, encoding, errors, newline, by_line)
+            result.mode = text_mode
         return result
     except BaseException:
         result.close()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hubbub._originals import close as _os_close
+from hubbub._originals import poll as _poll
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.io import close as _close_descriptor
 from hubbub.io import closing, wait_readable, wait_writable
@@ -41,6 +42,15 @@ def can_be_polled(fd: int) -> bool:
     if stat.S_ISCHR(mode):
         return os.isatty(fd)
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def _is_taken(fd: int, writing: bool) -> bool:
+    """Whether a call for ``fd``, which was ready a moment ago, would wait now."""
+    if _poll is None:
+        return False
+    poller = _poll()
+    poller.register(fd, select.POLLOUT if writing else select.POLLIN)
+    return not poller.poll(0)
 
 
 class Ending:
@@ -110,12 +120,15 @@ class PolledFile(RawFile):
     :param mode: ``rb``, ``wb`` or ``r+b`` (also ``ab``, ``xb``).
     :param closefd: whether the file owns the descriptor.
     :param name: what ``name`` shall be; by default the descriptor.
+    :param shared: others use the descriptor too: it is left as it is.
     """
 
-    def __init__(self, fd: int, mode: str = "rb", closefd: bool = True, name: Any = None) -> None:
+    def __init__(
+        self, fd: int, mode: str = "rb", closefd: bool = True, name: Any = None, *, shared: bool = False
+    ) -> None:
         super().__init__(fd, mode, closefd, name)
         self._handle: Readiness | None = None
-        if closefd and fd > 2 and not os.isatty(fd):
+        if closefd and fd > 2 and not shared and not os.isatty(fd):
             os.set_blocking(fd, False)
             self._blocks = False
         else:
@@ -123,8 +136,12 @@ class PolledFile(RawFile):
 
     def _wait(self, writing: bool) -> None:
         if self._blocks or not self._owned:
-            # Looks first: an edge-triggered loop reports what was ready before only to who has met EAGAIN.
-            (wait_writable if writing else wait_readable)(self._number())
+            # Looks first: an edge-triggered loop reports what was ready before only to who has met EAGAIN. And looks
+            # again: another greenlet, or process, may have come first.
+            fd, wait = self._number(), wait_writable if writing else wait_readable
+            wait(fd)
+            while self._blocks and _is_taken(fd, writing):
+                wait(fd)
             return
         handle = self._readiness()
         (handle.write if writing else handle.read).wait()

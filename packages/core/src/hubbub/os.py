@@ -11,24 +11,31 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from io import text_encoding
+from typing import TYPE_CHECKING, Any
 
 from hubbub import io
 from hubbub._builtin import Place, as_builtin
+from hubbub._opening import open_shared
 from hubbub._originals import poll as _poll
 from hubbub._originals import read as _read
 from hubbub._originals import readv as _readv
 from hubbub._originals import write as _write
 from hubbub._originals import writev as _writev
+from hubbub._own_thread import in_own_thread
 from hubbub._processes import wait_for_any, wait_for_end
+from hubbub._rawfile import can_be_polled
 from hubbub.hub import get_hub, get_hub_if_exists
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-__all__ = ["close", "make_nonblocking", "nb_read", "nb_write", "read", "tp_read", "tp_write", "write"]
+__all__ = ["close", "fdopen", "make_nonblocking", "nb_read", "nb_write", "read", "tp_read", "tp_write", "write"]
 
+_fdopen: Any = os.fdopen
+_eventfd_read: Any = getattr(os, "eventfd_read", None)
+_eventfd_write: Any = getattr(os, "eventfd_write", None)
 _PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
 """How many bytes a pipe takes without blocking once it is writable."""
 _POLLIN: int = getattr(select, "POLLIN", 0)  # Windows has no poll
@@ -163,6 +170,46 @@ if _readv is not None:
         return count
 
 
+def fdopen(
+    fd: int, mode: str = "r", buffering: int = -1, encoding: str | None = None, *args: Any, **kwargs: Any
+) -> Any:
+    """:func:`os.fdopen`: over a blocking pipe, FIFO, terminal or socket a file whose waits let other greenlets run.
+
+    The descriptor stays a blocking one, as others may use it too. Over anything else the standard library's file.
+    """
+    if not _is_shared(fd):
+        return _fdopen(fd, mode, buffering, encoding, *args, **kwargs)
+    if "b" not in mode:
+        encoding = text_encoding(encoding, 2)
+    kwargs.pop("opener", None)  # of a descriptor, the builtin never calls it
+    return open_shared(fd, mode, buffering, encoding, *args[:3], **kwargs)
+
+
+def _is_shared(fd: Any) -> bool:
+    """Whether it is a descriptor that can be polled, and a blocking one."""
+    try:
+        return isinstance(fd, int) and can_be_polled(fd) and os.get_blocking(fd)
+    except (OSError, OverflowError):
+        return False
+
+
+if _eventfd_read is not None:
+    __all__ += ["eventfd_read", "eventfd_write"]
+
+    @as_builtin
+    def eventfd_read(_: Place, fd: int) -> int:
+        """:func:`os.eventfd_read`; waits as :func:`read`."""
+        _wait(fd, _POLLIN)
+        value: int = _eventfd_read(fd)
+        return value
+
+    @as_builtin
+    def eventfd_write(_: Place, fd: int, value: int) -> None:
+        """:func:`os.eventfd_write`, letting other greenlets run until there is room for 1."""
+        _wait(fd, _POLLOUT)
+        _eventfd_write(fd, value)
+
+
 @as_builtin
 def close(_: Place, fd: int) -> None:
     """:func:`os.close`: greenlets that wait for the descriptor get EBADF."""
@@ -198,18 +245,55 @@ if hasattr(os, "fork"):
         :returns: its id and its status.
         :raises ChildProcessError: there is no such child.
         """
-        if options & os.WNOHANG or get_hub_if_exists() is None:
-            return _waitpid(pid, options)
+        found: tuple[int, int] = _wait_by(_waitpid, pid, options)
+        return found
 
-        def look() -> tuple[int, int] | None:
-            found = _waitpid(pid, options | os.WNOHANG)
+    def _wait_by(call: Callable[[int, int], Any], pid: int, options: int) -> Any:
+        """``call(pid, options)``, whose result begins with the number of the process."""
+        if options & os.WNOHANG or get_hub_if_exists() is None:
+            return call(pid, options)
+
+        def look() -> Any:
+            found = call(pid, options | os.WNOHANG)
             return found if found[0] else None
 
         if pid > 0 and not options & (os.WUNTRACED | os.WCONTINUED):
             found = wait_for_end(pid, look)
         else:
             found = wait_for_any(pid, options, look)
-        return found if found is not None else _waitpid(pid, options)
+        return found if found is not None else call(pid, options)
+
+    if hasattr(os, "wait4"):
+        __all__ += ["wait3", "wait4"]
+
+        _wait4 = os.wait4
+
+        @as_builtin
+        def wait4(_: Place, pid: int, options: int) -> tuple[int, int, Any]:
+            """:func:`os.wait4`; as :func:`waitpid`."""
+            found: tuple[int, int, Any] = _wait_by(_wait4, pid, options)
+            return found
+
+        @as_builtin
+        def wait3(_: Place, options: int) -> tuple[int, int, Any]:
+            """:func:`os.wait3`: :func:`wait4` for any child."""
+            found: tuple[int, int, Any] = _wait_by(_wait4, -1, options)
+            return found
+
+    if hasattr(os, "waitid"):
+        __all__ += ["waitid"]
+
+        _waitid = os.waitid
+
+        @as_builtin
+        def waitid(_: Place, idtype: int, ident: int, options: int, /) -> Any:
+            """:func:`os.waitid`; as :func:`waitpid`."""
+            if options & os.WNOHANG or get_hub_if_exists() is None:
+                return _waitid(idtype, ident, options)
+            while (found := _waitid(idtype, ident, options | os.WNOHANG)) is None:
+                # With WNOWAIT the thread takes no status, so it does no harm if it goes on alone.
+                in_own_thread(_waitid, idtype, ident, options | os.WNOWAIT)
+            return found
 
     @as_builtin
     def wait(_: Place) -> tuple[int, int]:

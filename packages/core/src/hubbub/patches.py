@@ -41,7 +41,10 @@ time: ModulePatch = ModulePatch("time", _time)
 def _os() -> dict[str, dict[str, Any]]:
     from hubbub import os
 
-    names = ("close", "read", "readv", "wait", "waitpid", "write", "writev")
+    names = (
+        *("close", "eventfd_read", "eventfd_write", "fdopen", "read", "readv"),
+        *("wait", "wait3", "wait4", "waitid", "waitpid", "write", "writev"),
+    )
     return {"os": {name: getattr(os, name) for name in names if hasattr(os, name)}}
 
 

@@ -8,10 +8,12 @@ handler is needed or touched.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial, update_wrapper
 from inspect import signature
 from subprocess import (
@@ -34,6 +36,7 @@ from hubbub._processes import wait_for_end
 from hubbub.fileobject import NO_LINE_BUFFERING, PolledFile, TextFile, buffered, share
 from hubbub.greenlet import Greenlet
 from hubbub.hub import get_hub
+from hubbub.scope import shield
 from hubbub.waiting import joinall
 
 __all__ = [
@@ -86,6 +89,7 @@ class Popen(_Popen[AnyStr]):
         self._watch: Greenlet | None = None
         self._heard: dict[Any, list[bytes]] = {}
         self._unsent: memoryview | None = None
+        self._killed = False
         get_hub()  # first: without a hub nobody could wait for the child
         try:
             super().__init__(*args, **kwargs)
@@ -184,6 +188,19 @@ class Popen(_Popen[AnyStr]):
         """Undo one :meth:`rawlink`, if it has not been called."""
         if self._watch is not None:
             self._watch.unlink(callback)
+
+    def send_signal(self, sig: int) -> None:
+        """:meth:`subprocess.Popen.send_signal`."""
+        super().send_signal(sig)
+        self._killed = self._killed or sig == getattr(signal, "SIGKILL", None)
+
+    def __exit__(self, *args: Any) -> None:
+        """End the block: close the pipes and wait for the process.
+
+        One that was killed ends soon, so nothing interrupts that wait: a scope that stays cancelled would leave it.
+        """
+        with shield() if self._killed else nullcontext():
+            super().__exit__(*args)
 
     # Talking --------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, ParamSpec, TypeVar
 
+from greenlet import GreenletExit, getcurrent
+
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._interrupt import interrupt
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 from hubbub.greenlet import Greenlet
@@ -44,11 +47,25 @@ class _Task(Greenlet[T]):
             self._group.failed(error)
 
 
+def _thrown_again(outside: BaseException) -> bool:
+    """Have what has interrupted this greenlet raised at its next wait, as something else is raised now.
+
+    False: it is not meant for the greenlet as a whole, or nobody knows.
+    """
+    if isinstance(outside, Cancelled):
+        return True  # its scope does that, for as long as the greenlet is in it
+    if not isinstance(outside, (GreenletExit, KeyboardInterrupt, SystemExit)):
+        return False
+    interrupt(getcurrent(), outside)
+    return True
+
+
 class TaskGroup:
     """``with TaskGroup() as tg: tg.spawn(function, *args)``: the block ends when all its greenlets have ended.
 
     The first failure, in a greenlet or in the block itself, cancels the rest; an ExceptionGroup of all that failed is
-    raised at the end of the block. The group belongs to one thread.
+    raised at the end of the block. If the block was killed besides, that is raised at the next wait; a Timeout, or what
+    else has interrupted it, is one of the group. The group belongs to one thread.
     """
 
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
@@ -125,6 +142,9 @@ class TaskGroup:
                 self._errors.append(error)
         if self._errors:
             errors, self._errors = self._errors, []
+            outside = interruption if error is None or isinstance(error, Exception) or mine else error
+            if outside is not None and outside not in errors and not _thrown_again(outside):
+                errors.append(outside)
             raise BaseExceptionGroup("failures in a task group", errors)
         if interruption is not None and not (isinstance(interruption, Cancelled) and interruption.scope is self.scope):
             raise interruption
