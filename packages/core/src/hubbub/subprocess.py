@@ -194,13 +194,13 @@ class Popen(_Popen[AnyStr]):
         super().send_signal(sig)
         self._killed = self._killed or sig == getattr(signal, "SIGKILL", None)
 
-    def __exit__(self, *args: Any) -> None:
+    def __exit__(self, exc_type: Any, value: Any, traceback: Any) -> None:
         """End the block: close the pipes and wait for the process.
 
         One that was killed ends soon, so nothing interrupts that wait: a scope that stays cancelled would leave it.
         """
         with shield() if self._killed else nullcontext():
-            super().__exit__(*args)
+            super().__exit__(exc_type, value, traceback)
 
     # Talking --------------------------------------------------------------------------------------------------------
 
@@ -276,7 +276,10 @@ class Popen(_Popen[AnyStr]):
         return self._translate_newlines(data, file.encoding, file.errors)  # type: ignore[attr-defined]  # not public
 
 
-update_wrapper(Popen.__init__, _Popen.__init__)  # with the signature of this version of Python
+# With the signatures of this version of Python.
+update_wrapper(Popen.__init__, _Popen.__init__)
+update_wrapper(Popen.__exit__, _Popen.__exit__)
+update_wrapper(Popen.send_signal, _Popen.send_signal)
 
 
 class _EndLink:

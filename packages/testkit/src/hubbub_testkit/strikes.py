@@ -37,14 +37,13 @@ __all__ = [
     "NOTHING",
     "VICTIMS",
     "Hit",
-    "Interruption",
     "at_every_switch",
 ]
 
 _MOST = 2000
 
 
-class Interruption(BaseException):
+class _Interruption(BaseException):
     """What :data:`INTERRUPT` throws."""
 
 
@@ -55,7 +54,7 @@ class Hit:
     :param first: strike before all that is ready to run, else behind it.
     """
 
-    interruptions: ClassVar[tuple[type[BaseException], ...]] = (GreenletExit, Interruption)
+    interruptions: ClassVar[tuple[type[BaseException], ...]] = (GreenletExit, _Interruption)
     """What a victim that was struck ends by. A scope's Cancelled is a GreenletExit."""
 
     def __init__(self, at: int, first: bool, action: Callable[[Hit], object]) -> None:
@@ -136,7 +135,7 @@ def CANCEL(hit: Hit) -> None:
 def INTERRUPT(hit: Hit) -> None:
     """Throw something into the victim that it does not know, as a :class:`hubbub.Timeout` does."""
     if hit.greenlet is not None and not hit.greenlet.dead:
-        interrupt(hit.greenlet, Interruption())
+        interrupt(hit.greenlet, _Interruption())
 
 
 def NOTHING(hit: Hit) -> None:
