@@ -9,8 +9,9 @@ import threading
 import time
 
 import pytest
-from hubbub import AsyncResult, Event, Timeout, joinall, sleep, spawn, spawn_later
+from hubbub import AsyncResult, Event, Semaphore, Timeout, joinall, killall, sleep, spawn, spawn_later
 from hubbub import event as event_module
+from hubbub.lowlevel import count_waiting
 
 
 class Failure(Exception):
@@ -465,3 +466,16 @@ def test_result_of_a_class_with_a_value_of_its_own(hub):
     assert Result.value is None
     spawn(result.set, 7)
     assert (result.get(), result.value, result.wait()) == (7, 7, 7)
+
+
+def test_counting_who_waits():
+    """``count_waiting`` tells how many wait for something, and how many links it has, of whatever kind it is."""
+    for item in (Event(), AsyncResult(), Semaphore(0)):
+        assert count_waiting(item) == 0
+        waiting = [spawn(getattr(item, "acquire", item.wait)) for _ in range(2)]
+        sleep(0)
+        item.rawlink(print)
+        assert count_waiting(item) == 3
+        item.unlink(print)
+        killall(waiting)
+        assert count_waiting(item) == 0

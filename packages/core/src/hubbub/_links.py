@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any, ClassVar
 
 from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._mutex import module_mutex
 from hubbub._originals import get_ident
-from hubbub._waitqueue import WaitQueue
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links", "count_waiting"]
@@ -96,7 +95,6 @@ class Linkable:
     __reduce_ex__: ClassVar[Reduce] = refuse_copies
 
     _links: Links | None = None
-    _waiters: WaitQueue | None = None
 
     def ready(self) -> bool:
         """Whether a wait would return at once."""
@@ -128,4 +126,5 @@ class Linkable:
 
 def count_waiting(item: Linkable) -> int:
     """How many greenlets wait for an event, a result, a semaphore or a lock, and how many links it has."""
-    return len(item._waiters or ()) + len(item._links or ())
+    waiters: Sized | None = getattr(item, "_waiters", None)  # made when it is first needed, as the links
+    return len(waiters or ()) + len(item._links or ())
