@@ -61,6 +61,27 @@ def test_map_raises_the_failure_of_the_iterable_last(hub):
     assert Pool(1).map(double, []) == []
 
 
+@pytest.mark.parametrize("strike", [0, 1, 3])
+def test_map_that_is_interrupted_spawns_no_more(hub, strike):
+    """Who is killed in map() wants no more results: what runs goes on, and nothing new begins."""
+    pool = Pool(2)
+    begun, gate = [], hubbub.Event()
+
+    def task(number):
+        begun.append(number)
+        gate.wait()
+
+    caller = hubbub.spawn(pool.map, task, range(100))
+    for _ in range(strike):
+        hubbub.sleep(0)
+    caller.kill()
+    so_far = list(begun)
+    gate.set()
+    assert pool.join(5)
+    assert begun == so_far
+    assert pool.free_count() == 2
+
+
 def test_map_is_made_of_the_imap_of_a_subclass(hub):
     """A subclass that has an imap of its own has that map, too."""
 

@@ -50,6 +50,31 @@ def blocked(gate, started):
     return threading.get_ident()
 
 
+def test_a_block_waits_for_its_tasks(hub, gate):
+    """A pool as a context manager: at the end of the block all tasks have finished, and the threads end."""
+    started = []
+    with ThreadPool(2) as pool:
+        tasks = [pool.spawn(blocked, gate, started) for _ in range(3)]
+        hubbub.spawn(gate.set)
+    assert all(task.ready() for task in tasks)
+    assert len(started) == 3
+    eventually(lambda: pool.size == 0)
+
+
+def test_a_block_that_fails_begins_no_more_tasks(hub, gate):
+    """After an error in the block nothing waits: a task that runs is finished, one that waited fails."""
+    started = []
+    with pytest.raises(KeyError), ThreadPool(1) as pool:
+        runs, waits = pool.spawn(blocked, gate, started), pool.spawn(blocked, gate, started)
+        eventually(lambda: started)
+        raise KeyError
+    with pytest.raises(RuntimeError, match="killed"):
+        waits.get(timeout=5)
+    gate.set()
+    runs.get(timeout=5)
+    assert started == [1]
+
+
 def test_spawn_gives_a_result(pool):
     """spawn returns at once; the result comes from another thread, with arguments passed on."""
     task = pool.spawn(lambda *args, **kwargs: (threading.get_ident(), args, kwargs), 1, key=2)

@@ -218,8 +218,12 @@ class _Collection(Greenlet[None], Generic[R]):
         self._decided.set()
 
     def outcome(self) -> list[R]:
-        """Wait for the results, or raise the first failure."""
-        self._decided.wait()
+        """Wait for the results, or raise the first failure. Who is interrupted wants no more tasks."""
+        try:
+            self._decided.wait()
+        except BaseException:
+            self.kill(block=False)
+            raise
         if self._failure is None:
             return self._results
         failure, self._failure = self._failure, None
@@ -296,7 +300,10 @@ class Mapping:
         return task
 
     def map(self, func: Callable[[T], R], iterable: Iterable[T]) -> list[R]:
-        """Call ``func`` for all items at the same time; the results are in order. Raises the first failure."""
+        """Call ``func`` for all items at the same time; the results are in order. Raises the first failure.
+
+        If the wait is interrupted, no more tasks are spawned; those that run go on.
+        """
         if type(self).imap is not Mapping.imap:  # a subclass has iterators of its own
             return list(self.imap(func, iterable))
         _check_items(iterable)

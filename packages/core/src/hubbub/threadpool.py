@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from operator import methodcaller
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar
 from weakref import WeakSet
 
 from hubbub._arguments import check_function, whole_number
@@ -117,6 +117,9 @@ class ThreadPool(Mapping):
 
     Signal handlers and destructors may use it at any moment, also in the middle of one of its methods.
 
+    As a context manager it ends with the block, as :meth:`join` and :meth:`kill` do; after an error by :meth:`kill`
+    alone.
+
     :param maxsize: at least 1; may be assigned.
     :param idle_seconds: None: threads never end of themselves.
     """
@@ -139,6 +142,16 @@ class ThreadPool(Mapping):
     def __repr__(self) -> str:
         threads = f"{self.size}/{self.maxsize}"
         return f"<{type(self).__name__} at {id(self):#x} threads={threads} unfinished={len(self)}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        try:
+            if kind is None:
+                self.join()
+        finally:
+            self.kill()
 
     def __len__(self) -> int:
         """How many tasks have not finished."""
