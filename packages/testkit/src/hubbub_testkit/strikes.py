@@ -62,7 +62,7 @@ class Hit:
         self.first = first
         self.action = action
         self.greenlet: Greenlet[Any] | None = None
-        self.scope = CancelScope()
+        self.scope: CancelScope = CancelScope()
         self.struck: bool = False
         """Whether the strike has come."""
         self.alive: bool = False
