@@ -180,7 +180,7 @@ def test_broken_loops_are_found(run, name):
     """A loop that is broken in one way fails the tests of that promise, for that reason."""
     body, expected = BROKEN[name]
     names = " or ".join(test.partition("[")[0] for test in expected)
-    done = run(program(body), "-k", names, "--timeout=1")
+    done = run(program(body), "-k", names, "--timeout=5")
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     for test, reason in expected.items():
         done.stdout.fnmatch_lines([f"FAILED *::{test} - *{reason}*"])
