@@ -125,7 +125,7 @@ def test_a_leak_is_found(planted, hubbub_says):
 def test_a_blocking_call_is_found(planted, hubbub_says):
     """While a greenlet blocks the hub, ``ps`` and ``hubs`` say which one, since when and by which line."""
     path = planted("block", "leak")
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while "BLOCKED" not in (said := hubbub_says("ps", path)):
         assert time.monotonic() < until
     assert re.search(r"BLOCKED: .* has not polled for .*: Greenlet-\d+ runs .*planted.py:15 blocks", said)
@@ -146,8 +146,13 @@ def test_the_tree_has_hubs_groups_and_spawners(planted, hubbub_says):
 
 def test_a_hot_greenlet_is_found(planted, hubbub_says, tmp_path):
     """``flame`` has the hot greenlet first in its table, and in the picture it writes."""
-    said = hubbub_says("flame", planted("hot"), "--seconds", "1", "-o", str(tmp_path / "out.svg"))
-    assert re.match(r"RAN +SHARE +GREENLET +IN\n.*% +hot ", said[said.index("RAN") :])
+    path = planted("hot")
+    for seconds in ("1", "4", "16"):  # on a machine that is busy otherwise few looks fall on it in a second
+        said = hubbub_says("flame", path, "--seconds", seconds, "-o", str(tmp_path / "out.svg"))
+        found = re.match(r"RAN +SHARE +GREENLET +IN\n.*% +hot ", said[said.index("RAN") :])
+        if found:
+            break
+    assert found, said
     assert "cool" in said[said.index("WAITED") :]
     assert "<title>hot: " in (tmp_path / "out.svg").read_text()
 
