@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -294,3 +295,17 @@ def test_pools_of_processes(on_loop: Program) -> None:
     print(asyncio.run(asyncio.to_thread(abs, -5)))
     """
     assert on_loop(source) == ["10", "10", "10", "3", "5"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["os", "select", "selectors", "signal", "socket", "ssl", "subprocess", "thread", "threading", "time"],
+)
+def test_dir_has_what_a_module_gives(name: str) -> None:
+    """dir() of a module has all that may be imported from it, for prompts and for who looks through modules."""
+    module = importlib.import_module(f"hubbub_gevent.{name}")
+    listed = dir(module)
+    assert listed == sorted(set(listed))
+    assert not set(module.__all__) - set(listed)
+    for found in listed:
+        getattr(module, found)

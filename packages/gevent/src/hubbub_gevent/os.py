@@ -81,3 +81,7 @@ def forkpty(*args: Any, **kwargs: Any) -> Any:
 
 def __getattr__(name: str) -> Any:
     return getattr(_std_os, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_std_os)})

@@ -74,3 +74,7 @@ def _is_closed(item: Any) -> bool:
 
 def __getattr__(name: str) -> Any:
     return getattr(_cooperative, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_cooperative)})

@@ -50,3 +50,7 @@ DefaultSelector = GeventSelector
 
 def __getattr__(name: str) -> Any:
     return getattr(_cooperative, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_cooperative)})

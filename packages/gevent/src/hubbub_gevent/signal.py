@@ -33,3 +33,7 @@ def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
 
 def __getattr__(name: str) -> Any:
     return getattr(_std_signal, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_std_signal)})

@@ -112,3 +112,7 @@ def wait(watcher: Any, timeout: float | None = None, timeout_exc: Any = timeout_
 
 def __getattr__(name: str) -> Any:
     return getattr(_cooperative, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_cooperative)})

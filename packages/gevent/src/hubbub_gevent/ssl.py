@@ -156,3 +156,7 @@ _create_stdlib_context = _create_unverified_context
 
 def __getattr__(name: str) -> Any:
     return getattr(_cooperative, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_cooperative)})

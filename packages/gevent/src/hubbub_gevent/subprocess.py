@@ -43,3 +43,7 @@ __implements__: list[str] = ["Popen", "call", "check_call", "check_output", "run
 
 def __getattr__(name: str) -> Any:
     return getattr(_std_subprocess, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_std_subprocess)})

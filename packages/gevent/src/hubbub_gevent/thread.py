@@ -93,3 +93,7 @@ start_new = start_new_thread
 
 def __getattr__(name: str) -> Any:
     return getattr(_std_thread, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_std_thread)})

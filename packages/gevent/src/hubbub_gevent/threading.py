@@ -38,3 +38,7 @@ _get_ident = get_ident
 
 def __getattr__(name: str) -> Any:
     return getattr(_std_threading, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_std_threading)})

@@ -14,3 +14,7 @@ __implements__: list[str] = ["sleep"]
 
 def __getattr__(name: str) -> Any:
     return getattr(_time, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_time)})

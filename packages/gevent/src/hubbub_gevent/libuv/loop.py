@@ -13,3 +13,7 @@ loop: Any = _backend.loop_on("libuv")
 
 def __getattr__(name: str) -> Any:
     return getattr(_backend, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(_backend)})
