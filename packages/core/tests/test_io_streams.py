@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from hubbub import joinall, sleep, spawn
-from hubbub.io import IN_BULK, Socket
+from hubbub.io import _IN_BULK, Socket
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def until_arrived(sock: Socket, count: int) -> None:
         assert select.select([sock], [], [], 5)[0]
 
 
-@pytest.mark.parametrize(("size", "waits"), [(100, True), (IN_BULK - 1, True), (IN_BULK, False), (IN_BULK + 1, False)])
+@pytest.mark.parametrize(
+    ("size", "waits"), [(100, True), (_IN_BULK - 1, True), (_IN_BULK, False), (_IN_BULK + 1, False)]
+)
 @pytest.mark.parametrize("call", ["recv", "recv_into", "recvfrom"])
 def test_a_short_read_in_bulk_is_repeated_at_once(hub, tcp, call, size, waits):
     """After a short read the next one lets the loop poll first, unless so much came that more is to be expected."""

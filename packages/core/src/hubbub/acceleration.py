@@ -97,7 +97,7 @@ CONSTANTS: Mapping[str, float] = {
     "longest": base.LONGEST,
     "overtime": base.OVERTIME,
     "few_ready": readiness.FEW_READY,
-    "in_bulk": io.IN_BULK,
+    "in_bulk": io._IN_BULK,
     "look_again": base.LOOK_AGAIN,
     "gil_kept": base.GIL_KEPT,
     "sweep_above": timers.SWEEP_ABOVE,

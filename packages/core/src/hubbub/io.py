@@ -49,7 +49,7 @@ _recv_into = _Base.recv_into
 _recvfrom = _Base.recvfrom
 _send = _Base.send
 _sendto: Callable[..., int] = _Base.sendto
-IN_BULK = 1 << 14
+_IN_BULK = 1 << 14
 """Bytes: of a stream of which so many have come at once, more comes while they are read. With a small window it comes
 because they are read: each read lets the peer send, so that none gets all it asks for."""
 _MOST_SKIPS = 15
@@ -274,7 +274,7 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    self._after_read(read, 0 < len(data) < bufsize and len(data) < IN_BULK and not flags)
+                    self._after_read(read, 0 < len(data) < bufsize and len(data) < _IN_BULK and not flags)
                 return data
             self._found_nothing()
             self._await_read()
@@ -305,7 +305,7 @@ class Socket(socket.socket):
             else:
                 if read is not None:
                     full = nbytes or memoryview(buffer).nbytes
-                    self._after_read(read, 0 < count < full and count < IN_BULK and not flags)
+                    self._after_read(read, 0 < count < full and count < _IN_BULK and not flags)
                 return count
             self._found_nothing()
             self._await_read()
@@ -336,7 +336,7 @@ class Socket(socket.socket):
                     raise
             else:
                 if read is not None:
-                    self._after_read(read, 0 < len(result[0]) < bufsize and len(result[0]) < IN_BULK and not flags)
+                    self._after_read(read, 0 < len(result[0]) < bufsize and len(result[0]) < _IN_BULK and not flags)
                 return result
             self._found_nothing()
             self._await_read()
