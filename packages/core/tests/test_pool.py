@@ -271,8 +271,7 @@ def test_negative_sizes_are_refused(hub):
 
 def test_apply_async_calls_back(hub):
     """apply_async returns at once and calls back with the value."""
-    results = []
-    task = Pool(2).apply_async(double, (3,), callback=results.append)
+    called = hubbub.AsyncResult()
+    task = Pool(2).apply_async(double, (3,), callback=called.set)
     assert task.get() == 6
-    sleep(0.001)
-    assert results == [6]
+    assert called.get(timeout=10) == 6

@@ -33,6 +33,13 @@ def send(number=NUMBER):
     os.kill(os.getpid(), number)
 
 
+def until(condition):
+    """Let others run until it holds."""
+    with hubbub.fail_after(10):
+        while not condition():
+            hubbub.sleep(0.001)
+
+
 def test_handler_may_wait(hub):
     """A handler set by signal.signal runs in a greenlet with number and frame, and may wait."""
     seen = []
@@ -60,7 +67,7 @@ def test_failing_handler_is_reported(hub):
 
     signal.signal(NUMBER, handler)
     send()
-    hubbub.sleep(0.001)
+    until(lambda: told)
     assert told == [ValueError]
 
 
@@ -121,13 +128,12 @@ def test_several_handlers_of_one_signal(hub):
     one = signal.SignalHandler(NUMBER, seen.append, 1)
     two = signal.SignalHandler(NUMBER, lambda *args, **kwargs: seen.append((args, kwargs)), 2, key=3)
     send()
-    hubbub.sleep(0.001)
+    until(lambda: len(seen) == 2)
     assert sorted(seen, key=str) == [((2,), {"key": 3}), 1]
     two.cancel()
     two.cancel()
     send()
-    hubbub.sleep(0.001)
-    assert len(seen) == 3
+    until(lambda: len(seen) == 3)
     one.cancel()
     assert standard.getsignal(NUMBER) == original
 
