@@ -17,6 +17,12 @@ __all__ = ["HubLocal", "end_locals", "renew_locals"]
 T = TypeVar("T")
 
 
+def _check_functions(*functions: object) -> None:
+    for function in functions:
+        if function is not None:
+            check_function(function, "what makes, ends or renews values")
+
+
 class HubLocal(Generic[T]):
     """A variable with a value for each hub. The value is made when it is first asked for, and ends with its hub.
 
@@ -41,9 +47,7 @@ class HubLocal(Generic[T]):
     ) -> None:
         if not isinstance(doc, str):
             raise TypeError(f"the first argument says what the variable is, as text, not {name_of(doc)}")
-        for function in (make, end, renew):
-            if function is not None:
-                check_function(function, "what makes, ends or renews values")
+        _check_functions(make, end, renew)
         self.__doc__ = doc
         self._make = make
         self._end = end
@@ -63,9 +67,7 @@ class HubLocal(Generic[T]):
 
         :raises RuntimeError: the variable is provided already.
         """
-        for function in (make, end, renew):
-            if function is not None:
-                check_function(function, "what makes, ends or renews values")
+        _check_functions(make, end, renew)
         if self._make is not None:
             raise RuntimeError(f"{self!r} is provided already")
         self._make, self._end, self._renew = make, end, renew

@@ -85,8 +85,10 @@ def _is_fifo(path: Any) -> bool:
         return False
 
 
-def _parse(mode: str, encoding: Any, errors: Any, newline: Any) -> tuple[str, bool]:
-    """The raw mode, and whether it is text. Errors as the builtin's."""
+def _parse(
+    mode: str, buffering: int, encoding: Any, errors: Any, newline: Any, stacklevel: int = 3
+) -> tuple[str, bool, int]:
+    """The raw mode, whether it is text, and the buffering. Errors and warnings as the builtin's."""
     if not isinstance(mode, str):
         raise TypeError(f"open() argument 'mode' must be str, not {type(mode).__name__}")
     letters = set(mode)
@@ -100,7 +102,12 @@ def _parse(mode: str, encoding: Any, errors: Any, newline: Any) -> tuple[str, bo
     for value, what in ((encoding, "an encoding"), (errors, "an errors"), (newline, "a newline")):
         if not text and value is not None:
             raise ValueError(f"binary mode doesn't take {what} argument")
-    return mode.translate(_NOT_RAW), text
+    if buffering == 0 and text:
+        raise ValueError("can't have unbuffered text I/O")
+    if buffering == 1 and not text:
+        warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=stacklevel)
+        buffering = -1
+    return mode.translate(_NOT_RAW), text, buffering
 
 
 def open(
@@ -121,12 +128,7 @@ def open(
     """
     if not isinstance(file, int):
         file = os.fspath(file)
-    raw_mode, text = _parse(mode, encoding, errors, newline)
-    if buffering == 0 and text:
-        raise ValueError("can't have unbuffered text I/O")
-    if buffering == 1 and not text:
-        warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=2)
-        buffering = -1
+    raw_mode, text, buffering = _parse(mode, buffering, encoding, errors, newline)
     encoding = io.text_encoding(encoding, 2) if text else None
     return _over(open_raw(file, raw_mode, closefd, opener), mode if text else "", buffering, encoding, errors, newline)
 
@@ -141,12 +143,7 @@ def open_shared(
     closefd: bool = True,
 ) -> Any:
     """:func:`open` for a descriptor that can be polled, and that others use too: it stays a blocking one."""
-    raw_mode, text = _parse(mode, encoding, errors, newline)
-    if buffering == 0 and text:
-        raise ValueError("can't have unbuffered text I/O")
-    if buffering == 1 and not text:
-        warnings.warn(NO_LINE_BUFFERING, RuntimeWarning, stacklevel=3)
-        buffering = -1
+    raw_mode, text, buffering = _parse(mode, buffering, encoding, errors, newline, stacklevel=4)
     raw = PolledFile(fd, raw_mode, closefd, shared=True)
     return _over(raw, mode if text else "", buffering, encoding, errors, newline)
 

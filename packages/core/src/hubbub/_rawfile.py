@@ -11,8 +11,8 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hubbub._looking import can_look, is_ready
 from hubbub._originals import close as _os_close
-from hubbub._originals import poll as _poll
 from hubbub.hub import get_hub, get_hub_if_exists
 from hubbub.io import close as _close_descriptor
 from hubbub.io import closing, wait_readable, wait_writable
@@ -42,15 +42,6 @@ def can_be_polled(fd: int) -> bool:
     if stat.S_ISCHR(mode):
         return os.isatty(fd)
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
-
-
-def _is_taken(fd: int, writing: bool) -> bool:
-    """Whether a call for ``fd``, which was ready a moment ago, would wait now."""
-    if _poll is None:
-        return False
-    poller = _poll()
-    poller.register(fd, select.POLLOUT if writing else select.POLLIN)
-    return not poller.poll(0)
 
 
 class Ending:
@@ -140,7 +131,7 @@ class PolledFile(RawFile):
             # again: another greenlet, or process, may have come first.
             fd, wait = self._number(), wait_writable if writing else wait_readable
             wait(fd)
-            while self._blocks and _is_taken(fd, writing):
+            while self._blocks and can_look and not is_ready(fd, writing):
                 wait(fd)
             return
         handle = self._readiness()

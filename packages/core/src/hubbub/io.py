@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import sys
 import warnings
@@ -17,6 +16,7 @@ from contextlib import suppress
 from operator import index
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hubbub._looking import is_ready
 from hubbub._originals import get_ident, monotonic
 from hubbub._twins import mirrored, twin
 from hubbub.abc import WRITE, Address
@@ -43,7 +43,6 @@ _NONBLOCK = int(getattr(socket, "SOCK_NONBLOCK", 0))
 # The originals: patching replaces them in their modules.
 _Base = socket.socket
 _os_close = os.close
-_poll = select.poll if hasattr(select, "poll") else None
 _recv = _Base.recv
 _recv_into = _Base.recv_into
 _recvfrom = _Base.recvfrom
@@ -659,19 +658,10 @@ def closing(fd: int) -> None:
             loop.run_callback_threadsafe(loop.descriptor_closing, fd)
 
 
-def _is_ready(fd: int, writing: bool) -> bool:
-    """Look once, by poll(2). Only edge-triggered loops ask, and systems that have epoll have poll too."""
-    if _poll is None:
-        return False
-    poller = _poll()
-    poller.register(fd, select.POLLOUT if writing else select.POLLIN)
-    return bool(poller.poll(0))
-
-
 def _is_ready_now(direction: Direction) -> bool:
     """Whether ``direction`` is ready already, and its edge-triggered loop would not report that again."""
     handle = direction.handle
-    return not handle.level and not handle.closed and _is_ready(handle.fd, direction.bit == WRITE)
+    return not handle.level and not handle.closed and is_ready(handle.fd, direction.bit == WRITE)
 
 
 def _wait(fd: int, writing: bool, timeout: float | None) -> bool:

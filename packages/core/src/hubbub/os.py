@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from hubbub import io
 from hubbub._builtin import Place, as_builtin
+from hubbub._looking import can_look, is_ready
 from hubbub._opening import open_shared
-from hubbub._originals import poll as _poll
 from hubbub._originals import read as _read
 from hubbub._originals import readv as _readv
 from hubbub._originals import write as _write
@@ -38,8 +38,6 @@ _eventfd_read: Any = getattr(os, "eventfd_read", None)
 _eventfd_write: Any = getattr(os, "eventfd_write", None)
 _PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
 """How many bytes a pipe takes without blocking once it is writable."""
-_POLLIN: int = getattr(select, "POLLIN", 0)  # Windows has no poll
-_POLLOUT: int = getattr(select, "POLLOUT", 0)
 
 
 def make_nonblocking(fd: int) -> bool:
@@ -92,21 +90,19 @@ def tp_write(fd: int, buf: ReadableBuffer) -> int:
     return get_hub().threadpool.apply(_write, (fd, buf))
 
 
-def _wait(fd: int, event: int) -> None:
+def _wait(fd: int, writing: bool) -> None:
     """Let other greenlets run while a call for the blocking descriptor ``fd`` would not return at once.
 
     Looks again after each wait: another greenlet, or process, may have come first.
     """
-    while _blocks(fd, event):
-        (io.wait_readable if event == _POLLIN else io.wait_writable)(fd)
+    while _blocks(fd, writing):
+        (io.wait_writable if writing else io.wait_readable)(fd)
 
 
-def _blocks(fd: int, event: int) -> bool:
-    if _poll is None or not isinstance(fd, int) or fd < 0 or get_hub_if_exists() is None:
+def _blocks(fd: int, writing: bool) -> bool:
+    if not can_look or not isinstance(fd, int) or fd < 0 or get_hub_if_exists() is None:
         return False
-    poller = _poll()
-    poller.register(fd, event)
-    return not poller.poll(0) and os.get_blocking(fd)
+    return not is_ready(fd, writing) and os.get_blocking(fd)
 
 
 @as_builtin
@@ -115,7 +111,7 @@ def read(_: Place, fd: int, length: int, /) -> bytes:
 
     A non-blocking descriptor is read as it is; :func:`nb_read` waits for one.
     """
-    _wait(fd, _POLLIN)
+    _wait(fd, writing=False)
     return _read(fd, length)
 
 
@@ -132,7 +128,7 @@ def _writing(fd: int, data: ReadableBuffer) -> int:
     long = type(data) is not bytes or len(data) > _PIPE_BUF
     if long and get_hub_if_exists() is not None and stat.S_ISFIFO(os.fstat(fd).st_mode) and os.get_blocking(fd):
         return _write_pieces(fd, memoryview(data).cast("B"))
-    _wait(fd, _POLLOUT)
+    _wait(fd, writing=True)
     return _write(fd, data)
 
 
@@ -140,7 +136,7 @@ def _write_pieces(fd: int, view: memoryview) -> int:
     written = 0
     while True:
         try:
-            _wait(fd, _POLLOUT)
+            _wait(fd, writing=True)
             written += _write(fd, view[written : written + _PIPE_BUF])
         except OSError:
             if not written:
@@ -156,7 +152,7 @@ if _readv is not None:
     @as_builtin
     def readv(_: Place, fd: int, buffers: Sequence[WriteableBuffer], /) -> int:
         """:func:`os.readv`; waits as :func:`read`."""
-        _wait(fd, _POLLIN)
+        _wait(fd, writing=False)
         count: int = _readv(fd, buffers)
         return count
 
@@ -165,7 +161,7 @@ if _readv is not None:
         """:func:`os.writev`; waits as :func:`write`."""
         if get_hub_if_exists() is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
             return _writing(fd, b"".join(buffers))
-        _wait(fd, _POLLOUT)
+        _wait(fd, writing=True)
         count: int = _writev(fd, buffers)
         return count
 
@@ -199,14 +195,14 @@ if _eventfd_read is not None:
     @as_builtin
     def eventfd_read(_: Place, fd: int) -> int:
         """:func:`os.eventfd_read`; waits as :func:`read`."""
-        _wait(fd, _POLLIN)
+        _wait(fd, writing=False)
         value: int = _eventfd_read(fd)
         return value
 
     @as_builtin
     def eventfd_write(_: Place, fd: int, value: int) -> None:
         """:func:`os.eventfd_write`, letting other greenlets run until there is room for 1."""
-        _wait(fd, _POLLOUT)
+        _wait(fd, writing=True)
         _eventfd_write(fd, value)
 
 

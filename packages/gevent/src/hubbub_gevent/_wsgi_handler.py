@@ -245,7 +245,7 @@ class WSGIHandler:
             self.close_connection = "keep-alive" not in tokens
         else:
             self.close_connection = "close" in tokens
-        if self._chunked() and "Content-Length" in self.headers:
+        if "Content-Length" in self.headers and self._chunked():
             # RFC 9112, 6.3: the chunks count, and whoever is in between may have thought otherwise.
             self.content_length = None
             self.close_connection = True
