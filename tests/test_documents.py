@@ -31,6 +31,7 @@ GROUPS = {
     plugins.RESOLVERS,
     plugins.PATCHES,
     plugins.ACCELERATORS,
+    "hubbub.asyncio_accelerators",
     "hubbub.server_accelerators",
     "hubbub.applications",
 }

@@ -80,6 +80,7 @@ def test_extras_of_core(packages: list[Package]) -> None:
         "speed",
         "server-speed",
         "asyncio",
+        "asyncio-speed",
         "opentelemetry",
         "rich",
         "all",

@@ -52,8 +52,8 @@ def _path(compiler: str, name: str) -> str:
 
 
 def tests(native: Iterable[Package]) -> list[Path]:
-    """The tests of these packages, for hubbub-speed those of core that run its methods, and for hubbub-server-speed
-    those of the server's requests.
+    """The tests of these packages, for hubbub-speed those of core that run its methods, for hubbub-server-speed
+    those of the server's requests, and for hubbub-asyncio-speed those of the event loop.
 
     Those that sanitizers get in the way of are marked ``unsanitized``.
     """
@@ -62,6 +62,8 @@ def tests(native: Iterable[Package]) -> list[Path]:
         found += twins.rooms(packages()["core"].folder)
     if any(package.short == "server-speed" for package in native):
         found += [packages()["server"].folder / "tests" / f"test_{name}.py" for name in SERVED]
+    if any(package.short == "asyncio-speed" for package in native):
+        found.append(packages()["asyncio"].folder / "tests" / "test_loop.py")
     return found
 
 

@@ -19,7 +19,18 @@ import trustme
 from hubbub import sleep, spawn
 from hubbub.exceptions import InvalidThreadUseError
 from hubbub.io import Socket
-from hubbub_asyncio import HubEventLoop, new_event_loop, run
+from hubbub_asyncio import HubEventLoop, acceleration, new_event_loop, run
+
+
+@pytest.fixture(autouse=True, params=["python", "c"])
+def methods(request):
+    """Runs a test twice: with the methods in Python, and with those of hubbub-asyncio-speed if that is installed."""
+    if request.param == "c":
+        pytest.importorskip("hubbub_asyncio_speed")
+    acceleration.slow_down()
+    hubbub.configure(accelerators=None if request.param == "c" else False)
+    yield
+    hubbub.configure(accelerators=None)
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ There is no pipe to wake it: who queues a callback makes the greenlet runnable t
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 from asyncio import events
+from asyncio.base_events import _format_handle  # type: ignore[attr-defined]  # private in typeshed
+from asyncio.log import logger
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, TypeVarTuple
@@ -16,7 +19,8 @@ from hubbub.exceptions import InvalidThreadUseError
 from hubbub.lowlevel import get_hub_if_exists
 
 from hubbub_asyncio._base import SelectorEventLoop
-from hubbub_asyncio._watching import NoSelector
+from hubbub_asyncio._watching import NoSelector, report_failure
+from hubbub_asyncio.acceleration import known_to_c, twin
 
 __all__ = ["Callbacks", "PlainHandle", "forget_last_frame"]
 
@@ -26,14 +30,19 @@ _CANCELLED_TIMERS = 100
 _Ts = TypeVarTuple("_Ts")
 
 
+@known_to_c
 class Callbacks(SelectorEventLoop):
     """An event loop that takes callbacks. Any greenlet of its thread may give it some."""
+
+    __slots__ = ("_begins", "_parked", "_stand_ins")  # beside the __dict__: what is read all the time, also by C
 
     def __init__(self) -> None:
         self._hub = get_hub()
         self._hub_loop: Any = self._hub.loop
         self._parked: Callable[[], Any] | None = None
         """The switch of the greenlet that runs the callbacks, while that waits for some in the hub."""
+        self._stand_ins = 0
+        """How many stand-ins there are: see :mod:`hubbub_asyncio.loop`."""
         self._wake_up = self._wake  # one object: a timer is cancelled by the same callback
         self._begins: Context | None = None
         """Set while a task is made whose first step is not to be queued: its context, by which the step is known."""
@@ -54,6 +63,7 @@ class Callbacks(SelectorEventLoop):
                 f"{self!r} belongs to the thread that made it; make one in the thread that is to run it"
             )
 
+    @twin("callbacks.c")
     def call_soon(
         self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
     ) -> events.Handle:
@@ -70,6 +80,16 @@ class Callbacks(SelectorEventLoop):
         if self._parked is not None:
             self._wake()
         return handle
+
+    @twin("callbacks.c")
+    def create_future(self) -> asyncio.Future[Any]:
+        """A future of this event loop."""
+        return asyncio.Future(loop=self)
+
+    @twin("callbacks.c")
+    def get_debug(self) -> bool:
+        """Whether the debug mode is on."""
+        return self._debug
 
     def call_at(
         self,
@@ -132,6 +152,52 @@ class Callbacks(SelectorEventLoop):
             if self._parked is not None:
                 self._wake()
 
+    # Calling ---------------------------------------------------------------------------------------------------------
+
+    @twin("callbacks.c")
+    def _call_ready(self) -> None:
+        """Call what is ready now. What becomes ready meanwhile has its turn in the next round."""
+        ready = self._ready
+        debug = self._debug
+        for _ in range(len(ready)):
+            if not ready:
+                return  # a stand-in, which may have ended since, has called them
+            handle = ready.popleft()
+            if debug:
+                self._call_slowly(handle)
+            elif type(handle) is PlainHandle:  # most are; in fewer steps than by _run
+                if not handle._cancelled:
+                    try:
+                        handle._context.run(handle._callback, *handle._args)
+                    except (SystemExit, KeyboardInterrupt):
+                        raise
+                    except BaseException as error:
+                        report_failure(handle, error)
+            elif not handle._cancelled:
+                handle._run()
+            handle = None  # else it would live until the next one, or with an error's traceback
+            if self._stand_ins and not self._still_runs():
+                return
+
+    def _call_slowly(self, handle: events.Handle) -> None:
+        """In debug mode: call a handle, and log it if it took long."""
+        if handle._cancelled:
+            return
+        self._current_handle = handle
+        began = self.time()
+        try:
+            handle._run()
+        finally:
+            self._current_handle = None
+        took = self.time() - began
+        if took >= self.slow_callback_duration:
+            logger.warning("Executing %s took %.3f seconds", _format_handle(handle), took)
+        del handle  # an error's traceback keeps this frame
+
+    def _still_runs(self) -> bool:
+        """Whether this greenlet goes on to call what is ready, though there are stand-ins."""
+        return True
+
     # Timers ----------------------------------------------------------------------------------------------------------
 
     def _next_delay(self) -> float | None:
@@ -171,6 +237,7 @@ class Callbacks(SelectorEventLoop):
                 self._ready.append(handle)
 
 
+@known_to_c
 class PlainHandle(events.Handle):
     """As :class:`asyncio.Handle`, made in fewer steps; not for the debug mode.
 

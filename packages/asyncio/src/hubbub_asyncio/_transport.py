@@ -5,6 +5,8 @@ from __future__ import annotations
 from asyncio import selector_events
 from typing import TYPE_CHECKING, Any
 
+from hubbub_asyncio.acceleration import known_to_c, twin
+
 __all__ = ["SocketTransport"]
 
 _LEAST = 4 * 1024
@@ -27,16 +29,23 @@ if TYPE_CHECKING:
         def write(self, data: Any) -> None: ...
         def _fatal_error(self, error: BaseException, message: str) -> None: ...
         def _read_ready__on_eof(self) -> None: ...
+        def _read_ready_cb(self) -> None: ...
 
 else:
     _Base = selector_events._SelectorSocketTransport
 
 
+@known_to_c
 class SocketTransport(_Base):
     """A connection. It begins with small reads, and makes them larger when they are filled."""
 
     max_size = _LEAST
 
+    @twin("transport.c")
+    def _read_ready(self) -> None:
+        self._read_ready_cb()
+
+    @twin("transport.c")
     def _read_ready__data_received(self) -> None:
         if self._conn_lost:
             return
@@ -61,6 +70,7 @@ class SocketTransport(_Base):
         except BaseException as error:
             self._fatal_error(error, "Fatal error: protocol.data_received() call failed.")
 
+    @twin("transport.c")
     def write(self, data: Any) -> None:
         """Send ``data``, now if that is possible (:meth:`asyncio.WriteTransport.write`)."""
         if (
@@ -83,4 +93,15 @@ class SocketTransport(_Base):
             self._fatal_error(error, "Fatal write error on socket transport")
             return
         if sent != len(data):
-            super().write(memoryview(data)[sent:] if sent else data)
+            self._write_later(data, sent)
+
+    def _failed(self, error: BaseException, message: str) -> None:
+        """End the connection because of ``error``. For methods in C."""
+        try:
+            raise error
+        except BaseException:
+            self._fatal_error(error, message)
+
+    def _write_later(self, data: bytes, sent: int) -> None:
+        """Send what is left of ``data`` when there is room."""
+        super().write(memoryview(data)[sent:] if sent else data)

@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any, NoReturn
 
+from hubbub_asyncio.acceleration import known_to_c, twin
+
 __all__ = ["NoSelector", "Watch", "Watches", "number", "report_failure"]
 
 
+@known_to_c
 def report_failure(handle: Any, error: BaseException) -> None:
     """Hand the error of a callback to the event loop's exception handler, as asyncio's handles do."""
     name = format_helpers._format_callback_source(handle._callback, handle._args)
@@ -45,6 +48,7 @@ class NoSelector(selectors.BaseSelector):
         return {}
 
 
+@known_to_c
 class Watch(events.Handle):
     """Calls a function at each event of a descriptor (:class:`hubbub.lowlevel.Observer`).
 
@@ -102,6 +106,7 @@ class Watch(events.Handle):
         if readiness is not None and not readiness.loop.destroyed:
             readiness.leave(self)
 
+    @twin("callbacks.c")
     def fired(self, events: int) -> None:
         """On the hub: the loop reports an event."""
         if self._queued:

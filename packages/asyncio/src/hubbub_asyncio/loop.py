@@ -23,11 +23,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import events
-from asyncio.base_events import (  # type: ignore[attr-defined]  # private in typeshed
-    _format_handle,
-    _run_until_complete_cb,
-)
-from asyncio.log import logger
+from asyncio.base_events import _run_until_complete_cb  # type: ignore[attr-defined]  # private in typeshed
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -39,11 +35,11 @@ from hubbub import Greenlet, sleep, spawn
 from hubbub.lowlevel import OUTSIDE, interrupts_to, monotonic, spawn_raw
 from hubbub.running_loop import Separation, separate_running_loops
 
-from hubbub_asyncio._callbacks import PlainHandle, forget_last_frame
+from hubbub_asyncio._callbacks import forget_last_frame
 from hubbub_asyncio._descriptors import Descriptors
 from hubbub_asyncio._task import Loan, Task
 from hubbub_asyncio._waiting import Running, cancel_and_wait
-from hubbub_asyncio._watching import report_failure
+from hubbub_asyncio.acceleration import accelerate
 
 __all__ = ["HubEventLoop"]
 
@@ -60,6 +56,7 @@ class HubEventLoop(Descriptors):
 
     def __init__(self) -> None:
         separate_running_loops(sys.modules["asyncio.events"])
+        accelerate()
         super().__init__()
         self._turn = -1
         self._rounds = 0
@@ -76,7 +73,6 @@ class HubEventLoop(Descriptors):
         self._kept: set[asyncio.Task[Any]] = set()
         self._is_elsewhere = False
         """A task factory is called in another greenlet than the one that runs the event loop."""
-        self._stand_ins = 0
         self._stops_later = False
         self._hooks = self._asyncgen_firstiter_hook, self._asyncgen_finalizer_hook
         self._waiting: greenlet | None = None
@@ -207,41 +203,7 @@ class HubEventLoop(Descriptors):
             return
         if self._scheduled:
             self._queue_due()
-        debug = self._debug
-        for _ in range(len(ready)):
-            if not ready:
-                return  # a stand-in, which may have ended since, has called them
-            handle = ready.popleft()
-            if debug:
-                self._call_slowly(handle)
-            elif type(handle) is PlainHandle:  # most are; in fewer steps than by _run
-                if not handle._cancelled:
-                    try:
-                        handle._context.run(handle._callback, *handle._args)
-                    except (SystemExit, KeyboardInterrupt):
-                        raise
-                    except BaseException as error:
-                        report_failure(handle, error)
-            elif not handle._cancelled:
-                handle._run()
-            handle = None  # else it would live until the next one, or with an error's traceback
-            if self._stand_ins and not self._still_runs():
-                return
-
-    def _call_slowly(self, handle: events.Handle) -> None:
-        """In debug mode: call a handle, and log it if it took long."""
-        if handle._cancelled:
-            return
-        self._current_handle = handle
-        began = self.time()
-        try:
-            handle._run()
-        finally:
-            self._current_handle = None
-        took = self.time() - began
-        if took >= self.slow_callback_duration:
-            logger.warning("Executing %s took %.3f seconds", _format_handle(handle), took)
-        del handle  # an error's traceback keeps this frame
+        self._call_ready()
 
     def _take_turns(self) -> None:
         """There are callbacks to run: once in a while, let other greenlets run and the hub look for events first."""

@@ -47,6 +47,7 @@ _DISTRIBUTIONS = {
     (PATCHES, "select"): "hubbub-net",
     (PATCHES, "selectors"): "hubbub-net",
     ("hubbub.applications", "asgi"): "hubbub-asyncio",
+    ("hubbub.asyncio_accelerators", "methods"): "hubbub-asyncio-speed",
     ("hubbub.server_accelerators", "usual"): "hubbub-server-speed",
     (ACCELERATORS, "methods"): "hubbub-speed",
     (ACCELERATORS, "stack_chunks"): "hubbub-speed",

@@ -1,0 +1,299 @@
+/* Callbacks: what queues a handle, and calls those that are ready; Watch.fired. */
+#include "methods.h"
+
+static struct {
+    PyTypeObject *type;
+    Py_ssize_t begins, parked, stand_ins;
+} L;
+
+static const struct field loop_fields[] = {
+    {"_begins", &L.begins}, {"_parked", &L.parked}, {"_stand_ins", &L.stand_ins}, {0}};
+
+static struct {
+    PyTypeObject *type;
+    Py_ssize_t callback, args, cancelled, loop, source_traceback, repr, context;
+} H;
+
+static const struct field handle_fields[] = {{"_callback", &H.callback},
+                                             {"_args", &H.args},
+                                             {"_cancelled", &H.cancelled},
+                                             {"_loop", &H.loop},
+                                             {"_source_traceback", &H.source_traceback},
+                                             {"_repr", &H.repr},
+                                             {"_context", &H.context},
+                                             {0}};
+
+static struct {
+    PyTypeObject *type;
+    Py_ssize_t queued, suspended, loop;
+} W;
+
+static const struct field watch_fields[] = {
+    {"_queued", &W.queued}, {"_suspended", &W.suspended}, {"_loop", &W.loop}, {0}};
+
+static PyTypeObject *deque_type;
+static PyObject *deque_append, *deque_popleft, *future_type, *report_failure, *loop_name;
+static PyObject *python_call_soon, *python_call_ready, *python_fired;
+
+/* Calls the Python method in whose place one of this package stands. */
+static PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                           PyObject *kwnames)
+{
+    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **all = PyMem_New(PyObject *, count + 1), *result;
+    if (!all)
+        return PyErr_NoMemory();
+    all[0] = self;
+    if (count)
+        memcpy(all + 1, args, (size_t)count * sizeof *args);
+    result = PyObject_Vectorcall(original, all, (size_t)nargs + 1, kwnames);
+    PyMem_Free(all);
+    return result;
+}
+
+/* The queue of what is ready, as a new reference, if it is a deque as usual. */
+static PyObject *queue_of(PyObject *self)
+{
+    PyObject *ready = PyObject_GetAttr(self, N._ready);
+    if (ready && !Py_IS_TYPE(ready, deque_type)) {
+        PyErr_Format(PyExc_TypeError, "what is ready must be in a deque, not in %R", Py_TYPE(ready));
+        Py_CLEAR(ready);
+    }
+    return ready;
+}
+
+static int append(PyObject *ready, PyObject *handle)
+{
+    PyObject *pair[] = {ready, handle}, *done = PyObject_Vectorcall(deque_append, pair, 2, NULL);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static PyObject *popleft(PyObject *ready)
+{
+    return PyObject_Vectorcall(deque_popleft, &ready, 1, NULL);
+}
+
+/* Queues a handle, and wakes the event loop if it waits. */
+static int queue(PyObject *self, PyObject *handle)
+{
+    PyObject *done, *ready = queue_of(self);
+    int failed = ready ? append(ready, handle) : -1;
+    Py_XDECREF(ready);
+    if (failed || SLOT(self, L.parked) == Py_None)
+        return failed;
+    done = PyObject_CallMethodNoArgs(self, N._wake);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* Whether an attribute that is a bool is False. */
+static int is_false(PyObject *self, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(self, name);
+    int is = value == Py_False;
+    if (!value)
+        PyErr_Clear();
+    Py_XDECREF(value);
+    return is;
+}
+
+static PyObject *new_handle(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
+{
+    Py_ssize_t i;
+    PyObject *handle = H.type->tp_alloc(H.type, 0), *rest;
+    if (!handle)
+        return NULL;
+    SLOT(handle, H.cancelled) = Py_NewRef(Py_False);
+    SLOT(handle, H.loop) = Py_NewRef(self);
+    SLOT(handle, H.callback) = Py_NewRef(args[0]);
+    SLOT(handle, H.repr) = Py_NewRef(Py_None);
+    SLOT(handle, H.source_traceback) = Py_NewRef(Py_None);
+    SLOT(handle, H.context) = context ? Py_NewRef(context) : PyContext_CopyCurrent();
+    rest = PyTuple_New(nargs - 1);
+    for (i = 1; rest && i < nargs; i++)
+        PyTuple_SET_ITEM(rest, i - 1, Py_NewRef(args[i]));
+    SLOT(handle, H.args) = rest;
+    if (!rest || !SLOT(handle, H.context))
+        Py_CLEAR(handle);
+    return handle;
+}
+
+static PyObject *loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    PyObject *context = NULL, *handle;
+    int usual = nargs > 0;
+    if (kwnames && PyTuple_GET_SIZE(kwnames)) {
+        context = args[nargs];
+        usual = usual && PyTuple_GET_SIZE(kwnames) == 1 && PyTuple_GET_ITEM(kwnames, 0) == N.context;
+    }
+    if (context == Py_None)
+        context = NULL;
+    usual = usual && (!context || PyContext_CheckExact(context)) && SLOT(self, L.begins) == Py_None;
+    if (!usual || !is_false(self, N._debug) || !is_false(self, N._closed))
+        return fall_back(python_call_soon, self, args, nargs, kwnames);
+    handle = new_handle(self, args, nargs, context);
+    if (handle && queue(self, handle) < 0)
+        Py_CLEAR(handle);
+    return handle;
+}
+
+static PyObject *loop_create_future(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_Vectorcall(future_type, &self, 0, loop_name);
+}
+
+static PyObject *loop_get_debug(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return PyObject_GetAttr(self, N._debug);
+}
+
+/* Has the event loop's exception handler told of the exception that is set, unless that ends the program. */
+static int report(PyObject *handle)
+{
+    PyObject *type, *value, *traceback, *done;
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return -1;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    done = PyObject_CallFunctionObjArgs(report_failure, handle, value, NULL);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* As context.run(callback, *args). */
+static int run_in_context(PyObject *handle)
+{
+    PyObject *context = Py_NewRef(SLOT(handle, H.context)), *callback = Py_NewRef(SLOT(handle, H.callback)),
+             *args = Py_NewRef(SLOT(handle, H.args)), *result = NULL;
+    if (PyContext_Enter(context) == 0) {
+        result = PyObject_Vectorcall(callback, &PyTuple_GET_ITEM(args, 0), (size_t)PyTuple_GET_SIZE(args), NULL);
+        if (PyContext_Exit(context) < 0)
+            Py_CLEAR(result);
+    }
+    Py_DECREF(args);
+    Py_DECREF(callback);
+    Py_DECREF(context);
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static int is_whole(PyObject *handle)
+{
+    return SLOT(handle, H.context) && PyContext_CheckExact(SLOT(handle, H.context)) && SLOT(handle, H.callback) &&
+           SLOT(handle, H.args) && PyTuple_CheckExact(SLOT(handle, H.args));
+}
+
+/* A handle of asyncio's, or one that somebody has changed. */
+static int call_other(PyObject *handle)
+{
+    PyObject *cancelled = PyObject_GetAttrString(handle, "_cancelled"), *done;
+    int is = cancelled ? PyObject_IsTrue(cancelled) : -1;
+    Py_XDECREF(cancelled);
+    if (is)
+        return is < 0 ? -1 : 0;
+    done = PyObject_CallMethodNoArgs(handle, N._run);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+static int call_handle(PyObject *handle)
+{
+    if (Py_IS_TYPE(handle, W.type) && is_whole(handle) && SLOT(handle, W.suspended) == Py_False) {
+        if (SLOT(handle, H.cancelled) == Py_True)
+            return 0;
+        put(handle, W.queued, Py_False);
+    } else if (!Py_IS_TYPE(handle, H.type) || !is_whole(handle)) {
+        return call_other(handle);
+    } else if (SLOT(handle, H.cancelled) == Py_True) {
+        return 0;
+    }
+    return run_in_context(handle) < 0 ? report(handle) : 0;
+}
+
+/* Whether this greenlet goes on to call what is ready; -1: an exception. */
+static int goes_on(PyObject *self)
+{
+    PyObject *stand_ins = SLOT(self, L.stand_ins), *answer;
+    int on = 1;
+    if (stand_ins && PyLong_CheckExact(stand_ins) && PyLong_AsLong(stand_ins) == 0)
+        return 1;
+    answer = PyObject_CallMethodNoArgs(self, N._still_runs);
+    on = answer ? PyObject_IsTrue(answer) : -1;
+    Py_XDECREF(answer);
+    return on;
+}
+
+static PyObject *loop_call_ready(PyObject *self, PyObject *unused)
+{
+    PyObject *ready, *handle;
+    Py_ssize_t count;
+    int on = 1;
+    (void)unused;
+    if (!is_false(self, N._debug))
+        return fall_back(python_call_ready, self, NULL, 0, NULL);
+    ready = queue_of(self);
+    if (!ready)
+        return NULL;
+    for (count = Py_SIZE(ready); on > 0 && count > 0 && Py_SIZE(ready) > 0; count--) {
+        handle = popleft(ready);
+        on = handle && call_handle(handle) == 0 ? 1 : -1;
+        Py_XDECREF(handle);
+        if (on > 0)
+            on = goes_on(self);
+    }
+    Py_DECREF(ready);
+    if (on < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *watch_fired(PyObject *self, PyObject *events)
+{
+    PyObject *loop = SLOT(self, W.loop);
+    if (SLOT(self, W.queued) != Py_False || !loop || !PyObject_TypeCheck(loop, L.type))
+        return fall_back(python_fired, self, &events, 1, NULL);
+    put(self, W.queued, Py_True);
+    Py_INCREF(loop);
+    if (queue(loop, self) < 0) {
+        Py_DECREF(loop);
+        return NULL;
+    }
+    Py_DECREF(loop);
+    Py_RETURN_NONE;
+}
+
+static const struct method loop_methods[] = {
+    {&python_call_soon, {"call_soon", FASTCALL(loop_call_soon), "call_soon($self, callback, /, *args, context=None)\n--\n\n"}},
+    {NULL, {"create_future", loop_create_future, METH_NOARGS, "create_future($self)\n--\n\n"}},
+    {NULL, {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self)\n--\n\n"}},
+    {&python_call_ready, {"_call_ready", loop_call_ready, METH_NOARGS, "_call_ready($self)\n--\n\n"}},
+    {0},
+};
+
+static const struct method watch_methods[] = {
+    {&python_fired, {"fired", watch_fired, METH_O, "fired($self, events)\n--\n\n"}},
+    {0},
+};
+
+const struct noun loop_noun = {"Callbacks", &L.type, loop_fields, loop_methods};
+const struct noun handle_noun = {"PlainHandle", &H.type, handle_fields, NULL};
+const struct noun watch_noun = {"Watch", &W.type, watch_fields, watch_methods};
+
+int learn_callbacks(PyObject *parts)
+{
+    if (!(report_failure = wanted(parts, "report_failure")) ||
+        !(deque_type = (PyTypeObject *)imported("collections", "deque")) ||
+        !(future_type = imported("asyncio", "Future")) || !(loop_name = PyTuple_Pack(1, N.loop)))
+        return -1;
+    deque_append = PyObject_GetAttr((PyObject *)deque_type, N.append);
+    deque_popleft = PyObject_GetAttr((PyObject *)deque_type, N.popleft);
+    return deque_append && deque_popleft ? 0 : -1;
+}

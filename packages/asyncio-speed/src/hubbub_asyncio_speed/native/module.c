@@ -1,0 +1,183 @@
+/* The module: learns the layout of hubbub-asyncio's classes, and makes the methods for them. */
+#include "methods.h"
+
+#include <structmember.h>
+
+/* hubbub_asyncio.acceleration.LAYOUT. It is compiled in, so that a module that was built for older classes is told from
+ * one that was not. */
+#define LAYOUT 1
+
+static const struct noun *const nouns[] = {&loop_noun, &handle_noun, &watch_noun, &transport_noun, NULL};
+
+struct names N;
+
+static const struct {
+    PyObject **name;
+    const char *text;
+} names[] = {
+    {&N._ready, "_ready"},
+    {&N._debug, "_debug"},
+    {&N._closed, "_closed"},
+    {&N._wake, "_wake"},
+    {&N._still_runs, "_still_runs"},
+    {&N._run, "_run"},
+    {&N.append, "append"},
+    {&N.popleft, "popleft"},
+    {&N.context, "context"},
+    {&N.loop, "loop"},
+    {&N._conn_lost, "_conn_lost"},
+    {&N._read_ready_cb, "_read_ready_cb"},
+    {&N._sock, "_sock"},
+    {&N._sock_fd, "_sock_fd"},
+    {&N._protocol, "_protocol"},
+    {&N.data_received, "data_received"},
+    {&N.max_size, "max_size"},
+    {&N._buffer, "_buffer"},
+    {&N._eof, "_eof"},
+    {&N._empty_waiter, "_empty_waiter"},
+    {&N._failed, "_failed"},
+    {&N._read_ready__on_eof, "_read_ready__on_eof"},
+    {&N._write_later, "_write_later"},
+    {&N.recv, "recv"},
+    {&N.send, "send"},
+    {0},
+};
+
+PyObject *wanted(PyObject *parts, const char *name)
+{
+    PyObject *found = PyMapping_GetItemString(parts, name);
+    if (!found && PyErr_ExceptionMatches(PyExc_KeyError))
+        PyErr_Format(PyExc_TypeError, "%s is missing", name);
+    return found;
+}
+
+PyObject *imported(const char *module, const char *name)
+{
+    PyObject *found, *from = PyImport_ImportModule(module);
+    if (!from)
+        return NULL;
+    found = PyObject_GetAttrString(from, name);
+    Py_DECREF(from);
+    return found;
+}
+
+static int learn_names(void)
+{
+    int i;
+    for (i = 0; names[i].name; i++)
+        if (!(*names[i].name = PyUnicode_InternFromString(names[i].text)))
+            return -1;
+    return 0;
+}
+
+static int find_slot(PyObject *type, const struct field *field)
+{
+    PyObject *descriptor = PyObject_GetAttrString(type, field->name);
+    if (!descriptor)
+        return -1;
+    if (!Py_IS_TYPE(descriptor, &PyMemberDescr_Type) ||
+        ((PyMemberDescrObject *)descriptor)->d_member->type != T_OBJECT_EX) {
+        PyErr_Format(PyExc_TypeError, "%R has no slot %s", type, field->name);
+        Py_DECREF(descriptor);
+        return -1;
+    }
+    *field->offset = ((PyMemberDescrObject *)descriptor)->d_member->offset;
+    Py_DECREF(descriptor);
+    return 0;
+}
+
+static int learn_type(const struct noun *noun, PyObject *parts)
+{
+    const struct field *field;
+    PyObject *type = wanted(parts, noun->name);
+    if (!type)
+        return -1;
+    if (!PyType_Check(type)) {
+        PyErr_Format(PyExc_TypeError, "%s is not a class", noun->name);
+        return -1;
+    }
+    for (field = noun->fields; field->name; field++)
+        if (find_slot(type, field) < 0)
+            return -1;
+    *noun->type = (PyTypeObject *)type;
+    return 0;
+}
+
+/* Adds {(class, name): method} to the result, and notes the present method of the class. */
+static int add_method(PyObject *result, PyTypeObject *type, const struct method *method)
+{
+    PyObject *original, *ours, *key;
+    int failed = -1;
+    original = PyObject_GetAttrString((PyObject *)type, method->definition.ml_name);
+    if (!original)
+        return -1;
+    if (method->original)
+        *method->original = Py_NewRef(original);
+    ours = PyDescr_NewMethod(type, (PyMethodDef *)&method->definition);
+    key = Py_BuildValue("(Os)", type, method->definition.ml_name);
+    if (ours && key)
+        failed = PyDict_SetItem(result, key, ours);
+    Py_XDECREF(key);
+    Py_XDECREF(ours);
+    Py_DECREF(original);
+    return failed;
+}
+
+static int add_methods(PyObject *result)
+{
+    const struct method *method;
+    int i;
+    for (i = 0; nouns[i]; i++)
+        for (method = nouns[i]->methods; method && method->definition.ml_name; method++)
+            if (add_method(result, *nouns[i]->type, method) < 0)
+                return -1;
+    return 0;
+}
+
+PyDoc_STRVAR(bind_doc,
+             "bind(parts, /)\n--\n\n"
+             "Learn the layout of hubbub-asyncio's classes; returns {(class, name): method}. Once per process.\n\n"
+             ":raises TypeError: they are not laid out as expected.");
+
+static PyObject *bind_parts(PyObject *module, PyObject *parts)
+{
+    static PyObject *result;
+    PyObject *found;
+    int i;
+    (void)module;
+    if (result)
+        return Py_NewRef(result);
+    if (learn_names() < 0)
+        return NULL;
+    for (i = 0; nouns[i]; i++)
+        if (learn_type(nouns[i], parts) < 0)
+            return NULL;
+    if (learn_callbacks(parts) < 0 || learn_transport(parts) < 0 || !(found = PyDict_New()))
+        return NULL;
+    if (add_methods(found) < 0) {
+        Py_DECREF(found);
+        return NULL;
+    }
+    result = found;
+    return Py_NewRef(result);
+}
+
+static PyMethodDef functions[] = {{"bind", bind_parts, METH_O, bind_doc}, {0}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "hubbub_asyncio_speed._methods",
+    .m_doc = "Methods of hubbub-asyncio in C; see hubbub_asyncio_speed.binding.",
+    .m_size = -1,
+    .m_methods = functions,
+};
+
+PyMODINIT_FUNC PyInit__methods(void);
+
+PyMODINIT_FUNC PyInit__methods(void)
+{
+    PyObject *module = PyModule_Create(&definition);
+    if (module && PyModule_AddIntConstant(module, "LAYOUT", LAYOUT) < 0)
+        Py_CLEAR(module);
+    return module;
+}
