@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import logging
+import os
 import socket
 import struct
 import sys
 import weakref
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import hubbub
 import pytest
-from hubbub_asyncio import await_, new_event_loop, run
+from hubbub_asyncio import HubEventLoop, await_, new_event_loop, run
 
 pytestmark = pytest.mark.usefixtures("hub", "methods")
 
@@ -76,26 +79,84 @@ def test_wrong_arguments(args: tuple[Any, ...], options: dict[str, Any]) -> None
 
 
 def test_a_callback_that_fails() -> None:
-    """The event loop's exception handler is told, and the next callback runs."""
+    """The event loop's exception handler is told, as in an except clause, and the next callback runs."""
     told: list[dict[str, Any]] = []
-    seen: list[int] = []
+    seen: list[BaseException | None] = []
 
     def fails() -> None:
         raise ValueError("mine")
 
+    def hears(loop: Any, context: dict[str, Any]) -> None:
+        told.append(context)
+        seen.append(sys.exception())
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda loop, context: told.append(context))
+        loop.set_exception_handler(hears)
         handle = loop.call_soon(fails)
-        loop.call_soon(seen.append, 1)
+        loop.call_soon(lambda: seen.append(sys.exception()))
         await asyncio.sleep(0)
         assert told[0]["handle"] is handle
 
     run(main())
-    assert seen == [1]
+    assert seen == [told[0]["exception"], None]
     assert repr(told[0]["exception"]) == "ValueError('mine')"
     assert "fails" in told[0]["message"]
     assert told[0]["exception"].__traceback__ is not None
+
+
+def test_a_handler_that_ends_the_program() -> None:
+    """What the exception handler raises to end the program comes out of the event loop."""
+    loop = new_event_loop()
+
+    def hears(loop: Any, context: dict[str, Any]) -> None:
+        raise SystemExit(context["exception"])
+
+    loop.set_exception_handler(hears)
+    loop.call_soon(divmod, 1, 0)
+    with pytest.raises(SystemExit) as ended:
+        loop.run_forever()
+    assert isinstance(ended.value.__context__, ZeroDivisionError)
+    assert sys.exception() is None
+    loop.close()
+
+
+def test_a_handle_that_is_cancelled_while_it_runs() -> None:
+    """It runs to its end; an error of its is told."""
+    told: list[BaseException] = []
+    handles: list[asyncio.Handle] = []
+
+    def callback(thing: object) -> None:
+        handles.pop().cancel()
+        gc.collect()
+        raise ValueError(thing)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        handles.append(loop.call_soon(callback, "mine"))
+        await asyncio.sleep(0)
+
+    run(main())
+    assert repr(told) == "[ValueError('mine')]"
+
+
+def test_a_context_that_is_entered(caplog: pytest.LogCaptureFixture) -> None:
+    """A callback whose context is entered already is not called, and that is told."""
+    told: list[BaseException] = []
+    called: list[int] = []
+    context = contextvars.copy_context()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        loop.call_soon(called.append, 1, context=context)
+        await asyncio.sleep(0)
+
+    context.run(run, main())
+    assert not called
+    # From 3.12 on the handler is to run in that context, too. It cannot, which is logged.
+    assert "already entered" in (repr(told[0]) if sys.version_info < (3, 12) else caplog.text)
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
@@ -140,6 +201,94 @@ def test_debug_mode_and_futures() -> None:
         with pytest.raises(TypeError, match="callable"):
             loop.call_soon(3)  # type: ignore[arg-type]  # it is what the test is about
         await asyncio.sleep(0)
+
+    run(main())
+
+
+def test_slow_callbacks(caplog: pytest.LogCaptureFixture) -> None:
+    """In debug mode what took long is logged, also if it was queued before that was switched on."""
+
+    def slow_one() -> None:
+        """Takes as long as is too long."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.slow_callback_duration = 0.0
+        loop.call_soon(slow_one)
+        loop.set_debug(True)
+        await asyncio.sleep(0)
+        loop.set_debug(False)
+
+    with caplog.at_level(logging.WARNING, "asyncio"):
+        run(main())
+    assert "slow_one" in caplog.text
+    assert "seconds" in caplog.text
+
+
+def test_a_subclass() -> None:
+    """What a subclass has in place of the methods is called."""
+    calls: list[str] = []
+
+    class Counting(HubEventLoop):
+        """Notes what is called."""
+
+        def call_soon(self, callback: Any, *args: Any, **options: Any) -> asyncio.Handle:
+            """Call soon."""
+            calls.append("soon")
+            return super().call_soon(callback, *args, **options)
+
+        def _wake(self) -> None:
+            calls.append("wake")
+            super()._wake()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        hubbub.spawn(future.set_result, 5)
+        assert await future == 5
+
+    with asyncio.Runner(loop_factory=Counting) as runner:
+        runner.run(main())
+    assert {"soon", "wake"} <= set(calls)
+
+
+def test_another_queue() -> None:
+    """What is ready may be in a queue of another class."""
+
+    class Queue(deque[Any]):
+        """One that counts."""
+
+        taken = 0
+
+        def popleft(self) -> Any:
+            """Take the first."""
+            self.taken += 1
+            return super().popleft()
+
+    async def main() -> None:
+        await asyncio.sleep(0.001)
+
+    loop: Any = new_event_loop()
+    loop._ready = queue = Queue()
+    loop.run_until_complete(main())
+    loop.close()
+    assert queue.taken > 1
+
+
+def test_handles_are_collected() -> None:
+    """A handle that its own callback refers to is found by the garbage collector."""
+
+    class Thing:
+        """Can be referred to weakly."""
+
+    async def main() -> None:
+        thing: Any = Thing()
+        reference = weakref.ref(thing)
+        thing.handle = asyncio.get_running_loop().call_soon(id, thing)
+        del thing
+        await asyncio.sleep(0)
+        gc.collect()
+        assert reference() is None
 
     run(main())
 
@@ -250,13 +399,17 @@ class Keeper(asyncio.Protocol):
         self.ended.set_result(None)
 
 
-def with_pair(test: Callable[[Any, Any, socket.socket], Any], protocol: Callable[[], Any] = Keeper) -> None:
+def with_pair(
+    test: Callable[[Any, Any, socket.socket], Any],
+    protocol: Callable[[], Any] = Keeper,
+    kind: type[socket.socket] = socket.socket,
+) -> None:
     """Run ``test(transport, protocol, peer)``; the peer is a socket that does not wait."""
 
     async def main() -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
             peer = socket.create_connection(server.getsockname())
-            accepted, _ = server.accept()
+            accepted = kind(fileno=server.accept()[0].detach())
         peer.setblocking(False)
         with peer:
             loop = asyncio.get_running_loop()
@@ -282,10 +435,11 @@ def test_messages() -> None:
         assert b"".join(keeper.pieces) == b"hello"
         for data in (b"a", b"", bytearray(b"b"), memoryview(b"c")):
             transport.write(data)
+        transport.write(data=b"d")
         found = b""
-        while len(found) < 3:
+        while len(found) < 4:
             found += await loop.sock_recv(peer, 10)
-        assert found == b"abc"
+        assert found == b"abcd"
         peer.shutdown(socket.SHUT_WR)
         await keeper.ended
         assert keeper.lost == [None]
@@ -346,7 +500,7 @@ def test_what_cannot_be_written() -> None:
     """It is refused with a TypeError; after write_eof everything is, with a RuntimeError."""
 
     async def test(transport: Any, keeper: Keeper, peer: socket.socket) -> None:
-        with pytest.raises(TypeError, match="bytes-like"):
+        with pytest.raises(TypeError, match="bytes"):
             transport.write("text")
         transport.write_eof()
         with pytest.raises(RuntimeError, match="write_eof"):
@@ -426,3 +580,102 @@ def test_reading_pauses() -> None:
         assert keeper.pieces == [b"x"]
 
     with_pair(test)
+
+
+class Counting(socket.socket):
+    """Counts what is done by its methods."""
+
+    received = sent = 0
+
+    def recv(self, *args: Any) -> bytes:
+        """Receive."""
+        self.received += 1
+        return super().recv(*args)
+
+    def send(self, *args: Any) -> int:
+        """Send."""
+        self.sent += 1
+        return super().send(*args)
+
+
+def test_a_socket_with_methods_of_its_own() -> None:
+    """They are called."""
+
+    async def test(transport: Any, keeper: Keeper, peer: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(peer, b"x")
+        await keeper.came.wait()
+        transport.write(b"y")
+        assert await loop.sock_recv(peer, 10) == b"y"
+        assert transport._sock.received
+        assert transport._sock.sent
+
+    with_pair(test, kind=Counting)
+
+
+def test_methods_of_sockets_that_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From then on those are called that were set in their place."""
+    seen: list[Any] = []
+
+    def send(sock: socket.socket, data: bytes) -> int:
+        seen.append(data)
+        return len(data)
+
+    def recv(sock: socket.socket, size: int) -> bytes:
+        seen.append(size)
+        raise BlockingIOError
+
+    async def test(transport: Any, keeper: Keeper, peer: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        transport.write(b"x")
+        assert await loop.sock_recv(peer, 10) == b"x"
+        with monkeypatch.context() as patch:
+            patch.setattr(socket.socket, "send", send)
+            patch.setattr(socket.socket, "recv", recv)
+            transport.write(b"y")
+            transport._read_ready()
+        transport.write(b"z")
+        assert await loop.sock_recv(peer, 10) == b"z"
+        assert seen == [b"y", transport.max_size]
+
+    with_pair(test)
+
+
+def test_a_socket_that_was_closed() -> None:
+    """If somebody has closed the socket of a transport, that ends; another one that got its number is left alone."""
+    others, peer_of_others = socket.socketpair()
+
+    async def test(transport: Any, keeper: Keeper, peer: socket.socket) -> None:
+        number = transport._sock.fileno()
+        transport._sock.close()
+        os.dup2(others.fileno(), number)
+        try:
+            peer_of_others.send(b"for the others")
+            transport._read_ready()
+            transport.write(b"not for the others")
+            await keeper.ended
+        finally:
+            os.close(number)
+        assert isinstance(keeper.lost[0], OSError)
+
+    with others, peer_of_others:
+        with_pair(test)
+        assert others.recv(100) == b"for the others"
+        peer_of_others.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            peer_of_others.recv(100)
+
+
+def test_a_transport_that_was_not_made() -> None:
+    """One whose making has failed is dropped without a word."""
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            loop: Any = asyncio.get_running_loop()
+            with pytest.raises(TypeError):
+                loop._make_socket_transport(ours, Keeper(), nothing=1)
+            gc.collect()
+
+    run(main())

@@ -521,6 +521,7 @@ def test_cancelled_between_two_waits_before_a_shield(hub):
 def test_an_iteration_in_a_call(hub):
     """A task that iterates in a function, in the middle of an asynchronous generator, is cancelled; it is closed."""
     ends = []
+    waits = asyncio.Event()
 
     async def numbers():
         try:

@@ -34,7 +34,7 @@ _Ts = TypeVarTuple("_Ts")
 class Callbacks(SelectorEventLoop):
     """An event loop that takes callbacks. Any greenlet of its thread may give it some."""
 
-    __slots__ = ("_begins", "_parked", "_stand_ins")  # beside the __dict__: what is read all the time, also by C
+    __slots__ = ("_begins", "_closed", "_debug", "_parked", "_ready", "_stand_ins")  # read all the time, also by C
 
     def __init__(self) -> None:
         self._hub = get_hub()

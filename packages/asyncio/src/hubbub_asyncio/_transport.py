@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     class _Base:
         max_size: int
         _protocol: Any
+        _read_ready_cb: Any
         _sock: Any
         _buffer: Any
         _conn_lost: int
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         def write(self, data: Any) -> None: ...
         def _fatal_error(self, error: BaseException, message: str) -> None: ...
         def _read_ready__on_eof(self) -> None: ...
-        def _read_ready_cb(self) -> None: ...
 
 else:
     _Base = selector_events._SelectorSocketTransport
@@ -39,7 +39,21 @@ else:
 class SocketTransport(_Base):
     """A connection. It begins with small reads, and makes them larger when they are filled."""
 
-    max_size = _LEAST
+    __slots__ = (  # beside the __dict__: what is read for each message, also by C
+        "_buffer",
+        "_conn_lost",
+        "_empty_waiter",
+        "_eof",
+        "_protocol",
+        "_read_ready_cb",
+        "_sock",
+        "max_size",
+    )
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._sock = None  # read when it is dropped, also if the rest fails
+        self.max_size = _LEAST
+        super().__init__(*args, **options)
 
     @twin("transport.c")
     def _read_ready(self) -> None:
@@ -94,13 +108,6 @@ class SocketTransport(_Base):
             return
         if sent != len(data):
             self._write_later(data, sent)
-
-    def _failed(self, error: BaseException, message: str) -> None:
-        """End the connection because of ``error``. For methods in C."""
-        try:
-            raise error
-        except BaseException:
-            self._fatal_error(error, message)
 
     def _write_later(self, data: bytes, sent: int) -> None:
         """Send what is left of ``data`` when there is room."""

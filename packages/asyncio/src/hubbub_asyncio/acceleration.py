@@ -69,10 +69,11 @@ def accelerate() -> bool:
     methods: Mapping[tuple[type, str], Any] | None = bind(PARTS)
     if methods is None:
         return False
-    before = {place: place[0].__dict__[place[1]] for place in methods}
     for (cls, name), method in methods.items():
-        setattr(cls, name, method)
-    _replaced.update(before)
+        before = cls.__dict__[name]
+        if before is not method:  # else another thread has set it just now
+            _replaced[cls, name] = before
+            setattr(cls, name, method)
     return True
 
 

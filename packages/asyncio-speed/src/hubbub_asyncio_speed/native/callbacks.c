@@ -3,11 +3,12 @@
 
 static struct {
     PyTypeObject *type;
-    Py_ssize_t begins, parked, stand_ins;
+    Py_ssize_t begins, closed, debug, parked, ready, stand_ins;
 } L;
 
-static const struct field loop_fields[] = {
-    {"_begins", &L.begins}, {"_parked", &L.parked}, {"_stand_ins", &L.stand_ins}, {0}};
+static const struct field loop_fields[] = {{"_begins", &L.begins}, {"_closed", &L.closed}, {"_debug", &L.debug},
+                                           {"_parked", &L.parked}, {"_ready", &L.ready},   {"_stand_ins", &L.stand_ins},
+                                           {0}};
 
 static struct {
     PyTypeObject *type;
@@ -32,70 +33,26 @@ static const struct field watch_fields[] = {
     {"_queued", &W.queued}, {"_suspended", &W.suspended}, {"_loop", &W.loop}, {0}};
 
 static PyTypeObject *deque_type;
-static PyObject *deque_append, *deque_popleft, *future_type, *report_failure, *loop_name;
-static PyObject *python_call_soon, *python_call_ready, *python_fired;
+static PyCFunction deque_append, deque_popleft;
+static PyObject *future_type, *report_failure, *loop_name;
+static PyObject *python_call_soon, *python_get_debug, *python_call_ready, *python_fired;
 
-/* Calls the Python method in whose place one of this package stands. */
-static PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs,
-                           PyObject *kwnames)
+/* Whether the queue of what is ready is a deque, as usual. */
+static int has_queue(PyObject *self)
 {
-    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
-    PyObject **all = PyMem_New(PyObject *, count + 1), *result;
-    if (!all)
-        return PyErr_NoMemory();
-    all[0] = self;
-    if (count)
-        memcpy(all + 1, args, (size_t)count * sizeof *args);
-    result = PyObject_Vectorcall(original, all, (size_t)nargs + 1, kwnames);
-    PyMem_Free(all);
-    return result;
-}
-
-/* The queue of what is ready, as a new reference, if it is a deque as usual. */
-static PyObject *queue_of(PyObject *self)
-{
-    PyObject *ready = PyObject_GetAttr(self, N._ready);
-    if (ready && !Py_IS_TYPE(ready, deque_type)) {
-        PyErr_Format(PyExc_TypeError, "what is ready must be in a deque, not in %R", Py_TYPE(ready));
-        Py_CLEAR(ready);
-    }
-    return ready;
-}
-
-static int append(PyObject *ready, PyObject *handle)
-{
-    PyObject *pair[] = {ready, handle}, *done = PyObject_Vectorcall(deque_append, pair, 2, NULL);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
-}
-
-static PyObject *popleft(PyObject *ready)
-{
-    return PyObject_Vectorcall(deque_popleft, &ready, 1, NULL);
+    return SLOT(self, L.ready) && Py_IS_TYPE(SLOT(self, L.ready), deque_type);
 }
 
 /* Queues a handle, and wakes the event loop if it waits. */
 static int queue(PyObject *self, PyObject *handle)
 {
-    PyObject *done, *ready = queue_of(self);
-    int failed = ready ? append(ready, handle) : -1;
-    Py_XDECREF(ready);
-    if (failed || SLOT(self, L.parked) == Py_None)
-        return failed;
-    done = PyObject_CallMethodNoArgs(self, N._wake);
+    PyObject *done = deque_append(SLOT(self, L.ready), handle);
+    if (done && SLOT(self, L.parked) != Py_None) {
+        Py_DECREF(done);
+        done = PyObject_CallMethodNoArgs(self, N._wake);
+    }
     Py_XDECREF(done);
     return done ? 0 : -1;
-}
-
-/* Whether an attribute that is a bool is False. */
-static int is_false(PyObject *self, PyObject *name)
-{
-    PyObject *value = PyObject_GetAttr(self, name);
-    int is = value == Py_False;
-    if (!value)
-        PyErr_Clear();
-    Py_XDECREF(value);
-    return is;
 }
 
 static PyObject *new_handle(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
@@ -129,8 +86,9 @@ static PyObject *loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_
     }
     if (context == Py_None)
         context = NULL;
-    usual = usual && (!context || PyContext_CheckExact(context)) && SLOT(self, L.begins) == Py_None;
-    if (!usual || !is_false(self, N._debug) || !is_false(self, N._closed))
+    usual = usual && (!context || PyContext_CheckExact(context)) && SLOT(self, L.begins) == Py_None &&
+            SLOT(self, L.debug) == Py_False && SLOT(self, L.closed) == Py_False && has_queue(self);
+    if (!usual)
         return fall_back(python_call_soon, self, args, nargs, kwnames);
     handle = new_handle(self, args, nargs, context);
     if (handle && queue(self, handle) < 0)
@@ -147,23 +105,19 @@ static PyObject *loop_create_future(PyObject *self, PyObject *unused)
 static PyObject *loop_get_debug(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return PyObject_GetAttr(self, N._debug);
+    if (!SLOT(self, L.debug))
+        return fall_back(python_get_debug, self, NULL, 0, NULL);
+    return Py_NewRef(SLOT(self, L.debug));
 }
 
 /* Has the event loop's exception handler told of the exception that is set, unless that ends the program. */
 static int report(PyObject *handle)
 {
-    PyObject *type, *value, *traceback, *done;
-    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+    PyObject *error = take_error(), *done;
+    if (!error)
         return -1;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    done = PyObject_CallFunctionObjArgs(report_failure, handle, value, NULL);
-    Py_XDECREF(type);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    done = call_handling(error, report_failure, (PyObject *[]){handle, error}, 2);
+    Py_DECREF(error);
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
@@ -194,7 +148,7 @@ static int is_whole(PyObject *handle)
 /* A handle of asyncio's, or one that somebody has changed. */
 static int call_other(PyObject *handle)
 {
-    PyObject *cancelled = PyObject_GetAttrString(handle, "_cancelled"), *done;
+    PyObject *cancelled = PyObject_GetAttr(handle, N._cancelled), *done;
     int is = cancelled ? PyObject_IsTrue(cancelled) : -1;
     Py_XDECREF(cancelled);
     if (is)
@@ -222,7 +176,7 @@ static int call_handle(PyObject *handle)
 static int goes_on(PyObject *self)
 {
     PyObject *stand_ins = SLOT(self, L.stand_ins), *answer;
-    int on = 1;
+    int on;
     if (stand_ins && PyLong_CheckExact(stand_ins) && PyLong_AsLong(stand_ins) == 0)
         return 1;
     answer = PyObject_CallMethodNoArgs(self, N._still_runs);
@@ -231,26 +185,31 @@ static int goes_on(PyObject *self)
     return on;
 }
 
-static PyObject *loop_call_ready(PyObject *self, PyObject *unused)
+/* Calls so many of the queue at most. Returns 0, or -1. */
+static int call_some(PyObject *self, PyObject *ready, Py_ssize_t count)
 {
-    PyObject *ready, *handle;
-    Py_ssize_t count;
     int on = 1;
-    (void)unused;
-    if (!is_false(self, N._debug))
-        return fall_back(python_call_ready, self, NULL, 0, NULL);
-    ready = queue_of(self);
-    if (!ready)
-        return NULL;
-    for (count = Py_SIZE(ready); on > 0 && count > 0 && Py_SIZE(ready) > 0; count--) {
-        handle = popleft(ready);
+    while (on > 0 && count-- > 0 && Py_SIZE(ready) > 0) {
+        PyObject *handle = deque_popleft(ready, NULL);
         on = handle && call_handle(handle) == 0 ? 1 : -1;
         Py_XDECREF(handle);
         if (on > 0)
             on = goes_on(self);
     }
+    return on < 0 ? -1 : 0;
+}
+
+static PyObject *loop_call_ready(PyObject *self, PyObject *unused)
+{
+    PyObject *ready;
+    int failed;
+    (void)unused;
+    if (SLOT(self, L.debug) != Py_False || !has_queue(self))
+        return fall_back(python_call_ready, self, NULL, 0, NULL);
+    ready = Py_NewRef(SLOT(self, L.ready));
+    failed = call_some(self, ready, Py_SIZE(ready));
     Py_DECREF(ready);
-    if (on < 0)
+    if (failed)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -258,7 +217,7 @@ static PyObject *loop_call_ready(PyObject *self, PyObject *unused)
 static PyObject *watch_fired(PyObject *self, PyObject *events)
 {
     PyObject *loop = SLOT(self, W.loop);
-    if (SLOT(self, W.queued) != Py_False || !loop || !PyObject_TypeCheck(loop, L.type))
+    if (SLOT(self, W.queued) != Py_False || !loop || !PyObject_TypeCheck(loop, L.type) || !has_queue(loop))
         return fall_back(python_fired, self, &events, 1, NULL);
     put(self, W.queued, Py_True);
     Py_INCREF(loop);
@@ -271,9 +230,14 @@ static PyObject *watch_fired(PyObject *self, PyObject *events)
 }
 
 static const struct method loop_methods[] = {
-    {&python_call_soon, {"call_soon", FASTCALL(loop_call_soon), "call_soon($self, callback, /, *args, context=None)\n--\n\n"}},
-    {NULL, {"create_future", loop_create_future, METH_NOARGS, "create_future($self)\n--\n\n"}},
-    {NULL, {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self)\n--\n\n"}},
+    {&python_call_soon,
+     {"call_soon", FASTCALL(loop_call_soon),
+      "call_soon($self, callback, *args, context=None)\n--\n\n"
+      "Call ``callback(*args)`` in the next round. Any greenlet of the thread may call this."}},
+    {NULL,
+     {"create_future", loop_create_future, METH_NOARGS, "create_future($self)\n--\n\nA future of this event loop."}},
+    {&python_get_debug,
+     {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self)\n--\n\nWhether the debug mode is on."}},
     {&python_call_ready, {"_call_ready", loop_call_ready, METH_NOARGS, "_call_ready($self)\n--\n\n"}},
     {0},
 };
@@ -289,11 +253,12 @@ const struct noun watch_noun = {"Watch", &W.type, watch_fields, watch_methods};
 
 int learn_callbacks(PyObject *parts)
 {
-    if (!(report_failure = wanted(parts, "report_failure")) ||
-        !(deque_type = (PyTypeObject *)imported("collections", "deque")) ||
-        !(future_type = imported("asyncio", "Future")) || !(loop_name = PyTuple_Pack(1, N.loop)))
+    PyObject *deque = imported("collections", "deque");
+    if (!deque || !(report_failure = wanted(parts, "report_failure")) || !(future_type = imported("asyncio", "Future")) ||
+        !(loop_name = PyTuple_Pack(1, N.loop)))
         return -1;
-    deque_append = PyObject_GetAttr((PyObject *)deque_type, N.append);
-    deque_popleft = PyObject_GetAttr((PyObject *)deque_type, N.popleft);
-    return deque_append && deque_popleft ? 0 : -1;
+    deque_type = (PyTypeObject *)deque;
+    deque_append = function_of(deque, N.append, METH_O);
+    deque_popleft = deque_append ? function_of(deque, N.popleft, METH_NOARGS) : NULL;
+    return deque_popleft ? 0 : -1;
 }

@@ -6,6 +6,7 @@
  *
  * - A method here does the common case.  Whatever is unusual is handed to the Python method it stands for.
  * - Attributes that the classes keep in __slots__ are read and written in place; bind() learns their offsets, once.
+ *   A slot that is not set is NULL, and unusual.
  * - A callback may switch greenlets, and return much later.  So what is used after one is owned.
  */
 #ifndef HUBBUB_ASYNCIO_SPEED_METHODS_H
@@ -44,15 +45,23 @@ extern const struct noun loop_noun, handle_noun, watch_noun, transport_noun;
 
 /* Names of attributes and methods, interned. */
 extern struct names {
-    PyObject *_ready, *_debug, *_closed, *_wake, *_still_runs, *_run, *append, *popleft, *context, *loop, *_conn_lost,
-        *_read_ready_cb, *_sock, *_sock_fd, *_protocol, *data_received, *max_size, *_buffer, *_eof, *_empty_waiter,
-        *_failed, *_read_ready__on_eof, *_write_later, *recv, *send;
+    PyObject *_wake, *_still_runs, *_run, *_cancelled, *append, *popleft, *context, *loop, *data_received, *_fatal_error,
+        *_read_ready__on_eof, *_write_later, *recv, *send, *fileno;
 } N;
 
+/* Calls the Python method in whose place one of this package stands. */
+PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 /* A part by its name, kept for ever; NULL: an exception. */
 PyObject *wanted(PyObject *parts, const char *name);
 /* An attribute of a module, kept for ever; NULL: an exception. */
 PyObject *imported(const char *module, const char *name);
+/* What a method of a built-in class does, if its definition has these flags; NULL: an exception. */
+PyCFunction function_of(PyObject *type, PyObject *name, int flags);
+
+/* Takes the exception that is set. NULL: it is one that ends the program, and stays set. */
+PyObject *take_error(void);
+/* Calls a function as an except clause would that has caught the error. */
+PyObject *call_handling(PyObject *error, PyObject *callable, PyObject *const *args, size_t nargs);
 
 int learn_callbacks(PyObject *parts);
 int learn_transport(PyObject *parts);

@@ -15,31 +15,21 @@ static const struct {
     PyObject **name;
     const char *text;
 } names[] = {
-    {&N._ready, "_ready"},
-    {&N._debug, "_debug"},
-    {&N._closed, "_closed"},
     {&N._wake, "_wake"},
     {&N._still_runs, "_still_runs"},
     {&N._run, "_run"},
+    {&N._cancelled, "_cancelled"},
     {&N.append, "append"},
     {&N.popleft, "popleft"},
     {&N.context, "context"},
     {&N.loop, "loop"},
-    {&N._conn_lost, "_conn_lost"},
-    {&N._read_ready_cb, "_read_ready_cb"},
-    {&N._sock, "_sock"},
-    {&N._sock_fd, "_sock_fd"},
-    {&N._protocol, "_protocol"},
     {&N.data_received, "data_received"},
-    {&N.max_size, "max_size"},
-    {&N._buffer, "_buffer"},
-    {&N._eof, "_eof"},
-    {&N._empty_waiter, "_empty_waiter"},
-    {&N._failed, "_failed"},
+    {&N._fatal_error, "_fatal_error"},
     {&N._read_ready__on_eof, "_read_ready__on_eof"},
     {&N._write_later, "_write_later"},
     {&N.recv, "recv"},
     {&N.send, "send"},
+    {&N.fileno, "fileno"},
     {0},
 };
 
@@ -51,6 +41,20 @@ PyObject *wanted(PyObject *parts, const char *name)
     return found;
 }
 
+PyObject *fall_back(PyObject *original, PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t count = nargs + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject **all = PyMem_New(PyObject *, count + 1), *result;
+    if (!all)
+        return PyErr_NoMemory();
+    all[0] = self;
+    if (count)
+        memcpy(all + 1, args, (size_t)count * sizeof *args);
+    result = PyObject_Vectorcall(original, all, (size_t)nargs + 1, kwnames);
+    PyMem_Free(all);
+    return result;
+}
+
 PyObject *imported(const char *module, const char *name)
 {
     PyObject *found, *from = PyImport_ImportModule(module);
@@ -59,6 +63,55 @@ PyObject *imported(const char *module, const char *name)
     found = PyObject_GetAttrString(from, name);
     Py_DECREF(from);
     return found;
+}
+
+PyCFunction function_of(PyObject *type, PyObject *name, int flags)
+{
+    PyObject *descriptor = PyObject_GetAttr(type, name);
+    PyMethodDef *definition = NULL;
+    if (!descriptor)
+        return NULL;
+    if (Py_IS_TYPE(descriptor, &PyMethodDescr_Type))
+        definition = ((PyMethodDescrObject *)descriptor)->d_method;
+    Py_DECREF(descriptor); /* its built-in class keeps it */
+    if (definition && (definition->ml_flags & ~METH_COEXIST) == flags)
+        return definition->ml_meth;
+    PyErr_Format(PyExc_TypeError, "%R has another %U than expected", type, name);
+    return NULL;
+}
+
+/* The exception that is set, which it is not any more. */
+static PyObject *take(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+PyObject *take_error(void)
+{
+    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+        return NULL;
+    return take();
+}
+
+PyObject *call_handling(PyObject *error, PyObject *callable, PyObject *const *args, size_t nargs)
+{
+    PyObject *before = PyErr_GetHandledException(), *result;
+    PyErr_SetHandledException(error);
+    result = PyObject_Vectorcall(callable, args, nargs, NULL);
+    PyErr_SetHandledException(before);
+    Py_XDECREF(before);
+    return result;
 }
 
 static int learn_names(void)
@@ -103,7 +156,8 @@ static int learn_type(const struct noun *noun, PyObject *parts)
     return 0;
 }
 
-/* Adds {(class, name): method} to the result, and notes the present method of the class. */
+/* Adds {(class, name): method} to the result, and notes the present method of the class, unless that is known: another
+ * thread may have set these here meanwhile. */
 static int add_method(PyObject *result, PyTypeObject *type, const struct method *method)
 {
     PyObject *original, *ours, *key;
@@ -111,7 +165,7 @@ static int add_method(PyObject *result, PyTypeObject *type, const struct method 
     original = PyObject_GetAttrString((PyObject *)type, method->definition.ml_name);
     if (!original)
         return -1;
-    if (method->original)
+    if (method->original && !*method->original)
         *method->original = Py_NewRef(original);
     ours = PyDescr_NewMethod(type, (PyMethodDef *)&method->definition);
     key = Py_BuildValue("(Os)", type, method->definition.ml_name);

@@ -6,95 +6,121 @@
 
 enum { MOST = 64 * 1024 }; /* bytes: so many are received or sent with the GIL */
 
-static PyTypeObject *type;
-static PyObject *socket_recv, *socket_send, *python_data, *python_write;
+static struct {
+    PyTypeObject *type;
+    Py_ssize_t buffer, conn_lost, empty_waiter, eof, protocol, read_ready_cb, sock, max_size;
+} T;
 
-static const struct field no_fields[] = {{0}};
+static const struct field transport_fields[] = {{"_buffer", &T.buffer},
+                                                {"_conn_lost", &T.conn_lost},
+                                                {"_empty_waiter", &T.empty_waiter},
+                                                {"_eof", &T.eof},
+                                                {"_protocol", &T.protocol},
+                                                {"_read_ready_cb", &T.read_ready_cb},
+                                                {"_sock", &T.sock},
+                                                {"max_size", &T.max_size},
+                                                {0}};
 
-/* A number that an attribute is; -1 without an exception: it is none. */
-static long number(PyObject *self, PyObject *name)
+static PyTypeObject *socket_type; /* _socket.socket */
+static PyObject *plain[3], *python_read_ready, *python_data, *python_write;
+static PyObject **const plain_names[] = {&N.recv, &N.send, &N.fileno};
+static PyCFunction fileno_of;
+
+/* A number in a slot; -1: there is none. */
+static long number(PyObject *value)
 {
-    PyObject *value = PyObject_GetAttr(self, name);
-    long found = -1;
-    if (value && PyLong_Check(value))
-        found = PyLong_AsLong(value);
-    Py_XDECREF(value);
-    PyErr_Clear();
+    long found = value && PyLong_CheckExact(value) ? PyLong_AsLong(value) : -1;
+    if (found == -1)
+        PyErr_Clear();
     return found;
 }
 
-static int is_empty(PyObject *self, PyObject *name)
+static int looks_plain(PyTypeObject *type)
 {
-    PyObject *value = PyObject_GetAttr(self, name);
-    int truth = value ? PyObject_IsTrue(value) : 1;
-    Py_XDECREF(value);
+    int i, same = PyType_IsSubtype(type, socket_type) && !type->tp_dictoffset &&
+                  !PyType_HasFeature(type, Py_TPFLAGS_MANAGED_DICT) && type->tp_getattro == PyObject_GenericGetAttr;
+    for (i = 0; same && i < 3; i++) {
+        PyObject *found = PyObject_GetAttr((PyObject *)type, *plain_names[i]);
+        same = found == plain[i];
+        Py_XDECREF(found); /* it is compared only */
+    }
     PyErr_Clear();
-    return truth == 0;
+    return same;
 }
 
-/* Whether the transport's socket has the method of the standard library's sockets. */
-static int is_plain(PyObject *self, PyObject *name, PyObject *method)
+/* The descriptor of a transport's socket, if that has the methods of the standard library's sockets; else -1. */
+static int descriptor(PyObject *self)
 {
-    PyObject *sock = PyObject_GetAttr(self, N._sock), *found = NULL;
-    if (sock)
-        found = PyObject_GetAttr((PyObject *)Py_TYPE(sock), name);
-    PyErr_Clear();
-    Py_XDECREF(sock);
-    Py_XDECREF(found); /* it is compared only */
-    return found == method;
+    static PyTypeObject *type; /* one that is plain, for as long as it is not changed */
+    static unsigned int version;
+    PyObject *sock = SLOT(self, T.sock), *fd;
+    long found;
+    if (!sock)
+        return -1;
+    if (Py_TYPE(sock) != type || !version || type->tp_version_tag != version) {
+        if (!looks_plain(Py_TYPE(sock)))
+            return -1;
+        type = Py_TYPE(sock);
+        version = type->tp_version_tag;
+    }
+    fd = fileno_of(sock, NULL);
+    found = number(fd);
+    if (!fd)
+        PyErr_Clear();
+    Py_XDECREF(fd);
+    return (int)found;
 }
 
 /* Ends the connection because of the exception that is set, unless that ends the program. */
 static PyObject *fail(PyObject *self, const char *message)
 {
-    PyObject *kind, *value, *traceback, *text, *done;
-    if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
+    PyObject *error = take_error(), *text, *method, *done = NULL;
+    if (!error)
         return NULL;
-    PyErr_Fetch(&kind, &value, &traceback);
-    PyErr_NormalizeException(&kind, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
     text = PyUnicode_FromString(message);
-    done = text ? PyObject_CallMethodObjArgs(self, N._failed, value, text, NULL) : NULL;
+    method = PyObject_GetAttr(self, N._fatal_error);
+    if (text && method)
+        done = call_handling(error, method, (PyObject *[]){error, text}, 2);
+    Py_XDECREF(method);
     Py_XDECREF(text);
-    Py_XDECREF(kind);
-    Py_XDECREF(value);
-    Py_XDECREF(traceback);
+    Py_DECREF(error);
     return done;
 }
 
 static int widen(PyObject *self, long size)
 {
     PyObject *wider = PyLong_FromLong(4 * size);
-    int failed = wider ? PyObject_SetAttr(self, N.max_size, wider) : -1;
-    Py_XDECREF(wider);
-    return failed;
+    if (!wider)
+        return -1;
+    put(self, T.max_size, wider);
+    Py_DECREF(wider);
+    return 0;
 }
 
-static PyObject *hand_over(PyObject *self, const char *data, Py_ssize_t count)
+static PyObject *hand_over(PyObject *self, PyObject *data)
 {
-    PyObject *protocol = PyObject_GetAttr(self, N._protocol), *bytes, *done = NULL;
-    if (!protocol)
-        return NULL;
-    bytes = PyBytes_FromStringAndSize(data, count);
-    if (bytes)
-        done = PyObject_CallMethodOneArg(protocol, N.data_received, bytes);
-    Py_XDECREF(bytes);
+    PyObject *protocol = Py_NewRef(SLOT(self, T.protocol)),
+             *done = PyObject_CallMethodOneArg(protocol, N.data_received, data);
     Py_DECREF(protocol);
-    return done ? done : fail(self, "Fatal error: protocol.data_received() call failed.");
+    if (!done)
+        return fail(self, "Fatal error: protocol.data_received() call failed.");
+    Py_DECREF(done);
+    Py_RETURN_NONE;
 }
 
 static PyObject *transport_data(PyObject *self, PyObject *unused)
 {
-    static char buffer[MOST]; /* its content is copied before anything else runs */
-    long size = number(self, N.max_size), fd = number(self, N._sock_fd), lost = number(self, N._conn_lost);
+    static char buffer[MOST]; /* what it contains is copied before anything else runs */
+    long size = number(SLOT(self, T.max_size)), lost = number(SLOT(self, T.conn_lost));
+    int fd = lost ? -1 : descriptor(self);
+    PyObject *data, *done;
     ssize_t count;
     (void)unused;
     if (lost > 0)
         Py_RETURN_NONE;
-    if (lost < 0 || fd < 0 || size <= 0 || size > MOST || !is_plain(self, N.recv, socket_recv))
+    if (fd < 0 || size <= 0 || size > MOST || !SLOT(self, T.protocol))
         return PyObject_CallOneArg(python_data, self);
-    count = recv((int)fd, buffer, (size_t)size, MSG_DONTWAIT);
+    count = recv(fd, buffer, (size_t)size, MSG_DONTWAIT);
     if (count < 0) {
         if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
             Py_RETURN_NONE;
@@ -103,80 +129,93 @@ static PyObject *transport_data(PyObject *self, PyObject *unused)
     }
     if (!count)
         return PyObject_CallMethodNoArgs(self, N._read_ready__on_eof);
-    if (count == size && size < MOST && widen(self, size) < 0)
-        return NULL;
-    return hand_over(self, buffer, count);
+    data = PyBytes_FromStringAndSize(buffer, count);
+    if (!data || (count == size && size < MOST && widen(self, size) < 0)) {
+        Py_XDECREF(data);
+        return fail(self, "Fatal read error on socket transport");
+    }
+    done = hand_over(self, data);
+    Py_DECREF(data);
+    return done;
+}
+
+/* Whether a callable is the method above, bound to this transport. */
+static int is_data_of(PyObject *call, PyObject *self)
+{
+    return PyCFunction_CheckExact(call) && PyCFunction_GET_FUNCTION(call) == transport_data &&
+           PyCFunction_GET_SELF(call) == self;
 }
 
 static PyObject *transport_read_ready(PyObject *self, PyObject *unused)
 {
-    PyObject *call = PyObject_GetAttr(self, N._read_ready_cb), *done;
+    PyObject *call = SLOT(self, T.read_ready_cb), *done;
     (void)unused;
     if (!call)
-        return NULL;
-    if (PyCFunction_CheckExact(call) && PyCFunction_GET_FUNCTION(call) == transport_data)
-        done = transport_data(self, NULL);
-    else
-        done = PyObject_CallNoArgs(call);
+        return PyObject_CallOneArg(python_read_ready, self);
+    if (is_data_of(call, self))
+        return transport_data(self, NULL);
+    Py_INCREF(call);
+    done = PyObject_CallNoArgs(call);
     Py_DECREF(call);
     return done;
 }
 
-static int is_none(PyObject *self, PyObject *name)
+/* Whether nothing waits to be sent, and the transport may send. */
+static int is_free(PyObject *self)
 {
-    PyObject *value = PyObject_GetAttr(self, name);
-    Py_XDECREF(value); /* it is compared only */
-    PyErr_Clear();
-    return value == Py_None;
+    PyObject *buffer = SLOT(self, T.buffer);
+    if (!buffer || number(SLOT(self, T.conn_lost)) || SLOT(self, T.eof) != Py_False ||
+        SLOT(self, T.empty_waiter) != Py_None)
+        return 0;
+    return PyObject_Size(buffer) == 0;
 }
 
-static PyObject *transport_write(PyObject *self, PyObject *data)
+static PyObject *transport_write(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *pair[] = {self, data}, *rest;
+    PyObject *data = nargs == 1 && !kwnames ? args[0] : Py_None, *sent, *done;
     Py_ssize_t size = PyBytes_CheckExact(data) ? PyBytes_GET_SIZE(data) : 0;
-    long fd = number(self, N._sock_fd);
+    int fd = size > 0 && size <= MOST && is_free(self) ? descriptor(self) : -1;
     ssize_t count;
-    if (size <= 0 || size > MOST || fd < 0 || !is_empty(self, N._buffer) || number(self, N._conn_lost) ||
-        !is_empty(self, N._eof) || !is_none(self, N._empty_waiter) || !is_plain(self, N.send, socket_send))
-        return PyObject_Vectorcall(python_write, pair, 2, NULL);
-    count = send((int)fd, PyBytes_AS_STRING(data), (size_t)size, MSG_DONTWAIT);
+    if (fd < 0) {
+        PyErr_Clear();
+        return fall_back(python_write, self, args, nargs, kwnames);
+    }
+    count = send(fd, PyBytes_AS_STRING(data), (size_t)size, MSG_DONTWAIT);
     if (count == size)
         Py_RETURN_NONE;
-    if (count < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            PyErr_SetFromErrno(PyExc_OSError);
-            return fail(self, "Fatal write error on socket transport");
-        }
-        count = 0;
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return fail(self, "Fatal write error on socket transport");
     }
-    rest = PyLong_FromSsize_t(count);
-    if (!rest)
-        return NULL;
-    data = PyObject_CallMethodObjArgs(self, N._write_later, data, rest, NULL);
-    Py_DECREF(rest);
-    return data;
+    sent = PyLong_FromSsize_t(count < 0 ? 0 : count);
+    done = sent ? PyObject_CallMethodObjArgs(self, N._write_later, data, sent, NULL) : NULL;
+    Py_XDECREF(sent);
+    return done;
 }
 
 static const struct method transport_methods[] = {
-    {NULL, {"_read_ready", transport_read_ready, METH_NOARGS, "_read_ready($self)\n--\n\n"}},
+    {&python_read_ready, {"_read_ready", transport_read_ready, METH_NOARGS, "_read_ready($self)\n--\n\n"}},
     {&python_data,
      {"_read_ready__data_received", transport_data, METH_NOARGS, "_read_ready__data_received($self)\n--\n\n"}},
     {&python_write,
-     {"write", transport_write, METH_O,
+     {"write", FASTCALL(transport_write),
       "write($self, data)\n--\n\nSend ``data``, now if that is possible (:meth:`asyncio.WriteTransport.write`)."}},
     {0},
 };
 
-const struct noun transport_noun = {"SocketTransport", &type, no_fields, transport_methods};
+const struct noun transport_noun = {"SocketTransport", &T.type, transport_fields, transport_methods};
 
 int learn_transport(PyObject *parts)
 {
-    PyObject *plain = imported("_socket", "socket");
+    PyObject *base = imported("_socket", "socket");
+    int i;
     (void)parts;
-    if (!plain)
+    if (!base)
         return -1;
-    socket_recv = PyObject_GetAttr(plain, N.recv);
-    socket_send = PyObject_GetAttr(plain, N.send);
-    Py_DECREF(plain);
-    return socket_recv && socket_send ? 0 : -1;
+    socket_type = (PyTypeObject *)base;
+    for (i = 0; i < 3; i++)
+        if (!(plain[i] = PyObject_GetAttr(base, *plain_names[i])))
+            return -1;
+    fileno_of = function_of(base, N.fileno, METH_NOARGS);
+    return fileno_of ? 0 : -1;
 }
