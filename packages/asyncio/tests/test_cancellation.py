@@ -526,6 +526,7 @@ def test_an_iteration_in_a_call(hub):
     async def numbers():
         try:
             yield 1
+            waits.set()
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             ends.append("cancelled")
@@ -538,7 +539,8 @@ def test_an_iteration_in_a_call(hub):
             pass
 
     async def main():
-        task = await begun(calls())
+        task = asyncio.create_task(calls())
+        await waits.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
