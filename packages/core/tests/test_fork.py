@@ -366,28 +366,122 @@ def test_no_descriptor_is_left(hub, forked):
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
     def child():
-        hubbub.sleep(0)
+        hubbub.sleep(0.001)
         if before:
             assert len(os.listdir("/proc/self/fd")) == before
 
     in_child(child)
 
 
+def use_everything():
+    """Sockets, threads, child processes and signals, each of which needs the loop."""
+    ours, theirs = (Socket(fileno=one.detach()) for one in socket.socketpair())
+    reader = hubbub.spawn(theirs.recv, 9)
+    hubbub.sleep(0)
+    ours.sendall(b"here")
+    assert reader.get(timeout=20) == b"here"
+    assert hubbub.to_thread(int) == 0
+    assert call(["true"]) == 0
+    came = Event()
+    watcher = hubbub.get_hub().loop.signal(signal.SIGUSR1)
+    watcher.start(came.set)
+    threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGUSR1]).start()
+    assert came.wait(20)
+    watcher.close()
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_all_descriptors_may_be_closed(hub, forked, depth):
+    """A child may close all its descriptors after the fork, as daemons do, and so may a child of the child."""
+    hubbub.sleep(0)
+
+    def child(generations):
+        if generations > 1:
+            in_child(lambda: child(generations - 1))
+            return
+        os.closerange(3, 256)
+        hubbub.sleep(0.001)
+        use_everything()
+
+    forked(lambda: child(depth))
+
+
 def test_all_descriptors_may_be_closed_when_the_hub_has_ended(hub):
-    """A child that ends its hub first may close all its descriptors, as daemons do: the next hub has new ones."""
+    """A child that ends its hub first may close all its descriptors at any time: the next hub has new ones."""
     hubbub.sleep(0)
 
     def child():
+        hubbub.sleep(0)
         hubbub.get_hub().destroy()
         os.closerange(3, 256)
         hubbub.sleep(0.001)
-        ours, theirs = (Socket(fileno=one.detach()) for one in socket.socketpair())
-        reader = hubbub.spawn(theirs.recv, 9)
-        hubbub.sleep(0)
-        ours.sendall(b"here")
-        assert reader.get(timeout=20) == b"here"
-        assert hubbub.to_thread(int) == 0
-        assert call(["true"]) == 0
+        use_everything()
+
+    in_child(child)
+
+
+def test_a_child_that_does_not_wait_opens_nothing(hub, forked):
+    """The descriptors of a hub are closed in a child, and made anew when it first waits."""
+    hubbub.sleep(0)
+
+    def child():
+        low = os.dup(0)
+        os.close(low)  # the least number that is free
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(8)]
+        os.closerange(low, taken[-1] + 1)
+        hubbub.spawn(hubbub.sleep, 0.001).join()
+        use_everything()
+
+    forked(child)
+
+
+def test_a_thread_wakes_a_hub_that_opens_its_descriptors(hub, monkeypatch):
+    """A child's first wait ends at once if another thread calls back while the descriptors are being made."""
+    hubbub.sleep(0)
+
+    def child():
+        loop, came = hub.loop, []
+        opening = loop.open
+
+        def open_slowly():
+            opening()
+            thread = threading.Thread(target=loop.run_callback_threadsafe, args=[came.append, 1])
+            thread.start()
+            while thread.is_alive():
+                pass
+
+        monkeypatch.setattr(type(loop), "open", lambda self: open_slowly())
+        timer = loop.timer(30)
+        timer.start(came.append, 2)
+        loop.run(once=True)
+        loop.run(nowait=True)
+        assert came == [1]
+
+    in_child(child)
+
+
+def test_first_need_may_come_from_a_signal_handler(hub):
+    """A handler that strikes while a child's hub opens its descriptors runs when they are there, and may wait."""
+    hubbub.sleep(0)
+
+    def child():
+        began, ended = [], Event()
+        opening = hub.loop.open
+
+        def open_and_strike(loop):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert not began
+            opening()
+
+        def handler(number, frame):
+            began.append(number)
+            hubbub.sleep(0.001)
+            ended.set()
+
+        signal.signal(signal.SIGUSR1, handler)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(hub.loop), "open", open_and_strike)
+            assert ended.wait(20)
 
     in_child(child)
 
@@ -526,27 +620,31 @@ def test_child_tells_a_deadlock_whatever_threads_the_parent_had(loop_name, begin
     )
 
 
-def test_a_signal_handler_that_raises_strikes_no_hook(loop_name):
+@pytest.mark.parametrize("moment", ["_forget_parent", "open"], ids=["hook", "first need"])
+def test_a_signal_handler_that_raises_strikes_no_hook(loop_name, moment):
     """A signal in the middle of what core does in a child is dealt with after that: the child's hub is whole."""
     run_script(
         loop_name,
-        """
+        f"""
         import os, signal, sys, hubbub
-        from hubbub.loop import base
+        from hubbub.loop.base import BaseLoop
         signal.signal(signal.SIGUSR1, lambda *_: struck.append(1) or 1 / 0)
         sys.unraisablehook = lambda _: None  # CPython drops what a hook raises, and tells of it
         struck = []
-        waker_pair = base.waker_pair
-        def interrupted():
+        whole = BaseLoop.{moment}
+        def interrupted(loop):
             os.kill(os.getpid(), signal.SIGUSR1)
             assert not struck
-            return waker_pair()
+            whole(loop)
         hubbub.sleep(0.001)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-        base.waker_pair = interrupted
+        BaseLoop.{moment} = interrupted
         pid = os.fork()
         if not pid:
-            hubbub.sleep(0.001)
+            try:
+                hubbub.sleep(0.001)
+            except ZeroDivisionError:  # CPython drops what a hook raises
+                assert {moment!r} == "open"
             hubbub.spawn(print, "works", struck, flush=True).join()
             os._exit(signal.pthread_sigmask(signal.SIG_BLOCK, ()) != mask)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

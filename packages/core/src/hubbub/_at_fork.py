@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from hubbub._originals import local
 from hubbub._reports import complain
 
-__all__ = ["at_fork"]
+__all__ = ["at_fork", "signals_held"]
 
 Hook = Callable[[], object]
 
@@ -41,10 +42,20 @@ def _call(hooks: list[Hook]) -> None:
             complain(f"a hook of {hook.__module__} at a fork", error)
 
 
-def _hold_signals() -> None:
+def _hold() -> set[int]:
     # Those by which the system tells a thread of its own fault cannot be held back.
     faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP}
-    _states.mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+    return signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - faults)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Signals that come to the calling thread are handled behind the ``with`` block."""
+    mask = _hold()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _let_signals_through() -> None:
@@ -55,7 +66,7 @@ def _let_signals_through() -> None:
 
 def _begin() -> None:
     _call(_before[::-1])
-    _hold_signals()
+    _states.mask = _hold()
 
 
 def _end_in_parent() -> None:

@@ -192,8 +192,10 @@ def set_wakeup_fd(fd: int, *, warn_on_full_buffer: bool = True) -> int:
     :returns: the descriptor that was set before, in this greenlet, or -1.
     :raises ValueError: ``fd`` blocks, or this is not the main thread.
     """
-    found = _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)  # this also checks fd
     hub = get_hub_if_exists()
+    if hub is not None and not hub.loop.destroyed:
+        hub.loop.ensure_open()
+    found = _set_wakeup_fd(fd, warn_on_full_buffer=warn_on_full_buffer)  # this also checks fd
     if hub is None or hub.loop.destroyed or not hub.loop.wakeup.installed:
         return found
     wakeup = hub.loop.wakeup

@@ -25,6 +25,7 @@ from hubbub.abc import READ, WRITE, Backend, Loop
 from hubbub.exceptions import InvalidThreadUseError, LoopDestroyed, StandInRetired
 from hubbub.loop import watchers
 from hubbub.loop._signals import SignalTable, Waker, WakeupDescriptor, waker_pair
+from hubbub.loop._unopened import UnopenedBackend
 from hubbub.loop.readiness import FEW_READY, Direction, Readiness
 from hubbub.loop.timers import Timers
 
@@ -216,7 +217,10 @@ class BaseLoop(Timers, Loop):
         self.generation: int = 0
         """How many forks lie between the making of the loop and this process."""
         self._reset()
-        self._open_all()
+        self.wakeup: WakeupDescriptor
+        self._signal_reader: Any
+        self._signal_writer: Waker | None
+        self.open()
 
     def _reset(self) -> None:
         self.thread: int = get_ident()
@@ -231,9 +235,11 @@ class BaseLoop(Timers, Loop):
         """Whether the loop waits for events, or is about to: then a callback from outside needs :meth:`wake`."""
         self._witness: Direction | None = None
 
-    def _open_all(self) -> None:
-        """Open everything, or, if the system refuses, nothing."""
-        self._signal_writer: Waker | None
+    def open(self) -> None:
+        """Open everything, or, if the system refuses, nothing; then the loop is destroyed. For the loop's own parts.
+
+        :raises OSError: the system refuses.
+        """
         self._signal_reader, self._signal_writer = reader, writer = waker_pair()
         try:
             self._backend.open()
@@ -252,7 +258,7 @@ class BaseLoop(Timers, Loop):
         watcher = watchers.IO(self, reader, READ, ref=False)
         watcher.overlaps = True  # else nothing could end a poll while a signal handler in its callback waits
         watcher.start(self._drain_signals)
-        self.wakeup: WakeupDescriptor = WakeupDescriptor(writer)
+        self.wakeup = WakeupDescriptor(writer)
         self.wakeup.install()
 
     def _drain_signals(self) -> None:
@@ -271,8 +277,17 @@ class BaseLoop(Timers, Loop):
 
     @property
     def backend(self) -> Any:
-        """The part that asks the kernel: see :class:`hubbub.abc.Backend`."""
+        """The part that asks the kernel: see :class:`hubbub.abc.Backend`. It is open."""
+        self.ensure_open()
         return self._backend
+
+    def ensure_open(self) -> None:
+        """Make the kernel state, in the child of a fork that has not needed it yet.
+
+        :raises OSError: the system refuses; the loop is destroyed.
+        """
+        if isinstance(self._backend, UnopenedBackend):
+            self._backend.opened()
 
     @property
     def name(self) -> str:
@@ -709,7 +724,10 @@ class BaseLoop(Timers, Loop):
         self._signal_writer = None
 
     def reinit(self) -> None:
-        """In the child after ``fork``: forget what the parent waits for, and make the kernel state anew."""
+        """In the child after ``fork``: forget what the parent waits for, and give its kernel state up.
+
+        The child's own is made when it is first needed. So a child may close all descriptors that it has inherited.
+        """
         if self.destroyed:
             return
         forks = [watcher for watcher in self.forks if watcher.active]
@@ -721,7 +739,8 @@ class BaseLoop(Timers, Loop):
         self._signal_writer = None
         self._forget_parent()
         self._reset()
-        self._open_all()
+        if not isinstance(self._backend, UnopenedBackend):  # a child of that child
+            self._backend = UnopenedBackend(self, self._backend)
         for watcher in forks:
             watcher.restart()
             watcher.feed()
