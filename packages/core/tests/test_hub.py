@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -483,6 +484,46 @@ def test_waiting_greenlets_of_a_destroyed_hub(hub, capsys):
     gc.collect()
     assert seen == []
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("limit", [None, 3600])
+def test_hub_destroyed_by_a_greenlet(loop_name, limit):
+    """Whatever the main greenlet waits for when a greenlet ends the hub: it goes on, with an error unless that has come.
+
+    The thread's next hub works.
+    """
+    outcomes = []
+    left, right = (Socket(fileno=end.detach()) for end in socket.socketpair())
+    left.settimeout(limit)
+
+    def end_the_hub():
+        get_hub().destroy()
+        sleep(0.001)
+
+    def in_thread():
+        for wait in (
+            lambda greenlet: greenlet.join(limit),
+            lambda greenlet: sleep(limit or 3600),
+            lambda greenlet: left.recv(1),
+            lambda greenlet: Event().wait(limit),
+            lambda greenlet: hubbub.Queue().get(True, limit),
+            lambda greenlet: hubbub.Semaphore(0).acquire(True, limit),
+        ):
+            try:
+                wait(ending := spawn(end_the_hub))
+                outcomes.append(ending.dead)
+            except LoopExit as error:
+                outcomes.append("The hub was destroyed while this greenlet waited" in str(error))
+            except OSError as error:
+                outcomes.append(error.errno == errno.EBADF)
+            sleep(0.001)
+
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join(60)
+    left.close()
+    right.close()
+    assert outcomes == [True] * 6
 
 
 def test_destroyed_hub_is_collected(hub):

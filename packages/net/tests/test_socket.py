@@ -537,6 +537,54 @@ def test_waiting_for_a_closed_descriptor_is_an_error(hub: Hub) -> None:
         assert caught.value.errno == errno.EBADF
 
 
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "accept": lambda sock: sock.accept(),
+    "bind": lambda sock: sock.bind(""),
+    "connect": lambda sock: sock.connect("/nowhere"),
+    "connect_ex": lambda sock: sock.connect_ex("/nowhere"),
+    "dup": lambda sock: sock.dup(),
+    "get_inheritable": lambda sock: sock.get_inheritable(),
+    "getpeername": lambda sock: sock.getpeername(),
+    "getsockname": lambda sock: sock.getsockname(),
+    "getsockopt": lambda sock: sock.getsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR),
+    "listen": lambda sock: sock.listen(),
+    "recv": lambda sock: sock.recv(1),
+    "recv nothing": lambda sock: sock.recv(0),
+    "recv_into": lambda sock: sock.recv_into(bytearray(1)),
+    "recvfrom": lambda sock: sock.recvfrom(1),
+    "recvmsg": lambda sock: sock.recvmsg(1),
+    "send": lambda sock: sock.send(b"x"),
+    "sendall": lambda sock: sock.sendall(b"x"),
+    "sendmsg": lambda sock: sock.sendmsg([b"x"]),
+    "set_inheritable": lambda sock: sock.set_inheritable(True),
+    "setblocking": lambda sock: sock.setblocking(True),
+    "setsockopt": lambda sock: sock.setsockopt(stdlib.SOL_SOCKET, stdlib.SO_REUSEADDR, 1),
+    "settimeout": lambda sock: sock.settimeout(1.0),
+    "settimeout None": lambda sock: sock.settimeout(None),
+    "shutdown": lambda sock: sock.shutdown(stdlib.SHUT_RDWR),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("end", ["close", "detach"])
+def test_calls_of_a_closed_socket(hub: Hub, call: str, end: str) -> None:
+    """Each call of a socket without a descriptor raises, or returns, what the standard library's does."""
+
+    def outcome(module: Any) -> Any:
+        one, other = module.socketpair()
+        with other:
+            number = getattr(one, end)()
+            try:
+                return CALLS[call](one)
+            except OSError as error:
+                return type(error), error.errno
+            finally:
+                if number is not None:
+                    os.close(number)
+
+    assert outcome(socket) == outcome(stdlib)
+
+
 def test_reset_connections_do_not_stop_accept(hub: Hub) -> None:
     """Clients that connect and reset at once leave the accepting greenlet able to serve the next one."""
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -29,7 +29,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub._twins import known_to_c
 from hubbub._weak import snapshot
-from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopDestroyed, StandInRetired
+from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopDestroyed, LoopExit, StandInRetired
 from hubbub.loop.watchers import under_way
 
 if TYPE_CHECKING:
@@ -276,6 +276,7 @@ class HubRunner(Runner):
         middle of a wait, by a signal handler for instance, waits as well: one wait then gets the other's wake-up.
 
         :raises BlockingSwitchOutError: more than :attr:`MAX_STAND_INS` callbacks wait.
+        :raises LoopExit: the hub was destroyed.
         """
         current: Any = getcurrent()
         if current is self.runner:
@@ -284,6 +285,8 @@ class HubRunner(Runner):
         wake = current.switch
         try:
             while waits():
+                if self.dead:
+                    raise LoopExit("The hub was destroyed while this greenlet waited", self, repr(self.loop))
                 self.switch()
         finally:
             self.loop.ready.append(wake)

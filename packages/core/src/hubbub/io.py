@@ -91,9 +91,12 @@ class Socket(socket.socket):
         :raises TypeError: ``value`` is no number.
         :raises ValueError: ``value`` is negative, or a NaN.
         :raises OverflowError: ``value`` is infinite, or above some 292 years.
+        :raises OSError: EBADF, the socket is closed.
         """
         if value is not None:
             value = _as_limit(value)
+        if self.fileno() < 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._limit = value
 
     def gettimeout(self) -> float | None:

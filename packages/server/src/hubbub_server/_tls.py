@@ -28,9 +28,13 @@ def check_context(context: Any) -> None:
 
 def send_close_notify(sock: Any) -> None:
     """Announce the end of a TLS connection, without waiting for the client to do the same (RFC 8446, 6.1)."""
+    limit = sock.gettimeout()
     try:
         sock.settimeout(0.0)
-        sock.unwrap()
+        try:
+            sock.unwrap()
+        finally:
+            sock.settimeout(limit)
     except (OSError, ValueError):
         return  # the usual end: the client's answer is not waited for; or the connection is broken already
 

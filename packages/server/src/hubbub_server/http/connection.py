@@ -397,7 +397,5 @@ class Connection(Sender):
 
     def _end_writing(self) -> None:
         if self.service.ssl_enabled:
-            limit = self.sock.gettimeout()
             send_close_notify(self.sock)
-            self.sock.settimeout(limit)
         _shutdown(self.sock, socket.SHUT_WR)

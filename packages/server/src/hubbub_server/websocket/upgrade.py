@@ -151,9 +151,7 @@ class ConnectionStream:
         self._ended = True
         sock = self._sock
         if not self._plain:
-            limit = sock.gettimeout()
             send_close_notify(sock)
-            sock.settimeout(limit)
         try:
             _shutdown(sock, socket.SHUT_WR)
         except OSError:
