@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import runpy
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -242,6 +243,14 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "site_app.py").write_text(APPLICATION)
     (tmp_path / "broken_app.py").write_text("import there_is_no_such_module\n")
     return tmp_path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_heard() -> None:
+    """The processes that tests start hear the signals that this one was told to ignore, as one in the background is."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # a handler is not inherited
 
 
 @pytest.fixture
