@@ -44,8 +44,11 @@ BY_NATURE = (
     "descriptors_left",
     "nothing_is_left_behind",
     "(fileobject and bad_arguments)",
-    # It counts references, of which a look holds one until it has passed a greenlet.
+    # They count references, or look whether an object has gone at once: a look holds a greenlet until it has passed it.
     "found_without_a_trace",
+    "is_freed",
+    "is_collected",
+    "freed_with",
     # They measure the CPU time of the process, or count the turns of its native threads.
     "poll_waits_for_a_timer",
     "releases_the_interpreter",

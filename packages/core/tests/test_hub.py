@@ -488,7 +488,7 @@ def test_waiting_greenlets_of_a_destroyed_hub(hub, capsys):
 
 @pytest.mark.parametrize("limit", [None, 3600])
 def test_hub_destroyed_by_a_greenlet(loop_name, limit):
-    """Whatever the main greenlet waits for when a greenlet ends the hub: it goes on, with an error unless that has come.
+    """Whatever the main greenlet waits for goes on when a greenlet ends the hub, with an error if that has not come.
 
     The thread's next hub works.
     """

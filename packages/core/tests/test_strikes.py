@@ -39,9 +39,9 @@ def test_thread_pool(hub, pool, strike):
         hit.victim(work)
         other = spawn(work)
         assert other.get(timeout=10) == (1, [1, 2, 3], 4)
+        hit.greenlet.join()
         pool.join()
         assert len(pool) == 0
-        hit.greenlet.join()
 
     assert at_every_switch(scenario, strike) > 3
 
