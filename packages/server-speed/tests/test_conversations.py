@@ -6,22 +6,17 @@ import io
 import json
 import os
 import random
-import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import hubbub
 import pytest
-from hubbub.io import Socket
 from hubbub_server import Limits, WSGIServer
 from hubbub_server.http.tally import Tally
 
 SEEDS = int(os.environ.get("HUBBUB_STRESS_SEEDS", "10"))
 PER_SEED = 10
-_NAMED = (b'REMOTE_PORT": "', b'SERVER_PORT": "', b'request_id": "', b'X_REQUEST_ID": "', b"X-Request-ID: ")
-VARYING = re.compile(rb"Date: [^\r]+\r\n|" + b"|".join(rb"(?<=%b)\w+" % name for name in _NAMED))
-
 REQUESTS = [
     b"GET /environ/%41?a=b HTTP/1.1\r\nHost: x\r\nCookie: c=d\r\n\r\n",
     b"GET /environ HTTP/1.1\r\nHost: x\r\nAccept: a\r\nX: \xe9\r\nProxy: x\r\nConnection: keep-alive\r\n\r\n",
@@ -282,26 +277,6 @@ class Application:
         return [b"x"]
 
 
-def converse(server: WSGIServer, pieces: list[bytes]) -> bytes:
-    """Send all, piece by piece, end, and take all that comes."""
-    data = b""
-    with Socket() as client:
-        client.settimeout(10.0)
-        client.connect(server.address)
-        try:
-            for piece in pieces:
-                client.sendall(piece)
-            client.shutdown(1)
-        except OSError:
-            pass  # refused before the end
-        try:
-            while received := client.recv(65536):
-                data += received
-        except ConnectionResetError:
-            data += b"(reset)"
-    return VARYING.sub(b"", data)
-
-
 def conversation(choose: random.Random) -> list[bytes]:
     """Some requests, cut in pieces."""
     data = b"".join(choose.choices(REQUESTS, k=choose.randrange(1, 6)))
@@ -328,7 +303,7 @@ def options(name: str) -> dict[str, Any]:
 
 @pytest.mark.timeout(1700)
 @pytest.mark.parametrize("name", ["plain", "logged", "named", "limited", "counted", "furnished", "tallied"])
-def test_the_same_answers(serve: Any, errors: io.StringIO, name: str) -> None:
+def test_the_same_answers(serve: Any, converse: Any, errors: io.StringIO, name: str) -> None:
     """Whatever is asked, in whatever pieces, and however the application answers: both answer and log the same."""
     applications = Application(), Application()
     settings = options(name), options(name)
@@ -384,7 +359,7 @@ HEADS: list[tuple[str, Any]] = [
 ]
 
 
-def test_heads_one_after_the_other(serve: Any) -> None:
+def test_heads_one_after_the_other(serve: Any, converse: Any) -> None:
     """A head is that of its own response, however little it differs from the one before."""
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -403,7 +378,7 @@ def test_heads_one_after_the_other(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_who_serves(serve: Any, monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+def test_who_serves(serve: Any, converse: Any, monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
     """Where the accelerator serves, the parser in Python is not asked; ``accelerators=False`` leaves all to it."""
     asked: list[bytes] = []
     server = serve(Application(), native=native)
@@ -416,7 +391,7 @@ def test_who_serves(serve: Any, monkeypatch: pytest.MonkeyPatch, native: bool) -
     assert len(asked) == (1 if native else 4)
 
 
-def test_a_subclass_serves_by_itself(serve: Any, hub: Any) -> None:
+def test_a_subclass_serves_by_itself(serve: Any, converse: Any, hub: Any) -> None:
     """A server that answers requests in its own way is asked for each."""
     seen = []
 

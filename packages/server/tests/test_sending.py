@@ -108,6 +108,44 @@ def test_a_wait(trial: Trial) -> None:
     assert not trial.sender._held
 
 
+def test_many_connections(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One callback is queued for all connections for which something is held, and another after it has run."""
+    others = [Trial(monkeypatch) for _ in range(3)]
+    loop = hubbub.get_hub().loop
+    for _ in range(2):
+        before = len(loop.ready)
+        for each in [trial, *others]:
+            each.give(b"a", b"b")
+            assert each.sender._held
+            each.sender.send(b"c")
+            each.give(b"d", b"e")
+            assert each.sender._held
+        assert len(loop.ready) == before + 1
+        hubbub.sleep(0)
+        assert not any(each.sender._held for each in [trial, *others])
+        for each in [trial, *others]:
+            assert each.received(5) == b"abcde"
+            each.now += 1.0
+    for each in others:
+        each.sock.close()
+        each.client.close()
+
+
+def test_after_a_fork(trial: Trial) -> None:
+    """In a child, where the callback is lost with the run queue, what was held leaves at once."""
+    trial.give(b"a", b"b")
+    hub = hubbub.get_hub()
+    hub.loop.ready.clear()
+    sending._holders.renew(sending._holders.get(hub))
+    assert not trial.sender._held
+    assert trial.received(2) == b"ab"
+    trial.give(b"c", b"d")
+    assert trial.sender._held
+    hubbub.sleep(0)
+    assert not trial.sender._held
+    assert trial.received(2) == b"cd"
+
+
 def test_the_end(trial: Trial) -> None:
     """What is held leaves with the end of the response, and nothing is left to do."""
     trial.give(b"a", b"b")

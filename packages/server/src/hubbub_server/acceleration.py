@@ -21,7 +21,7 @@ from hubbub.io import Socket
 from hubbub.lowlevel import accelerators_wanted
 
 from hubbub_server.http import body, connection, errors, exchange, lent, request, response, sending, tally, wsgi
-from hubbub_server.http.clock import NEVER, Clock
+from hubbub_server.http.clock import NEVER, Clock, Pace
 from hubbub_server.http.filewrapper import FileWrapper
 from hubbub_server.http.framing import Delimiter
 
@@ -29,7 +29,7 @@ __all__ = ["GROUP", "LAYOUT", "MIRRORED", "PARTS", "usual_maker"]
 
 GROUP: Final = "hubbub.server_accelerators"
 """The entry-point group."""
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 """The version of the slots, and of what the methods promise one another."""
 
 PARTS: Mapping[str, Any] = {
@@ -43,6 +43,7 @@ PARTS: Mapping[str, Any] = {
     "Input": body.Input,
     "LentRequest": lent.LentRequest,
     "Meaning": request.Meaning,
+    "Pace": Pace,
     "RequestError": errors.RequestError,
     "Response": wsgi.Response,
     "ResponseHead": response.ResponseHead,
@@ -58,19 +59,29 @@ PARTS: Mapping[str, Any] = {
     "never": NEVER,
     "nothing": request.NOTHING,
     "quick": sending.QUICK,
+    "reading": connection.READING,
     "receive": connection.RECEIVE,
     "response_head": response.response_head,
     "running": connection.RUNNING,
     "sleep": hubbub.sleep,
     "today": response.TODAY,
+    "yield_after": sending.YIELD_AFTER,
 }
 """The objects that it has to know."""
 
 MIRRORED: Mapping[Callable[..., Any], str] = {
-    body.Body.__init__: "request.c",
-    body.Body.look_ahead: "request.c",
-    body.Input.__init__: "request.c",
+    body.Body.__init__: "body.c",
+    body.Body.look_ahead: "body.c",
+    body.Body.next: "body.c",
+    body.Body._take: "body.c",
+    body.Body._wanted: "body.c",
+    body.Input.__init__: "body.c",
+    body.Input._all: "body.c",
+    body.Input.read: "body.c",
+    Pace.after: "body.c",
     connection.Connection._serve: "serving.c",
+    connection.Connection.body_data: "body.c",
+    connection.Connection.buffered: "body.c",
     connection.Connection._next_head: "serving.c",
     connection.Connection._receive: "serving.c",
     exchange.Exchange.run: "request.c",
@@ -93,6 +104,7 @@ MIRRORED: Mapping[Callable[..., Any], str] = {
     exchange.Exchange.send_piece: "response.c",
     exchange.Exchange.send_whole: "response.c",
     exchange.Exchange.finish: "pieces.c",
+    sending.Sender.note_work: "body.c",
     sending.Sender.send: "sending.c",
     sending.Sender.send_piece: "sending.c",
     response.ResponseHead.framed: "response.c",

@@ -238,6 +238,7 @@ static int read_field(struct usual *self, const char **at, const char *end, stru
     line->value.size = c - line->value.start;
     if (heed(self, name->kind, line->value, head, hosts) != DONE)
         return UNUSUAL;
+    head->is_common &= name->kind != PLAIN;
     if (!known)
         known = keep_value(name, line->value);
     if (known < 0)
@@ -267,6 +268,7 @@ int read_head(struct usual *self, const char *text, Py_ssize_t size, struct head
     head->count = 0;
     head->length = 0;
     head->says_keep_alive = 0;
+    head->is_common = 1;
     c = read_request_line(text, end, head);
     if (!c || c - text - 2 > self->request_line)
         return UNUSUAL;

@@ -4,17 +4,17 @@
 #include <structmember.h>
 
 /* The version of the server's classes that this is made for: hubbub_server.acceleration.LAYOUT. */
-#define LAYOUT 3
+#define LAYOUT 4
 
 struct body Body;
 struct input Input;
 struct clock Clock;
+struct pace Pace;
 struct connection Connection;
 struct exchange Exchange;
 struct response_head ResponseHead;
 struct tally Tally;
 struct parts Part;
-PyObject *fileno_of_socket;
 struct names Name;
 
 struct field {
@@ -23,7 +23,14 @@ struct field {
 };
 
 static const struct field clock_fields[] = {
-    {"idle_deadline", &Clock.idle_deadline}, {"request_deadline", &Clock.request_deadline}, {0}};
+    {"idle_deadline", &Clock.idle_deadline},
+    {"body", &Clock.body},
+    {"now", &Clock.now},
+    {"request_deadline", &Clock.request_deadline},
+    {0},
+};
+
+static const struct field pace_fields[] = {{"gain", &Pace.gain}, {"ticks", &Pace.ticks}, {0}};
 
 static const struct field body_fields[] = {
     {"_decoder", &Body._decoder}, {"_early", &Body._early}, {"_left", &Body._left},         {"_source", &Body._source},
@@ -38,6 +45,7 @@ static const struct field connection_fields[] = {
     {"_held", &Connection._held},
     {"_phase", &Connection._phase},
     {"_pushed", &Connection._pushed},
+    {"_work", &Connection._work},
     {"adjust", &Connection.adjust},
     {"clock", &Connection.clock},
     {"deadline", &Connection.deadline},
@@ -84,6 +92,7 @@ static const struct {
     {"Connection", &Connection.type, connection_fields},
     {"Exchange", &Exchange.type, exchange_fields},
     {"Input", &Input.type, input_fields},
+    {"Pace", &Pace.type, pace_fields},
     {"ResponseHead", &ResponseHead.type, response_head_fields},
     {"Tally", &Tally.type, tally_fields},
 };
@@ -96,7 +105,8 @@ static const struct {
 } parts[] = {
     PART(FileWrapper), PART(Head), PART(LentRequest), PART(Meaning), PART(RequestError), PART(Response), PART(Socket),
     PART(bounds), PART(by_chunks), PART(by_length), PART(date), PART(heads), PART(idle), PART(longest_hold), PART(never),
-    PART(nothing), PART(quick), PART(receive), PART(response_head), PART(running), PART(sleep), PART(today),
+    PART(nothing), PART(quick), PART(reading), PART(receive), PART(response_head), PART(running), PART(sleep), PART(today),
+    PART(yield_after),
 };
 
 #define NAME(name) {#name, &Name.name}
@@ -105,10 +115,10 @@ static const struct {
     const char *text;
     PyObject **name;
 } names[] = {
-    NAME(_trailers), NAME(access_log), NAME(application), NAME(base_env), NAME(body), NAME(close), NAME(ends_with),
+    NAME(_body_error), NAME(_trailers), NAME(access_log), NAME(application), NAME(base_env), NAME(close), NAME(ends_with),
     NAME(finish), NAME(framed), NAME(goes_on), NAME(lends_request), NAME(limits), NAME(lingers),
     NAME(log), NAME(may_hold), NAME(next), NAME(recv), NAME(request_id), NAME(send), NAME(start), NAME(stopping),
-    NAME(take), NAME(ticks), NAME(variable), NAME(write), NAME(HEAD), NAME(PATH_INFO), NAME(QUERY_STRING),
+    NAME(take), NAME(variable), NAME(write), NAME(HEAD), NAME(PATH_INFO), NAME(QUERY_STRING),
     NAME(REMOTE_ADDR), NAME(REMOTE_PORT), NAME(REQUEST_METHOD), NAME(REQUEST_URI), NAME(SERVER_PROTOCOL),
     {"HTTP/1.1", &Name.http11}, {"hubbub.request", &Name.hubbub_request},
     {"hubbub.request_id", &Name.hubbub_request_id}, {"wsgi.input", &Name.wsgi_input},
@@ -183,10 +193,8 @@ static int learn(PyObject *from)
     Name.empty = PyBytes_FromStringAndSize(NULL, 0);
     Name.zero = PyLong_FromLong(0);
     Name.one = PyLong_FromLong(1);
-    if (!Name.empty || !Name.zero || !Name.one || check_parts() < 0 || learn_bounds() < 0)
-        return FAILED;
-    fileno_of_socket = PyObject_GetAttrString(Part.Socket, "fileno");
-    if (!fileno_of_socket)
+    if (!Name.empty || !Name.zero || !Name.one || check_parts() < 0 || learn_bounds() < 0 ||
+        learn_sockets() < 0)
         return FAILED;
     Name.keep_alive = PyObject_CallFunction(Part.Meaning, "iOOO", 0, Py_True, Py_False, Py_False);
     return Name.keep_alive ? DONE : FAILED;
@@ -203,8 +211,8 @@ static PyObject *bind_parts(PyObject *module, PyObject *from)
     static int is_bound;
     (void)module;
     if (!is_bound) {
-        if (learn_classes(from) < 0 || learn(from) < 0 || learn_methods() < 0 || PyType_Ready(&Start) < 0 ||
-            PyType_Ready(&Usual) < 0)
+        if (learn_classes(from) < 0 || learn(from) < 0 || learn_methods() < 0 || learn_input() < 0 ||
+            PyType_Ready(&Start) < 0 || PyType_Ready(&Usual) < 0)
             return NULL;
         is_bound = 1;
     }

@@ -1,19 +1,31 @@
 /* The response in pieces: what an application yields, or gives to write(), and each of them as a chunk. */
 #include "usual.h"
 
-#include <stdio.h>
-
 static const char END[] = "0\r\n\r\n";
 
 /* -- one piece ----------------------------------------------------------------------------------------------------- */
 
+enum { MOST_OF_SIZE = 2 * sizeof(size_t) + 2 };
+
+/* Writes the line that says the size of a chunk to the end of a buffer; returns where it begins. */
+static char *put_size(char *buffer, size_t size)
+{
+    char *c = buffer + MOST_OF_SIZE;
+    *--c = '\n';
+    *--c = '\r';
+    do
+        *--c = "0123456789abcdef"[size & 15];
+    while (size >>= 4);
+    return c;
+}
+
 /* Exchange.send_piece of one that becomes a chunk, behind the head if that was not sent yet (else empty). */
 int send_chunk(PyObject *exchange, PyObject *head, PyObject *piece)
 {
-    char size[32];
+    char buffer[MOST_OF_SIZE], *size = put_size(buffer, (size_t)PyBytes_GET_SIZE(piece));
     struct iovec parts[] = {
         {PyBytes_AS_STRING(head), (size_t)PyBytes_GET_SIZE(head)},
-        {size, (size_t)snprintf(size, sizeof size, "%zx\r\n", (size_t)PyBytes_GET_SIZE(piece))},
+        {size, (size_t)(buffer + MOST_OF_SIZE - size)},
         {PyBytes_AS_STRING(piece), (size_t)PyBytes_GET_SIZE(piece)},
         {(char *)END + 1, 2},
     };

@@ -1,13 +1,6 @@
 /* One request, from its head to the end of its response: hubbub_server.http.exchange.Exchange.run. */
 #include "usual.h"
 
-/* A request that was read, in objects. */
-struct request {
-    PyObject *line, *environ, *meaning;
-    Py_ssize_t fields, size;
-    long long length; /* of the body */
-};
-
 static void drop_request(struct request *request)
 {
     Py_CLEAR(request->line);
@@ -55,8 +48,8 @@ static int adjust(PyObject *environ, PyObject *connection)
     return UNUSUAL;
 }
 
-/* Makes the objects of a head. */
-static int make_objects(const struct head *head, PyObject *connection, PyObject *base, struct request *request)
+/* Makes the objects of a head, but for what the environ has of the connection. */
+static int make_objects(const struct head *head, PyObject *base, struct request *request)
 {
     int made;
     request->fields = head->fields;
@@ -70,35 +63,63 @@ static int make_objects(const struct head *head, PyObject *connection, PyObject 
     if (!request->environ)
         return FAILED;
     made = put_fields(request->environ, head);
-    if (made == DONE)
-        made = put_request_line(request->environ, request->line);
-    if (made == DONE)
-        made = put_address(request->environ, connection);
-    return made;
+    return made == DONE ? put_request_line(request->environ, request->line) : made;
 }
 
-/* Reads a request. By itself, because the parts of a head take much room on the stack. */
+/* Reads a head. By itself, because the parts of a head take much room on the stack. */
 #ifdef __GNUC__
 __attribute__((noinline))
 #endif
 static int
-read_request(struct usual *self, PyObject *connection, PyObject *service, PyObject *data, struct request *request)
+read_new(struct usual *self, PyObject *base, PyObject *data, struct request *request)
 {
     struct head head;
-    PyObject *base;
     int found = read_head(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), &head);
-    memset(request, 0, sizeof *request);
     if (found != DONE)
         return found;
-    base = PyObject_GetAttr(service, Name.base_env);
-    if (!base)
-        found = FAILED;
-    else if (!PyDict_CheckExact(base))
-        found = UNUSUAL;
-    else
-        found = make_objects(&head, connection, base, request);
-    Py_XDECREF(base);
+    found = make_objects(&head, base, request);
+    if (found == DONE)
+        keep_head(self, data, &head, base, request);
     drop_head(&head);
+    return found;
+}
+
+/* Makes the objects of a head that was read before. */
+static int recall(const struct known_head *known, struct request *request)
+{
+    PyObject *environ;
+    request->fields = known->fields;
+    request->size = known->size;
+    request->length = known->length;
+    request->line = Py_NewRef(known->line);
+    request->meaning = Py_NewRef(known->meaning);
+    environ = Py_NewRef(known->environ); /* its own: while it is copied, the head may be forgotten */
+    request->environ = PyDict_Copy(environ);
+    Py_DECREF(environ);
+    return request->environ ? DONE : FAILED;
+}
+
+/* The same for what the data begins with, seen before or not. */
+static int read_any(struct usual *self, PyObject *base, PyObject *data, struct request *request)
+{
+    struct known_head *known = find_head(self, data);
+    if (known && known->environ && is_made_over(known, base))
+        return recall(known, request);
+    return PyDict_CheckExact(base) ? read_new(self, base, data, request) : UNUSUAL;
+}
+
+static int read_request(struct usual *self, PyObject *connection, PyObject *service, PyObject *data,
+                        struct request *request)
+{
+    PyObject *base = PyObject_GetAttr(service, Name.base_env);
+    int found;
+    memset(request, 0, sizeof *request);
+    if (!base)
+        return FAILED;
+    found = read_any(self, base, data, request);
+    Py_DECREF(base);
+    if (found == DONE)
+        found = put_address(request->environ, connection);
     if (found == DONE)
         found = adjust(request->environ, connection);
     if (found != DONE)
@@ -130,69 +151,6 @@ static PyObject *make_exchange(PyObject *connection, struct request *request)
     SLOT(made, Exchange.deadline) = Py_NewRef(SLOT(SLOT(connection, Connection.clock), Clock.request_deadline));
     request->line = request->environ = request->meaning = NULL;
     return made;
-}
-
-/* Body.__init__ for a body of known length; after Body.look_ahead if all of it is there. */
-static PyObject *make_body(PyObject *connection, PyObject *length, PyObject *early)
-{
-    PyObject *made = Body.type->tp_alloc(Body.type, 0);
-    if (!made)
-        return NULL;
-    SLOT(made, Body._source) = Py_NewRef(connection);
-    SLOT(made, Body._left) = Py_NewRef(early ? Name.zero : length);
-    SLOT(made, Body._decoder) = Py_NewRef(Py_None);
-    SLOT(made, Body._early) = Py_NewRef(early ? early : Name.empty);
-    SLOT(made, Body.done) = Py_NewRef(early ? Py_True : Py_False);
-    SLOT(made, Body.error) = Py_NewRef(Py_None);
-    SLOT(made, Body.expected) = Py_NewRef(Py_False);
-    return made;
-}
-
-static PyObject *make_input(PyObject *body)
-{
-    PyObject *made = Input.type->tp_alloc(Input.type, 0);
-    if (!made)
-        return NULL;
-    SLOT(made, Input._buffer) = Py_NewRef(Name.empty);
-    SLOT(made, Input._next) = PyObject_GetAttr(body, Name.next);
-    if (!SLOT(made, Input._next))
-        Py_CLEAR(made);
-    return made;
-}
-
-/* Bytes that were received behind the head: at most this many, from there on; an empty object for none. */
-static PyObject *received(PyObject *data, Py_ssize_t from, long long most)
-{
-    Py_ssize_t size = PyBytes_GET_SIZE(data) - from;
-    if (size > most)
-        size = (Py_ssize_t)most;
-    return size ? PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + from, size) : Py_NewRef(Name.empty);
-}
-
-/*
- * The exchange has a body, which the application finds as wsgi.input; the connection gets what follows it, and patience
- * anew. As much of the body as came with the head may be in the connection's buffer already, where Python has put it.
- */
-static int add_body(PyObject *exchange, PyObject *connection, PyObject *data, const struct request *request)
-{
-    PyObject *pace = PyObject_GetAttr(SLOT(connection, Connection.clock), Name.body), *early = NULL, *input;
-    PyObject *length = PyTuple_GET_ITEM(SLOT(exchange, Exchange.meaning), 0);
-    int failed = !pace || put_new(connection, Connection._body_patience, PyObject_GetAttr(pace, Name.ticks)) < 0;
-    Py_XDECREF(pace);
-    if (!failed && PyBytes_GET_SIZE(data) - request->size >= request->length) {
-        Py_ssize_t end = request->size + (Py_ssize_t)request->length;
-        early = received(data, request->size, request->length);
-        failed = !early || put_new(connection, Connection._buffer, received(data, end, PY_SSIZE_T_MAX)) < 0;
-    } else if (!failed && PyBytes_GET_SIZE(data) > request->size)
-        failed = put_new(connection, Connection._buffer, received(data, request->size, PY_SSIZE_T_MAX)) < 0;
-    failed = failed || put_new(exchange, Exchange.body, make_body(connection, length, early)) < 0;
-    Py_XDECREF(early);
-    if (failed)
-        return FAILED;
-    input = make_input(SLOT(exchange, Exchange.body));
-    failed = !input || PyDict_SetItem(SLOT(exchange, Exchange.environ), Name.wsgi_input, input) < 0;
-    Py_XDECREF(input);
-    return failed ? FAILED : DONE;
 }
 
 /* environ["hubbub.request"] */

@@ -47,6 +47,19 @@ static int send_rest(PyObject *connection, const struct iovec *parts, int count,
     return done ? DONE : FAILED;
 }
 
+static PyObject *fileno_of_socket;   /* the method */
+static PyCFunction fileno_function;  /* the same, if it is what the standard library has in C; else NULL */
+
+int learn_sockets(void)
+{
+    fileno_of_socket = PyObject_GetAttrString(Part.Socket, "fileno");
+    if (fileno_of_socket && Py_IS_TYPE(fileno_of_socket, &PyMethodDescr_Type)) {
+        const PyMethodDef *definition = ((PyMethodDescrObject *)fileno_of_socket)->d_method;
+        fileno_function = definition->ml_flags == METH_NOARGS ? definition->ml_meth : NULL;
+    }
+    return fileno_of_socket ? DONE : FAILED;
+}
+
 /* The descriptor of a plain socket; -1 for any other, and if it is closed. */
 static int descriptor_of(PyObject *connection)
 {
@@ -54,7 +67,7 @@ static int descriptor_of(PyObject *connection)
     int fd;
     if (!Py_IS_TYPE(sock, (PyTypeObject *)Part.Socket))
         return -1;
-    number = PyObject_CallOneArg(fileno_of_socket, sock);
+    number = fileno_function ? fileno_function(sock, NULL) : PyObject_CallOneArg(fileno_of_socket, sock);
     fd = number ? (int)PyLong_AsLong(number) : -1;
     Py_XDECREF(number);
     if (fd < 0)

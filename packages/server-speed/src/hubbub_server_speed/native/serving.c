@@ -21,14 +21,10 @@ PyObject *monotonic(void)
 
 /* -- from one request to the next ---------------------------------------------------------------------------------- */
 
-/* Connection._receive of an idle connection. Empty: it has ended. */
-static PyObject *receive(PyObject *connection)
+/* Connection._receive. Empty: the connection has ended. */
+PyObject *receive(PyObject *connection, PyObject *size)
 {
-    PyObject *stack[] = {SLOT(connection, Connection.sock), Part.receive}, *data;
-    put(connection, Connection._phase, Part.idle);
-    if (put_new(connection, Connection.since, monotonic()) < 0)
-        return NULL;
-    put(connection, Connection.deadline, SLOT(SLOT(connection, Connection.clock), Clock.idle_deadline));
+    PyObject *stack[] = {SLOT(connection, Connection.sock), size}, *data;
     data = PyObject_VectorcallMethod(Name.recv, stack, 2, NULL);
     put(connection, Connection.deadline, Part.never);
     put(connection, Connection._phase, Part.running);
@@ -43,12 +39,22 @@ static PyObject *receive(PyObject *connection)
     return data;
 }
 
+/* The same of an idle connection. */
+static PyObject *await_request(PyObject *connection)
+{
+    put(connection, Connection._phase, Part.idle);
+    if (put_new(connection, Connection.since, monotonic()) < 0)
+        return NULL;
+    put(connection, Connection.deadline, SLOT(SLOT(connection, Connection.clock), Clock.idle_deadline));
+    return receive(connection, Part.receive);
+}
+
 /* What was received already, once others had their turn; or what comes. */
 static PyObject *next_data(PyObject *connection)
 {
     PyObject *buffer = SLOT(connection, Connection._buffer), *slept;
     if (!PyBytes_CheckExact(buffer) || !PyBytes_GET_SIZE(buffer))
-        return receive(connection);
+        return await_request(connection);
     slept = PyObject_CallOneArg(Part.sleep, Name.zero);
     if (!slept)
         return NULL;
@@ -180,6 +186,7 @@ static int usual_init(PyObject *object, PyObject *args, PyObject *kwargs)
     if (PyErr_Occurred())
         return -1;
     forget_names(self);
+    forget_heads(self);
     Py_XSETREF(self->parser, Py_NewRef(parser));
     return 0;
 }
@@ -187,12 +194,13 @@ static int usual_init(PyObject *object, PyObject *args, PyObject *kwargs)
 static int usual_traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(((struct usual *)self)->parser);
-    return 0;
+    return visit_heads((struct usual *)self, visit, arg);
 }
 
 static int usual_clear(PyObject *self)
 {
     Py_CLEAR(((struct usual *)self)->parser);
+    forget_heads((struct usual *)self);
     return 0;
 }
 

@@ -6,8 +6,10 @@
  *
  * - head.c reads a head by the same grammar.  Of what that allows it takes what clients mostly send, and says of all
  *   else, right or wrong, that it is unusual.  The names of fields it asks the parser about, once (names.c).
+ * - known.c recognises a head that was read before.
  * - request.c makes the objects that Exchange.run makes, has the application called, and hands failures to
  *   Exchange.ends_with.
+ * - body.c makes the body of a request, and wsgi.input, which reads one that has arrived.
  * - response.c is start_response, and sends a body that is there as a whole; pieces.c sends one in pieces.
  * - sending.c gives bytes to the kernel.
  * - tally.c counts the request, where nobody wants an entry of an access log.
@@ -36,8 +38,13 @@ enum { FAILED = -1, UNUSUAL, DONE, OVER, LINGERS }; /* FAILED: with an exception
 
 extern struct clock {
     PyTypeObject *type;
-    Py_ssize_t idle_deadline, request_deadline;
+    Py_ssize_t body, idle_deadline, now, request_deadline;
 } Clock;
+
+extern struct pace {
+    PyTypeObject *type;
+    Py_ssize_t gain, ticks;
+} Pace;
 
 extern struct body {
     PyTypeObject *type;
@@ -51,8 +58,8 @@ extern struct input {
 
 extern struct connection {
     PyTypeObject *type;
-    Py_ssize_t _body_patience, _buffer, _given, _held, _phase, _pushed, adjust, clock, deadline, host, parser, port, request, service, since,
-        sock;
+    Py_ssize_t _body_patience, _buffer, _given, _held, _phase, _pushed, _work, adjust, clock, deadline, host, parser,
+        port, request, service, since, sock;
 } Connection;
 
 extern struct exchange {
@@ -75,17 +82,16 @@ extern struct tally {
 
 /* Of hubbub_server.acceleration.PARTS, by the same names. */
 extern struct parts {
-    PyObject *FileWrapper, *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *bounds, *by_chunks, *by_length,
-        *date, *heads, *idle, *longest_hold, *never, *nothing, *quick, *receive, *response_head, *running, *sleep, *today;
+    PyObject *FileWrapper, *Head, *LentRequest, *Meaning, *RequestError, *Response, *Socket, *bounds, *by_chunks,
+        *by_length, *date, *heads, *idle, *longest_hold, *never, *nothing, *quick, *reading, *receive, *response_head,
+        *running, *sleep, *today, *yield_after;
 } Part;
-
-extern PyObject *fileno_of_socket; /* the method of Part.Socket */
 
 /* Names of attributes, methods and variables, interned. */
 extern struct names {
-    PyObject *_trailers, *access_log, *application, *base_env, *body, *close, *ends_with, *finish, *framed, *goes_on,
-        *lends_request, *limits, *lingers, *log, *may_hold, *next, *recv, *request_id, *send, *start, *stopping, *take, *ticks, *variable,
-        *write;
+    PyObject *_body_error, *_trailers, *access_log, *application, *base_env, *close, *ends_with, *finish, *framed,
+        *goes_on, *lends_request, *limits, *lingers, *log, *may_hold, *next, *recv, *request_id, *send, *start, *stopping,
+        *take, *variable, *write;
     PyObject *HEAD, *PATH_INFO, *QUERY_STRING, *REMOTE_ADDR, *REMOTE_PORT, *REQUEST_METHOD, *REQUEST_URI,
         *SERVER_PROTOCOL, *http11, *hubbub_request, *hubbub_request_id, *wsgi_input;
     PyObject *empty, *zero, *one, *keep_alive; /* b"", 0, 1, Meaning(0, True, False, False) */
@@ -108,6 +114,20 @@ struct name {
 
 enum { NAMES = 512, MOST_FIELDS = 64 };
 
+/* -- heads that come again ----------------------------------------------------------------------------------------- */
+
+enum { HEADS = 4, MOST_OF_HEAD = 512, MOST_OF_LINE = 192 };
+
+/* A head that may come again, and what was made of it. Nothing that could be a secret is kept so. */
+struct known_head {
+    PyObject *line, *meaning, *environ, *base; /* NULL: it was seen once */
+    PyObject *entries;                         /* of the base, see known.c */
+    long long length;                          /* of the body */
+    Py_ssize_t fields;                         /* where they begin */
+    Py_ssize_t size;                           /* 0: there is none */
+    char text[MOST_OF_HEAD];
+};
+
 /* The accelerator of one HeadParser. */
 struct usual {
     PyObject_HEAD
@@ -117,6 +137,8 @@ struct usual {
     int known;
     struct name *expected[MOST_FIELDS]; /* the names of the head before, in their order; NULL: none was so long */
     struct name names[NAMES];
+    int replaced; /* the number of the head that was forgotten last */
+    struct known_head heads[HEADS];
 };
 
 extern PyTypeObject Usual;
@@ -125,6 +147,13 @@ int find_name(struct usual *self, const char *text, Py_ssize_t size, struct name
 void forget_names(struct usual *self);
 
 /* -- heads --------------------------------------------------------------------------------------------------------- */
+
+/* A request that was read, in objects. */
+struct request {
+    PyObject *line, *environ, *meaning;
+    Py_ssize_t fields, size;
+    long long length; /* of the body */
+};
 
 struct text {
     const char *start;
@@ -143,6 +172,7 @@ struct head {
     struct text target, path, query;
     int is_escaped;    /* whether the path has % in it */
     int says_keep_alive;
+    int is_common; /* whether all its fields are of the kinds whose values may be kept */
     long long length;
     Py_ssize_t fields; /* where they begin */
     Py_ssize_t size;   /* with the empty line at the end */
@@ -157,18 +187,30 @@ PyObject *meaning_of(const struct head *head);
 int put_fields(PyObject *environ, const struct head *head);
 PyObject *raw_fields_of(const struct head *head);
 
+struct known_head *find_head(struct usual *self, PyObject *data);
+int is_made_over(const struct known_head *known, PyObject *base);
+void keep_head(struct usual *self, PyObject *data, const struct head *head, PyObject *base,
+               const struct request *request);
+int visit_heads(struct usual *self, visitproc visit, void *arg);
+void forget_heads(struct usual *self);
+
 /* -- requests and responses ---------------------------------------------------------------------------------------- */
 
 int serve_request(struct usual *self, PyObject *connection, PyObject *data);
+PyObject *receive(PyObject *connection, PyObject *size);
+PyObject *received(PyObject *data, Py_ssize_t from, long long most);
+int add_body(PyObject *exchange, PyObject *connection, PyObject *data, const struct request *request);
+int learn_input(void);
 int answer(PyObject *exchange, PyObject *connection, PyObject *service);
 PyObject *by_response(PyObject *exchange, PyObject *name, PyObject *const *args, size_t count, PyObject *kwnames);
 int send_piece(PyObject *exchange, PyObject *piece);
 int send_chunk(PyObject *exchange, PyObject *head, PyObject *piece);
 int send_pieces(PyObject *exchange, PyObject *connection, PyObject *result);
+int learn_sockets(void);
 int send_parts(PyObject *connection, const struct iovec *parts, int count);
 int send_piece_parts(PyObject *connection, const struct iovec *parts, int count);
 
-extern PyTypeObject Start;
+extern PyTypeObject Start, *ReadyInput;
 
 /* -- counting ------------------------------------------------------------------------------------------------------ */
 

@@ -39,7 +39,7 @@ from hubbub_server._http2.protocol import Protocol
 from hubbub_server._http2.stream import Stream
 from hubbub_server._http2.websocket import offered
 from hubbub_server.http.clock import NEVER
-from hubbub_server.http.connection import _READING, IDLE, Connection, Service
+from hubbub_server.http.connection import IDLE, READING, Connection, Service
 from hubbub_server.http.errors import ClientDisconnected
 from hubbub_server.http.request import HeadParser
 
@@ -204,7 +204,7 @@ class Http2Connection(Connection):
         while len(data) < len(PREFACE):
             if not PREFACE.startswith(data):
                 break
-            self._phase = _READING if data else IDLE
+            self._phase = READING if data else IDLE
             self.deadline = self._idle_until
             piece = self._receive(_RECEIVE)
             if not piece:

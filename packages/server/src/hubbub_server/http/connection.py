@@ -20,7 +20,7 @@ from hubbub_server.http.request import PREFACE, HeadParser, check_partial
 from hubbub_server.http.response import error_response
 from hubbub_server.http.sending import Sender
 
-__all__ = ["IDLE", "RECEIVE", "RUNNING", "Connection", "Service"]
+__all__ = ["IDLE", "READING", "RECEIVE", "RUNNING", "Connection", "Service"]
 
 RECEIVE: Final = 65536
 """Bytes that are asked of the kernel at a time."""
@@ -30,7 +30,7 @@ _recv = Socket.__bases__[0].recv  # type: ignore[attr-defined]  # of the kernel,
 _DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 
 # What the connection waits to receive.
-RUNNING, IDLE, _READING, _LINGERING = range(4)
+RUNNING, IDLE, READING, _LINGERING = range(4)
 
 
 class Service(Protocol):
@@ -299,7 +299,7 @@ class Connection(Sender):
             if buffer and buffer != b"\r" and not (self.service.http2 and PREFACE.startswith(buffer)):
                 check_partial(buffer, seen, self.limits, self.parser)
             seen = len(buffer)
-            self._phase = _READING
+            self._phase = READING
             self.deadline = deadline
             data = self._receive(RECEIVE)
             if not data:
@@ -327,16 +327,20 @@ class Connection(Sender):
             return data
         clock = self.clock
         self.note_work(size)
-        self._phase = _READING
+        self._phase = READING
         began = clock.now
         self.deadline = began + self._body_patience
         data = self._receive(size)
         if data:
             self._body_patience = clock.body.after(self._body_patience, clock.now - began, len(data))
             return data
+        raise self._body_error()
+
+    def _body_error(self) -> Exception:
+        """Why no more of a body comes."""
         if self.expired:
-            raise RequestError("408 Request Timeout", "The body of the request took too long.")
-        raise ClientDisconnected("the client closed the connection before the end of the request's body")
+            return RequestError("408 Request Timeout", "The body of the request took too long.")
+        return ClientDisconnected("the client closed the connection before the end of the request's body")
 
     def wait_end(self) -> bool:
         """Wait until the client has ended its side, by any greenlet while no body is read.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import hubbub
 from hubbub.io import Socket
-from hubbub.lowlevel import get_hub_if_exists, monotonic
+from hubbub.lowlevel import HubLocal, get_hub_if_exists, monotonic
 
 from hubbub_server.http.clock import NEVER, Clock
 from hubbub_server.http.errors import ClientDisconnected, FileChanged
@@ -122,8 +122,11 @@ class Sender:
         if not _MORE or hub is None or type(self.sock) is not Socket:
             return False
         if not self._watched:
+            watched = _holders.get(hub)
+            if not watched:  # else the callback for those is still in the run queue
+                hub.loop.run_callback(_push_all, watched)
+            watched.append(self)
             self._watched = True
-            hub.loop.run_callback(self._push_later)
         self._held = True
         return True
 
@@ -134,10 +137,6 @@ class Sender:
         except OSError:
             return 0  # another attempt waits, or meets it again
         return sent
-
-    def _push_later(self) -> None:
-        self._watched = False
-        self.push()
 
     def push(self) -> None:
         """Have the kernel send what it holds."""
@@ -214,3 +213,19 @@ class Sender:
         self.reset_on_close()
         # At once, and not when the handler has ended: TLS would be ended in good order first.
         self.sock.close()
+
+
+def _push_all(watched: list[Sender]) -> None:
+    """Greenlets have waited: have the kernel send what it holds of theirs. They are watched no more."""
+    senders = watched.copy()
+    watched.clear()
+    for sender in senders:
+        sender._watched = False
+        sender.push()
+
+
+_holders: Final = HubLocal[list[Sender]](
+    "The senders for which the kernel may hold something.",
+    lambda hub: [],
+    renew=_push_all,  # after a fork the run queue is empty
+)
