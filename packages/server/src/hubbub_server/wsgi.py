@@ -30,6 +30,8 @@ class WSGIServer(HTTPServer):
     All other parameters are those of :class:`~hubbub_server.http.server.HTTPServer`.
     """
 
+    __slots__ = ("application",)  # see the base class
+
     application: Application
 
     def __init__(

@@ -111,7 +111,7 @@ static int read_any(struct usual *self, PyObject *base, PyObject *data, struct r
 static int read_request(struct usual *self, PyObject *connection, PyObject *service, PyObject *data,
                         struct request *request)
 {
-    PyObject *base = PyObject_GetAttr(service, Name.base_env);
+    PyObject *base = attribute_of(service, BASE_ENV);
     int found;
     memset(request, 0, sizeof *request);
     if (!base)
@@ -187,7 +187,7 @@ static int complete(PyObject *exchange, PyObject *connection, PyObject *service,
         failed = put_new(connection, Connection._buffer, received(data, request->size, PY_SSIZE_T_MAX)) < 0;
     if (failed || (SLOT(connection, Connection.adjust) != Py_None && note_request_id(exchange) < 0))
         return FAILED;
-    lends = is_true(service, Name.lends_request);
+    lends = is_set(service, LENDS_REQUEST);
     return lends > 0 ? lend(exchange, connection, data, request) : lends < 0 ? FAILED : DONE;
 }
 
@@ -248,7 +248,7 @@ static int have_answered(PyObject *exchange, PyObject *connection, PyObject *ser
 
 static int serve_exchange(PyObject *exchange, PyObject *connection, PyObject *service)
 {
-    PyObject *log = PyObject_GetAttr(service, Name.access_log);
+    PyObject *log = attribute_of(service, ACCESS_LOG);
     double began;
     int outcome;
     if (!log)
@@ -268,7 +268,7 @@ int serve_request(struct usual *self, PyObject *connection, PyObject *data)
 {
     PyObject *service = SLOT(connection, Connection.service), *exchange, *goes_on;
     struct request request;
-    int outcome = is_true(service, Name.stopping);
+    int outcome = is_set(service, STOPPING);
     if (outcome)
         return outcome < 0 ? FAILED : UNUSUAL;
     outcome = read_request(self, connection, service, data, &request);

@@ -261,7 +261,7 @@ static int may_be_sent(PyObject *exchange, PyObject *connection)
         SLOT(connection, Connection.adjust) != Py_None ||
         PyTuple_GET_ITEM(SLOT(exchange, Exchange.request), 0) == Name.HEAD)
         return UNUSUAL;
-    stopping = is_true(SLOT(connection, Connection.service), Name.stopping);
+    stopping = is_set(SLOT(connection, Connection.service), STOPPING);
     return stopping < 0 ? FAILED : stopping ? UNUSUAL : DONE;
 }
 
@@ -346,7 +346,7 @@ static int finish(PyObject *exchange, PyObject *connection, PyObject *result)
 /* WSGIServer.serve_request, for an exchange whose environ is complete. */
 int answer(PyObject *exchange, PyObject *connection, PyObject *service)
 {
-    PyObject *application = PyObject_GetAttr(service, Name.application), *result;
+    PyObject *application = attribute_of(service, APPLICATION), *result;
     PyObject *stack[] = {SLOT(exchange, Exchange.environ), application ? new_start(exchange) : NULL};
     int outcome = FAILED;
     if (stack[1]) {

@@ -6,6 +6,7 @@
  *
  * - head.c reads a head by the same grammar.  Of what that allows it takes what clients mostly send, and says of all
  *   else, right or wrong, that it is unusual.  The names of fields it asks the parser about, once (names.c).
+ * - service.c has the attributes of the server.
  * - known.c recognises a head that was read before.
  * - request.c makes the objects that Exchange.run makes, has the application called, and hands failures to
  *   Exchange.ends_with.
@@ -98,6 +99,13 @@ extern struct names {
 } Name;
 
 int learn_methods(void);
+
+/* -- the server ---------------------------------------------------------------------------------------------------- */
+
+enum attribute { ACCESS_LOG, APPLICATION, BASE_ENV, LENDS_REQUEST, STOPPING, ATTRIBUTES };
+
+PyObject *attribute_of(PyObject *service, enum attribute attribute);
+int is_set(PyObject *service, enum attribute attribute);
 
 /* -- names of header fields ---------------------------------------------------------------------------------------- */
 

@@ -24,6 +24,8 @@ class ReportingServer(RoomyServer):
         :class:`~hubbub_server.stream.StreamServer`.
     """
 
+    __slots__ = ("access_log",)  # beside the __dict__: what each request asks for, which accelerators read in place
+
     def __init__(
         self,
         listener: Any,

@@ -69,6 +69,8 @@ class HTTPServer(ReportingServer):
     connection that is idle for longest is closed, never one with a request under way.
     """
 
+    __slots__ = ("base_env", "lends_request", "stopping")  # see the base class
+
     def __init__(
         self,
         listener: Any,
