@@ -104,6 +104,7 @@ MIRRORED: Mapping[Callable[..., Any], str] = {
     exchange.Exchange.send_piece: "response.c",
     exchange.Exchange.send_whole: "response.c",
     exchange.Exchange.finish: "pieces.c",
+    sending.Sender.may_hold: "sending.c",
     sending.Sender.note_work: "body.c",
     sending.Sender.send: "sending.c",
     sending.Sender.send_piece: "sending.c",

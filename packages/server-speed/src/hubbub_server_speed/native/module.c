@@ -27,6 +27,7 @@ static const struct field clock_fields[] = {
     {"body", &Clock.body},
     {"now", &Clock.now},
     {"request_deadline", &Clock.request_deadline},
+    {"watched", &Clock.watched},
     {0},
 };
 
@@ -45,6 +46,7 @@ static const struct field connection_fields[] = {
     {"_held", &Connection._held},
     {"_phase", &Connection._phase},
     {"_pushed", &Connection._pushed},
+    {"_watched", &Connection._watched},
     {"_work", &Connection._work},
     {"adjust", &Connection.adjust},
     {"clock", &Connection.clock},

@@ -105,13 +105,23 @@ int send_parts(PyObject *connection, const struct iovec *parts, int count)
 
 /* -- pieces -------------------------------------------------------------------------------------------------------- */
 
-/* Sender.may_hold, unless something is held already. */
+/* Sender.may_hold of a plain socket, unless something is held already. */
 static int may_hold(PyObject *connection)
 {
-    PyObject *answer;
+    PyObject *watched = SLOT(SLOT(connection, Connection.clock), Clock.watched), *answer;
     int may;
     if (SLOT(connection, Connection._held) == Py_True)
         return 1;
+    if (MSG_MORE && SLOT(connection, Connection._watched) == Py_False && PyList_CheckExact(watched) &&
+        PyList_GET_SIZE(watched)) {
+        if (PyList_Append(watched, connection) < 0)
+            return FAILED;
+        put(connection, Connection._watched, Py_True);
+    }
+    if (SLOT(connection, Connection._watched) == Py_True) {
+        put(connection, Connection._held, Py_True);
+        return 1;
+    }
     answer = PyObject_CallMethodNoArgs(connection, Name.may_hold);
     may = answer ? answer == Py_True : FAILED;
     Py_XDECREF(answer);

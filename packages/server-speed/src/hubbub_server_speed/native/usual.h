@@ -39,7 +39,7 @@ enum { FAILED = -1, UNUSUAL, DONE, OVER, LINGERS }; /* FAILED: with an exception
 
 extern struct clock {
     PyTypeObject *type;
-    Py_ssize_t body, idle_deadline, now, request_deadline;
+    Py_ssize_t body, idle_deadline, now, request_deadline, watched;
 } Clock;
 
 extern struct pace {
@@ -59,7 +59,7 @@ extern struct input {
 
 extern struct connection {
     PyTypeObject *type;
-    Py_ssize_t _body_patience, _buffer, _given, _held, _phase, _pushed, _work, adjust, clock, deadline, host, parser,
+    Py_ssize_t _body_patience, _buffer, _given, _held, _phase, _pushed, _watched, _work, adjust, clock, deadline, host, parser,
         port, request, service, since, sock;
 } Connection;
 

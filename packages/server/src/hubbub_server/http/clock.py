@@ -8,7 +8,7 @@ timer.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Any, Final
 
 from hubbub_server.http.limits import Limits
 
@@ -48,7 +48,7 @@ class Clock:
     """
 
     __slots__ = ("body", "busy_until", "first_ticks", "header_ticks", "idle_deadline", "idle_ticks", "linger_ticks",
-                 "now", "request_deadline", "request_ticks", "seconds", "write")  # fmt: skip
+                 "now", "request_deadline", "request_ticks", "seconds", "watched", "write")  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         times = (
@@ -73,6 +73,8 @@ class Clock:
         """When the time of a connection that becomes idle now will be over. One number for all of them."""
         self.request_deadline: float = self.request_ticks
         """The same for a request that begins now."""
+        self.watched: list[Any] = []
+        """Those of its senders for which the operating system may hold something; shared by the servers of a hub."""
         self.busy_until: float = 0.0
         """Until when a server that stops lets clients of HTTP/2 whose requests run begin more of them."""
 

@@ -118,17 +118,27 @@ class Sender:
 
     def may_hold(self) -> bool:
         """See to it that what is held will leave when this greenlet waits. False: that cannot be."""
-        hub = get_hub_if_exists()
-        if not _MORE or hub is None or type(self.sock) is not Socket:
-            return False
         if not self._watched:
-            watched = _holders.get(hub)
-            if not watched:  # else the callback for those is still in the run queue
-                hub.loop.run_callback(_push_all, watched)
+            if not _MORE or type(self.sock) is not Socket:
+                return False
+            watched = self.clock.watched or self._watch()
+            if watched is None:
+                return False
             watched.append(self)
             self._watched = True
         self._held = True
         return True
+
+    def _watch(self) -> list[Any] | None:
+        """Queue a callback for senders of this thread: where they are to be put. While they are more than none, it is
+        still in the run queue. None: there is no hub."""
+        hub = get_hub_if_exists()
+        if hub is None:
+            return None
+        self.clock.watched = watched = _holders.get(hub)
+        if not watched:
+            hub.loop.run_callback(_push_all, watched)
+        return watched
 
     def _hold(self, data: bytes) -> int:
         """Give ``data`` to the kernel, to be held. How much it has taken without a wait; 0 after an error."""
@@ -227,5 +237,6 @@ def _push_all(watched: list[Sender]) -> None:
 _holders: Final = HubLocal[list[Sender]](
     "The senders for which the kernel may hold something.",
     lambda hub: [],
+    end=_push_all,
     renew=_push_all,  # after a fork the run queue is empty
 )

@@ -100,7 +100,7 @@ class HTTPServer(ReportingServer):
             Forwarding(Networks(forwarded_from), forwarded_fields) if forwarded_from else None
         )
         """What is believed of proxies in the fields of requests."""
-        self.lends_request = False
+        self.lends_request: bool = False
         self.websockets: set[Any] = set()
         """Those that are open; see :mod:`hubbub_server.websocket`."""
         self.only_calls = False
