@@ -293,6 +293,65 @@ def test_handles_are_collected() -> None:
     run(main())
 
 
+def test_handles_that_somebody_keeps() -> None:
+    """They stay what they were when they have been called; later ones are others."""
+    seen: list[int] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        kept = [loop.call_soon(seen.append, number) for number in range(100)]
+        await asyncio.sleep(0)
+        for number in range(200, 300):
+            loop.call_soon(seen.append, number)
+        await asyncio.sleep(0)
+        again = [loop.call_soon(seen.append, number) for number in range(100, 200)]
+        assert len({*map(id, kept), *map(id, again)}) == 200
+        assert all("append" in repr(handle) for handle in kept)
+        kept[5].cancel()
+        await asyncio.sleep(0)
+
+    run(main())
+    assert seen == [*range(100), *range(200, 300), *range(100, 200)]
+
+
+def test_handles_that_nobody_keeps() -> None:
+    """They are gone when they have been called, for weak references and the garbage collector, too."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reference = weakref.ref(loop.call_soon(id, 1))
+        kind = type(reference())
+        for _ in range(10):
+            loop.call_soon(id, 1)
+        await asyncio.sleep(0)
+        assert reference() is None
+        left = [handle for handle in gc.get_objects() if type(handle) is kind and handle._callback is id]
+        assert not left
+        assert not any(type(thing) is kind and not hasattr(thing, "_loop") for thing in gc.get_objects())
+
+    run(main())
+
+
+def test_rounds() -> None:
+    """A greenlet that waits in the event loop can be killed, when nothing is to do and when something is."""
+    seen: list[int] = []
+    loop = new_event_loop()
+    for busy in (False, True):
+        worker = hubbub.spawn(loop.run_forever)
+        hubbub.sleep(0)
+        hubbub.sleep(0)
+        if busy:
+            loop.call_soon(seen.append, 1)
+        worker.kill()
+        assert worker.dead
+        assert not loop.is_running()
+    loop.call_soon(seen.append, 2)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.close()
+    assert seen == [1, 2]
+
+
 def test_callbacks_that_wait() -> None:
     """A callback that waits by await_ leaves the others of its round to a stand-in: each runs once, in order."""
     seen: list[int] = []

@@ -34,7 +34,20 @@ _Ts = TypeVarTuple("_Ts")
 class Callbacks(SelectorEventLoop):
     """An event loop that takes callbacks. Any greenlet of its thread may give it some."""
 
-    __slots__ = ("_begins", "_closed", "_debug", "_parked", "_ready", "_stand_ins")  # read all the time, also by C
+    __slots__ = (  # beside the __dict__: what is read all the time, also by C
+        "_begins",
+        "_closed",
+        "_debug",
+        "_first_step",
+        "_hub",
+        "_hub_loop",
+        "_parked",
+        "_ready",
+        "_scheduled",
+        "_stand_ins",
+        "_stopping",
+        "_unqueued",
+    )
 
     def __init__(self) -> None:
         self._hub = get_hub()
@@ -123,6 +136,7 @@ class Callbacks(SelectorEventLoop):
 
     # Waking ----------------------------------------------------------------------------------------------------------
 
+    @twin("callbacks.c")
     def _wake(self) -> None:
         """Wake the event loop, if it waits. Called in the thread of the hub."""
         parked = self._parked

@@ -39,7 +39,7 @@ from hubbub_asyncio._callbacks import forget_last_frame
 from hubbub_asyncio._descriptors import Descriptors
 from hubbub_asyncio._task import Loan, Task
 from hubbub_asyncio._waiting import Running, cancel_and_wait
-from hubbub_asyncio.acceleration import accelerate
+from hubbub_asyncio.acceleration import accelerate, known_to_c, twin
 
 __all__ = ["HubEventLoop"]
 
@@ -48,11 +48,21 @@ _TURNS = 16
 many visits the visitor goes on behind others."""
 
 
+@known_to_c
 class HubEventLoop(Descriptors):
     """The event loop of asyncio (:class:`asyncio.AbstractEventLoop`), run by the hub of the thread that makes it.
 
     Use it as a ``loop_factory`` for :class:`asyncio.Runner`, or through :func:`hubbub_asyncio.run`.
     """
+
+    __slots__ = (
+        "_limit",
+        "_most_rounds",
+        "_rounds",
+        "_turn",
+        "_visitor",
+        "_waiting",
+    )  # beside the __dict__, as in Callbacks
 
     def __init__(self) -> None:
         separate_running_loops(sys.modules["asyncio.events"])
@@ -60,6 +70,7 @@ class HubEventLoop(Descriptors):
         super().__init__()
         self._turn = -1
         self._rounds = 0
+        self._most_rounds = _TURNS
         self._limit = 0.0
         self._origin: greenlet | None = None
         self._origin_waits: asyncio.Future[Any] | None = None
@@ -192,6 +203,7 @@ class HubEventLoop(Descriptors):
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
 
+    @twin("rounds.c")
     def _run_once(self) -> None:
         """One round: wait for something to do, then call what is ready."""
         ready = self._ready
@@ -214,7 +226,7 @@ class HubEventLoop(Descriptors):
             self._limit = monotonic() + self._hub_loop.turn_seconds
             return
         self._rounds += 1
-        if self._rounds >= _TURNS or monotonic() > self._limit:
+        if self._rounds >= self._most_rounds or monotonic() > self._limit:
             self._rounds = 0
             sleep(0)
 
@@ -225,30 +237,38 @@ class HubEventLoop(Descriptors):
         key = None if delay is None else loop.call_later(delay, self._wake_up)
         self._waiting = me = getcurrent()
         switch = self._parked = me.switch
-        visitor: greenlet | None = None
         try:
-            while self._parked is switch:
-                if visitor is None:
-                    self._hub.switch()
-                else:  # it goes on at once
-                    self._aside.aim(visitor.switch)
-                    visitor = None
-                    self._aside.switch()
-                if self._visitor is not None:
-                    visitor = self._receive_visitor(me, switch)
+            self._stay(me, switch)
         except BaseException:
             if self._parked is not switch:
                 loop.unschedule(switch)
             raise
         finally:
-            if visitor is not None:
-                self._hub_loop.ready.appendleft(visitor.switch)
             if self._waiting is me:
                 self._waiting = None
             if self._parked is switch:
                 self._parked = None
             if key is not None and loop.timer_runs(key, self._wake_up):  # else another's may be in the run queue
                 loop.cancel_later(key, self._wake_up)
+
+    def _stay(self, me: greenlet, switch: Callable[[], Any]) -> None:
+        """Wait in the hub until the event loop is woken. Visitors are received meanwhile."""
+        visitor: greenlet | None = None
+        try:
+            while True:
+                if self._visitor is not None:
+                    visitor = self._receive_visitor(me, switch)
+                if self._parked is not switch:
+                    return
+                if visitor is None:
+                    self._hub.switch()
+                else:  # it goes on at once
+                    self._aside.aim(visitor.switch)
+                    visitor = None
+                    self._aside.switch()
+        finally:
+            if visitor is not None:
+                self._hub_loop.ready.appendleft(visitor.switch)
 
     def _receive_visitor(self, me: greenlet, switch: Callable[[], Any]) -> greenlet | None:
         """A visitor has switched to the runner, which waits. Do what it came for; then wait on, if there is no more.

@@ -3,10 +3,11 @@
 
 static struct {
     PyTypeObject *type;
-    Py_ssize_t begins, closed, debug, parked, ready, stand_ins;
+    Py_ssize_t begins, closed, debug, first_step, hub_loop, parked, ready, stand_ins, unqueued;
 } L;
 
 static const struct field loop_fields[] = {{"_begins", &L.begins}, {"_closed", &L.closed}, {"_debug", &L.debug},
+                                           {"_first_step", &L.first_step}, {"_hub_loop", &L.hub_loop}, {"_unqueued", &L.unqueued},
                                            {"_parked", &L.parked}, {"_ready", &L.ready},   {"_stand_ins", &L.stand_ins},
                                            {0}};
 
@@ -32,10 +33,10 @@ static struct {
 static const struct field watch_fields[] = {
     {"_queued", &W.queued}, {"_suspended", &W.suspended}, {"_loop", &W.loop}, {0}};
 
-static PyTypeObject *deque_type;
+PyTypeObject *deque_type;
 static PyCFunction deque_append, deque_popleft;
 static PyObject *future_type, *report_failure, *loop_name;
-static PyObject *python_call_soon, *python_get_debug, *python_call_ready, *python_fired;
+static PyObject *python_call_soon, *python_get_debug, *python_call_ready, *python_fired, *python_wake;
 
 /* Whether the queue of what is ready is a deque, as usual. */
 static int has_queue(PyObject *self)
@@ -55,17 +56,73 @@ static int queue(PyObject *self, PyObject *handle)
     return done ? 0 : -1;
 }
 
+/* As Callbacks._wake. */
+static PyObject *loop_wake(PyObject *self, PyObject *unused)
+{
+    PyObject *parked = SLOT(self, L.parked), *ready, *done;
+    (void)unused;
+    if (parked == Py_None)
+        Py_RETURN_NONE;
+    if (!parked || !SLOT(self, L.hub_loop))
+        return fall_back(python_wake, self, NULL, 0, NULL);
+    ready = PyObject_GetAttr(SLOT(self, L.hub_loop), N.ready);
+    if (!ready)
+        return NULL;
+    Py_INCREF(parked);
+    put(self, L.parked, Py_None);
+    done = Py_IS_TYPE(ready, deque_type) ? deque_append(ready, parked)
+                                         : PyObject_CallMethodOneArg(ready, N.append, parked);
+    Py_DECREF(parked);
+    Py_DECREF(ready);
+    return done;
+}
+
+/* Handles that were called and nobody else has: the next ones are made of them. They are not tracked, and empty. */
+enum { SPARES = 64 };
+static PyObject *spare[SPARES];
+static int spares;
+
+static PyObject *blank_handle(void)
+{
+    PyObject *handle;
+    if (!spares)
+        return H.type->tp_alloc(H.type, 0);
+    handle = spare[--spares];
+    PyObject_GC_Track(handle);
+    return handle;
+}
+
+/* Drops the reference to a handle that was called. */
+static void let_go(PyObject *handle)
+{
+    if (Py_REFCNT(handle) != 1 || !Py_IS_TYPE(handle, H.type) || SLOT(handle, H.type->tp_weaklistoffset)) {
+        Py_DECREF(handle);
+        return;
+    }
+    PyObject_GC_UnTrack(handle); /* so that nobody finds it while its content goes */
+    Py_CLEAR(SLOT(handle, H.callback));
+    Py_CLEAR(SLOT(handle, H.args));
+    Py_CLEAR(SLOT(handle, H.context));
+    Py_CLEAR(SLOT(handle, H.loop));
+    if (spares < SPARES) {
+        spare[spares++] = handle;
+    } else {
+        PyObject_GC_Track(handle);
+        Py_DECREF(handle);
+    }
+}
+
 static PyObject *new_handle(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *context)
 {
     Py_ssize_t i;
-    PyObject *handle = H.type->tp_alloc(H.type, 0), *rest;
+    PyObject *handle = blank_handle(), *rest;
     if (!handle)
         return NULL;
-    SLOT(handle, H.cancelled) = Py_NewRef(Py_False);
+    put(handle, H.cancelled, Py_False);
+    put(handle, H.repr, Py_None);
+    put(handle, H.source_traceback, Py_None);
     SLOT(handle, H.loop) = Py_NewRef(self);
     SLOT(handle, H.callback) = Py_NewRef(args[0]);
-    SLOT(handle, H.repr) = Py_NewRef(Py_None);
-    SLOT(handle, H.source_traceback) = Py_NewRef(Py_None);
     SLOT(handle, H.context) = context ? Py_NewRef(context) : PyContext_CopyCurrent();
     rest = PyTuple_New(nargs - 1);
     for (i = 1; rest && i < nargs; i++)
@@ -76,16 +133,26 @@ static PyObject *new_handle(PyObject *self, PyObject *const *args, Py_ssize_t na
     return handle;
 }
 
+/* Whether a keyword is ``context``. asyncio's own is not interned. */
+static int is_context(PyObject *name)
+{
+    return name == N.context || PyUnicode_CompareWithASCIIString(name, "context") == 0;
+}
+
 static PyObject *loop_call_soon(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *context = NULL, *handle;
     int usual = nargs > 0;
     if (kwnames && PyTuple_GET_SIZE(kwnames)) {
         context = args[nargs];
-        usual = usual && PyTuple_GET_SIZE(kwnames) == 1 && PyTuple_GET_ITEM(kwnames, 0) == N.context;
+        usual = usual && PyTuple_GET_SIZE(kwnames) == 1 && is_context(PyTuple_GET_ITEM(kwnames, 0));
     }
     if (context == Py_None)
         context = NULL;
+    if (usual && context && SLOT(self, L.begins) == context && SLOT(self, L.unqueued)) {
+        put(self, L.first_step, args[0]);
+        return Py_NewRef(SLOT(self, L.unqueued));
+    }
     usual = usual && (!context || PyContext_CheckExact(context)) && SLOT(self, L.begins) == Py_None &&
             SLOT(self, L.debug) == Py_False && SLOT(self, L.closed) == Py_False && has_queue(self);
     if (!usual)
@@ -172,8 +239,7 @@ static int call_handle(PyObject *handle)
     return run_in_context(handle) < 0 ? report(handle) : 0;
 }
 
-/* Whether this greenlet goes on to call what is ready; -1: an exception. */
-static int goes_on(PyObject *self)
+int goes_on(PyObject *self)
 {
     PyObject *stand_ins = SLOT(self, L.stand_ins), *answer;
     int on;
@@ -192,7 +258,8 @@ static int call_some(PyObject *self, PyObject *ready, Py_ssize_t count)
     while (on > 0 && count-- > 0 && Py_SIZE(ready) > 0) {
         PyObject *handle = deque_popleft(ready, NULL);
         on = handle && call_handle(handle) == 0 ? 1 : -1;
-        Py_XDECREF(handle);
+        if (handle)
+            let_go(handle);
         if (on > 0)
             on = goes_on(self);
     }
@@ -238,6 +305,7 @@ static const struct method loop_methods[] = {
      {"create_future", loop_create_future, METH_NOARGS, "create_future($self)\n--\n\nA future of this event loop."}},
     {&python_get_debug,
      {"get_debug", loop_get_debug, METH_NOARGS, "get_debug($self)\n--\n\nWhether the debug mode is on."}},
+    {&python_wake, {"_wake", loop_wake, METH_NOARGS, "_wake($self)\n--\n\n"}},
     {&python_call_ready, {"_call_ready", loop_call_ready, METH_NOARGS, "_call_ready($self)\n--\n\n"}},
     {0},
 };

@@ -41,11 +41,12 @@ struct noun {
     const struct method *methods;
 };
 
-extern const struct noun loop_noun, handle_noun, watch_noun, transport_noun;
+extern const struct noun loop_noun, handle_noun, watch_noun, transport_noun, rounds_noun;
 
 /* Names of attributes and methods, interned. */
 extern struct names {
-    PyObject *_wake, *_still_runs, *_run, *_cancelled, *append, *popleft, *context, *loop, *data_received, *_fatal_error,
+    PyObject *iteration, *ready, *switch_, *turn_seconds, *unschedule, *_call_ready, *_park, *_queue_due, *_stay,
+        *_take_turns, *_wake, *_still_runs, *_run, *_cancelled, *append, *popleft, *context, *loop, *data_received, *_fatal_error,
         *_read_ready__on_eof, *_write_later, *recv, *send, *fileno;
 } N;
 
@@ -60,10 +61,18 @@ PyCFunction function_of(PyObject *type, PyObject *name, int flags);
 
 /* Takes the exception that is set. NULL: it is one that ends the program, and stays set. */
 PyObject *take_error(void);
+/* Takes the exception that is set, whatever it is; sets one that was taken. */
+PyObject *take_any_error(void);
+void give_back_error(PyObject *error);
 /* Calls a function as an except clause would that has caught the error. */
 PyObject *call_handling(PyObject *error, PyObject *callable, PyObject *const *args, size_t nargs);
 
+/* Whether the greenlet that runs the event loop goes on to run callbacks; -1: an exception. */
+int goes_on(PyObject *loop);
+extern PyTypeObject *deque_type;
+
 int learn_callbacks(PyObject *parts);
+int learn_rounds(PyObject *parts);
 int learn_transport(PyObject *parts);
 
 static inline void put(PyObject *object, Py_ssize_t offset, PyObject *value)

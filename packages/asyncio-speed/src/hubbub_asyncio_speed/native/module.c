@@ -7,7 +7,8 @@
  * one that was not. */
 #define LAYOUT 1
 
-static const struct noun *const nouns[] = {&loop_noun, &handle_noun, &watch_noun, &transport_noun, NULL};
+static const struct noun *const nouns[] = {&loop_noun, &handle_noun, &watch_noun, &transport_noun,
+                                           &rounds_noun, NULL};
 
 struct names N;
 
@@ -15,6 +16,16 @@ static const struct {
     PyObject **name;
     const char *text;
 } names[] = {
+    {&N.iteration, "iteration"},
+    {&N.ready, "ready"},
+    {&N.switch_, "switch"},
+    {&N.turn_seconds, "turn_seconds"},
+    {&N.unschedule, "unschedule"},
+    {&N._call_ready, "_call_ready"},
+    {&N._park, "_park"},
+    {&N._queue_due, "_queue_due"},
+    {&N._stay, "_stay"},
+    {&N._take_turns, "_take_turns"},
     {&N._wake, "_wake"},
     {&N._still_runs, "_still_runs"},
     {&N._run, "_run"},
@@ -80,8 +91,7 @@ PyCFunction function_of(PyObject *type, PyObject *name, int flags)
     return NULL;
 }
 
-/* The exception that is set, which it is not any more. */
-static PyObject *take(void)
+PyObject *take_any_error(void)
 {
 #if PY_VERSION_HEX >= 0x030C0000
     return PyErr_GetRaisedException();
@@ -97,11 +107,20 @@ static PyObject *take(void)
 #endif
 }
 
+void give_back_error(PyObject *error)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(error);
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(error)), error, PyException_GetTraceback(error));
+#endif
+}
+
 PyObject *take_error(void)
 {
     if (PyErr_ExceptionMatches(PyExc_SystemExit) || PyErr_ExceptionMatches(PyExc_KeyboardInterrupt))
         return NULL;
-    return take();
+    return take_any_error();
 }
 
 PyObject *call_handling(PyObject *error, PyObject *callable, PyObject *const *args, size_t nargs)
@@ -206,7 +225,7 @@ static PyObject *bind_parts(PyObject *module, PyObject *parts)
     for (i = 0; nouns[i]; i++)
         if (learn_type(nouns[i], parts) < 0)
             return NULL;
-    if (learn_callbacks(parts) < 0 || learn_transport(parts) < 0 || !(found = PyDict_New()))
+    if (learn_callbacks(parts) < 0 || learn_transport(parts) < 0 || learn_rounds(parts) < 0 || !(found = PyDict_New()))
         return NULL;
     if (add_methods(found) < 0) {
         Py_DECREF(found);
