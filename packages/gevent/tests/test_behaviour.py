@@ -403,16 +403,18 @@ def test_bad_arguments(program: Program, call: str, said: str | None) -> None:
 
 
 def test_submodules_are_attributes(program: Program) -> None:
-    """After ``import gevent`` every submodule is found as its attribute, but for gevent.monkey, and for nonsense."""
+    """After ``import gevent`` every submodule is its attribute, but for gevent.monkey, gevent.signal, and nonsense."""
     source = """
     import gevent, sys
     print(gevent._imap.IMap.__name__, gevent.pool.Pool.__name__, gevent._hub_local.get_hub is gevent.get_hub)
     print(hasattr(gevent, "monkey"), hasattr(gevent, "nonsense"), hasattr(gevent, "__wrapped__"))
-    print("gevent.monkey" in sys.modules)
+    print(hasattr(gevent, "signal"), "gevent.monkey" in sys.modules)
+    import gevent.signal
+    print(callable(gevent.signal.signal))
     import gevent.monkey
     print(gevent.monkey.saved)
     """
-    assert program(source) == ["IMap Pool True", "False False False", "False", "{}"]
+    assert program(source) == ["IMap Pool True", "False False False", "False False", "True", "{}"]
 
 
 def test_shapes(program: Program) -> None:

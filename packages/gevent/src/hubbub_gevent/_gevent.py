@@ -64,8 +64,9 @@ _unknown = unknown_in(__name__)
 def __getattr__(name: str) -> Any:
     """Any submodule, imported at its first access: instrumentation looks submodules up without importing them first.
 
-    Not ``gevent.monkey``: many programs take its presence as a sign that something may be patched.
+    Not ``gevent.monkey``: many programs take its presence as a sign that something may be patched. Nor
+    ``gevent.signal``: others call it first, as the function that it was before gevent 1.5, and look for an AttributeError.
     """
-    if name != "monkey" and has_module(name):
+    if name not in ("monkey", "signal") and has_module(name):
         return import_module(f"{__name__}.{name}")
     return _unknown(name)
