@@ -33,11 +33,12 @@ from hubbub import (
     threadpool,
     timeout,
 )
+from hubbub.abc import READ, WRITE
 from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 17
+LAYOUT = 18
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (
@@ -99,6 +100,8 @@ CONSTANTS: Mapping[str, float] = {
     "few_ready": readiness.FEW_READY,
     "in_bulk": io._IN_BULK,
     "look_again": base.LOOK_AGAIN,
+    "read": READ,
+    "write": WRITE,
     "gil_kept": base.GIL_KEPT,
     "sweep_above": timers.SWEEP_ABOVE,
 }

@@ -533,6 +533,7 @@ class BaseLoop(Timers, Loop):
             if watcher.active:
                 watcher.feed()
 
+    @twin("turn.c")
     def _tell_observers(self, handle: Readiness, bits: int) -> None:
         backend = self._backend
         handle.observed((READ if bits & backend.READ_BITS else 0) | (WRITE if bits & backend.WRITE_BITS else 0))

@@ -333,6 +333,7 @@ class Readiness:
         else:
             self.let_go()
 
+    @mirrored("turn.c")
     def observed(self, events: int) -> None:
         """The loop reports ``events``: tell their observers. So they do not count as unheeded if no greenlet waits."""
         for observer in self.observers or ():

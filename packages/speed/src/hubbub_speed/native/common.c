@@ -28,6 +28,8 @@ static const struct {
     {&N.handle_error, "handle_error"},
     {&N.forget, "forget"},
     {&N._tell_observers, "_tell_observers"},
+    {&N.events, "events"},
+    {&N.fired, "fired"},
     {&N.fire, "fire"},
     {&N.READ_BITS, "READ_BITS"},
     {&N.WRITE_BITS, "WRITE_BITS"},
@@ -234,7 +236,8 @@ static int learn_constants(PyObject *parts)
     } wishes[] = {{"slice", &C.slice}, {"slices", &C.slices}, {"slow", &C.slow}, {"sweep_above", &C.sweep_above},
                  {"crowd", &C.crowd}, {"longest", &C.longest}, {"overtime", &C.overtime},
                  {"few_ready", &C.few_ready}, {"in_bulk", &C.in_bulk},
-                 {"look_again", &C.look_again}, {"gil_kept", &C.gil_kept}};
+                 {"look_again", &C.look_again}, {"gil_kept", &C.gil_kept},
+                 {"read", &C.read}, {"write", &C.write}};
     PyObject *constants = wanted(parts, "constants"), *value;
     size_t i;
     for (i = 0; constants && i < Py_ARRAY_LENGTH(wishes); i++) {

@@ -13,7 +13,7 @@ struct direction D;
 
 static const struct field direction_fields[] = {
     {"armed", &D.armed}, {"handle", &D.handle}, {"loop", &D.loop},     {"others", &D.others},
-    {"ready", &D.ready}, {"since", &D.since},   {"turn_at", &D.turn_at}, {"user", &D.user}, {"waiter", &D.waiter}, {0}};
+    {"ready", &D.ready}, {"since", &D.since},   {"turn_at", &D.turn_at}, {"unheeded", &D.unheeded}, {"user", &D.user}, {"waiter", &D.waiter}, {0}};
 
 static PyObject *python_direction_wait, *python_direction_fire;
 

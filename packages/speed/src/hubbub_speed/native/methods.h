@@ -70,7 +70,7 @@ extern struct waiter {
 
 extern struct direction {
     PyTypeObject *type;
-    Py_ssize_t armed, handle, loop, others, ready, since, turn_at, user, waiter;
+    Py_ssize_t armed, handle, loop, others, ready, since, turn_at, unheeded, user, waiter;
 } D;
 
 extern struct readiness {
@@ -137,13 +137,14 @@ extern struct constants {
     double in_bulk;       /* bytes: of a stream of which so many have come, more comes while they are read */
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */
+    double read, write;   /* the events of an observer, as bits */
     double gil_kept;      /* seconds: how long a busy loop may keep other native threads from running */
 } C;
 
 /* Names of attributes and methods, interned. */
 extern struct names {
     PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,
-        *cancel_later, *handle_error, *forget, *_tell_observers, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
+        *cancel_later, *handle_error, *forget, *_tell_observers, *events, *fired, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
         *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
         *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get, *hub,

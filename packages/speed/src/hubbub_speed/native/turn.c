@@ -51,11 +51,91 @@ struct bits {
     long read, write, sticky;
 };
 
+/* As Readiness.observed. */
+static int tell_observers(PyObject *handle, long events)
+{
+    PyObject *observers = Py_NewRef(SLOT(handle, R.observers)), *number = PyLong_FromLong(events), *wanted, *done;
+    Py_ssize_t i;
+    int failed = !number;
+    for (i = 0; !failed && i < PyTuple_GET_SIZE(observers); i++) {
+        PyObject *observer = PyTuple_GET_ITEM(observers, i);
+        long its = 0;
+        if ((wanted = PyObject_GetAttr(observer, N.events)))
+            its = PyLong_AsLong(wanted);
+        Py_XDECREF(wanted);
+        failed = PyErr_Occurred() != NULL;
+        if (failed || !(its & events))
+            continue;
+        put(SLOT(handle, R.read), D.unheeded, zero);
+        done = PyObject_CallMethodOneArg(observer, N.fired, number);
+        failed = !done;
+        Py_XDECREF(done);
+    }
+    Py_XDECREF(number);
+    Py_DECREF(observers);
+    return failed ? -1 : 0;
+}
+
+/* The bits of an observer's events, of those of a backend. */
+static long observed_bits(long events, const struct bits *bits)
+{
+    return (events & bits->read ? (long)C.read : 0) | (events & bits->write ? (long)C.write : 0);
+}
+
+static int bits_of_loop(PyObject *self, struct bits *bits);
+
+static PyObject *python_tell_observers;
+
+static PyObject *loop_tell_observers(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    struct bits bits;
+    long events;
+    if (nargs != 2 || kwnames || !Py_IS_TYPE(args[0], R.type) || !PyTuple_CheckExact(SLOT(args[0], R.observers)))
+        return fall_back(python_tell_observers, self, args, nargs, kwnames);
+    events = PyLong_AsLong(args[1]);
+    if ((events == -1 && PyErr_Occurred()) || bits_of_loop(self, &bits) < 0 ||
+        tell_observers(args[0], observed_bits(events, &bits)) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+/* Whether a class of loops has a method of this file. */
+static int has_ours(PyTypeObject *type, PyObject *name, PyCFunction function, struct proof *proof)
+{
+    PyObject *method;
+    int ours;
+    if (is_proved(proof, type))
+        return 1;
+    method = PyObject_GetAttr((PyObject *)type, name);
+    ours = method && Py_IS_TYPE(method, &PyMethodDescr_Type) &&
+           ((PyMethodDescrObject *)method)->d_method->ml_meth == function;
+    if (ours)
+        prove(proof, type);
+    Py_XDECREF(method);
+    PyErr_Clear();
+    return ours;
+}
+
+static int tell(PyObject *self, PyObject *handle, long events, const struct bits *bits)
+{
+    static struct proof proof;
+    PyObject *number, *done;
+    if (PyTuple_CheckExact(SLOT(handle, R.observers)) &&
+        has_ours(Py_TYPE(self), N._tell_observers, (PyCFunction)(void (*)(void))loop_tell_observers, &proof))
+        return tell_observers(handle, observed_bits(events, bits));
+    number = PyLong_FromLong(events);
+    done = number ? PyObject_CallMethodObjArgs(self, N._tell_observers, handle, number, NULL) : NULL;
+    Py_XDECREF(number);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
 static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct bits *bits)
 {
-    PyObject *done, *handle = PyDict_GetItemWithError(SLOT(self, L.handles), fd);
+    PyObject *handle = PyDict_GetItemWithError(SLOT(self, L.handles), fd);
     int failed;
     if (!handle) {
+        PyObject *done;
         if (PyErr_Occurred())
             return -1;
         done = PyObject_CallMethodOneArg(SLOT(self, L.backend), N.forget, fd);
@@ -65,15 +145,9 @@ static int dispatch_one(PyObject *self, PyObject *fd, long events, const struct 
     Py_INCREF(handle);
     if (events & bits->sticky)
         put(handle, R.sticky, Py_True);
-    if (SLOT(handle, R.observers) != Py_None) {
-        PyObject *number = PyLong_FromLong(events);
-        done = number ? PyObject_CallMethodObjArgs(self, N._tell_observers, handle, number, NULL) : NULL;
-        Py_XDECREF(number);
-        if (!done) {
-            Py_DECREF(handle);
-            return -1;
-        }
-        Py_DECREF(done);
+    if (SLOT(handle, R.observers) != Py_None && tell(self, handle, events, bits) < 0) {
+        Py_DECREF(handle);
+        return -1;
     }
     failed = events & bits->read ? call_fire(SLOT(handle, R.read)) : 0;
     if (!failed && events & bits->write && SLOT(handle, R.writer) != Py_None)
@@ -234,18 +308,7 @@ typedef int *(*fired_function)(void *loop);
 static int has_our_dispatch(PyTypeObject *type)
 {
     static struct proof proof;
-    PyObject *dispatch;
-    int ours;
-    if (is_proved(&proof, type))
-        return 1;
-    dispatch = PyObject_GetAttr((PyObject *)type, N.dispatch);
-    ours = dispatch && Py_IS_TYPE(dispatch, &PyMethodDescr_Type) &&
-           ((PyMethodDescrObject *)dispatch)->d_method->ml_meth == (PyCFunction)loop_dispatch;
-    if (ours)
-        prove(&proof, type);
-    Py_XDECREF(dispatch);
-    PyErr_Clear();
-    return ours;
+    return has_ours(type, N.dispatch, loop_dispatch, &proof);
 }
 
 static int has_ring_poll(PyTypeObject *type)
@@ -544,6 +607,8 @@ static PyObject *loop_write_to_self(PyObject *self, PyObject *unused)
 static const struct method turn_methods[] = {
     {NULL, {"turn", loop_turn, METH_O, "turn($self, nowait)\n--\n\n"}},
     {NULL, {"run_ready", loop_run_ready, METH_NOARGS, "run_ready($self)\n--\n\n"}},
+    {&python_tell_observers,
+     {"_tell_observers", FASTCALL(loop_tell_observers), "_tell_observers($self, handle, bits)\n--\n\n"}},
     {NULL, {"dispatch", loop_dispatch, METH_O, "dispatch($self, events)\n--\n\n"}},
     {NULL, {"_write_to_self", loop_write_to_self, METH_NOARGS, "_write_to_self($self)\n--\n\n"}},
     {&python_loop_wake, {"wake", loop_wake, METH_NOARGS, "wake($self)\n--\n\n"}},
