@@ -65,7 +65,8 @@ def __getattr__(name: str) -> Any:
     """Any submodule, imported at its first access: instrumentation looks submodules up without importing them first.
 
     Not ``gevent.monkey``: many programs take its presence as a sign that something may be patched. Nor
-    ``gevent.signal``: others call it first, as the function that it was before gevent 1.5, and look for an AttributeError.
+    ``gevent.signal``: others call it first, as the function that it was before gevent 1.5, and look for an
+    AttributeError.
     """
     if name not in ("monkey", "signal") and has_module(name):
         return import_module(f"{__name__}.{name}")
