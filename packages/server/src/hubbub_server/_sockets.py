@@ -13,7 +13,7 @@ from hubbub_server._systemd import listen_fds
 
 __all__ = ["Sockets"]
 
-_SHARED, _PLACE, _STATUS = "shared", "place", "status"
+_SHARED, _PLACE, _OWN, _STATUS = "shared", "place", "own", "status"
 
 
 class _Bound(NamedTuple):
@@ -23,6 +23,8 @@ class _Bound(NamedTuple):
     address: str | None
     """As the settings have it; None if systemd has chosen it."""
     use: str
+    seat: int | None = None
+    """Which of the workers it is for, as :class:`hubbub_server._worker.Worker` has it; None: all or none of them."""
 
 
 class Sockets:
@@ -42,7 +44,7 @@ class Sockets:
     @property
     def places(self) -> list[socket.socket]:
         """With SO_REUSEPORT: bound but not listening, so that the kernel gives them no connections. They keep the
-        address while workers come and go, each with a listener of its own there."""
+        address; each worker has a listener of its own there."""
         return [bound.sock for bound in self._bound if bound.use == _PLACE]
 
     @property
@@ -63,8 +65,10 @@ class Sockets:
         self._bound = given
         try:
             for address, use in _wanted(options, bool(given)):
-                found = next((bound for bound in before if bound[1:] == (address, use)), None)
-                self._bound.append(found or _Bound(_bind(address, use, options.backlog), address, use))
+                found = [bound for bound in before if bound[1:] == (address, use, None)]
+                self._bound += found or [_Bound(_bind(address, use, options.backlog), address, use)]
+                if use == _PLACE:
+                    self._bound += [bound for bound in before if bound[1:3] == (address, _OWN)]
         except BaseException:
             self.close()
             raise
@@ -72,15 +76,33 @@ class Sockets:
             if bound not in self._bound:
                 bound.sock.close()
 
-    def own(self, backlog: int) -> Iterator[socket.socket]:
-        """A listener of its own at each of the places, for one worker."""
-        for place in self.places:
-            yield bind_plain(place.family, place.getsockname(), backlog, True)
+    def own(self, seat: int, backlog: int) -> list[socket.socket]:
+        """The listeners at each of the places for the worker with this seat. They stay open here when it goes, so that
+        the next one serves what the kernel has queued.
+
+        :raises OSError: an address cannot be bound.
+        """
+        found = []
+        for place in [bound for bound in self._bound if bound.use == _PLACE]:
+            mine = [bound for bound in self._bound if bound[1:] == (place.address, _OWN, seat)]
+            if not mine:
+                sock = bind_plain(place.sock.family, place.sock.getsockname(), backlog, True)
+                mine = [_Bound(sock, place.address, _OWN, seat)]
+                self._bound += mine
+            found.append(mine[0].sock)
+        return found
+
+    def keep_own(self, seats: set[int]) -> None:
+        """Close the listeners of all other seats, which nobody takes soon: they get no more connections."""
+        for bound in [bound for bound in self._bound if bound.use == _OWN and bound.seat not in seats]:
+            self._bound.remove(bound)
+            bound.sock.close()
 
     def as_state(self) -> list[dict[str, Any]]:
         """What the program that takes over must know of them, for JSON."""
         return [
-            {"descriptor": bound.sock.fileno(), "address": bound.address, "use": bound.use} for bound in self._bound
+            {"descriptor": bound.sock.fileno(), "address": bound.address, "use": bound.use, "seat": bound.seat}
+            for bound in self._bound
         ]
 
     def descriptors(self) -> list[int]:
@@ -118,4 +140,4 @@ def _bind(address: str, use: str, backlog: int) -> socket.socket:
 
 def _of_state(state: dict[str, Any]) -> _Bound:
     os.set_inheritable(state["descriptor"], False)
-    return _Bound(socket.socket(fileno=state["descriptor"]), state["address"], state["use"])
+    return _Bound(socket.socket(fileno=state["descriptor"]), state["address"], state["use"], state.get("seat"))

@@ -279,8 +279,14 @@ class Supervisor:
         configured = self.options.workers or 1
         self.count = min(max(count, 1), max(configured * _MOST, configured + _MOST))
         self._say(f"keeping {self.count} worker(s)")
-        for worker in self._current()[self.count :]:
-            self._dismiss(worker)
+        for worker in self._current():
+            if worker.seat >= self.count:
+                self._dismiss(worker)
+        self._close_unused()
+
+    def _close_unused(self) -> None:
+        """Close the listeners of workers that have gone and are not followed by others, or not soon."""
+        self.sockets.keep_own({worker.seat for worker in self.workers if not worker.leaving})
 
     # Workers --------------------------------------------------------------------------------------------------------
 
@@ -330,14 +336,17 @@ class Supervisor:
         """Start no worker for a while, a longer one each time until one has served for a while."""
         self._delay = min(max(self._delay * 2, 0.5), 10.0)
         self._not_before = time.monotonic() + self._delay
+        self._close_unused()
 
     def _start(self) -> Worker:
+        seats = {worker.seat for worker in self._current()}
+        seat = next(number for number in range(len(seats) + 1) if number not in seats)
         worker = start_worker(
             self.command,
-            self.sockets.own(self.options.backlog),
-            self.sockets.shared,
+            [*self.sockets.shared, *self.sockets.own(seat, self.options.backlog)],
             self.generation,
             self.staff.free_number(),
+            seat,
             counted=self.sockets.status is not None,
         )
         self.happened["starts"] += 1
@@ -391,8 +400,10 @@ class Supervisor:
         """Once the new generation serves, the old one may go."""
         if not self._complete():
             return
-        for worker in self._older():
-            self._dismiss(worker)
+        if older := self._older():
+            for worker in older:
+                self._dismiss(worker)
+            self._close_unused()
         if not self.stopping and self._trial is None:
             self._changed()
 

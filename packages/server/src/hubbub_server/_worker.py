@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from hubbub_server._counters import Counters, Page
@@ -58,6 +58,8 @@ class Worker:
     """One child.
 
     :param number: the smallest that no other worker has.
+    :param seat: the smallest that no other has of those that are to serve with it. The worker that comes after it has
+        the same.
     :param page: the descriptor of its figures, which is this object's now; None if nobody asks for any.
     """
 
@@ -68,11 +70,13 @@ class Worker:
         generation: int,
         number: int = 0,
         page: int | None = None,
+        seat: int = 0,
     ) -> None:
         self.process = process
         self.control = control
         self.generation = generation
         self.number = number
+        self.seat = seat
         self.page_descriptor = page
         self._page = None if page is None else Page(page)
         self.born = time.monotonic()
@@ -128,6 +132,7 @@ class Worker:
             "page": self.page_descriptor,
             "generation": self.generation,
             "number": self.number,
+            "seat": self.seat,
             "born": self.born,
             "ready_at": None if self.ready_at == NEVER else self.ready_at,
             "leaving": self.leaving,
@@ -144,7 +149,8 @@ class Worker:
         control.set_inheritable(False)
         if state["page"] is not None:
             os.set_inheritable(state["page"], False)
-        worker = cls(Adopted(state["pid"]), control, state["generation"], state["number"], state["page"])
+        seat = state.get("seat", state["number"])  # a version before this one had none
+        worker = cls(Adopted(state["pid"]), control, state["generation"], state["number"], state["page"], seat)
         worker.born = state["born"]
         worker.ready_at = NEVER if state["ready_at"] is None else state["ready_at"]
         worker.leaving = state["leaving"]
@@ -154,40 +160,36 @@ class Worker:
 
 def start_worker(
     command: Sequence[str],
-    own: Iterable[socket.socket],
-    shared: Sequence[socket.socket],
+    listeners: Sequence[socket.socket],
     generation: int,
     number: int,
+    seat: int,
     counted: bool,
 ) -> Worker:
     """Start one.
 
     :param command: its command line, to which its descriptors are appended.
-    :param own: makes the listeners that it has for itself; they are closed here.
-    :param shared: the listeners that others have too.
+    :param listeners: what it accepts from.
     :param counted: whether it shall publish figures.
     :raises OSError: there is no room for it.
     """
     mine, theirs = socket.socketpair()
-    made: list[socket.socket] = []
     page: int | None = None
     try:
-        made.extend(own)
         page = Page.make() if counted else None
-        process = _spawn(command, [*shared, *made], theirs, page)
-        return Worker(process, mine, generation, number, page)
+        process = _spawn(command, listeners, theirs, page)
+        return Worker(process, mine, generation, number, page, seat)
     except BaseException:
         mine.close()
         if page is not None:
             os.close(page)
         raise
     finally:
-        for sock in (*made, theirs):
-            sock.close()
+        theirs.close()
 
 
 def _spawn(
-    command: Sequence[str], listeners: list[socket.socket], control: socket.socket, page: int | None
+    command: Sequence[str], listeners: Sequence[socket.socket], control: socket.socket, page: int | None
 ) -> subprocess.Popen[bytes]:
     numbers = [*(sock.fileno() for sock in listeners), control.fileno(), *([] if page is None else [page])]
     return subprocess.Popen(
