@@ -150,8 +150,9 @@ def test_at_random(hub, seed, monkeypatch, caplog):
     for greenlet in play.greenlets:
         assert greenlet.successful() or is_expected(greenlet.exception), repr(greenlet.exception)
     play.greenlets.clear()
-    assert sum(loop._stand_ins for loop in event_loops(hub)) == 0
     with Timeout(30):
+        while any(loop._stand_ins for loop in event_loops(hub)):
+            sleep(0.001)  # what a task of the last that ended has waited in
         while any(loop.is_closed() for loop in event_loops(hub)):
             sleep(0.01)  # timers that were cancelled, and are not due yet, may keep one
 
