@@ -154,7 +154,6 @@ def test_at_random(hub, seed, monkeypatch, caplog):
         while any(loop._stand_ins for loop in event_loops(hub)):
             sleep(0.001)  # what a task of the last that ended has waited in
         while any(loop.is_closed() for loop in event_loops(hub)):
-            gc.collect()  # tracebacks of what has failed may
             sleep(0.01)  # timers that were cancelled, and are not due yet, may keep one
 
 
