@@ -16,6 +16,7 @@ import pytest
 from hubbub import plugins
 from hubbub.abc import READ
 from hubbub.event import AsyncResult, Event
+from hubbub.exceptions import LoopDestroyed
 from hubbub.io import Socket
 from hubbub.lock import Semaphore
 from hubbub.lowlevel import hubs
@@ -431,6 +432,26 @@ def test_a_child_that_does_not_wait_opens_nothing(hub, forked):
         os.closerange(low, taken[-1] + 1)
         hubbub.spawn(hubbub.sleep, 0.001).join()
         use_everything()
+
+    forked(child)
+
+
+def test_a_destroyed_loop_opens_nothing(hub, forked):
+    """A loop that a child destroys before it has needed it stays closed, whoever asks for its backend."""
+    hubbub.sleep(0)
+
+    def child():
+        loop = hub.loop
+        loop.destroy()
+        before = os.dup(0)
+        os.close(before)
+        assert loop.backend.name == loop.name
+        loop.ensure_open()
+        after = os.dup(0)
+        os.close(after)
+        assert after == before
+        with pytest.raises(LoopDestroyed):
+            loop.run()
 
     forked(child)
 

@@ -38,7 +38,7 @@ class UnopenedBackend(Backend):
         return getattr(self.opened(), name)
 
     def opened(self) -> Backend:
-        """The backend, which is the loop's again.
+        """The backend, which is the loop's again. A loop that was destroyed opens nothing.
 
         :raises OSError: the system refuses; the loop is destroyed.
         """
@@ -46,7 +46,8 @@ class UnopenedBackend(Backend):
         with signals_held():  # a handler that waits would need what is being opened
             if loop._backend is self:
                 loop._backend = backend
-                loop.open()
+                if not loop.destroyed:
+                    loop.open()
         return backend
 
     def open(self) -> None:
