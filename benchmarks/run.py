@@ -3,8 +3,9 @@
 Every run is a process of its own. A round runs each contestant once, so that a machine that
 slows down or speeds up does so for all of them. Compared is CPU time (user and system), which
 other programs on the machine disturb less than wall time; and the least of all rounds, which they
-disturb least. A row in which hubbub is slower than gevent, or than an earlier hubbub, is red. Beside some rows are
-references: what the same costs with libraries of another kind, where they are installed.
+disturb least. A row in which hubbub is slower than gevent, or than an earlier hubbub, is red. What gevent cannot run,
+or dies of, has a row without its figure. Beside some rows are references: what the same costs with libraries of
+another kind, where they are installed, or in C, where there is a compiler.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,7 +34,12 @@ QUICK = 10
 """How many times fewer operations a quick run has."""
 REPEAT = 2
 """How often a quick run has each process measure; it has one of each."""
-PEERS = {"tcp_echo": ("uvloop-protocols", "uvloop-streams", "asyncio-protocols", "asyncio-streams", "trio-streams")}
+PEERS = {
+    "tcp_echo": (
+        *("c-epoll", "uvloop-protocols", "uvloop-streams"),
+        *("asyncio-protocols", "asyncio-streams", "trio-streams"),
+    )
+}
 """Programs of ``peers/`` and the references that each makes: a library, and which of its interfaces."""
 RED, PLAIN = "\033[31m", "\033[0m"
 
@@ -46,7 +54,8 @@ class Contestant:
     programs: str = "{}.py"
     """How its programs are called."""
     optional: bool = False
-    """Whether it is left out of a row if it fails there: an earlier hubbub may lack what a program needs."""
+    """Whether it is left out of a row if it fails there: an earlier hubbub may lack what a program needs, and gevent
+    may die of it."""
 
     def cost(self, work: Work) -> dict[str, float]:
         """What one run of a program says: CPU seconds, or bytes, per operation.
@@ -96,7 +105,8 @@ class Row:
     loop: str
     hubbub: float
     rival_loop: str
-    gevent: float
+    gevent: float | None
+    """None: it could not be measured."""
     before: float | None
     """Of the hubbub that this one is compared with."""
     references: dict[str, float] = field(default_factory=dict)
@@ -105,7 +115,8 @@ class Row:
     @property
     def slower(self) -> bool:
         """Whether hubbub costs more than gevent, or (by more than a twentieth, as noise has) than it did before."""
-        return self.hubbub > self.gevent or (self.before is not None and self.hubbub > 1.05 * self.before)
+        fastest = [self.gevent or math.inf, 1.05 * self.before if self.before is not None else math.inf]
+        return self.hubbub > min(fastest)
 
 
 def programs() -> list[str]:
@@ -129,7 +140,10 @@ def pairs(hubbub: str, gevent: str, loops: list[str]) -> list[tuple[Contestant, 
     if unknown := set(loops) - set(listed):
         raise SystemExit(f"no such loop: {', '.join(sorted(unknown))}; there are {', '.join(listed)}")
     return [
-        (Contestant("hubbub", loop, hubbub), Contestant("gevent", RIVALS.get(loop, DEFAULT_RIVAL), gevent))
+        (
+            Contestant("hubbub", loop, hubbub),
+            Contestant("gevent", RIVALS.get(loop, DEFAULT_RIVAL), gevent, optional=True),
+        )
         for loop in loops or listed
     ]
 
@@ -181,16 +195,18 @@ def compare(
         ((unit, hubbub),) = costs[ours].items()
         old = costs.get(earlier[ours], {}).get(unit) if ours in earlier else None
         others = {one.name: costs[one][unit] for one in beside if one in costs}
-        yield Row(work.program, work.size, unit, ours.loop, hubbub, theirs.loop, costs[theirs][unit], old, others)
+        rival = costs.get(theirs, {}).get(unit)
+        yield Row(work.program, work.size, unit, ours.loop, hubbub, theirs.loop, rival, old, others)
 
 
 def shown(row: Row, name: str, width: int, colours: bool) -> str:
     """A line of the table."""
     factor, digits = (1e6, 2) if row.unit == "seconds" else (1, 0)
-    line = (
-        f"{name:<{width}}{row.loop:<9}{row.hubbub * factor:>10,.{digits}f}   "
-        f"{row.rival_loop:<18}{row.gevent * factor:>10,.{digits}f}{row.gevent / row.hubbub:>8.2f}"
-    )
+    line = f"{name:<{width}}{row.loop:<9}{row.hubbub * factor:>10,.{digits}f}   {row.rival_loop:<18}"
+    if row.gevent is None:
+        line += f"{'failed':>10}{'':>8}"
+    else:
+        line += f"{row.gevent * factor:>10,.{digits}f}{row.gevent / row.hubbub:>8.2f}"
     if row.before is not None:
         line += f"{row.before * factor:>12,.{digits}f}{row.before / row.hubbub:>8.2f}"
     if not row.slower:
@@ -248,6 +264,8 @@ def main() -> None:
     colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     peers = {"asyncio": given.hubbub, "uvloop": given.uvloop, "trio": given.trio}
     there = {library: python for library, python in peers.items() if python}
+    if shutil.which("cc"):
+        there["c"] = given.hubbub  # whose program has it compiled
     runs = given.rounds * REPEAT if given.quick else given.rounds
     print(f"CPU microseconds (or bytes) per operation, the least of {runs} runs; ratio: the other's / hubbub's\n")
     before = f"{'before':>12}{'ratio':>8}" if given.before else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,11 +80,24 @@ def fake(folder: Path, name: str, cost: float | None) -> str:
     return str(path)
 
 
-def rows(tmp_path: Path, before: float | None, peers: dict[str, str]) -> list[run.Row]:
+def rows(tmp_path: Path, before: float | None, peers: dict[str, str], gevent: float | None = 2e-6) -> list[run.Row]:
     """Of the echo server, on two loops."""
-    ours, theirs = fake(tmp_path, "hubbub", 1e-6), fake(tmp_path, "gevent", 2e-6)
-    pairs = [(run.Contestant("hubbub", loop, ours), run.Contestant("gevent", "x", theirs)) for loop in ("ev", "uv")]
+    found = [fake(tmp_path, "hubbub", 1e-6), fake(tmp_path, "gevent", gevent)]
+    (tmp_path / "hubbub").write_text(
+        "#!/bin/sh\nif [ $1 = -c ]; then echo ev uv; else echo '{\"seconds\": 1e-6}'; fi\n"
+    )
+    pairs = run.pairs(*found, [])
     return list(run.compare(run.Work("tcp_echo", 100), pairs, fake(tmp_path, "before", before), 2, peers))
+
+
+def test_what_gevent_dies_of_has_a_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A program that ends gevent ends no comparison: the row says that it failed, and is not slower."""
+    found = rows(tmp_path, 3e-6, {}, gevent=None)
+    assert [(row.hubbub, row.gevent, row.slower) for row in found] == [(1e-6, None, False)] * 2
+    assert "tcp_echo 100 cannot be measured with" in capsys.readouterr().out
+    assert run.shown(found[0], "tcp_echo 100", 14, False).split() == [
+        *("tcp_echo", "100", "ev", "1.00", "libev-cext", "failed", "3.00", "3.00"),
+    ]  # fmt: skip
 
 
 def test_an_earlier_hubbub_is_compared(tmp_path: Path) -> None:
@@ -118,9 +132,11 @@ def test_references_are_shown_beside_a_row(tmp_path: Path) -> None:
     assert list(run.shown_references(row(), 14)) == []
 
 
-@pytest.mark.parametrize("name", ["asyncio-streams", "asyncio-protocols"])
+@pytest.mark.parametrize("name", ["asyncio-streams", "asyncio-protocols", "c-epoll"])
 def test_a_reference_prints_its_cost(name: str) -> None:
-    """The echo server of asyncio, by either interface, prints what an operation costs."""
+    """The echo server of asyncio, by either interface, and the one in C print what an operation costs."""
+    if name == "c-epoll" and not shutil.which("cc"):
+        pytest.skip("there is no C compiler")
     program = str(FOLDER / "peers" / "tcp_echo_peers.py")
     command = [sys.executable, program, name, "--operations=500", "--size=20", "--repeat=2"]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=150)

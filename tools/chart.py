@@ -46,11 +46,12 @@ def _number(text: str) -> float:
 
 
 def updated(readme: str, rows: Iterable[Mapping[str, Any]], day: date) -> str:
-    """The README with the figures of these rows, those of its table that are not among them being as they were.
+    """The README with the figures of these rows, those of its table that are not among them being as they were, or
+    that gevent could not run.
 
     :param rows: of ``benchmarks/run.py``, in seconds per operation, of one loop.
     """
-    costs = {(row["program"], row["size"]): (row["hubbub"], row["gevent"]) for row in rows}
+    costs = {(row["program"], row["size"]): (row["hubbub"], row["gevent"]) for row in rows if row["gevent"] is not None}
 
     def fill(found: re.Match[str]) -> str:
         program = PROGRAMS.get(found["what"])

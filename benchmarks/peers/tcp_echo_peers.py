@@ -1,4 +1,4 @@
-"""The echo server of ``tcp_echo.py`` as one writes it for asyncio, for uvloop and for trio.
+"""The echo server of ``tcp_echo.py`` as one writes it for asyncio, for uvloop, for trio, and in C with epoll.
 
 ``run.py`` shows them beside that row. Run alone, ``python tcp_echo_peers.py asyncio-streams`` prints its CPU time.
 """
@@ -11,6 +11,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -118,24 +119,41 @@ def run_by(library: str) -> Callable[[Coroutine[Any, Any, None]], None]:
     return run
 
 
-def ask(name: str, operations: int, size: int) -> None:
-    """One operation: one message of 64 bytes received and sent back."""
+def ask(name: str, operations: int, size: int) -> float:
+    """One operation: one message of 64 bytes received and sent back. The CPU seconds of all."""
 
     def start(port: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(FOLDER / "tcp_echo.py"), "client", str(port), str(operations), str(size)]
         return subprocess.Popen(command)
 
     library, _, kind = name.partition("-")
+    if library == "c":
+        return in_c(start, size)
+    before = time.process_time()
     if library == "trio":
         importlib.import_module("trio").run(trio_streams, start, size)
     else:
         run_by(library)((streams if kind == "streams" else protocols)(start, size))
+    return time.process_time() - before
+
+
+def in_c(start: Client, size: int) -> float:
+    """What ``tcp_echo.c`` says that it took, compiled for this run."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(folder, "tcp_echo"))
+        subprocess.run(["cc", "-O2", "-o", program, str(Path(__file__).with_name("tcp_echo.c"))], check=True)
+        with subprocess.Popen([program, str(size)], stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None  # it was asked for
+            client = start(int(server.stdout.readline()))
+            cost = float(server.stdout.readline())
+        check(client)
+        return cost
 
 
 def main() -> None:
     """Warm up, echo, and print the CPU seconds of an operation as JSON, as ``shim.main`` does."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ["asyncio-streams", "asyncio-protocols", "uvloop-streams", "uvloop-protocols", "trio-streams"]
+    names = ["asyncio-streams", "asyncio-protocols", "uvloop-streams", "uvloop-protocols", "trio-streams", "c-epoll"]
     parser.add_argument("name", choices=names)
     parser.add_argument("--operations", type=int, default=OPERATIONS)
     parser.add_argument("--size", type=int, default=SIZES[0])
@@ -144,12 +162,7 @@ def main() -> None:
     allow_descriptors()
     count = max(given.operations, given.size)
     ask(given.name, max(1, count // 10), given.size)
-    costs = []
-    for _ in range(given.repeat):
-        before = time.process_time()
-        ask(given.name, count, given.size)
-        costs.append((time.process_time() - before) / count)
-    print(json.dumps({"seconds": min(costs)}))
+    print(json.dumps({"seconds": min(ask(given.name, count, given.size) for _ in range(given.repeat)) / count}))
 
 
 if __name__ == "__main__":
