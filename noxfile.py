@@ -19,7 +19,7 @@ from nox.command import CommandFailed
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from tools import alone, chart, earlier, pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
+from tools import alone, earlier, pythons, releasing, sanitizers, soaks, testing, typechecks, wheels
 from tools.environment import Environment
 from tools.packages import Choice, Package, choose, closure, packages, split, versions
 
@@ -484,17 +484,17 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def figures(session: nox.Session) -> None:
-    """Measure the README's table of speed anew, and draw its chart; arguments go to benchmarks/run.py."""
+    """Measure the rows of docs/performance.md and the README anew; arguments go to benchmarks/run.py."""
     rows = STATE / "figures.json"
-    names = dict.fromkeys(program for program, _ in chart.PROGRAMS.values())
     ours, unbuilt = development(session, testing=False)
     theirs = tool(session, "gevent")
     theirs.requirements(REQUIREMENTS / "gevent.txt")
-    command = ("--hubbub", ours.python, "--gevent", theirs.python, "--loop", "libev", "--json", rows)
-    ours.run(ROOT / "benchmarks" / "run.py", *command, *session.posargs, *names)
+    named = (f"--{name}={found.python}" for name in ("uvloop", "trio") if (found := peer(session, name)))
+    command = ("--hubbub", ours.python, "--gevent", theirs.python, *named, "--loop", "libev", "--json", rows)
+    ours.run(ROOT / "benchmarks" / "run.py", *command, *session.posargs)
     warn(session, unbuilt)
-    ours.run("-m", "tools.chart", rows)
-    session.run("git", "--no-pager", "diff", "--stat", "README.md", "docs/speed.svg", external=True)
+    ours.run("-m", "tools.performance", "--rows", rows)
+    session.run("git", "--no-pager", "diff", "--stat", "README.md", "docs", external=True)
 
 
 def as_it_was(session: nox.Session, copy: Path) -> Environment:

@@ -12,13 +12,13 @@ import sys
 from datetime import date
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hubbub
 import pytest
 from hubbub import plugins
 
-from tools import chart, growth
+from tools import chart, growth, performance
 
 if TYPE_CHECKING:
     from conftest import Package
@@ -108,30 +108,78 @@ def test_settings_of_the_how_to(root: Path, tmp_path: Path) -> None:
     assert len(told) == len(re.findall(r"^[a-z-]+ = ", settings, re.MULTILINE))
 
 
+def figures(root: Path) -> dict[str, Any]:
+    """What was measured."""
+    data: dict[str, Any] = json.loads((root / "docs" / "performance.json").read_text())
+    return data
+
+
 def test_chart(root: Path) -> None:
-    """The chart of speed shows the rows of the README's table: ``python -m tools.chart`` draws it anew."""
+    """The chart of speed shows the rows of the README's table: ``python -m tools.performance`` draws it anew."""
     rows = chart.measured((root / "README.md").read_text())
     assert len(rows) > 3
     assert (root / "docs" / "speed.svg").read_text() == chart.draw(rows)
 
 
 def test_growth(root: Path) -> None:
-    """The plot of growth shows the figures beside it, of every size: ``python -m tools.growth`` draws it anew."""
-    panels = json.loads((root / "docs" / "growth.json").read_text())
+    """The plot of growth shows the figures that were measured, of every size."""
+    panels = growth.panels(figures(root))
     assert (root / "docs" / "growth.svg").read_text() == growth.draw(panels)
-    sizes = [{int(size) for points in panel["series"].values() for size in points} for panel in panels]
+    sizes = [{size for points in panel["series"].values() for size in points} for panel in panels]
     assert sizes == [{64, 1_000, 8_000}, {100, 1_000, 10_000, 50_000}]
     assert all({"hubbub", "gevent"} <= panel["series"].keys() for panel in panels)
 
 
-def test_growth_is_made_of_what_the_benches_write() -> None:
-    """What the two benches write as JSON is put into the plot: of each server, and of the first loop of hubbub's."""
-    servers = {name: {"hubbub libev": {"cpu": 9.06}, "bjoern": {"cpu": 8.0}} for name in growth.PROGRAMS.values()}
-    assert growth.requests(servers)["series"]["hubbub"] == {"64": 9.1, "1000": 9.1, "8000": 9.1}
-    rows = [{"program": "sleepers", "size": size, "hubbub": size * 1e-6, "gevent": 1e-6} for size in (1_000, 100)]
-    assert growth.greenlets([*rows, {"program": "local_read", "size": None}])["series"] == {
-        "hubbub": {"100": 100.0, "1000": 1000.0}, "gevent": {"100": 1.0, "1000": 1.0},
-    }  # fmt: skip
+def test_page_of_performance(root: Path) -> None:
+    """The page and the README's table show the figures that were measured: of each program of the benches, its size,
+    and of each that has one, of other servers too."""
+    data = figures(root)
+    assert (root / "docs" / "performance.md").read_text() == performance.page(data)
+    readme = (root / "README.md").read_text()
+    assert readme == chart.updated(readme, data)
+    assert {row["program"] for row in data["rows"]} == set(bench_programs(root))
+    assert {"gevent", "uvicorn"} <= data["servers"]["latency"].keys()
+
+
+def bench_programs(root: Path) -> list[str]:
+    """The files of ``benchmarks/`` that are programs."""
+    stems = (path.stem for path in (root / "benchmarks").glob("[!_]*.py"))
+    return sorted(stem for stem in stems if stem not in {"run", "shim"})
+
+
+def test_figures_are_what_the_benches_write() -> None:
+    """What the two benches write as JSON replaces the figures of the same programs, in one size, of one loop."""
+
+    def row(program: str, loop: str, hubbub: float, gevent: float | None = 2e-6) -> dict[str, Any]:
+        shown = {"program": program, "size": None, "unit": "seconds", "loop": loop, "references": {"c-epoll": 5e-7}}
+        return {**shown, "hubbub": hubbub, "gevent": gevent}
+
+    old = performance.merged({}, [row("sleep0", "libev", 1e-6), row("rlock", "libev", 3e-6)], {}, date(2031, 5, 6))
+    new = performance.merged(
+        old,
+        [row("sleep0", "libev", 1.23456e-6, None), row("sleep0", "libuv", 9e-6)],
+        {"hello": {"bjoern": {"cpu": 8.76543}}},
+        date(2031, 6, 7),
+    )
+    assert new["where"]["month"] == "June 2031"
+    assert [(row["program"], row["hubbub"], row["gevent"]) for row in new["rows"]] == [
+        ("rlock", 3e-6, 2e-6), ("sleep0", 1.235e-6, None),
+    ]  # fmt: skip
+    assert new["servers"] == {"hello": {"bjoern": {"cpu": 8.765}}}
+    assert performance.merged(new, [], {}, date(2032, 1, 1)) == new
+
+
+def test_page_tells_slower_rows(root: Path) -> None:
+    """A row in which hubbub costs more has a bold ratio; what gevent could not run is said to have failed."""
+    costs = {"rlock": 2e-6, "sleep0": 1e-7, "memory_blocked": None}
+    rows = [
+        {"program": name, "size": None, "unit": "seconds", "hubbub": 1e-6, "gevent": cost, "references": {}}
+        for name, cost in costs.items()
+    ]
+    text = performance.page({"where": figures(root)["where"], "rows": rows, "servers": {}})
+    assert re.findall(r"^\| `(\w+)` \|.*\| (\S+) \| (\S*) \|$", text, re.MULTILINE) == [
+        ("rlock", "2.00", "2.00"), ("sleep0", "0.10", "**0.10**"), ("memory_blocked", "failed", ""),
+    ]  # fmt: skip
 
 
 def test_table_of_speed_is_measured_by_one_command(root: Path) -> None:
@@ -142,13 +190,14 @@ def test_table_of_speed_is_measured_by_one_command(root: Path) -> None:
         {"program": program, "size": size, "hubbub": (3 + number) * 1e-6, "gevent": (3 + number) * 1e-3}
         for number, (program, size) in enumerate(chart.PROGRAMS.values())
     ]
-    fresh = chart.updated(readme, rows, date(2031, 5, 6))
+    where = {"python": "3.11", "month": "May 2031"}
+    fresh = chart.updated(readme, {"where": where, "rows": rows})
     assert chart.measured(fresh) == [
         (what, 3.0 + number, 1000 * (3.0 + number)) for number, what in enumerate(chart.PROGRAMS)
     ]
     assert ", May 2031; `./do bench`" in fresh
     assert "(pywsgi) |" in fresh
-    assert chart.measured(chart.updated(readme, rows[:1], date(2031, 5, 6)))[1:] == chart.measured(readme)[1:]
+    assert chart.measured(chart.updated(readme, {"where": where, "rows": rows[:1]}))[1:] == chart.measured(readme)[1:]
 
 
 def test_all_extras_are_listed(root: Path, packages: list[Package]) -> None:

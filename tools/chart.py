@@ -1,23 +1,14 @@
-"""The README's table of measured speed, and the chart that is drawn from it: ``python -m tools.chart [ROWS]``.
-
-``ROWS`` is a file that ``benchmarks/run.py --json`` has written, whose figures are put into the table first, with the
-month. ``./do figures`` does all of it.
-"""
+"""The README's table of measured speed, of the figures in ``docs/performance.json``, and the chart drawn from it."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
-import sys
-from collections.abc import Iterable, Mapping
-from datetime import date
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["PROGRAMS", "draw", "main", "measured", "updated"]
+__all__ = ["PROGRAMS", "draw", "measured", "updated"]
 
-ROOT = Path(__file__).resolve().parent.parent
 _ROW = re.compile(
     r"^\| (?P<what>[^|]+) \| (?P<ours>[\d.,]+)[^|]*µs[^|]*\| (?P<theirs>[\d.,]+)[^|]*µs[^|]*\|$", re.MULTILINE
 )
@@ -45,13 +36,13 @@ def _number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-def updated(readme: str, rows: Iterable[Mapping[str, Any]], day: date) -> str:
-    """The README with the figures of these rows, those of its table that are not among them being as they were, or
-    that gevent could not run.
+def updated(readme: str, data: Mapping[str, Any]) -> str:
+    """The README with the figures of its table, and of where and when they were measured.
 
-    :param rows: of ``benchmarks/run.py``, in seconds per operation, of one loop.
+    :param data: as ``docs/performance.json``; rows of the table that it lacks, or that gevent could not run, stay.
     """
-    costs = {(row["program"], row["size"]): (row["hubbub"], row["gevent"]) for row in rows if row["gevent"] is not None}
+    rows = (row for row in data["rows"] if row["gevent"] is not None)
+    costs = {(row["program"], row["size"]): (row["hubbub"], row["gevent"]) for row in rows}
 
     def fill(found: re.Match[str]) -> str:
         program = PROGRAMS.get(found["what"])
@@ -60,8 +51,8 @@ def updated(readme: str, rows: Iterable[Mapping[str, Any]], day: date) -> str:
         fresh = iter(costs[program])
         return _FIGURE.sub(lambda _: _shown(next(fresh) * 1e6), found[0])
 
-    python = "{}.{}".format(*sys.version_info)
-    return _ROW.sub(fill, _WHERE.sub(rf"\1CPython {python}\g<2>{day:%B %Y};", readme))
+    where = data["where"]
+    return _ROW.sub(fill, _WHERE.sub(rf"\1CPython {where['python']}\g<2>{where['month']};", readme))
 
 
 def _shown(microseconds: float) -> str:
@@ -92,16 +83,3 @@ def draw(rows: list[tuple[str, float, float]]) -> str:
         "<title>CPU time per operation, hubbub and gevent; shorter is better</title>\n"
         f'<rect width="{WIDTH}" height="{y}" fill="#ffffff"/>\n' + "\n".join([key, *lines]) + "\n</svg>\n"
     )
-
-
-def main() -> None:
-    """Put new figures into the table, if there are any, and draw the chart anew."""
-    readme = ROOT / "README.md"
-    if sys.argv[1:]:
-        rows = json.loads(Path(sys.argv[1]).read_text())
-        readme.write_text(updated(readme.read_text(), rows, date.today()))
-    (ROOT / "docs" / "speed.svg").write_text(draw(measured(readme.read_text())))
-
-
-if __name__ == "__main__":
-    main()

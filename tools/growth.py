@@ -1,44 +1,41 @@
-"""The plot of how costs grow with connections and greenlets, drawn from ``docs/growth.json``.
-
-``python -m tools.growth`` draws it anew. With ``--servers FILE``, what ``./do bench-servers -- --json FILE realistic
-realistic_1000 realistic_8000`` has written, and ``--rows FILE``, what ``./do bench -- --json FILE sleepers`` has, the
-figures are taken from there first.
-"""
+"""The plot of how costs grow with connections and greenlets, of the figures in ``docs/performance.json``."""
 
 from __future__ import annotations
 
-import argparse
 import html
-import json
 import math
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["draw", "greenlets", "main", "requests"]
+__all__ = ["draw", "panels"]
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "docs" / "growth.json"
 COLOURS = {"hubbub": "#2a78b5", "gevent": "#8a8a8a", "uvicorn": "#c77d1e", "bjoern": "#4f9a57"}
 PROGRAMS = {64: "realistic", 1_000: "realistic_1000", 8_000: "realistic_8000"}
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 360, 260, 48, 44, 40, 76
 
 
-def requests(servers: dict[str, Any]) -> dict[str, Any]:
-    """The panel of requests, of what bench-servers has written: microseconds by connections, for each server."""
-    series: dict[str, dict[str, float]] = {}
+def panels(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is to be drawn, of the figures: a panel for requests, one for greenlets."""
+    return [_requests(data["servers"]), _greenlets(data["rows"])]
+
+
+def _requests(servers: Mapping[str, Any]) -> dict[str, Any]:
+    """Microseconds by connections, for each server that has a colour."""
+    series: dict[str, dict[int, float]] = {}
     for connections, program in PROGRAMS.items():
         for name, result in servers[program].items():
-            series.setdefault(name.split()[0], {})[str(connections)] = round(result["cpu"], 1)
+            if (server := name.split()[0]) in COLOURS:
+                series.setdefault(server, {})[connections] = result["cpu"]
     return {"title": "CPU time of a realistic request", "by": "connections", "series": series}
 
 
-def greenlets(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The panel of greenlets, of what bench has written: microseconds to spawn, wake and end one of so many."""
-    series: dict[str, dict[str, float]] = {"hubbub": {}, "gevent": {}}
+def _greenlets(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Microseconds to spawn, wake and end one of so many."""
+    series: dict[str, dict[int, float]] = {"hubbub": {}, "gevent": {}}
     for row in sorted((row for row in rows if row["program"] == "sleepers"), key=lambda row: int(row["size"])):
         for name, points in series.items():
             if row[name] is not None:  # gevent's, where it could not be measured
-                points.setdefault(str(row["size"]), round(row[name] * 1e6, 1))
+                points[row["size"]] = row[name] * 1e6
     return {"title": "CPU time of a greenlet that sleeps", "by": "greenlets", "series": series}
 
 
@@ -55,7 +52,7 @@ def draw(panels: list[dict[str, Any]]) -> str:
 
 
 def _panel(panel: dict[str, Any], left: int) -> str:
-    sizes = sorted({int(size) for points in panel["series"].values() for size in points})
+    sizes = sorted({size for points in panel["series"].values() for size in points})
     top = _round_up(max(value for points in panel["series"].values() for value in points.values()))
     first, last = math.log(sizes[0]), math.log(sizes[-1])
     right, bottom = left + WIDTH - RIGHT, HEIGHT - BOTTOM
@@ -80,7 +77,7 @@ def _panel(panel: dict[str, Any], left: int) -> str:
         {name: y(list(points.values())[-1]) for name, points in panel["series"].items()}
     ).items():
         colour = COLOURS.get(name, "#000000")
-        points = {int(size): value for size, value in panel["series"][name].items()}
+        points = panel["series"][name]
         path = " ".join(f"{x(size)},{y(points[size])}" for size in sorted(points))
         lines.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         lines += [f'<circle cx="{x(size)}" cy="{y(value)}" r="3" fill="{colour}"/>' for size, value in points.items()]
@@ -102,22 +99,3 @@ def _round_up(value: float) -> float:
     """The next number that four marks divide well."""
     step: float = 10.0 ** math.floor(math.log10(value)) * 0.4
     return math.ceil(value / step) * step
-
-
-def main() -> None:
-    """Take the figures, if any are given, and draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--servers", type=Path, metavar="FILE")
-    parser.add_argument("--rows", type=Path, metavar="FILE")
-    given = parser.parse_args()
-    panels = json.loads(DATA.read_text()) if DATA.exists() else [{}, {}]
-    if given.servers:
-        panels[0] = requests(json.loads(given.servers.read_text()))
-    if given.rows:
-        panels[1] = greenlets(json.loads(given.rows.read_text()))
-    DATA.write_text(json.dumps(panels, indent=1) + "\n")
-    DATA.with_suffix(".svg").write_text(draw(panels))
-
-
-if __name__ == "__main__":
-    main()
