@@ -82,11 +82,11 @@ def fake(folder: Path, name: str, cost: float | None) -> str:
 
 def rows(tmp_path: Path, before: float | None, peers: dict[str, str], gevent: float | None = 2e-6) -> list[run.Row]:
     """Of the echo server, on two loops."""
-    found = [fake(tmp_path, "hubbub", 1e-6), fake(tmp_path, "gevent", gevent)]
+    ours, theirs = fake(tmp_path, "hubbub", 1e-6), fake(tmp_path, "gevent", gevent)
     (tmp_path / "hubbub").write_text(
         "#!/bin/sh\nif [ $1 = -c ]; then echo ev uv; else echo '{\"seconds\": 1e-6}'; fi\n"
     )
-    pairs = run.pairs(*found, [])
+    pairs = run.pairs(ours, theirs, [])
     return list(run.compare(run.Work("tcp_echo", 100), pairs, fake(tmp_path, "before", before), 2, peers))
 
 

@@ -172,7 +172,7 @@ def test_figures_are_what_the_benches_write() -> None:
 def test_page_tells_slower_rows(root: Path) -> None:
     """A row in which hubbub costs more has a bold ratio; what gevent could not run is said to have failed."""
     costs = {"rlock": 2e-6, "sleep0": 1e-7, "memory_blocked": None}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"program": name, "size": None, "unit": "seconds", "hubbub": 1e-6, "gevent": cost, "references": {}}
         for name, cost in costs.items()
     ]
