@@ -166,6 +166,31 @@ def test_another_python_is_another_environment(tmp_path: Path) -> None:
     assert [words[-1] for words in session.ran] == [str(folder), "thing", str(folder), "thing"]
 
 
+def test_a_compiled_module_that_is_gone_is_made_again(tmp_path: Path, tree: Path) -> None:
+    """A native package is compiled again when a module of it has gone, and not when one of another Python has."""
+    (loop,) = (package for package in packages.packages(tree).values() if package.native)
+    source = loop.folder / "src" / "hubbub_loop"
+    source.mkdir(parents=True)
+
+    class Compiling(Session):
+        def run(self, *words: str, **options: Any) -> str:
+            if str(loop.folder) in words:
+                (source / "fast.so").write_text("")
+            return super().run(*words, **options)
+
+    def builds() -> int:
+        session = Compiling()
+        assert Environment(session, tmp_path / "environment").editable([loop]) == {}
+        return sum(str(loop.folder) in words for words in session.ran)
+
+    (source / "fast.other.so").write_text("")
+    assert [builds(), builds()] == [1, 0]
+    (source / "fast.other.so").unlink()
+    assert builds() == 0
+    (source / "fast.so").unlink()
+    assert [builds(), builds()] == [1, 0]
+
+
 def test_failed_step_is_not_remembered(tmp_path: Path) -> None:
     """A step that failed is done again."""
     session = Session()

@@ -147,19 +147,28 @@ class Environment:
             self._remember(f"pure-{package.short}", markers[package])
 
     def _build(self, package: Package) -> str:
-        """Builds a native package in place; returns why it failed, if it did."""
+        """Builds a native package in place, unless what an earlier build made is there; returns why it failed."""
         name = f"native-{package.short}"
-        if self._done(name, digest(*package.sources())):
+        if self._done(name, self._built(package)):
             return ""
+        before = package.compiled().items()
         words = ("--no-deps", "--no-build-isolation", "-e", package.folder)
         output = self.pip(*words, what=f"{package.name}, which is compiled", success_codes=[0, 1])
         if "Successfully installed" in output:
-            self._remember(name, digest(*package.sources()))
+            made = sorted(path.relative_to(package.folder) for path, _ in package.compiled().items() - before)
+            self._stamp(f"{name}-made").write_text("".join(f"{path}\n" for path in made))
+            self._remember(name, self._built(package))
             return ""
         reason = build_failure(output)
         if not reason:
             self.session.log(output)
         return reason or "see its output above"
+
+    def _built(self, package: Package) -> str:
+        """A marker of a package's sources, and of the modules that the last build made and that are still there."""
+        made = self._stamp(f"native-{package.short}-made")
+        listed = made.read_text().splitlines() if made.exists() else []
+        return digest(*package.sources(), *(f"{path} {(package.folder / path).exists()}" for path in listed))
 
 
 def build_failure(output: str) -> str:

@@ -98,6 +98,11 @@ class Package:
                 found += sorted(sibling.folder.glob("src/**/*.h"))
         return found
 
+    def compiled(self) -> dict[Path, int]:
+        """The compiled modules beside its sources, of any Python, and when each was made: nanoseconds."""
+        modules = (p for p in self.folder.glob("src/**/*") if p.suffix in {".so", ".pyd"})
+        return {path: path.stat().st_mtime_ns for path in modules}
+
 
 @cache
 def packages(root: Path = ROOT) -> dict[str, Package]:
