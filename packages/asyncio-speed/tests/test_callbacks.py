@@ -17,8 +17,6 @@ from hubbub_asyncio import HubEventLoop, await_, new_event_loop, run
 
 pytestmark = pytest.mark.usefixtures("hub", "methods")
 
-pytestmark = pytest.mark.usefixtures("hub", "methods")
-
 VARIABLE: contextvars.ContextVar[int] = contextvars.ContextVar("VARIABLE", default=0)
 
 

@@ -14,8 +14,6 @@ from hubbub_asyncio import run
 
 pytestmark = pytest.mark.usefixtures("hub", "methods")
 
-pytestmark = pytest.mark.usefixtures("hub", "methods")
-
 
 def test_handles_are_collected() -> None:
     """A handle that its own callback refers to is found by the garbage collector."""

@@ -15,8 +15,6 @@ from hubbub_asyncio import run
 
 pytestmark = pytest.mark.usefixtures("hub", "methods")
 
-pytestmark = pytest.mark.usefixtures("hub", "methods")
-
 
 class Keeper(asyncio.Protocol):
     """Keeps what it is told."""
