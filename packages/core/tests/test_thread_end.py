@@ -11,9 +11,10 @@ from collections import Counter
 
 import hubbub
 import pytest
+from hubbub._current import hubs
 from hubbub.event import Event
-from hubbub.exceptions import InvalidThreadUseError
-from hubbub.lowlevel import make_loop
+from hubbub.exceptions import HubDestroyed, InvalidThreadUseError
+from hubbub.lowlevel import HubLocal, make_loop
 from hubbub.plugins import LOOPS, load
 
 BACKENDS = {"EpollBackend", "LibevBackend", "LibuvBackend"}
@@ -72,6 +73,31 @@ def test_a_thread_may_leave_greenlets_behind(hub):
     assert not thread.is_alive()
     hubbub.sleep(0.03)
     assert ran == []
+
+
+def test_a_thread_that_is_ending_gets_no_other_hub(hub):
+    """Code that runs because a thread ends and asks for a hub gets an error: nothing would ever end another hub."""
+    asked = []
+
+    def end(value):
+        try:
+            asked.append(hubbub.get_hub())
+        except BaseException as error:
+            asked.append(type(error))
+
+    local = HubLocal("a value", lambda hub: "a value", end=end)
+    before = set(hubs())
+
+    def body():
+        hubbub.sleep(0)
+        local.get()
+
+    for _ in range(3):
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+    assert asked == [HubDestroyed] * 3
+    assert set(hubs()) == before
 
 
 def test_a_destroyed_hub_is_replaced(hub):

@@ -315,6 +315,32 @@ def test_failed_tasks_are_reported(on_loop: Program) -> None:
     assert on_loop(source) == ["1 True"] * 3 + ["True True None False"]
 
 
+def test_a_thread_that_ends_after_a_waiter(on_loop: Program) -> None:
+    """The hub of a thread whose last greenlet a Waiter has woken ends with the thread, and leaves no hub."""
+    source = """
+    import gc, sys, threading
+    from gevent.hub import Hub, Waiter, get_hub
+    sys.unraisablehook = print
+    def body():
+        waiter = Waiter()
+        get_hub().loop.timer(0.001).start(waiter.switch, "value")
+        print(waiter.get())
+        waiter = Waiter()
+        get_hub().loop.timer(0.001).start(waiter.throw, KeyError)
+        try:
+            waiter.get()
+        except KeyError:
+            print("KeyError")
+    for _ in range(2):
+        thread = threading.Thread(target=body)
+        thread.start()
+        thread.join()
+    gc.collect()
+    print(sum(isinstance(thing, Hub) for thing in gc.get_objects()))
+    """
+    assert on_loop(source) == ["value", "KeyError", "value", "KeyError", "0"]
+
+
 def test_every_hub_is_watched(on_loop: Program) -> None:
     """With ``config.monitor_thread`` each hub has its monitor as soon as it runs, in threads of pools too."""
     source = """

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hubbub import _config, plugins
-from hubbub._originals import local
+from hubbub._originals import get_ident, local
 from hubbub._originals import sleep as _native_sleep
 from hubbub._twins import known_to_c
 from hubbub._weak import snapshot
+from hubbub.exceptions import HubDestroyed
 
 if TYPE_CHECKING:
     from hubbub.hub import Hub
@@ -52,7 +53,12 @@ class _ThreadGuard:
         if hub is None or sys.is_finalizing():
             return
         if self._pid == os.getpid() and not hub.destroyed:
-            hub.end()
+            ident = get_ident()
+            _ending.add(ident)
+            try:
+                hub.end()
+            finally:
+                _ending.discard(ident)
 
 
 _state = _ThreadState()
@@ -60,13 +66,18 @@ hub_class: list[type[Hub]] = []
 """Its one entry is the class of hubs made from now on. :mod:`hubbub.hub` sets it."""
 hub_made: list[Callable[[Hub], object]] = []
 """Called with each hub that a thread gets from :func:`get_hub`."""
+_ending: set[int] = set()
+"""The threads whose hubs their guards are ending: another hub would have no guard that ends it."""
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 """The hubs that have not ended. Each hub adds itself."""
 
 
 @known_to_c
 def get_hub() -> Hub:
-    """The hub of this thread; made if there is none yet."""
+    """The hub of this thread; made if there is none yet.
+
+    :raises HubDestroyed: the thread is ending, and its hub with it.
+    """
     try:
         return _state.hub
     except AttributeError:
@@ -129,6 +140,8 @@ def make_way() -> bool:
 
 def _make_hub() -> Hub:
     plugins.check_interpreter("a hub")
+    if get_ident() in _ending:
+        raise HubDestroyed("the thread is ending, and its hub with it: it can have no other")
     _state.making = True
     try:
         _config.accelerate()

@@ -71,7 +71,7 @@ class LoopDestroyed(RuntimeError):
 
 
 class HubDestroyed(GreenletExit):
-    """Thrown into a hub that is being destroyed."""
+    """Thrown into a hub that is being destroyed, and raised where a thread that is ending asks for another hub."""
 
 
 class StandInRetired(GreenletExit):

@@ -430,8 +430,10 @@ class Waiter:
             raise AssertionError("Can only use Waiter.switch method from the Hub greenlet")
         try:
             target.switch(value)
+        except HubDestroyed:
+            raise  # the greenlet was the thread's last, and the thread has ended
         except BaseException:
-            get_hub().handle_error(target.switch, *sys.exc_info())
+            self.hub.handle_error(target.switch, *sys.exc_info())
 
     def switch_args(self, *args: Any) -> None:
         """As :meth:`switch`, with the arguments as a tuple."""
@@ -447,8 +449,10 @@ class Waiter:
             raise AssertionError("Can only use Waiter.switch method from the Hub greenlet")
         try:
             target.throw(*throw_args)
+        except HubDestroyed:
+            raise  # the greenlet was the thread's last, and the thread has ended
         except BaseException:
-            get_hub().handle_error(target.throw, *sys.exc_info())
+            self.hub.handle_error(target.throw, *sys.exc_info())
 
     def get(self) -> Any:
         """The value; raises the error. Waits if there is neither."""
