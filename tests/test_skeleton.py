@@ -81,6 +81,7 @@ def test_extras_of_core(packages: list[Package]) -> None:
         "server-speed",
         "asyncio",
         "asyncio-speed",
+        "net-speed",
         "opentelemetry",
         "rich",
         "all",

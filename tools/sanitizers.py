@@ -22,6 +22,7 @@ FLAGS = {
     "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0",
 }
 # Three frames tell who allocated; what has the interpreter or an extension of others among them is not ours.
+# Nor is what OpenSSL has there: nothing of ours calls it but through the interpreter, whose sessions leak in 3.11.
 _OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:malloc_context_size=3:log_path={folder}/report",
     "LSAN_OPTIONS": "suppressions={folder}/not-ours:print_suppressions=0",
@@ -29,7 +30,9 @@ _OPTIONS = {
 }
 SERVED = ("attacks", "faults", "lent", "wsgi")
 """Tests of the server, by the names of their files, that serve requests in C."""
-_NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend", "cryptography")
+ENCRYPTED = ("ssl", "tls_wire")
+"""Tests of hubbub-net that read and write TLS in C."""
+_NOT_OURS = ("libpython", "bin/python", "greenlet", "_cffi_backend", "cryptography", "libcrypto")
 
 
 def settings(folder: Path, compiler: str, built: Path) -> dict[str, str]:
@@ -53,7 +56,8 @@ def _path(compiler: str, name: str) -> str:
 
 def tests(native: Iterable[Package]) -> list[Path]:
     """The tests of these packages, for hubbub-speed those of core that run its methods, for hubbub-server-speed
-    those of the server's requests, and for hubbub-asyncio-speed those of the event loop.
+    those of the server's requests, for hubbub-asyncio-speed those of the event loop, and for hubbub-net-speed those of
+    TLS.
 
     Those that sanitizers get in the way of are marked ``unsanitized``.
     """
@@ -64,6 +68,8 @@ def tests(native: Iterable[Package]) -> list[Path]:
         found += [packages()["server"].folder / "tests" / f"test_{name}.py" for name in SERVED]
     if any(package.short == "asyncio-speed" for package in native):
         found.append(packages()["asyncio"].folder / "tests" / "test_loop.py")
+    if any(package.short == "net-speed" for package in native):
+        found += [packages()["net"].folder / "tests" / f"test_{name}.py" for name in ENCRYPTED]
     return found
 
 

@@ -13,7 +13,7 @@ import hubbub
 import pytest
 import trustme
 from hubbub.lowlevel import Hub
-from hubbub_net import ssl
+from hubbub_net import acceleration, ssl
 from hubbub_net.socket import create_server, socket
 
 
@@ -26,6 +26,19 @@ class Certificates(NamedTuple):
     file: str
     chain: str
     bundle: str
+
+
+@pytest.fixture(params=["python", "c"])
+def tls_methods(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs a test twice: with the methods of TLS in Python, and with those of hubbub-net-speed if that is installed."""
+    if request.param == "c":
+        pytest.importorskip("hubbub_net_speed")
+    acceleration.slow_down()
+    hubbub.configure(accelerators=None if request.param == "c" else False)
+    acceleration.accelerate()
+    hubbub.configure(accelerators=None)
+    yield request.param
+    acceleration.slow_down()
 
 
 @pytest.fixture(scope="session")

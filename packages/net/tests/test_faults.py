@@ -23,6 +23,8 @@ import pytest
 from hubbub.lowlevel import Hub
 from hubbub_net import select, selectors, socket, ssl
 
+pytestmark = pytest.mark.usefixtures("tls_methods")
+
 Serve = Callable[..., tuple[Any, ...]]
 RESET = struct.pack("ii", 1, 0)
 

@@ -16,6 +16,8 @@ from hubbub.io import Socket
 from hubbub.lowlevel import Hub
 from hubbub_net import socket, ssl
 
+pytestmark = pytest.mark.usefixtures("tls_methods")
+
 Serve = Callable[..., tuple[Any, ...]]
 VERSIONS = [stdlib.TLSVersion.TLSv1_2, stdlib.TLSVersion.TLSv1_3]
 

@@ -19,7 +19,7 @@ GOODBYE = b"z" * RECORD
 
 
 @pytest.fixture
-def pair(kind, certificates):
+def pair(kind, certificates, tls_methods):
     """Makes two sockets with small buffers that are connected, over TLS if the kind says so."""
 
     def make():

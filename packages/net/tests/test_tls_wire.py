@@ -7,6 +7,7 @@ import os
 import socket as plain
 import ssl as stdlib
 import struct
+import sys
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hubbub.lowlevel import Hub
 from hubbub_net import select, selectors, socket, ssl
 from hubbub_net._tlsrecords import RECEIVE, Incoming
+
+pytestmark = pytest.mark.usefixtures("tls_methods")
 
 VERSIONS = [stdlib.TLSVersion.TLSv1_2, stdlib.TLSVersion.TLSv1_3]
 RECORD = 1 << 14
@@ -824,3 +827,23 @@ def test_misuse_is_told(hub: Hub, certificates: Any) -> None:
         server.close()
         with pytest.raises(OSError):
             server.do_handshake()
+
+
+def test_a_read_that_fails_leaves_no_cycle(hub: Hub, certificates: Any) -> None:
+    """An error that a read has raised is gone with its last reference, without the collector's help."""
+    server, peer = server_and_peer(certificates)
+    with server, peer.sock:
+        server.settimeout(0.0)
+        before = sys.getrefcount(server._tls_reader)
+        for _ in range(3):
+            with pytest.raises(stdlib.SSLWantReadError) as caught:
+                server.recv(10)
+            del caught
+        server.suppress_ragged_eofs = False
+        peer.sock.close()
+        server.settimeout(5)
+        with pytest.raises(stdlib.SSLEOFError) as caught:
+            server.recv(10)
+        del caught
+        after = sys.getrefcount(server._tls_reader)
+        assert after == before

@@ -48,6 +48,7 @@ _DISTRIBUTIONS = {
     (PATCHES, "selectors"): "hubbub-net",
     ("hubbub.applications", "asgi"): "hubbub-asyncio",
     ("hubbub.asyncio_accelerators", "methods"): "hubbub-asyncio-speed",
+    ("hubbub.net_accelerators", "methods"): "hubbub-net-speed",
     ("hubbub.server_accelerators", "usual"): "hubbub-server-speed",
     (ACCELERATORS, "methods"): "hubbub-speed",
     (ACCELERATORS, "stack_chunks"): "hubbub-speed",

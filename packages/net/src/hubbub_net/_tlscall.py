@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import socket as _plain
 import ssl as _stdlib
+from _socket import socket as _CSocket
 from typing import TYPE_CHECKING
 
 from hubbub.hub import sleep
+from hubbub.io import Socket
 
 from hubbub_net._turns import Turns
 from hubbub_net._waiting import Deadline
+from hubbub_net.acceleration import PARTS, known_to_c, mirrored
 from hubbub_net.socket import socket
 
 if TYPE_CHECKING:
@@ -31,26 +34,40 @@ BROKEN = frozenset(
     }
 )
 """Errors of a connection that was cut. The standard library's reads and writes raise SSLEOFError for all of them."""
+PARTS.update(
+    {
+        "broken": BROKEN,
+        "fileno": _CSocket.fileno,
+        "send": _CSocket.send,
+        "sleep": sleep,
+        "socket": socket,
+        "Socket": Socket,
+    }
+)
 _DONTWAIT = int(getattr(_plain, "MSG_DONTWAIT", 0))
 _TURN = 1e-6
 """Seconds of a pause: as short as can be, but not 0, which may end before the loop has polled and run its timers."""
 
 
+@known_to_c
 def want_read() -> _stdlib.SSLWantReadError:
     """What a socket that does not wait raises."""
     return _stdlib.SSLWantReadError(_stdlib.SSL_ERROR_WANT_READ, "The operation did not complete (read)")
 
 
+@known_to_c
 def want_write() -> _stdlib.SSLWantWriteError:
     """What a socket that does not wait raises."""
     return _stdlib.SSLWantWriteError(_stdlib.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
 
 
+@known_to_c
 def cut() -> _stdlib.SSLEOFError:
     """What the standard library makes of the errors in :data:`BROKEN`."""
     return _stdlib.SSLEOFError(_stdlib.SSL_ERROR_EOF, "EOF occurred in violation of protocol")
 
 
+@known_to_c
 class Call:
     """One call, made when it begins. Its time limit is for all its waits together."""
 
@@ -113,6 +130,7 @@ class Call:
             raise self.late()
         sleep(_TURN)
 
+    @mirrored("wire.c")
     def receive(self, count: int) -> bytes:
         """Ciphertext from the kernel, up to ``count`` bytes; none at the end of the stream.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hubbub_net import _ahead
 from hubbub_net._tlscall import BROKEN, Call, cut
 from hubbub_net._tlswire import RECORD, Wire
+from hubbub_net.acceleration import PARTS, known_to_c, mirrored, twin
 
 if TYPE_CHECKING:
     from hubbub_net.ssl import SSLSocket
@@ -25,6 +26,10 @@ _PATIENCE = 256
 """How many records ``pending`` looks through for data, at most."""
 
 
+PARTS.update({"noted": _ahead.noted, "note_if": _ahead.note_if})
+
+
+@known_to_c
 class Reader:
     """The reading side of a TLS socket. The socket owns it, and passes itself to its methods."""
 
@@ -37,6 +42,7 @@ class Reader:
         self._more = True  # there may be something to read without receiving
         self._failure: _stdlib.SSLError | None = None  # the next read raises it
 
+    @twin("reader.c")
     def read(self, sock: SSLSocket, wanted: int) -> bytes:
         """Up to ``wanted`` bytes; waits if none have come. Empty at the end of the stream."""
         wire = self.wire
@@ -64,6 +70,7 @@ class Reader:
             return data
         return self._with_more(sock, data, wanted, records - 1)
 
+    @twin("reader.c")
     def read_into(self, sock: SSLSocket, octets: memoryview) -> int:
         """As :meth:`read`, into ``octets``.
 
@@ -88,17 +95,10 @@ class Reader:
             self._end_of_data(sock, error)
             return 0
         if not 0 < count < size or self._more or wire.incoming.chunk:
-            self.settle(sock)
-            if not count:
-                wire.incoming.ended = True
-            while 0 < count < size:
-                step = self._decrypt(octets[count:])
-                if not step:
-                    break
-                count += step
-            self.look_ahead(sock)
+            count = self._fill(sock, octets, count)
         return count
 
+    @mirrored("reader.c")
     def _read_more(self, call: Call, attempt: Callable[[], T], room: Any) -> Any:
         """Read what earlier reads left. If they left nothing, read in turn with other greenlets."""
         wire = self.wire
@@ -119,6 +119,25 @@ class Reader:
             if entered:
                 wire.readers.leave()
 
+    @mirrored("reader.c")
+    def _fill(self, sock: SSLSocket, octets: memoryview, count: int) -> int:
+        """Go on filling ``octets``, of which ``count`` bytes are filled, with what else has come.
+
+        :returns: how many bytes are filled then.
+        """
+        self.settle(sock)
+        if not count:
+            self.wire.incoming.ended = True
+        size = octets.nbytes
+        while 0 < count < size:
+            step = self._decrypt(octets[count:])
+            if not step:
+                break
+            count += step
+        self.look_ahead(sock)
+        return count
+
+    @mirrored("reader.c")
     def _with_more(self, sock: SSLSocket, data: bytes, wanted: int, records: int) -> bytes:
         """``data`` and what else has come, up to ``wanted`` bytes in all.
 
@@ -140,6 +159,7 @@ class Reader:
         self.look_ahead(sock)
         return data
 
+    @mirrored("reader.c")
     def _collect(self, parts: list[bytes], left: int, records: int) -> None:
         """Append up to ``left`` bytes of what has come to ``parts``; large records are decrypted several at a time."""
         incoming = self.wire.incoming
@@ -160,6 +180,7 @@ class Reader:
         except _SSLError as error:
             self._failure = error.with_traceback(None)
 
+    @mirrored("reader.c")
     def _decrypt(self, room: Any) -> Any:
         """Data that has come, without receiving; nothing if the next record holds no application data.
 
@@ -201,7 +222,7 @@ class Reader:
         incoming = self.wire.incoming
         if incoming.loose:
             incoming.settle()
-            self._more = incoming.ready
+            self._more = bool(incoming.chunk) and incoming.ready  # mostly nothing has come
             if self._more:
                 _ahead.note_if(sock, self.has_ahead())
 
@@ -219,17 +240,24 @@ class Reader:
         else:
             ended = error.errno in BROKEN
         if not ended:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame
         if wire.read_ended:
             return
         if not wire.incoming.ended:
             wire.incoming.end()
         self._more = True
         if not sock.suppress_ragged_eofs:
-            if isinstance(error, _SSLError):
+            if not isinstance(error, _SSLError):
+                raise cut() from error
+            try:
                 raise error
-            raise cut() from error
+            finally:
+                del error
 
+    @mirrored("reader.c")
     def has_ahead(self) -> bool:
         """Whether a read would return at once, whatever the kernel says: more was received than was read."""
         if not self._more:
@@ -238,6 +266,7 @@ class Reader:
         incoming = wire.incoming
         return bool(self.clear or self._failure or incoming.ended or incoming.ready or wire.sslobj.pending())
 
+    @mirrored("reader.c")
     def look_ahead(self, sock: SSLSocket) -> None:
         """Find out whether something is left to read, and note that for :mod:`select` and its kin."""
         self._more = True

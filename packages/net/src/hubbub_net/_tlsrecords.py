@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from ssl import MemoryBIO
 
+from hubbub_net.acceleration import PARTS, known_to_c, mirrored, twin
+
 __all__ = ["RECEIVE", "Incoming"]
 
 RECEIVE = (1 << 16) + (1 << 8)
@@ -16,6 +18,7 @@ RECEIVE = (1 << 16) + (1 << 8)
 
 _HEADER = 5
 """Bytes of a record's header: type (1), version (2), length of the rest (2). RFC 8446, 5.1."""
+_NO_HEADER = bytes(_HEADER)
 _TYPES = frozenset(range(20, 25))
 _DATA = 23
 """The record type of application data, and of everything that is encrypted in TLS 1.3."""
@@ -26,8 +29,10 @@ _MOST = 2
 """How many records are given at once, at most: OpenSSL's buffer never shrinks, and four at once are not faster."""
 _LONGEST = (1 << 14) + 2048
 """Bytes of a record of TLS 1.2 after its header, at most."""
+PARTS.update({"receive": RECEIVE, "large": _LARGE, "most": _MOST, "longest": _LONGEST})
 
 
+@known_to_c
 class Incoming:
     """Ciphertext that has come and that OpenSSL has not read yet.
 
@@ -62,16 +67,22 @@ class Incoming:
         self._start = 0
         self._missing = 0  # bytes that are to follow of the record whose beginning OpenSSL has
         self._length = 0  # bytes of the last record if it was a large one, else 0
-        self._learn(bytes(_HEADER))
+        # No header has been read yet; these say what _learn() would say of one of zeros.
+        self._header = _NO_HEADER
+        self._whole = _HEADER  # bytes of the record
+        self._large = 0
+        self._paired = False  # whether it may be given with the next one
 
+    @mirrored("records.c")
     def _learn(self, header: bytes) -> None:
         """Note what a record's header says. In bulk all headers are equal, and each is read once."""
         self._header = header
-        self._whole = _HEADER + (header[3] << 8 | header[4])  # bytes of the record
+        self._whole = _HEADER + (header[3] << 8 | header[4])
         large = _LARGE <= self._whole <= _LONGEST
         self._large = self._whole if large else 0
-        self._paired = large and header[0] == _DATA and header[1] == 3  # whether it may be given with the next one
+        self._paired = large and header[0] == _DATA and header[1] == 3
 
+    @twin("records.c")
     def take(self, data: bytes, most: int = 1) -> int:
         """Keep ``data``, which has just been received, and :meth:`feed` OpenSSL."""
         if (
@@ -98,6 +109,7 @@ class Incoming:
             self._start = 0
         self.bio.write_eof()
 
+    @twin("records.c")
     def feed(self, most: int = 1) -> int:
         """Give OpenSSL the next record, or as much of it as has come.
 
@@ -136,6 +148,7 @@ class Incoming:
         self._give(chunk, start, given)
         return useful
 
+    @mirrored("records.c")
     def _give(self, chunk: bytes, start: int, count: int) -> None:
         end = start + count
         if end < len(chunk):
@@ -147,6 +160,7 @@ class Incoming:
         self._start = 0
 
     @property
+    @mirrored("records.c")
     def ready(self) -> bool:
         """Whether OpenSSL could make progress after :meth:`feed` although no more is received."""
         chunk = self.chunk
@@ -162,6 +176,7 @@ class Incoming:
         return wanted <= left or chunk[start] not in _TYPES or chunk[start + 1] != 3 or wanted > _LONGEST
 
     @property
+    @mirrored("records.c")
     def appetite(self) -> int:
         """How many bytes to receive, chosen to end with a whole record if the peer's records keep their length."""
         if not self._length:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hubbub_net._tlscall import Call, cut, want_read, want_write
 from hubbub_net._tlsrecords import RECEIVE, Incoming
 from hubbub_net._turns import Turns
+from hubbub_net.acceleration import PARTS, known_to_c, mirrored, twin
 from hubbub_net.socket import socket
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ RECORD = 1 << 14
 """Bytes of plain text in a record, at most."""
 FLIGHT = 2 * RECORD
 """How many bytes are encrypted before they are sent. OpenSSL's buffer grows to that size and never shrinks."""
+PARTS.update({"record": RECORD, "flight": FLIGHT})
 _MOST_PIECES = 64
 """How many pieces are sent at once, at most: systems have a limit."""
 _PATIENCE = 64
@@ -35,6 +37,7 @@ _c_send = _CSocket.send
 _c_sendmsg: Any = getattr(_CSocket, "sendmsg", None)
 
 
+@known_to_c
 class Wire:
     """OpenSSL's object of one connection, and the ciphertext on its way in and out.
 
@@ -59,6 +62,7 @@ class Wire:
         self.read_ended: bool = False
         """Whether ``shutdown`` has ended reading."""
 
+    @mirrored("reader.c")
     def complete(self, call: Call, attempt: Callable[[], T], entered: bool = False) -> T:
         """Repeat ``attempt`` until it succeeds; in between feed OpenSSL ciphertext and send what it has written.
 
@@ -96,6 +100,7 @@ class Wire:
             if own:
                 reading.leave()
 
+    @mirrored("reader.c")
     def _answer(self, call: Call) -> None:
         """Send what OpenSSL has written for a finished operation."""
         if call.operation == "handshake":
@@ -121,6 +126,7 @@ class Wire:
             raise want_read()
         call.enter(self.readers)
 
+    @twin("wire.c")
     def _receive(self, call: Call, entered: bool) -> None:
         """Receive ciphertext until OpenSSL can make progress with it.
 
@@ -142,6 +148,7 @@ class Wire:
             if not entered:
                 reading.leave()
 
+    @twin("wire.c")
     def receive_first(self, sock: SSLSocket, limit: float | None, most: int) -> int:
         """Receive for a read in the usual case: nothing is left over, and no other greenlet is receiving.
 
@@ -182,6 +189,7 @@ class Wire:
 
     # Sending --------------------------------------------------------------------------------------------------------
 
+    @mirrored("writer.c")
     def drain(self, call: Call) -> None:
         """Send all ciphertext. The greenlet must have its turn to write."""
         while not self._push(call.sock):
@@ -189,6 +197,7 @@ class Wire:
                 raise want_write()
             call.wait_writable()
 
+    @twin("wire.c")
     def send(self, sock: SSLSocket, ciphertext: bytes) -> bool:
         """Send ``ciphertext``, which nothing must precede. What the kernel does not take is kept for later.
 
@@ -224,6 +233,7 @@ class Wire:
                 unsent[0] = memoryview(unsent[0])[sent:]
         return True
 
+    @twin("wire.c")
     def flush(self, call: Call) -> None:
         """Send what OpenSSL has written by itself, or leave that to a greenlet that is writing."""
         if not (self.unsent or self.outgoing.pending):

@@ -13,6 +13,7 @@ from hubbub.hub import sleep
 from hubbub_net._tlscall import BROKEN, Call, cut, want_write
 from hubbub_net._tlsreader import Reader
 from hubbub_net._tlswire import FLIGHT, RECORD, Wire
+from hubbub_net.acceleration import PARTS, known_to_c, mirrored, twin
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -28,6 +29,16 @@ _SHARE = 1 << 20
 """After so many bytes other greenlets may run, although the kernel takes more."""
 
 
+PARTS["share"] = _SHARE
+
+
+@known_to_c
+def broken_pipe() -> BrokenPipeError:
+    """What a write raises after ``shutdown`` has ended writing."""
+    return BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+@known_to_c
 class Writer:
     """The writing side of a TLS socket. The socket owns it, and passes itself to its methods."""
 
@@ -41,6 +52,7 @@ class Writer:
         self.ended: bool = False
         """Whether ``shutdown`` has ended writing."""
 
+    @twin("writer.c")
     def write(self, sock: SSLSocket, data: ReadableBuffer) -> int:
         """Encrypt and send ``data``.
 
@@ -55,7 +67,7 @@ class Writer:
             return self._write_in_turn(sock, data)
         except _SSLError:
             if self.ended:
-                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+                raise broken_pipe() from None
             raise
         try:
             if wire.send(sock, wire.outgoing.read()):
@@ -93,6 +105,7 @@ class Writer:
         finally:
             writing.leave()
 
+    @twin("writer.c")
     def _write_flights(self, call: Call, octets: memoryview, done: int) -> int:
         """Encrypt and send what is not ``done``. As with OpenSSL, a write that is tried again goes on from there."""
         size = octets.nbytes
@@ -116,6 +129,7 @@ class Writer:
             raise
         return done
 
+    @mirrored("writer.c")
     def _encrypt(self, call: Call, flight: memoryview) -> int:
         write: Any = self.wire.sslobj.write
         try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from hubbub.lock import Semaphore
 
+from hubbub_net.acceleration import known_to_c, mirrored
+
 __all__ = ["Turns"]
 
 
+@known_to_c
 class Turns:
     """A lock, first come, first served. A greenlet that finds :attr:`held` false may set it instead of :meth:`enter`.
 
@@ -45,6 +48,7 @@ class Turns:
                 self.leave()
         return entered
 
+    @mirrored("wire.c")
     def leave(self) -> None:
         """End this turn: the next greenlet's begins."""
         if self.behind and self._gate is not None:

@@ -19,6 +19,7 @@ from hubbub_net._tlscall import Call
 from hubbub_net._tlsreader import Reader
 from hubbub_net._tlswire import Wire
 from hubbub_net._tlswriter import Writer
+from hubbub_net.acceleration import accelerate
 from hubbub_net.socket import create_connection, socket
 
 if TYPE_CHECKING:
@@ -53,10 +54,13 @@ class _Descriptorless:
     :meth:`SSLSocket._begin` makes one that works in memory.
     """
 
-    __slots__ = ("_context",)
+    __slots__ = ("_context", "_encode_hostname", "check_hostname")
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        # What is asked for each time: found here, it takes no detour.
+        self.check_hostname: Any = context.check_hostname
+        self._encode_hostname: Any = context._encode_hostname
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
@@ -123,6 +127,7 @@ class SSLSocket(_stdlib.SSLSocket, socket):  # type: ignore[misc]  # the two dis
             owner=self,
             session=self._session,  # type: ignore[attr-defined]  # of the standard library's class
         )
+        accelerate()
         wire = Wire(wrap, early)
         self._sslobj = wire.sslobj
         self._tls_reader = Reader(wire)
