@@ -67,16 +67,16 @@ class Asker:
         self._resolv_conf = Watched(resolv_conf, _read_settings, reread_seconds)
         self._read: Settings | None = None
         self._settings = Settings()
-        self.servers: tuple[Server, ...] = ()
-        """The servers that were asked last."""
         self._origin: Hashable = ()
         self.flights: Flights[Answer] = self._new_flights(max_queries)
 
     def _new_flights(self, limit: int) -> Flights[Answer]:
-        return Flights(limit, self._begin, self._asking.stop, self._keep)
+        return Flights(limit, self._asking.begin, self._asking.stop, self._keep)
 
-    def _begin(self, flight: Flight[Answer]) -> None:
-        self._asking.begin(flight, self.servers)
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers that were asked last."""
+        return self._asking.servers
 
     def settings_now(self) -> Settings:
         """The settings of resolv.conf as it is now, with ``options`` applied. Sets ``servers`` to match them."""
@@ -84,9 +84,9 @@ class Asker:
         if read is not self._read:
             self._read = read
             self._settings = replace(read, **self._options)
-            self.servers = self.given_servers or _usable(read.servers, self.port)
-            self._origin = _origins.setdefault(self.servers, _Origin(self.servers))
-            self._asking.forget_servers()
+            servers = self.given_servers or _usable(read.servers, self.port)
+            self._origin = _origins.setdefault(servers, _Origin(servers))
+            self._asking.ask_now(servers)
         return self._settings
 
     def ask(self, settings: Settings, name: str, rtypes: Sequence[int]) -> Sequence[Answer | BaseException]:
@@ -143,7 +143,10 @@ class Asker:
             if not searching and candidate != bare:
                 continue
             outcomes = self.ask(settings, candidate, rtypes) if HOST_NAME.match(candidate) else []
-            found = [outcome for outcome in outcomes if type(outcome) is Answer and outcome.values]
+            found = []
+            for outcome in outcomes:
+                if type(outcome) is Answer and outcome.values:
+                    found.append(outcome)
             if found:
                 return candidate, found
             failed = worst(outcomes)

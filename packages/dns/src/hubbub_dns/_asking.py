@@ -26,13 +26,16 @@ class Asking:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
         self._clock: Any = None
+        self.servers: tuple[Server, ...] = ()
+        """The servers to ask."""
 
-    def begin(self, flight: Flight[Answer], servers: Sequence[Server]) -> None:
-        """Begin to ask ``servers`` a question, without waiting. The flight lands with an Answer or LookupFailed.
+    def begin(self, flight: Flight[Answer]) -> None:
+        """Begin to ask a question, without waiting. The flight lands with an Answer or LookupFailed.
 
         :param flight: its key ends with the name, which is absolute and in small letters, and the type of records; its
             context holds the settings.
         """
+        servers: Sequence[Server] = self.servers
         if flight.context.rotate:
             servers = self._upstream.in_turn(flight.context, servers)
         flight.task = _Task(self._upstream, flight, servers)
@@ -44,8 +47,9 @@ class Asking:
         """Stop asking: no greenlet waits for the answer any more."""
         flight.task.stop()
 
-    def forget_servers(self) -> None:
-        """Forget what is known of the servers: they or the settings have changed."""
+    def ask_now(self, servers: tuple[Server, ...]) -> None:
+        """Ask these servers from now on, and forget what is known of them: they or the settings have changed."""
+        self.servers = servers
         self._upstream.forget()
 
     def close(self) -> None:

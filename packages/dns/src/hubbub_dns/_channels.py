@@ -47,6 +47,7 @@ _PLAIN = b"\x81\x80\0\1\0\1\0\0\0\0"
 """Flags and counts of the usual reply: no error, from a recursive server, with one question and one record."""
 _VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _NXDOMAIN, _REFUSED = 3, 5
+_TIMEOUT = status.ARES_ETIMEOUT
 _RCODES = {
     status.ARES_ENODATA: 0,
     status.ARES_EFORMERR: 1,
@@ -273,14 +274,16 @@ class _Channel:
 
         :raises OSError: the server cannot be reached, or there is no socket.
         """
-        if exchange.key in self._asked or len(self._asked) >= _MAX_ASKED or self._measured > _MAX_MEASURED:
+        name, rtype = key = exchange.key
+        asked = self._asked
+        if not self.held and (key in asked or len(asked) >= _MAX_ASKED or self._measured > _MAX_MEASURED):
             self._forget_answers()
         self.room -= 1
         self.under_way.add(exchange)
-        self._asked.add(exchange.key)
+        asked.add(key)
         self.held += 1
         try:
-            self._ares.query(*exchange.key, callback=exchange.answered)
+            self._ares.query(name, rtype, callback=exchange.answered)
         except pycares.AresError as error:
             exchange.answered(None, error.args[0])
         if self.outcomes:  # c-ares knew at once, but the listener expects no call before this one has returned
@@ -289,10 +292,8 @@ class _Channel:
     def _forget_answers(self) -> None:
         """Clear the cache and the measurements of c-ares by a change of its servers, as they cannot be turned off.
 
-        Only when no question is under way: c-ares would have to send it again.
+        Only when c-ares holds no question: it would have to send it again.
         """
-        if self.held:
-            return
         self._ares.servers = _NOBODY
         self._ares.servers = self._servers
         self._asked.clear()
@@ -300,12 +301,12 @@ class _Channel:
 
     def _deliver(self) -> None:
         """Hand the outcomes to the exchanges. Called after each call of c-ares."""
-        outcomes = self.outcomes
+        outcomes, under_way = self.outcomes, self.under_way
         while outcomes:
             exchange, result, error = outcomes.popleft()
-            if exchange not in self.under_way:
+            if exchange not in under_way:
                 continue
-            if error != status.ARES_ETIMEOUT:
+            if error != _TIMEOUT:
                 self._measured += 1
                 if self._measured > _MAX_MEASURED:
                     self.room = 0
@@ -313,9 +314,13 @@ class _Channel:
                 exchange.outcome = _reply(result)
             else:
                 exchange.outcome = self._outcome(exchange.key, result, error)
-            self.drop(exchange)
-            if exchange.listener is not None:
-                exchange.listener(exchange)
+            if len(under_way) > 1:
+                under_way.discard(exchange)
+            else:
+                self.drop(exchange)
+            listener = exchange.listener
+            if listener is not None:
+                listener(exchange)
         self._unusual.clear()
 
     def _outcome(self, key: tuple[str, int], result: Any, error: int | None) -> Reply | OSError:
@@ -446,19 +451,23 @@ class _Channel:
 
 def _reply(result: Any) -> Reply:
     """The reply that c-ares has read, as far as c-ares tells."""
+    answer, authority = result.answer, result.authority
+    if len(answer) == 1 and not authority:  # the usual case, written out
+        (record,) = answer
+        rtype, ttl = record.type, record.ttl
+        if (rtype == A or rtype == AAAA) and record.record_class == _IN and not ttl >> 31:
+            return Reply(0, False, (Record(record.name, rtype, ttl, record.data.addr),))
     records = []
     strange = 0
-    for record in result.answer:
+    for record in answer:
         if record.record_class != _IN:
             strange += 1
         elif (value := _VALUES.get(record.type)) is not None:
             ttl = 0 if record.ttl >> 31 else record.ttl
             records.append(Record(record.name, record.type, ttl, getattr(record.data, value)))
-    if strange and strange == len(result.answer):
+    if strange and strange == len(answer):
         return Reply(_REFUSED, False)
-    if not result.authority:
-        return Reply(0, False, tuple(records))
-    soa = [min(record.ttl, record.data.minimum) for record in result.authority if record.type == SOA]
+    soa = [min(record.ttl, record.data.minimum) for record in authority if record.type == SOA]
     return Reply(0, False, tuple(records), float(soa[0]) if soa else None)
 
 

@@ -121,12 +121,14 @@ class Upstream:
         :raises LookupFailed: the CNAME records are too many, or form a loop.
         """
         reply = exchange.outcome
-        if type(reply) is not Reply or reply.truncated or reply.lame or reply.rcode not in _DONE:
+        if type(reply) is not Reply:
             return None
-        records = reply.records
-        if len(records) == 1 and reply.rcode == _NOERROR:  # the usual case, written out
+        rcode, truncated, records, _, _, lame = reply
+        if truncated or lame or rcode not in _DONE:
+            return None
+        if len(records) == 1 and rcode == _NOERROR:  # the usual case, written out
             owner, found, ttl, value = records[0]
-            if found == rtype and owner.lower() == name.lower():
+            if found == rtype and (owner == name or owner.lower() == name.lower()):
                 return Answer((name,), (value,), ttl)
         answer, complete = answer_of(reply, (name,), rtype, inf)
         return answer if complete else None

@@ -167,11 +167,13 @@ class StubResolver(abc.Resolver):
 
     def gethostbyname(self, hostname: Any) -> str:
         """:func:`socket.gethostbyname`."""
-        name = name_of(hostname, socket.AF_INET)
+        name = _system.plain_name(hostname)
         if name is None:
-            return _system.gethostbyname(hostname)
-        if is_of_digits(name):
-            raise gai_error(Failure.NOT_FOUND)
+            name = name_of(hostname, socket.AF_INET)
+            if name is None:
+                return _system.gethostbyname(hostname)
+            if is_of_digits(name):
+                raise gai_error(Failure.NOT_FOUND)
         try:
             addresses = self._finder.find(name, _IPV4).addresses[socket.AF_INET]
         except LookupFailed as failed:
