@@ -94,13 +94,15 @@ class Asker:
         if len(rtypes) != 1:
             return self._ask_several(settings, name.lower(), rtypes)
         # The usual case, written out: with thousands of waiting greenlets each list and cell that they hold costs.
-        one = self._join(settings, name.lower(), rtypes[0])
-        if type(one) is not Flight:
-            return (one,)
+        key = (self._origin, name.lower(), rtypes[0])
+        known = None if self.cache is None else self.cache.get(key)
+        if known is not None:
+            return (known,)
+        flight = self.flights.join(key, settings)
         try:
-            return (one.outcome(),)
+            return (flight.outcome(),)
         finally:
-            one.leave()
+            flight.leave()
 
     def _ask_several(self, settings: Settings, lower: str, rtypes: Sequence[int]) -> list[Answer | BaseException]:
         asked = [self._join(settings, lower, rtype) for rtype in rtypes]
