@@ -455,7 +455,7 @@ def _reply(result: Any) -> Reply:
     if len(answer) == 1 and not authority:  # the usual case, written out
         (record,) = answer
         rtype, ttl = record.type, record.ttl
-        if (rtype == A or rtype == AAAA) and record.record_class == _IN and not ttl >> 31:
+        if rtype in (A, AAAA) and record.record_class == _IN and not ttl >> 31:
             return Reply(0, False, (Record(record.name, rtype, ttl, record.data.addr),))
     records = []
     strange = 0
