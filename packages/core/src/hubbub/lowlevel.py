@@ -12,6 +12,7 @@ from typing import Any
 
 from greenlet import getcurrent
 
+from hubbub._accelerators import Twins, bound_to
 from hubbub._at_fork import at_fork
 from hubbub._builtin import Place, as_builtin
 from hubbub._config import accelerate, accelerators_wanted, loop_class
@@ -45,6 +46,7 @@ __all__ = [
     "Place",
     "Readiness",
     "ScheduledCall",
+    "Twins",
     "WaitQueue",
     "Waiter",
     "accelerate",
@@ -52,6 +54,7 @@ __all__ = [
     "allocate_native_lock",
     "as_builtin",
     "at_fork",
+    "bound_to",
     "closing",
     "count_waiting",
     "get_hub",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from hubbub.lowlevel import bound_to
 
 from hubbub_server_speed._extension import extension
 
@@ -17,16 +18,5 @@ def usual(parts: Mapping[str, Any]) -> Callable[[Any], Any] | None:
     :param parts: ``hubbub_server.acceleration.PARTS``.
     :returns: None, with a RuntimeWarning, if it was compiled for other classes than the installed hubbub-server has.
     """
-    try:
-        if parts["layout"] != extension.LAYOUT:
-            raise TypeError(f"layout {extension.LAYOUT}, not {parts['layout']}")
-        return extension.bind(parts)
-    except (TypeError, AttributeError) as error:  # AttributeError: a class has not the slot that is used
-        warnings.warn(
-            f"hubbub-server-speed was compiled for other classes than the installed hubbub-server has ({error}): "
-            "requests are served in Python; to have them served in C again: pip install --upgrade --force-reinstall "
-            "hubbub-server hubbub-server-speed (in a checkout: pip install -e packages/server-speed)",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+    made: Callable[[Any], Any] | None = bound_to(parts, extension, "hubbub-server", "requests are served")
+    return made
