@@ -189,6 +189,8 @@ def test_a_compiled_module_that_is_gone_is_made_again(tmp_path: Path, tree: Path
     assert builds() == 0
     (source / "fast.so").unlink()
     assert [builds(), builds()] == [1, 0]
+    (tmp_path / "environment" / "stamps" / "native-loop-made").unlink()  # of an environment that is older than this
+    assert [builds(), builds()] == [1, 0]
 
 
 def test_failed_step_is_not_remembered(tmp_path: Path) -> None:

@@ -167,7 +167,7 @@ class Environment:
     def _built(self, package: Package) -> str:
         """A marker of a package's sources, and of the modules that the last build made and that are still there."""
         made = self._stamp(f"native-{package.short}-made")
-        listed = made.read_text().splitlines() if made.exists() else []
+        listed = made.read_text().splitlines() if made.exists() else ["no build has told"]
         return digest(*package.sources(), *(f"{path} {(package.folder / path).exists()}" for path in listed))
 
 
