@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import hubbub
 import pytest
-from hubbub import plugins
+from hubbub import _accelerators, plugins
+from hubbub._current import hub_made
 from hubbub.exceptions import PluginUnavailable
 from hubbub.lowlevel import Twins, bound_to
 
@@ -34,8 +35,9 @@ def twins(monkeypatch):
         return {(Usual, "one"): lambda self: "C"}
 
     made.asked = asked
-    monkeypatch.setattr(plugins, "names", lambda group: ["methods"] if group == GROUP else [])
-    monkeypatch.setattr(plugins, "load", lambda group, name: bind)
+    names, load = plugins.names, plugins.load
+    monkeypatch.setattr(plugins, "names", lambda group: ["methods"] if group == GROUP else names(group))
+    monkeypatch.setattr(plugins, "load", lambda group, name: bind if group == GROUP else load(group, name))
     hubbub.configure(accelerators=True)  # whatever the environment says
     yield made
     made.slow_down()
@@ -54,6 +56,20 @@ def test_methods_are_put_in_place_and_taken_away(twins):
     assert Usual().one() == "Python"
     assert twins.accelerate()
     assert Usual().one() == "C"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_methods_are_there_with_the_hub(twins, monkeypatch, there):
+    """Asked for with hubs, the methods are in place as soon as there is a hub, before any call needs them."""
+    hubbub.get_hub().destroy()
+    monkeypatch.setattr(_accelerators, "all_hubs", ["a hub"] if there else [])
+    twins.accelerate_with_hubs()
+    try:
+        assert Usual().one() == ("C" if there else "Python")
+        hubbub.get_hub()
+        assert Usual().one() == "C"
+    finally:
+        hub_made.pop()
 
 
 def test_an_accelerator_that_is_not_wanted(twins):

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 
 from hubbub import plugins
 from hubbub._config import accelerators_wanted
+from hubbub._current import all_hubs, hub_made
 from hubbub._twins import Marks
 from hubbub.exceptions import PluginUnavailable
 
@@ -56,6 +57,15 @@ class Twins(Marks):
                     self._in_python[cls, name] = before
                     setattr(cls, name, method)
         return bool(self._in_python)
+
+    def accelerate_with_hubs(self) -> None:
+        """Have :meth:`accelerate` called for each hub that is made, and now if there are hubs.
+
+        So no later call imports anything, which could wait for the import of another thread.
+        """
+        hub_made.append(lambda _: self.accelerate())
+        if all_hubs:
+            self.accelerate()
 
     def _found(self) -> Mapping[tuple[type, str], Any]:
         if "methods" not in plugins.names(self._group):

@@ -10,7 +10,19 @@ from typing import Final
 
 from hubbub.lowlevel import Twins
 
-__all__ = ["GROUP", "LAYOUT", "MIRRORED", "PARTS", "TWINS", "accelerate", "known_to_c", "mirrored", "slow_down", "twin"]
+__all__ = [
+    "GROUP",
+    "LAYOUT",
+    "MIRRORED",
+    "PARTS",
+    "TWINS",
+    "accelerate",
+    "accelerate_with_hubs",
+    "known_to_c",
+    "mirrored",
+    "slow_down",
+    "twin",
+]
 
 GROUP: Final = "hubbub.net_accelerators"
 """The entry-point group."""
@@ -27,4 +39,5 @@ twin: Final = _twins.twin
 mirrored: Final = _twins.mirrored
 known_to_c: Final = _twins.known_to_c
 accelerate: Final = _twins.accelerate
+accelerate_with_hubs: Final = _twins.accelerate_with_hubs
 slow_down: Final = _twins.slow_down

@@ -19,7 +19,7 @@ from hubbub_net._tlscall import Call
 from hubbub_net._tlsreader import Reader
 from hubbub_net._tlswire import Wire
 from hubbub_net._tlswriter import Writer
-from hubbub_net.acceleration import accelerate
+from hubbub_net.acceleration import accelerate, accelerate_with_hubs
 from hubbub_net.socket import create_connection, socket
 
 if TYPE_CHECKING:
@@ -497,3 +497,6 @@ def get_server_certificate(
     if certificate is None:
         raise _stdlib.SSLError("the server showed no certificate")
     return _stdlib.DER_cert_to_PEM_cert(certificate)
+
+
+accelerate_with_hubs()  # all that is marked is there now
