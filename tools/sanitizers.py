@@ -22,7 +22,7 @@ FLAGS = {
     "ASAN_OPTIONS": "verify_asan_link_order=0:detect_leaks=0",
 }
 # Three frames tell who allocated; what has the interpreter or an extension of others among them is not ours.
-# Nor is what OpenSSL has there: nothing of ours calls it but through the interpreter, whose sessions leak in 3.11.
+# Nor is what OpenSSL has there: nothing of ours calls it but through the interpreter, whose sessions leak.
 _OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:malloc_context_size=3:log_path={folder}/report",
     "LSAN_OPTIONS": "suppressions={folder}/not-ours:print_suppressions=0",

@@ -100,6 +100,33 @@ def test_a_thread_that_is_ending_gets_no_other_hub(hub):
     assert set(hubs()) == before
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_while_a_thread_is_ending(hub):
+    """A process that is forked while a thread is ending may give that thread's number to another, which gets a hub."""
+    outcomes = []
+
+    def end(value):
+        child = os.fork()
+        if not child:
+            try:
+                status = 0 if hubbub.get_hub() is not None else 2
+            except BaseException:
+                status = 1
+            os._exit(status)
+        outcomes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+    local = HubLocal("a value", lambda hub: "a value", end=end)
+
+    def body():
+        hubbub.sleep(0)
+        local.get()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert outcomes == [0]
+
+
 def test_a_destroyed_hub_is_replaced(hub):
     """After destroy the thread's next get_hub is a new one, which works."""
     hub.destroy()

@@ -53,12 +53,12 @@ class _ThreadGuard:
         if hub is None or sys.is_finalizing():
             return
         if self._pid == os.getpid() and not hub.destroyed:
-            ident = get_ident()
-            _ending.add(ident)
+            thread = (self._pid, get_ident())
+            _ending.add(thread)
             try:
                 hub.end()
             finally:
-                _ending.discard(ident)
+                _ending.discard(thread)
 
 
 _state = _ThreadState()
@@ -66,8 +66,9 @@ hub_class: list[type[Hub]] = []
 """Its one entry is the class of hubs made from now on. :mod:`hubbub.hub` sets it."""
 hub_made: list[Callable[[Hub], object]] = []
 """Called with each hub that a thread gets from :func:`get_hub`."""
-_ending: set[int] = set()
-"""The threads whose hubs their guards are ending: another hub would have no guard that ends it."""
+_ending: set[tuple[int, int]] = set()
+"""The threads whose hubs their guards are ending: another hub would have no guard that ends it. With their process: in
+the child of a fork the number of such a thread may be that of a new one."""
 all_hubs: weakref.WeakSet[Hub] = weakref.WeakSet()
 """The hubs that have not ended. Each hub adds itself."""
 
@@ -140,7 +141,7 @@ def make_way() -> bool:
 
 def _make_hub() -> Hub:
     plugins.check_interpreter("a hub")
-    if get_ident() in _ending:
+    if (os.getpid(), get_ident()) in _ending:
         raise HubDestroyed("the thread is ending, and its hub with it: it can have no other")
     _state.making = True
     try:
