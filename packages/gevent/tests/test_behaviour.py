@@ -315,6 +315,27 @@ def test_failed_tasks_are_reported(on_loop: Program) -> None:
     assert on_loop(source) == ["1 True"] * 3 + ["True True None False"]
 
 
+@pytest.mark.parametrize("accelerators", ["1", "0"])
+def test_copy_of_a_local_with_slots(program: Program, accelerators: str) -> None:
+    """A copied ``local`` has the values of its slots, and those of this greenlet's attributes, and is independent."""
+    source = """
+    from copy import copy
+    import gevent
+    from gevent.local import local
+    gevent.sleep(0)
+    class Slotted(local):
+        __slots__ = ("shared", "unset")
+        def __init__(self, shared):
+            self.shared = shared
+    one = Slotted([1])
+    one.path = "one"
+    two = copy(one)
+    two.path = "two"
+    print(one.path, two.path, two.shared is one.shared, hasattr(two, "unset"))
+    """
+    assert program(source, HUBBUB_ACCELERATORS=accelerators) == ["one two True False"]
+
+
 def test_a_thread_that_ends_after_a_waiter(on_loop: Program) -> None:
     """The hub of a thread whose last greenlet a Waiter has woken ends with the thread, and leaves no hub."""
     source = """

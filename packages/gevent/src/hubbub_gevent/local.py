@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from types import MemberDescriptorType
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -24,9 +25,12 @@ class local(_local.local):
         args, kwargs = object.__getattribute__(self, "_local__arguments")
         new = type(self)(*args, **kwargs)
         new.__dict__.update(self.__dict__)
-        for name in _slots(type(self)):
-            if hasattr(self, name):
-                object.__setattr__(new, name, object.__getattribute__(self, name))
+        for slot in _slots(type(self)):
+            try:
+                value = slot.__get__(self)
+            except AttributeError:
+                continue  # it was never set
+            slot.__set__(new, value)
         return new
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -34,10 +38,10 @@ class local(_local.local):
         _owners.setdefault(getcurrent(), {})[id(self)] = weakref.ref(self)
 
 
-def _slots(cls: type) -> list[str]:
-    """The names of slots that subclasses of :class:`local` declare."""
+def _slots(cls: type) -> list[MemberDescriptorType]:
+    """The slots that subclasses of :class:`local` declare."""
     mine = cls.__mro__[: cls.__mro__.index(local)]
-    return [name for base in mine for name in base.__dict__.get("__slots__", ())]
+    return [slot for base in mine for slot in vars(base).values() if isinstance(slot, MemberDescriptorType)]
 
 
 def all_local_dicts_for_greenlet(greenlet: greenlet) -> list[Any]:
