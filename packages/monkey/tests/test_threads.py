@@ -185,6 +185,55 @@ print(order)
     assert run(source, first) == ["{'hubbub.thread'} True", "[0, 1, 2]", "[0, 0, 1, 1, 2, 2]"]
 
 
+def test_existing_locks_of_unusual_holders(python: Python) -> None:
+    """Objects whose classes are made in C, or refuse assignments and items, get their locks exchanged as others do."""
+    source = """
+import threading
+class Local(threading.local):
+    __slots__ = ("slot",)
+    def __init__(self): self.slot, self.lock = threading.RLock(), threading.RLock()
+class Refusing:
+    __slots__ = ("lock", "__dict__")
+    def __init__(self):
+        object.__setattr__(self, "lock", threading.RLock())
+        object.__setattr__(self, "other", threading.RLock())
+    def __setattr__(self, name, value): raise AttributeError(name)
+class Frozen(dict):
+    def __init__(self, **items): super().__init__(**items); self.lock = threading.RLock()
+    def __setitem__(self, name, value): raise TypeError(name)
+    def items(self): raise TypeError("none")
+class Listed(list):
+    def __init__(self, *items): super().__init__(items); self.lock = threading.RLock()
+    def __setitem__(self, index, value): raise TypeError(index)
+class Failure(Exception):
+    def __init__(self): self.lock = threading.RLock()
+class Base:
+    lock = threading.RLock()
+local, refusing, failure, base = Local(), Refusing(), Failure(), Base()
+frozen, listed = Frozen(lock=threading.RLock()), Listed(threading.RLock())
+import hubbub_monkey
+hubbub_monkey.patch_all()
+found = [local.slot, local.lock, refusing.lock, refusing.other, frozen.lock, frozen["lock"], listed.lock, listed[0],
+         failure.lock, base.lock]
+print({type(lock).__module__ for lock in found})
+"""
+    assert python(source).stdout.splitlines() == ["{'hubbub.thread'}"]
+
+
+def test_existing_locks_that_are_keys(python: Python) -> None:
+    """A lock that is a key, or that an object made in C keeps where nothing can be assigned, stays what it is."""
+    source = """
+import threading, warnings
+key, part = threading.RLock(), threading.RLock()
+table, cut = {key: "value"}, slice(part)
+import hubbub_monkey
+warnings.simplefilter("ignore")
+hubbub_monkey.patch_all()
+print(table[key], type(key).__module__, cut.stop is part, type(part).__module__)
+"""
+    assert python(source).stdout.splitlines() == ["value _thread True _thread"]
+
+
 def test_one_lock_stays_one(python: Python) -> None:
     """A lock that somebody keeps where nothing can be put in its place stays native everywhere."""
     source = """

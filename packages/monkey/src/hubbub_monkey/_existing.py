@@ -17,6 +17,7 @@ import threading
 from _thread import RLock as _thread_rlock
 from _thread import allocate_lock
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from types import BuiltinMethodType, CellType, FrameType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any
 
@@ -151,25 +152,30 @@ class Exchange:
 
     def _fix(self, holder: Any) -> None:
         """Note the locks that must stay native because ``holder`` refers to them."""
-        if isinstance(holder, dict | list | CellType):
+        if isinstance(holder, list | CellType):
             return
-        own = {id(value) for value in _attributes(holder).values()}
-        for inner in gc.get_referents(holder):
-            if type(inner) in _NATIVE and id(inner) not in own and id(inner) not in self._kept:
+        if isinstance(holder, dict):
+            inside = list(dict.keys(holder))
+        else:
+            own = {id(value) for value in _attributes(holder).values()}
+            inside = [inner for inner in gc.get_referents(holder) if id(inner) not in own]
+        for inner in inside:
+            if type(inner) in _NATIVE and id(inner) not in self._kept:
                 self._fixed[id(inner)] = inner
 
     def _in(self, holder: Any) -> None:
+        # By the methods of the built-in classes: those of a class derived from them may refuse, or do something else.
         if isinstance(holder, dict):
-            for key, value in list(holder.items()):
-                self._set(holder.__setitem__, key, value)
+            for key, value in list(dict.items(holder)):
+                self._set(partial(dict.__setitem__, holder), key, value)
         elif isinstance(holder, list):
-            for index, value in enumerate(holder):
-                self._set(holder.__setitem__, index, value)
+            for index, value in enumerate(list.__iter__(holder)):
+                self._set(partial(list.__setitem__, holder), index, value)
         elif isinstance(holder, CellType):
             self._set(lambda _, value: setattr(holder, "cell_contents", value), None, holder.cell_contents)
-        elif type(holder) is not _Condition:
+        if type(holder) not in (dict, list, CellType, _Condition):
             for name, value in _attributes(holder).items():
-                self._set(lambda name, value: object.__setattr__(holder, name, value), name, value)
+                self._set(partial(_assign, holder), name, value)
 
     def _set(self, put: Callable[[Any, Any], Any], key: Any, old: Any) -> None:
         new = self._replacement(old)
@@ -249,16 +255,35 @@ def _of_interpreter(holder: Any, known: set[int]) -> bool:
 
 
 def _attributes(holder: Any) -> dict[str, Any]:
-    """The attributes of an object, from its dictionary and its slots."""
-    found = dict(getattr(holder, "__dict__", {}))
-    for kind in type(holder).__mro__:
-        for name, slot in vars(kind).items():
-            if type(slot) is MemberDescriptorType and not name.startswith("__"):
-                try:
-                    found[name] = slot.__get__(holder)
-                except AttributeError:  # an empty slot
-                    continue
+    """The attributes of an object that can be assigned: in its dictionary and its slots."""
+    own = getattr(holder, "__dict__", None)
+    found = dict(own) if type(own) is dict else {}  # that of a class cannot be assigned to
+    for name, slot in _slots(holder).items():
+        try:
+            found[name] = slot.__get__(holder)
+        except AttributeError:  # an empty slot
+            continue
     return found
+
+
+def _slots(holder: Any) -> dict[str, MemberDescriptorType]:
+    """The slots of an object that its classes in Python have declared; members of classes in C may be read-only."""
+    kinds = [vars(kind) for kind in reversed(type(holder).__mro__) if "__slots__" in vars(kind)]
+    return {
+        name: slot
+        for kind in kinds
+        for name, slot in kind.items()
+        if type(slot) is MemberDescriptorType and not name.startswith("__")
+    }
+
+
+def _assign(holder: Any, name: str, value: Any) -> None:
+    """Set an attribute where it lies: its class may refuse, and a base class in C refuses ``object.__setattr__``."""
+    slot = _slots(holder).get(name)
+    if slot is None:
+        holder.__dict__[name] = value
+    else:
+        slot.__set__(holder, value)
 
 
 def _move(source: Any, target: Any) -> None:
