@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import hubbub
 import pytest
 from hubbub import _accelerators, plugins
-from hubbub._current import hub_made
+from hubbub._config import accelerated_too
+from hubbub._current import get_hub_if_exists
 from hubbub.exceptions import PluginUnavailable
 from hubbub.lowlevel import Twins, bound_to
 
@@ -69,7 +70,27 @@ def test_methods_are_there_with_the_hub(twins, monkeypatch, there):
         hubbub.get_hub()
         assert Usual().one() == "C"
     finally:
-        hub_made.pop()
+        accelerated_too.pop()
+
+
+def test_no_hub_is_half_made(twins, monkeypatch):
+    """Where a broken accelerator would come with the hub, each try to make one says so, and there is none."""
+    hubbub.get_hub().destroy()
+    monkeypatch.setattr(_accelerators, "all_hubs", [])
+    monkeypatch.setattr(twins, "_found", broken)
+    twins.accelerate_with_hubs()
+    try:
+        for _ in range(2):
+            with pytest.raises(ImportError, match="no such file"):
+                hubbub.get_hub()
+            assert get_hub_if_exists() is None
+    finally:
+        accelerated_too.pop()
+    assert hubbub.get_hub() is hubbub.get_hub()
+
+
+def broken():
+    raise ImportError("no such file")
 
 
 def test_an_accelerator_that_is_not_wanted(twins):
@@ -99,11 +120,7 @@ def unavailable(group, name):
 
 def test_a_broken_accelerator_is_told_each_time(twins, monkeypatch):
     """One that cannot be imported raises for every caller, not for the first alone."""
-
-    def broken(group, name):
-        raise ImportError("no such file")
-
-    monkeypatch.setattr(plugins, "load", broken)
+    monkeypatch.setattr(twins, "_found", broken)
     for _ in range(2):
         with pytest.raises(ImportError, match="no such file"):
             twins.accelerate()

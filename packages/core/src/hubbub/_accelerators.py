@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from hubbub import plugins
-from hubbub._config import accelerators_wanted
-from hubbub._current import all_hubs, hub_made
+from hubbub._config import accelerated_too, accelerators_wanted
+from hubbub._current import all_hubs
 from hubbub._twins import Marks
 from hubbub.exceptions import PluginUnavailable
 
@@ -59,11 +59,11 @@ class Twins(Marks):
         return bool(self._in_python)
 
     def accelerate_with_hubs(self) -> None:
-        """Have :meth:`accelerate` called for each hub that is made, and now if there are hubs.
+        """Have :meth:`accelerate` called before each hub is made, and now if there are hubs.
 
         So no later call imports anything, which could wait for the import of another thread.
         """
-        hub_made.append(lambda _: self.accelerate())
+        accelerated_too.append(self.accelerate)
         if all_hubs:
             self.accelerate()
 

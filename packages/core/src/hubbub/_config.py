@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import NoneType
 from typing import Any
@@ -12,7 +13,15 @@ from hubbub._arguments import whole_number
 from hubbub.abc import Backend, Loop, Resolver
 from hubbub.exceptions import PluginUnavailable
 
-__all__ = ["accelerate", "accelerators_wanted", "configure", "loop_class", "resolver_class", "setting"]
+__all__ = [
+    "accelerate",
+    "accelerated_too",
+    "accelerators_wanted",
+    "configure",
+    "loop_class",
+    "resolver_class",
+    "setting",
+]
 
 LOOP_ORDER = ("libev", "libuv", "stdlib")
 """The loop that is used when none was chosen: the first of these that is installed, and made for this Python."""
@@ -32,6 +41,8 @@ class _Settings:
 _settings = _Settings()
 _UNCHANGED: Any = object()
 _accelerated: list[str] = []
+accelerated_too: list[Callable[[], object]] = []
+"""What :func:`accelerate` calls besides: it puts the accelerators of other packages in place."""
 
 
 def configure(
@@ -137,7 +148,7 @@ def accelerators_wanted() -> bool:
 
 
 def accelerate() -> None:
-    """Put the configured accelerators in place. The first hub of the process does so too."""
+    """Put the configured accelerators in place. Who makes a hub calls this first."""
     if not _accelerated and accelerators_wanted():
         for name in plugins.names(plugins.ACCELERATORS):
             try:
@@ -146,3 +157,5 @@ def accelerate() -> None:
                 continue  # as above
             install()
             _accelerated.append(name)
+    for others in accelerated_too:
+        others()
