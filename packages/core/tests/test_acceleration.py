@@ -11,6 +11,7 @@ import pytest
 from hubbub import acceleration
 
 HOME = Path(hubbub.__file__).parent
+TABLES = ("constants", "objects")
 MARK = re.compile(r"^ *@(twin|mirrored|known_to_c)\b", re.MULTILINE)
 
 
@@ -23,7 +24,7 @@ def test_every_module_with_marks_is_known():
 def test_every_mark_is_in_a_table():
     """As many methods, classes and functions are marked as the tables have."""
     count = sum(len(MARK.findall(Path(module.__file__).read_text())) for module in acceleration.MARKED)
-    known = [name for name in acceleration.PARTS if name != "constants"]
+    known = [name for name in acceleration.PARTS if name not in TABLES]
     classes = {cls for cls, _ in acceleration.TWINS} | {acceleration.ring.RingBackend.poll}
     assert count == len(acceleration.TWINS) + len(acceleration.MIRRORED) + len(known) - len(classes)
 
@@ -31,7 +32,7 @@ def test_every_mark_is_in_a_table():
 def test_parts_go_by_their_full_names():
     """Each part is what its name says."""
     for name, part in acceleration.PARTS.items():
-        if name != "constants":
+        if name not in TABLES:
             assert f"{part.__module__}.{part.__qualname__}" == name
             assert part.__module__ in sys.modules
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import sys
 import threading
 import weakref
 
 import hubbub
 import pytest
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import GreenletExit, getcurrent, greenlet, settrace
 from hubbub import Event, Greenlet, Timeout, iwait, joinall, kill, killall, sleep, spawn, spawn_later, wait
+from hubbub.exceptions import HubDestroyed
+from hubbub.hub import Hub
 
 
 class Failure(Exception):
@@ -731,6 +734,109 @@ def test_unlink(hub):
     assert seen == [2]
 
 
+def test_unlink_takes_the_first_of_equal_links(hub):
+    """Links that compare equal are taken back in the order they were made, whichever of them is given."""
+
+    class Link:
+        def __init__(self, name):
+            self.name = name
+
+        def __eq__(self, other):
+            return isinstance(other, Link)
+
+        __hash__ = None
+
+        def __call__(self, source):
+            seen.append(self.name)
+
+    seen = []
+    one = spawn(int)
+    first, second = Link("first"), Link("second")
+    one.rawlink(first)
+    one.rawlink(second)
+    one.unlink(second)
+    one.join()
+    assert seen == ["second"]
+
+
+def test_a_link_that_fails_is_reported_as_in_its_except_clause(hub):
+    """handle_error is told of the link and the greenlet, and finds the error where an except clause has it. The links
+    behind the one that failed are called, and nothing is left of the error."""
+    reports, seen = [], []
+    hub.handle_error = lambda context, *error: reports.append((context, error[1], sys.exc_info()[1]))
+    one = spawn(int)
+    one.rawlink(fail_link)
+    one.rawlink(lambda source: seen.append(sys.exc_info()))
+    one.join()
+    ((context, error, handled),) = reports
+    assert context == (fail_link, one)
+    assert error is handled
+    assert error.__traceback__ is not None
+    assert seen == [(None, None, None)]
+
+
+def test_a_report_of_a_link_that_ends_the_hub_is_passed_on(hub):
+    """What ends the hub goes on to the hub, not only to the report, and the links left are not called by then."""
+    one = Greenlet(int)
+    seen = []
+
+    def end(*args):
+        raise HubDestroyed(hub)
+
+    hub.handle_error = end
+    one.rawlink(fail_link)
+    one.rawlink(seen.append)
+    with pytest.raises(HubDestroyed):
+        one._notify_links()
+    assert not seen
+
+
+def test_a_subclass_may_have_attributes_of_the_same_names(hub):
+    """A class whose instances have args, kwargs, value or made in their dictionaries works as any other."""
+
+    class Own(Greenlet):
+        args = kwargs = value = made = None
+
+    one = Own.spawn(max, 1, 2, default=3)
+    assert (one.args, one.kwargs) == ((1, 2), {"default": 3})
+    assert one.made == hub.loop.time
+    one.join()
+    assert isinstance(one.exception, TypeError) or one.value == 2
+    assert (one.args, dict(one.kwargs)) == ((), {})
+
+
+def test_a_subclass_may_say_when_it_is_dead(hub):
+    """ready() and joinall ask the property dead of the class."""
+
+    class Cat(Greenlet):
+        dead = property(lambda self: True)
+
+    one = Cat(sleep, 10)
+    assert one.ready()
+    assert joinall([one], timeout=0) == [one]
+
+
+def test_keyword_arguments_are_the_greenlets_own(hub):
+    """A greenlet keeps the keyword arguments it was made with, whatever becomes of the dict that they came in."""
+    given = {"one": 1}
+    made = Greenlet(dict, **given)
+    Greenlet.__init__(made, dict, **given)
+    given["one"] = 2
+    made.start()
+    assert made.get() == {"one": 1}
+
+
+def test_a_greenlet_runs_on_the_hub_of_the_thread(hub):
+    """Made in a greenlet of another hub, it belongs to the hub that the thread has now."""
+    other, main = Hub(), getcurrent()
+    stray = greenlet(lambda: main.switch(Greenlet(int)), other)
+    made = stray.switch()
+    assert made.hub is hub
+    stray.parent = main
+    stray.switch()
+    other.destroy()
+
+
 def test_unlink_all(hub):
     """unlink_all takes every link back."""
     seen = []
@@ -872,6 +978,41 @@ def test_joinall_returns_those_that_ended(virtual_clock):
     assert joinall([slow, bad, fast], timeout=2) == [bad, fast]
     assert joinall([slow, bad, fast], count=1) == [bad]
     slow.kill()
+
+
+def test_joinall_is_woken_once(hub):
+    """However many greenlets end in however many turns, the one that waits for them all runs again once."""
+    ran = []
+
+    def waits():
+        joinall([spawn(sleep, number / 1000) for number in range(5)])
+
+    waiting = spawn(waits)
+    sleep(0)
+
+    def note(event, args):
+        ran.append(args[1])
+
+    before = settrace(note)
+    try:
+        waiting.join()
+    finally:
+        settrace(before)
+    assert ran.count(waiting) == 1
+
+
+def test_wait_for_a_few_of_objects_set_in_another_thread(hub):
+    """Events that another thread sets at once wake the one that waits for them, as many as it waits for."""
+    for _ in range(50):
+        events = [Event() for _ in range(4)]
+        threads = [threading.Thread(target=one.set) for one in events]
+        for thread in threads:
+            thread.start()
+        found = wait(events, timeout=10, count=3)
+        assert len(found) == 3
+        assert set(found) < set(events)
+        for thread in threads:
+            thread.join()
 
 
 def test_joinall_takes_a_generator(hub):

@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from types import WrapperDescriptorType
 from typing import Any
 
 import hubbub
@@ -62,7 +63,10 @@ def test_every_method_is_set_and_taken_back(key: tuple[type, str]) -> None:
 
 @pytest.mark.parametrize("key", names(TWINS))
 def test_signatures_are_the_same(key: tuple[type, str]) -> None:
-    """A method in C takes the arguments of the Python method, by the same names."""
+    """A method in C takes the arguments of the Python method, by the same names. Some slots of types hide them."""
+    if str(inspect.signature(TWINS[key])) == "(self, /, *args, **kwargs)":
+        assert isinstance(TWINS[key], WrapperDescriptorType)
+        return
     theirs = [(p.name, p.default) for p in inspect.signature(ORIGINALS[key]).parameters.values()]
     ours = [(p.name, p.default) for p in inspect.signature(TWINS[key]).parameters.values()]
     if key[1] == "__init__":

@@ -45,7 +45,8 @@ def entries() -> dict[str, str]:
     """What twins.txt should say: a line for each full name of a method."""
     uninstall_methods()
     try:
-        methods = {key: key[0].__dict__[key[1]] for key in LOOKED_AT}
+        marked = {key: key[0].__dict__[key[1]] for key in LOOKED_AT}
+        methods = {key: one.fget if isinstance(one, property) else one for key, one in marked.items()}
     finally:
         install_methods()
     names = {key: f"{method.__module__}.{method.__qualname__}" for key, method in methods.items()}

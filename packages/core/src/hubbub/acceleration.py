@@ -36,9 +36,9 @@ from hubbub import (
 from hubbub.abc import READ, WRITE
 from hubbub.loop import base, readiness, ring, timers
 
-__all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "PARTS", "TWINS", "replace_methods"]
+__all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "OBJECTS", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 18
+LAYOUT = 19
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (
@@ -103,14 +103,23 @@ CONSTANTS: Mapping[str, float] = {
     "read": READ,
     "write": WRITE,
     "gil_kept": base.GIL_KEPT,
+    "new": greenlet._NEW,
+    "scheduled": greenlet._SCHEDULED,
+    "done": greenlet._DONE,
     "sweep_above": timers.SWEEP_ABOVE,
 }
 """Numbers that the methods of both kinds use."""
 
+OBJECTS: Mapping[str, Any] = {"no_kwargs": greenlet._NO_KWARGS, "thread_state": _current._state}
+"""Objects without a name of their own that the methods of both kinds use."""
+
 _USED = [*(cls for cls, _ in TWINS), *_twins.known, ring.RingBackend.poll]
 
-PARTS: Mapping[str, Any] = {_full_name(thing): thing for thing in _USED} | {"constants": CONSTANTS}
-"""The objects that an accelerator has to know, by full name."""
+PARTS: Mapping[str, Any] = {_full_name(thing): thing for thing in _USED} | {
+    "constants": CONSTANTS,
+    "objects": OBJECTS,
+}
+"""What an accelerator has to know: classes and functions by full name, and the two tables."""
 
 
 def replace_methods(methods: Mapping[tuple[type, str], Any]) -> Callable[[], None]:

@@ -20,7 +20,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import interrupt
 from hubbub._originals import get_ident
 from hubbub._reports import tell
-from hubbub._twins import known_to_c
+from hubbub._twins import mirrored, twin
 from hubbub.hub import Hub, get_hub
 from hubbub.timeout import Timeout
 
@@ -52,7 +52,6 @@ def without_frames(error: E) -> E:
     return error.with_traceback(None)
 
 
-@known_to_c
 class Greenlet(greenlet, Generic[T_co]):
     """Runs ``run(*args, **kwargs)``, or a subclass's ``_run``, on a stack of its own, when the hub switches to it.
 
@@ -90,6 +89,7 @@ class Greenlet(greenlet, Generic[T_co]):
     @overload
     def __init__(self, run: None = None, *args: Any, context: Context | None = None, **kwargs: Any) -> None: ...
 
+    @twin("greenlet.c")
     def __init__(self, run: Any = _OWN_BODY, *args: Any, context: Any = None, **kwargs: Any) -> None:
         hub = get_hub()
         greenlet.__init__(self, None, hub)
@@ -187,6 +187,7 @@ class Greenlet(greenlet, Generic[T_co]):
         new.start_later(seconds)
         return new
 
+    @twin("greenlet.c")
     def start(self) -> None:
         """Run soon. A second start does nothing."""
         if self._state == _NEW:
@@ -251,6 +252,7 @@ class Greenlet(greenlet, Generic[T_co]):
         self._traceback = error.__traceback__
         return True
 
+    @twin("greenlet.c")
     def _finish(self) -> None:
         self._state = _DONE
         self.args = ()
@@ -261,6 +263,7 @@ class Greenlet(greenlet, Generic[T_co]):
     # State ----------------------------------------------------------------------------------------------------------
 
     @property
+    @mirrored("greenlet.c")
     def dead(self) -> bool:
         """True when it has ended, or will never start."""
         try:
@@ -268,6 +271,7 @@ class Greenlet(greenlet, Generic[T_co]):
         except AttributeError:  # the collector has taken it apart: from CPython 3.15 on it finds waiting greenlets too
             return True
 
+    @twin("greenlet.c")
     def ready(self) -> bool:
         """True when it has ended."""
         return self.dead
@@ -428,6 +432,7 @@ class Greenlet(greenlet, Generic[T_co]):
 
     # Links ----------------------------------------------------------------------------------------------------------
 
+    @twin("greenlet.c")
     def rawlink(self, callback: Callable[[Any], Any]) -> None:
         """Call ``callback(self)`` on the hub when it has ended. The next link is called when the callback has returned.
 
@@ -454,6 +459,7 @@ class Greenlet(greenlet, Generic[T_co]):
         """:meth:`link`, only if it ended with an error."""
         self.rawlink(_Link(callback, False))
 
+    @twin("greenlet.c")
     def unlink(self, callback: Callable[[Any], Any]) -> None:
         """Undo one link or rawlink of ``callback``, if there is one and it has not been called."""
         links = self._links or []
@@ -470,11 +476,13 @@ class Greenlet(greenlet, Generic[T_co]):
         """How many links wait to be called."""
         return len(self._links or ())
 
+    @mirrored("greenlet.c")
     def _schedule_links(self) -> None:
         if not self._notifying:
             self._notifying = True
             self.parent.loop.ready.append(self._notify_links)  # type: ignore[union-attr]  # the parent is a hub
 
+    @twin("greenlet.c")
     def _notify_links(self) -> None:
         self._notifying = False
         while self._links:
@@ -482,7 +490,10 @@ class Greenlet(greenlet, Generic[T_co]):
             try:
                 link(self)
             except BaseException as error:
-                tell(self.hub, (link, self), error)
+                self._link_failed(link, error)
+
+    def _link_failed(self, link: Callable[[Any], Any], error: BaseException) -> None:
+        tell(self.hub, (link, self), error)
 
 
 _NO_BODY = Greenlet.__dict__["_run"]  # the slot: a subclass with a body has a method in its place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from greenlet import GreenletExit, greenlet
@@ -29,6 +29,23 @@ def _is_ready(item: Any) -> bool:
     return callable(ready) and bool(ready())
 
 
+def _link(objects: list[Any], callback: Callable[[Any], object]) -> None:
+    """Have ``callback`` called with each of the objects when it is ready."""
+    try:
+        for item in objects:
+            item.rawlink(callback)
+    except BaseException:
+        _unlink(objects, callback)
+        raise
+
+
+def _unlink(objects: list[Any], callback: Callable[[Any], object]) -> None:
+    for item in objects:
+        unlink = getattr(item, "unlink", None)
+        if unlink is not None:
+            unlink(callback)
+
+
 class _Arrivals:
     """Collects what becomes ready, for one waiter."""
 
@@ -36,12 +53,7 @@ class _Arrivals:
         self._objects = objects
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._put = self._queue.put_nowait
-        try:
-            for item in objects:
-                item.rawlink(self._put)
-        except BaseException:
-            self.unlink()
-            raise
+        _link(objects, self._put)
 
     def next(self) -> Any:
         """The next that is ready; waits for it."""
@@ -49,28 +61,46 @@ class _Arrivals:
 
     def unlink(self) -> None:
         """Collect no more."""
-        for item in self._objects:
-            unlink = getattr(item, "unlink", None)
-            if unlink is not None:
-                unlink(self._put)
+        _unlink(self._objects, self._put)
+
+
+def _sorted_out(objects: Iterable[W], timeout: float | None, count: int | None) -> tuple[list[W], list[W], int]:
+    """What is ready, what is not, and how many are to become ready; after checks of the arguments."""
+    if count is not None:
+        whole_number(count, "count")
+    if not (timeout is None or isinstance(timeout, Timeout)):
+        as_seconds(timeout)
+    candidates: list[W] = listed(objects, "greenlets, events or the like")
+    for item in candidates:
+        check_waitable(item)
+    ready: list[W] = []
+    others: list[W] = []
+    for item in candidates:
+        (ready if _is_ready(item) else others).append(item)
+    return ready, others, len(candidates) if count is None else min(count, len(candidates))
+
+
+def _late(others: list[W], given: list[W]) -> list[W]:
+    """What became ready in the very turn in which the time ran out, as happens when the hub is late.
+
+    :param given: those of ``others`` that were ready before.
+    """
+    numbers = Counter(map(id, given))
+    late = []
+    for item in others:
+        if numbers[id(item)]:
+            numbers[id(item)] -= 1
+        elif _is_ready(item):
+            late.append(item)
+    return late
 
 
 class _IWait(Generic[W]):
     """The iterator of :func:`iwait`; as a context manager it takes its links back at the end of the block."""
 
     def __init__(self, objects: Iterable[W], timeout: float | None, count: int | None) -> None:
-        if count is not None:
-            whole_number(count, "count")
-        if not (timeout is None or isinstance(timeout, Timeout)):
-            as_seconds(timeout)
-        candidates: list[W] = listed(objects, "greenlets, events or the like")
-        for item in candidates:
-            check_waitable(item)
-        self._ready: deque[W] = deque()
-        self._others: list[W] = []
-        for item in candidates:
-            (self._ready if _is_ready(item) else self._others).append(item)
-        self._left = len(candidates) if count is None else min(count, len(candidates))
+        ready, self._others, self._left = _sorted_out(objects, timeout, count)
+        self._ready: deque[W] = deque(ready)
         self._given: list[W] = []
         self._arrivals = _Arrivals(self._others if self._left > len(self._ready) else [])
         self._limit = Timeout.start_new(timeout) if timeout is not None and self._left > len(self._ready) else None
@@ -108,24 +138,13 @@ class _IWait(Generic[W]):
             self._close()
             if error is not self._limit:
                 raise
-            self._ready.extend(self._late())
+            self._ready.extend(_late(self._others, self._given))
             self._left = min(left, len(self._ready))
             if not self._left:
                 raise StopIteration from None
         else:
             self._given.append(item)
             self._ready.append(item)
-
-    def _late(self) -> list[W]:
-        """What became ready in the very turn in which the time ran out, as happens when the hub is late."""
-        given = Counter(map(id, self._given))
-        late = []
-        for item in self._others:
-            if given[id(item)]:
-                given[id(item)] -= 1
-            elif _is_ready(item):
-                late.append(item)
-        return late
 
 
 def iwait(objects: Iterable[W], timeout: float | None = None, count: int | None = None) -> _IWait[W]:
@@ -151,8 +170,36 @@ def wait(objects: Iterable[Any] | None = None, timeout: float | None = None, cou
     """The list of ``objects`` that became ready, in that order; without objects, :meth:`hubbub.hub.Hub.join`."""
     if objects is None:
         return get_hub().join(timeout=timeout)
-    with iwait(objects, timeout, count) as ready:
-        return list(ready)
+    ready, others, wanted = _sorted_out(objects, timeout, count)
+    if len(ready) < wanted:
+        ready += _gathered(others, wanted - len(ready), timeout)
+    return ready[:wanted]
+
+
+def _gathered(objects: list[Any], enough: int, timeout: float | None) -> list[Any]:
+    """``enough`` of ``objects``, as they become ready; fewer if the time runs out first. The greenlet is woken once."""
+    waiter = Waiter()  # a variable, by which hubbub.inspect tells since when
+    arrived: list[Any] = []
+
+    def arrive(item: Any) -> None:  # events and the like may be set in other threads
+        arrived.append(item)
+        if len(arrived) >= enough and not waiter.done:
+            waiter.wake()
+
+    limit = None
+    try:
+        _link(objects, arrive)
+        limit = Timeout.start_new(timeout) if timeout is not None else None
+        waiter.wait()
+    except Timeout as error:
+        if error is not limit:
+            raise
+        arrived += _late(objects, arrived)
+    finally:
+        if limit is not None:
+            limit.cancel()
+        _unlink(objects, arrive)
+    return arrived
 
 
 def joinall(

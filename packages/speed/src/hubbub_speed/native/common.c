@@ -9,7 +9,7 @@ struct names N;
 struct constants C;
 
 PyTypeObject *hub_type, *runner_type;
-static PyObject *deque_append, *deque_popleft, *closed_error, *get_hub;
+static PyObject *deque_append, *deque_popleft, *closed_error, *get_hub, *thread_state;
 
 static const struct {
     PyObject **name;
@@ -79,6 +79,13 @@ static const struct {
     {&N.arrive, "arrive"},
     {&N._get_up, "_get_up"},
     {&N._next_thread, "_next_thread"},
+    {&N.context, "context"},
+    {&N.spawn_hook, "spawn_hook"},
+    {&N.dead, "dead"},
+    {&N._schedule_links, "_schedule_links"},
+    {&N._notify_links, "_notify_links"},
+    {&N._link_failed, "_link_failed"},
+    {&N.notification, "Greenlet._notify_links"},
     {0},
 };
 
@@ -187,6 +194,16 @@ int who_waits(PyObject **current, PyObject **hub)
     return -1;
 }
 
+/* get_hub() */
+PyObject *current_hub(void)
+{
+    PyObject *hub = PyObject_GetAttr(thread_state, N.hub);
+    if (hub || !PyErr_ExceptionMatches(PyExc_AttributeError))
+        return hub;
+    PyErr_Clear();
+    return PyObject_CallNoArgs(get_hub);
+}
+
 PyObject *current_greenlet(void)
 {
     return (PyObject *)PyGreenlet_GetCurrent();
@@ -219,6 +236,13 @@ PyObject *wanted(PyObject *from, const char *name)
     return found; /* kept for ever */
 }
 
+PyObject *wanted_object(PyObject *parts, const char *name)
+{
+    PyObject *objects = wanted(parts, "objects"), *found = objects ? wanted(objects, name) : NULL;
+    Py_XDECREF(objects);
+    return found;
+}
+
 static int learn_names(void)
 {
     int i;
@@ -237,6 +261,7 @@ static int learn_constants(PyObject *parts)
                  {"crowd", &C.crowd}, {"longest", &C.longest}, {"overtime", &C.overtime},
                  {"few_ready", &C.few_ready}, {"in_bulk", &C.in_bulk},
                  {"look_again", &C.look_again}, {"gil_kept", &C.gil_kept},
+                 {"new", &C.new_}, {"scheduled", &C.scheduled}, {"done", &C.done},
                  {"read", &C.read}, {"write", &C.write}};
     PyObject *constants = wanted(parts, "constants"), *value;
     size_t i;
@@ -271,6 +296,7 @@ int learn_common(PyObject *parts)
         !(runner_type = (PyTypeObject *)wanted(parts, "hubbub._standin.Runner")) ||
         !(failure_type = (PyTypeObject *)wanted(parts, "hubbub._simplequeue.Failure")) ||
         !(get_hub = wanted(parts, "hubbub._current.get_hub")) ||
+        !(thread_state = wanted_object(parts, "thread_state")) ||
         !(make_way = wanted(parts, "hubbub._current.make_way")) ||
         !(closed_error = wanted(parts, "hubbub.loop.readiness.closed_error")) ||
         !(local_attributes = wanted(parts, "hubbub.local._attributes")) ||

@@ -31,8 +31,7 @@ struct log {
     void *starter;             /* the main greenlet, if it runs since the ring was put on, perhaps without a turn */
 };
 
-static PyTypeObject log_type, *maker_type, *greenlet_type;
-static Py_ssize_t name_offset, run_offset;
+static PyTypeObject log_type, *maker_type;
 static PyObject *python_make;
 
 static struct log *log_of(PyObject *loop)
@@ -49,9 +48,11 @@ static PyObject *text(PyObject *name)
     return name && PyUnicode_CheckExact(name) ? name : NULL;
 }
 
-/* NULL: it is no function in Python. */
+/* NULL: it is no function in Python, nor stands for one. */
 static PyObject *name_of_function(PyObject *function)
 {
+    if (function && is_notification(function))
+        return N.notification;
     if (function && PyMethod_Check(function))
         function = PyMethod_GET_FUNCTION(function);
     return function && PyFunction_Check(function) ? text(((PyFunctionObject *)function)->func_qualname) : NULL;
@@ -61,18 +62,18 @@ static PyObject *name_of_function(PyObject *function)
 static PyObject *label_of(PyObject *greenlet)
 {
     PyObject *name;
-    if (!Py_IS_TYPE(greenlet, greenlet_type) && !PyObject_TypeCheck(greenlet, greenlet_type))
+    if (!Py_IS_TYPE(greenlet, G.type) && !PyObject_TypeCheck(greenlet, G.type))
         return NULL;
-    name = text(SLOT(greenlet, name_offset));
+    name = text(SLOT(greenlet, G.name));
     if (!name)
-        name = name_of_function(SLOT(greenlet, run_offset));
+        name = name_of_function(SLOT(greenlet, G.run));
     return name ? name : text(((PyHeapTypeObject *)Py_TYPE(greenlet))->ht_name);
 }
 
 /* Whether it is a greenlet, and none that runs the loop. */
 static int is_owner(PyObject *object)
 {
-    return Py_IS_TYPE(object, greenlet_type) || Py_IS_TYPE(object, &PyGreenlet_Type) ||
+    return Py_IS_TYPE(object, G.type) || Py_IS_TYPE(object, &PyGreenlet_Type) ||
            (PyGreenlet_Check(object) && !PyObject_TypeCheck(object, runner_type));
 }
 
@@ -354,12 +355,9 @@ int learn_eventlog(void)
     return PyErr_Occurred() ? -1 : PyType_Ready(&log_type);
 }
 
-static const struct field greenlet_fields[] = {{"_name", &name_offset}, {"_run", &run_offset}, {0}};
-
 static const struct method logs_methods[] = {
     {&python_make, {"make", FASTCALL(logs_make), "make($self, loop, size)\n--\n\n"}},
     {0},
 };
 
-const struct noun greenlet_noun = {"hubbub.greenlet.Greenlet", &greenlet_type, greenlet_fields, NULL};
 const struct noun logs_noun = {"hubbub._eventlog._Logs", &maker_type, NULL, logs_methods};

@@ -45,6 +45,7 @@ struct method {
 struct slot {
     const char *name;
     void *function;
+    PyObject **original;
 };
 
 /* The type and the fields are filled in by bind(). */
@@ -115,6 +116,11 @@ extern struct timeout {
     Py_ssize_t fire, greenlet, key, loop, ref, exception, seconds;
 } T;
 
+extern struct greenlet {
+    PyTypeObject *type;
+    Py_ssize_t error, key, links, name, notifying, run, start, state, traceback, args, kwargs, made, value;
+} G;
+
 extern struct separation {
     PyTypeObject *type;
     Py_ssize_t exchange, get, home, plain, put, tasks;
@@ -138,6 +144,7 @@ extern struct constants {
     double sweep_above;   /* stopped timers in the heap */
     double look_again;    /* seconds */
     double read, write;   /* the events of an observer, as bits */
+    double new_, scheduled, done; /* the states of a greenlet */
     double gil_kept;      /* seconds: how long a busy loop may keep other native threads from running */
 } C;
 
@@ -149,7 +156,8 @@ extern struct names {
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
         *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get, *hub,
         *_is_late, *_go_on_waiting, *appendleft, *_put, *_unget, *_uncount, *_received, *_abandon_put, *_abandon_get, *hold,
-        *let_go, *deliver, *arrive, *_get_up, *_next_thread;
+        *let_go, *deliver, *arrive, *_get_up, *_next_thread,
+        *context, *spawn_hook, *dead, *_schedule_links, *_notify_links, *_link_failed, *notification;
 } N;
 
 /* Learn the rest of core's parts; -1: an exception. */
@@ -159,9 +167,13 @@ int learn_datagram(PyObject *base);
 int learn_handover(void);
 int learn_workers(void);
 int learn_eventlog(void);
+int learn_greenlet(PyObject *parts);
 
 /* A part by its name, kept for ever; NULL: an exception. */
 PyObject *wanted(PyObject *parts, const char *name);
+
+/* One of hubbub.acceleration.OBJECTS, likewise. */
+PyObject *wanted_object(PyObject *parts, const char *name);
 
 /* What ends the poll of a loop, also without the GIL. */
 typedef void (*wake_function)(void *loop);
@@ -186,6 +198,7 @@ PyObject *queue_popleft(PyObject *queue);
 void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b);
 PyObject *set_closed_error(void);
 PyObject *current_greenlet(void); /* a new reference */
+PyObject *current_hub(void);      /* likewise */
 int who_waits(PyObject **current, PyObject **hub);
 int do_method(PyObject *self, PyObject *name, PyObject *argument);
 int truth_of(PyObject *answer);
@@ -210,6 +223,7 @@ void log_ran(PyObject *loop, PyObject *greenlet);
 void log_next(PyObject *loop, PyObject *greenlet);
 void log_call(PyObject *loop, PyObject *callback);
 PyObject *call_ready(PyObject *loop, PyObject *callback, int *done, int most);
+int is_notification(PyObject *callable);
 int is_separation(PyObject *callable);
 int leads_home(PyObject *callable);
 PyObject *separated_switch(PyObject *self, PyObject *hub, PyObject *loop);

@@ -5,7 +5,7 @@
 
 /* The version of core's classes that these methods are made for: hubbub.acceleration.LAYOUT. It is compiled in, so that
  * a module that was built for older classes is told from one that was not. */
-#define LAYOUT 18
+#define LAYOUT 19
 
 static const struct noun *const nouns[] = {
     &readiness_noun,
@@ -92,6 +92,8 @@ static int add_slot(PyObject *result, PyTypeObject *type, const struct slot *slo
 {
     PyObject *model = PyObject_GetAttrString((PyObject *)&PyBaseObject_Type, slot->name), *ours = NULL, *key;
     int failed = -1;
+    if (slot->original && !(*slot->original = PyObject_GetAttrString((PyObject *)type, slot->name)))
+        Py_CLEAR(model);
     if (model && Py_IS_TYPE(model, &PyWrapperDescr_Type))
         ours = PyDescr_NewWrapper(type, ((PyWrapperDescrObject *)model)->d_base, slot->function);
     else if (model)
@@ -138,7 +140,7 @@ static PyObject *bind_parts(PyObject *module, PyObject *parts)
         if (learn_type(nouns[i], parts) < 0)
             return NULL;
     if (learn_common(parts) < 0 || learn_socket() < 0 || learn_handover() < 0 || learn_workers() < 0 ||
-        learn_eventlog() < 0 || !(found = PyDict_New()))
+        learn_eventlog() < 0 || learn_greenlet(parts) < 0 || !(found = PyDict_New()))
         return NULL;
     if (add_methods(found) < 0) {
         Py_DECREF(found);
