@@ -10,7 +10,7 @@ static const struct field greenlet_fields[] = {
     {"_run", &G.run},     {"_start", &G.start}, {"_state", &G.state}, {"_traceback", &G.traceback}, {"args", &G.args},
     {"kwargs", &G.kwargs}, {"made", &G.made},   {"value", &G.value},  {0}};
 
-enum { FIELDS = Py_ARRAY_LENGTH(greenlet_fields) - 1 };
+enum { FIELDS = sizeof greenlet_fields / sizeof *greenlet_fields - 1 };
 
 static PyObject *python_init, *python_start, *python_finish, *python_ready, *python_rawlink, *python_unlink,
     *python_notify_links;
