@@ -980,6 +980,36 @@ def test_joinall_returns_those_that_ended(virtual_clock):
     slow.kill()
 
 
+@pytest.mark.parametrize("way", [wait, joinall, lambda *args, **kwargs: list(iwait(*args, **kwargs))])
+def test_what_ends_as_the_time_runs_out_counts(virtual_clock, way):
+    """A greenlet that has ended when the time runs out is among the results, though its links were not called yet."""
+    one = spawn(sleep, 1)
+    never = spawn(sleep, 10)
+    sleep(0)
+    assert way([one, never], timeout=1) == [one]
+    never.kill()
+
+
+@pytest.mark.parametrize("way", [wait, joinall, lambda *args, **kwargs: list(iwait(*args, **kwargs))])
+def test_a_limit_ends_with_its_wait(virtual_clock, way):
+    """The time limit of a wait that has ended is not raised in what follows, nor after a kill."""
+    assert len(way([spawn(sleep, 1)], timeout=2)) == 1
+    sleep(5)
+    never = spawn(sleep, 50)
+
+    def waits():
+        try:
+            way([never], timeout=3)
+        finally:
+            sleep(5)
+
+    waiting = spawn(waits)
+    sleep(0)
+    waiting.kill()
+    assert isinstance(waiting.get(), GreenletExit)
+    never.kill()
+
+
 def test_joinall_is_woken_once(hub):
     """However many greenlets end in however many turns, the one that waits for them all runs again once."""
     ran = []
