@@ -30,3 +30,10 @@ def no_children() -> None:
     except ChildProcessError:
         return
     pytest.fail("an earlier test has left a child that does not end")
+
+
+@pytest.fixture
+def quiet(hub: Hub) -> Hub:
+    """The hub, printing no failures."""
+    hub.exception_stream = None
+    return hub

@@ -29,16 +29,6 @@ def _is_ready(item: Any) -> bool:
     return callable(ready) and bool(ready())
 
 
-def _link(objects: list[Any], callback: Callable[[Any], object]) -> None:
-    """Have ``callback`` called with each of the objects when it is ready."""
-    try:
-        for item in objects:
-            item.rawlink(callback)
-    except BaseException:
-        _unlink(objects, callback)
-        raise
-
-
 def _unlink(objects: list[Any], callback: Callable[[Any], object]) -> None:
     for item in objects:
         unlink = getattr(item, "unlink", None)
@@ -53,7 +43,12 @@ class _Arrivals:
         self._objects = objects
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._put = self._queue.put_nowait
-        _link(objects, self._put)
+        try:
+            for item in objects:
+                item.rawlink(self._put)
+        except BaseException:
+            self.unlink()
+            raise
 
     def next(self) -> Any:
         """The next that is ready; waits for it."""
@@ -188,7 +183,8 @@ def _gathered(objects: list[Any], enough: int, timeout: float | None) -> list[An
 
     limit = None
     try:
-        _link(objects, arrive)
+        for item in objects:
+            item.rawlink(arrive)
         limit = Timeout.start_new(timeout) if timeout is not None else None
         waiter.wait()
     except Timeout as error:

@@ -164,6 +164,19 @@ void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b)
     }
 }
 
+/* Takes the exception that is set, as an except clause does: a new reference. */
+PyObject *caught(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback)
+        PyException_SetTraceback(error, traceback);
+    Py_DECREF(type);
+    Py_XDECREF(traceback);
+    return error;
+}
+
 PyObject *set_closed_error(void)
 {
     PyObject *error = PyObject_CallNoArgs(closed_error);

@@ -65,7 +65,7 @@ static int queue_call(PyObject *loop, PyObject *callable)
 
 static int is_plain_function(PyObject *function)
 {
-    return PyFunction_Check(function) && Py_IS_TYPE(function, &PyFunction_Type) &&
+    return PyFunction_Check(function) &&
            !(((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR));
 }
 
@@ -228,13 +228,10 @@ static PyObject *greenlet_unlink(PyObject *self, PyObject *callback)
 /* A link has failed: the exception is set. -1: so has the report. */
 static int tell_of_link(PyObject *self, PyObject *link)
 {
-    PyObject *type, *error, *traceback, *before[3], *told;
-    PyErr_Fetch(&type, &error, &traceback);
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback)
-        PyException_SetTraceback(error, traceback);
+    PyObject *error = caught(), *before[3], *told;
     PyErr_GetExcInfo(&before[0], &before[1], &before[2]);
-    PyErr_SetExcInfo(type, Py_NewRef(error), traceback); /* as in an except clause; it takes the references */
+    /* As in an except clause; it takes the references. */
+    PyErr_SetExcInfo(Py_NewRef(Py_TYPE(error)), Py_NewRef(error), PyException_GetTraceback(error));
     told = PyObject_CallMethodObjArgs(self, N._link_failed, link, error, NULL);
     PyErr_SetExcInfo(before[0], before[1], before[2]);
     Py_DECREF(error);

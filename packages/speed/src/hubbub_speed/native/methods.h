@@ -196,6 +196,7 @@ PyObject *call_noargs(PyObject *function);
 int queue_append(PyObject *queue, PyObject *item);
 PyObject *queue_popleft(PyObject *queue);
 void settle(PyObject *object, PyObject *name, PyObject *a, PyObject *b);
+PyObject *caught(void);
 PyObject *set_closed_error(void);
 PyObject *current_greenlet(void); /* a new reference */
 PyObject *current_hub(void);      /* likewise */

@@ -202,15 +202,10 @@ static PyObject *loop_dispatch(PyObject *self, PyObject *events)
 /* Reports the exception that is set. */
 static int report(PyObject *self, PyObject *callback)
 {
-    PyObject *type, *value, *traceback, *done;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    done = PyObject_CallMethodObjArgs(self, N.handle_error, callback, type, value, traceback ? traceback : Py_None,
-                                      NULL);
-    Py_DECREF(type);
-    Py_DECREF(value);
+    PyObject *error = caught(), *traceback = PyException_GetTraceback(error), *done;
+    done = PyObject_CallMethodObjArgs(self, N.handle_error, callback, Py_TYPE(error), error,
+                                      traceback ? traceback : Py_None, NULL);
+    Py_DECREF(error);
     Py_XDECREF(traceback);
     if (!done)
         return -1;
