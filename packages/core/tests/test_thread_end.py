@@ -7,13 +7,17 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
+from collections.abc import Callable
 
 import hubbub
 import pytest
-from hubbub._current import hubs
+from hubbub import lowlevel
+from hubbub._current import _ThreadGuard, hubs
 from hubbub.event import Event
 from hubbub.exceptions import HubDestroyed, InvalidThreadUseError
+from hubbub.hub import Hub
 from hubbub.lowlevel import HubLocal, make_loop
 from hubbub.plugins import LOOPS, load
 
@@ -73,6 +77,59 @@ def test_a_thread_may_leave_greenlets_behind(hub):
     assert not thread.is_alive()
     hubbub.sleep(0.03)
     assert ran == []
+
+
+def end_a_thread(last: Callable[[], object]) -> Hub:
+    """Its hub, which had greenlets. ``last`` is the thread's last deed."""
+    made = []
+
+    def body():
+        made.append(hubbub.get_hub())
+        hubbub.spawn(hubbub.sleep, 0).join()
+        last()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    return made[0]
+
+
+def test_all_objects_are_listed_as_a_thread_ends(hub):
+    """Who lists all objects just then, the guard and the local storage among them, keeps no hub from its end."""
+    listed = []
+    ended = end_a_thread(lambda: listed.append(gc.get_objects()))
+    guards = [item for item in listed[0] if type(item) is _ThreadGuard and item._hub is not None]
+    assert ended.destroyed
+    assert any(item is ended for item in listed[0])
+    assert [guard for guard in guards if guard._hub is not hub] == []
+    gone = weakref.ref(ended)
+    del ended, guards, listed[:]
+    gc.collect()
+    assert gone() is None
+
+
+def test_an_interpreter_that_shows_no_sentinel(hub, monkeypatch):
+    """The hub of a thread ends with the guard in the thread's local storage then."""
+    monkeypatch.setattr("hubbub._current._sentinel", lambda storage: None)
+    assert end_a_thread(bool).destroyed
+
+
+def test_a_hub_that_was_replaced_is_its_owners(hub):
+    """set_hub destroys neither the hub that it replaces nor one taken away; not even the end of the thread does."""
+    mine = []
+
+    def swap():
+        mine.append(lowlevel.get_hub())
+        lowlevel.set_hub(None)
+        mine.append(lowlevel.get_hub())
+        lowlevel.set_hub(mine[0])
+        lowlevel.set_hub(mine[1])
+
+    last = end_a_thread(swap)
+    assert [one.destroyed for one in mine] == [False, True]
+    assert last is mine[0]
+    mine[0].destroy()
 
 
 def test_a_thread_that_is_ending_gets_no_other_hub(hub):

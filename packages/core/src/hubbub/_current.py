@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import weakref
@@ -39,17 +40,30 @@ class _ThreadState(local):
 
 
 class _ThreadGuard:
-    """Ends the hub with its thread: it lives in the thread's local storage, which the interpreter empties then."""
+    """Ends the hub with its thread.
+
+    The interpreter drops the thread's sentinel then, an object of :func:`_sentinel`, and calls what watches it in that
+    very thread. The guard itself, or the dict of local storage that it lives in, would not do: a list of all objects
+    (:func:`gc.get_objects`) that another thread made just then would keep it, and end the hub in that thread later,
+    where greenlets of the ended one can not be unwound any more.
+    """
 
     def __init__(self, hub: Hub) -> None:
         self._hub: Hub | None = hub
         self._pid = os.getpid()
+        self._storage = local()  # where the interpreter has a sentinel for each local storage, it goes with this one
+        self._watch: weakref.ref[object] | None = None
+        if (sentinel := _sentinel(self._storage)) is not None:
+            self._watch = weakref.ref(sentinel, self._thread_ends)
+            _guards.add(self)
 
     def forget(self) -> None:
-        self._hub = None
+        self._hub = self._watch = None
+        _guards.discard(self)
 
-    def __del__(self) -> None:
-        hub, self._hub = self._hub, None
+    def _thread_ends(self, _: object) -> None:
+        hub = self._hub
+        self.forget()
         if hub is None or sys.is_finalizing():
             return
         if self._pid == os.getpid() and not hub.destroyed:
@@ -60,12 +74,28 @@ class _ThreadGuard:
             finally:
                 _ending.discard(thread)
 
+    def __del__(self) -> None:  # for an interpreter that shows no sentinel
+        self._thread_ends(None)
+
+
+def _sentinel(storage: local) -> object | None:
+    """What stands for this thread in ``storage``, new and of this thread alone: the interpreter drops it as the thread
+    ends, and lists it nowhere. None if this interpreter has nothing of the kind."""
+    for part in gc.get_referents(storage):
+        if isinstance(part, dict | set):
+            for entry in part:
+                if isinstance(entry, weakref.ref):
+                    return entry()
+    return None
+
 
 _state = _ThreadState()
 hub_class: list[type[Hub]] = []
 """Its one entry is the class of hubs made from now on. :mod:`hubbub.hub` sets it."""
 hub_made: list[Callable[[Hub], object]] = []
 """Called with each hub that a thread gets from :func:`get_hub`."""
+_guards: set[_ThreadGuard] = set()
+"""The guards that watch a sentinel."""
 _ending: set[tuple[int, int]] = set()
 """The threads whose hubs their guards are ending: another hub would have no guard that ends it. With their process: in
 the child of a fork the number of such a thread may be that of a new one."""
@@ -92,14 +122,16 @@ def get_hub_if_exists() -> Hub | None:
 
 
 def set_hub(hub: Hub | None) -> None:
-    """Make ``hub`` the hub of this thread. With None the thread has no hub any more; its old one is not destroyed."""
-    if hub is None:
-        if get_hub_if_exists() is not None:
-            _state.guard.forget()
-            del _state.hub
-        return
-    _state.hub = hub
-    _state.guard = _ThreadGuard(hub)
+    """Make ``hub`` the hub of this thread, or leave the thread without one.
+
+    The hub that it had is not destroyed, not even when the thread ends: that is the caller's now.
+    """
+    if get_hub_if_exists() is not None:
+        _state.guard.forget()
+        del _state.hub
+    if hub is not None:
+        _state.hub = hub
+        _state.guard = _ThreadGuard(hub)
 
 
 def forget_hub(hub: Hub) -> None:
@@ -121,6 +153,7 @@ def drop_foreign_hubs() -> Hub | None:
             all_hubs.discard(other)
             other.loop.abandon()
     if mine is not None:
+        _state.guard.forget()
         _state.guard = _ThreadGuard(mine)
     return mine
 
