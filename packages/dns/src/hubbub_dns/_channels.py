@@ -20,7 +20,7 @@ from hubbub.abc import READ, WRITE
 from hubbub.lowlevel import BaseLoop, closing, get_hub, monotonic
 from pycares import errno as status
 
-from hubbub_dns._answer import AAAA, CNAME, PTR, SOA, A, Record
+from hubbub_dns._native import NO_SOCKET, calls_of
 from hubbub_dns._reflections import refuse_queries
 from hubbub_dns._servers import Server
 from hubbub_dns._wire import Malformed, Reply, peek, read_reply
@@ -40,12 +40,9 @@ _MAX_ASKED = 256
 _MAX_IDLE = 16
 _MAX_PEEKED = 32
 _MAX_DATAGRAM = 4096
-_IN = 1
 _NOBODY = ["127.0.0.1:9"]
-_NO_SOCKET = pycares.ARES_SOCKET_BAD
 _PLAIN = b"\x81\x80\0\1\0\1\0\0\0\0"
 """Flags and counts of the usual reply: no error, from a recursive server, with one question and one record."""
-_VALUES = {A: "addr", AAAA: "addr", CNAME: "cname", PTR: "dname"}
 _NXDOMAIN, _REFUSED = 3, 5
 _TIMEOUT = status.ARES_ETIMEOUT
 _RCODES = {
@@ -87,11 +84,11 @@ class _Exchange:
         self.outcome: Reply | OSError | None = None
         self.disliked = False
 
-    def answered(self, result: Any, error: int | None) -> None:
+    def answered(self, reply: Reply | None, error: int | None) -> None:
         """Keep what c-ares has found. c-ares calls this, and must not be called again from here."""
         channel = self.channel
         channel.held -= 1
-        channel.outcomes.append((self, result, error))
+        channel.outcomes.append((self, reply, error))
 
     def dislike(self) -> None:
         """Note that the server may not understand EDNS. A reply still counts."""
@@ -251,7 +248,7 @@ class _Channel:
         self.under_way: set[_Exchange] = set()
         self.held = 0
         """How many questions c-ares still holds, called off ones included."""
-        self.outcomes: deque[tuple[_Exchange, Any, int | None]] = deque()
+        self.outcomes: deque[tuple[_Exchange, Reply | None, int | None]] = deque()
         """Outcomes from c-ares that listeners were not told yet."""
         self._unusual: dict[tuple[str, int], Reply] = {}
         """Replies, perhaps forged, that c-ares reports only as "there is nothing", by name and type."""
@@ -266,6 +263,7 @@ class _Channel:
             resolvconf_path=os.devnull,
             sock_state_cb=self._socket_state,
         )
+        self._calls = calls_of(self._ares)
 
     # Asking ---------------------------------------------------------------------------------------------------------
 
@@ -282,10 +280,7 @@ class _Channel:
         self.under_way.add(exchange)
         asked.add(key)
         self.held += 1
-        try:
-            self._ares.query(name, rtype, callback=exchange.answered)
-        except pycares.AresError as error:
-            exchange.answered(None, error.args[0])
+        self._calls.query(self._ares, name, rtype, exchange.answered)
         if self.outcomes:  # c-ares knew at once, but the listener expects no call before this one has returned
             self._loop.run_callback(self._deliver)
 
@@ -303,7 +298,7 @@ class _Channel:
         """Hand the outcomes to the exchanges. Called after each call of c-ares."""
         outcomes, under_way = self.outcomes, self.under_way
         while outcomes:
-            exchange, result, error = outcomes.popleft()
+            exchange, reply, error = outcomes.popleft()
             if exchange not in under_way:
                 continue
             if error != _TIMEOUT:
@@ -311,9 +306,9 @@ class _Channel:
                 if self._measured > _MAX_MEASURED:
                     self.room = 0
             if error is None and not self._unusual:
-                exchange.outcome = _reply(result)
+                exchange.outcome = reply
             else:
-                exchange.outcome = self._outcome(exchange.key, result, error)
+                exchange.outcome = self._outcome(exchange.key, reply, error)
             if len(under_way) > 1:
                 under_way.discard(exchange)
             else:
@@ -323,12 +318,12 @@ class _Channel:
                 listener(exchange)
         self._unusual.clear()
 
-    def _outcome(self, key: tuple[str, int], result: Any, error: int | None) -> Reply | OSError:
+    def _outcome(self, key: tuple[str, int], reply: Reply | None, error: int | None) -> Reply | OSError:
         unusual = self._unusual.get(key)
         if unusual is not None and (error is None or error == status.ARES_ENODATA or error not in _RCODES):
             return Reply(unusual.rcode, False, lame=unusual.lame)
-        if error is None:
-            return _reply(result)
+        if reply is not None:
+            return reply
         if error not in _RCODES:
             return OSError(_UNREACHABLE.get(error, errno.EIO), f"c-ares: {status.errorcode.get(error, error)}")
         return Reply(_RCODES[error], False, negative_ttl=_NEGATIVE_TTL)
@@ -355,7 +350,7 @@ class _Channel:
 
     def tick(self) -> None:
         """Let c-ares check its time limits. The clock calls this now and then."""
-        self._ares.process_fd(_NO_SOCKET, _NO_SOCKET)
+        self._calls.process(self._ares, NO_SOCKET, NO_SOCKET)
         self._deliver()
 
     # What c-ares waits for ------------------------------------------------------------------------------------------
@@ -393,7 +388,7 @@ class _Channel:
             except OSError as error:  # the server cannot be reached
                 self.fail(error)
                 return
-        self._ares.process_fd(fd if events & READ else _NO_SOCKET, fd if events & WRITE else _NO_SOCKET)
+        self._calls.process(self._ares, fd if events & READ else NO_SOCKET, fd if events & WRITE else NO_SOCKET)
         if fd in self._streams and _has_hung_up(self._sockets[fd]):
             # c-ares keeps a connection that ended in the middle of a reply; it would be readable for ever.
             self._watchers[fd].stop()
@@ -447,28 +442,6 @@ class _Channel:
             os.close(fd)
         self._watchers = {}
         self.under_way.clear()
-
-
-def _reply(result: Any) -> Reply:
-    """The reply that c-ares has read, as far as c-ares tells."""
-    answer, authority = result.answer, result.authority
-    if len(answer) == 1 and not authority:  # the usual case, written out
-        (record,) = answer
-        rtype, ttl = record.type, record.ttl
-        if rtype in (A, AAAA) and record.record_class == _IN and not ttl >> 31:
-            return Reply(0, False, (Record(record.name, rtype, ttl, record.data.addr),))
-    records = []
-    strange = 0
-    for record in answer:
-        if record.record_class != _IN:
-            strange += 1
-        elif (value := _VALUES.get(record.type)) is not None:
-            ttl = 0 if record.ttl >> 31 else record.ttl
-            records.append(Record(record.name, record.type, ttl, getattr(record.data, value)))
-    if strange and strange == len(answer):
-        return Reply(_REFUSED, False)
-    soa = [min(record.ttl, record.data.minimum) for record in authority if record.type == SOA]
-    return Reply(0, False, tuple(records), float(soa[0]) if soa else None)
 
 
 def _is_plain(wire: bytes) -> bool:
