@@ -146,7 +146,7 @@ class _Watched:
         self._given: Callable[[], Any] | None = None
         self.ready = self
         self.turn_seconds = log.loop.turn_seconds
-        self.handle_error = log.loop.handle_error
+        self.call_failed = log.loop.call_failed
 
     def __bool__(self) -> bool:
         return bool(self._queue)

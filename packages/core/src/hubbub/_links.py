@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Callable, Sized
+from functools import partial
 from typing import Any, ClassVar
 
 from hubbub._arguments import check_function
@@ -81,8 +81,11 @@ class Links:
                 continue  # an earlier callback has unlinked it
             try:
                 entry.callback(self._source)
-            except BaseException:
-                hub.handle_error((entry.callback, self._source), *sys.exc_info())
+            except BaseException as error:
+                tb = error.__traceback__
+                again = partial(entry.callback, self._source)
+                context = entry.callback, self._source
+                hub.loop.call_failed(context, entry.callback, error, tb.tb_next if tb else None, again)
 
 
 class Linkable:

@@ -9,6 +9,7 @@ from typing import Any
 
 from hubbub._originals import get_ident
 from hubbub._originals import write as _os_write
+from hubbub._struck import is_of_handler
 from hubbub.exceptions import HubDestroyed
 
 __all__ = ["Unseen", "careful_name_of", "complain", "context_of", "last_words", "name_of", "tell", "text_of"]
@@ -31,7 +32,7 @@ def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> Non
 
 def _pass_on(hub: Any, failure: BaseException) -> None:
     try:
-        if isinstance(failure, hub.SYSTEM_ERROR):
+        if isinstance(failure, hub.SYSTEM_ERROR) or is_of_handler(failure):
             hub.loop.run_callback_threadsafe(hub.handle_system_error, type(failure), failure)
     except Exception:  # the hub is half made or half torn down, and cannot take the error
         _write("hubbub: it could not be raised in the main greenlet either\n")

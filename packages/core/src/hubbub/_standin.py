@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from hubbub._reports import tell
+from hubbub._struck import never_began, shielded
 from hubbub._twins import known_to_c
 from hubbub._weak import snapshot
 from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopDestroyed, LoopExit, StandInRetired
@@ -109,7 +111,10 @@ class Runner:
             del own["switch"]
         else:
             own["switch"] = self.way  # type: ignore[attr-defined]  # a stand-in has one
-        hub._hand_over(former)
+        try:
+            hub._hand_over(former)
+        except BaseException as error:
+            hub._hand_over_again(former, error)
 
 
 def _as_exception(kind: Any = GreenletExit, value: Any = None, tb: Any = None) -> BaseException:
@@ -149,6 +154,7 @@ class StandIn(greenlet, Runner):
     def __init__(self, hub: Hub) -> None:
         super().__init__(None, hub.main)
         self.hub = hub
+        self.__dict__["run"] = shielded(self.run, hub._struck)
         self.way: Callable[..., Any] = _switch_to.__get__(self)
         """Switches to it, when it has the role."""
         self.begun: bool = False
@@ -291,6 +297,13 @@ class HubRunner(Runner):
         finally:
             self.loop.ready.append(wake)
 
+    def rouse(self) -> None:
+        """Have each callback that waits look again whether it has to: a handler of signals has struck, perhaps in the
+        middle of a wake-up."""
+        for runner in (self, *self.stand_ins):
+            if runner.parked:
+                runner.resume()
+
     def _wait_in_callback(self, current: Runner, waits: Callable[[], object]) -> None:
         loop = self.loop
         loop.check_alive()
@@ -353,7 +366,10 @@ class HubRunner(Runner):
             del own["switch"]
         else:
             own["switch"] = runner.way
-        self._hand_over(current)
+        try:
+            self._hand_over(current)
+        except BaseException as struck:
+            self._hand_over_again(current, struck)
         current.woken = False
         error, current._error = current._error, None
         if error is not None:
@@ -393,6 +409,13 @@ class HubRunner(Runner):
                 self._forward(current, None)
         self._tidy()
 
+    def _hand_over_again(self, current: Runner, struck: BaseException, error: StandInRetired | None = None) -> None:
+        """:meth:`_hand_over` has raised ``struck``. If it had not begun, it is to be done all the same."""
+        if struck.__traceback__ is None or not never_began(struck.__traceback__.tb_next):
+            raise struck
+        self.loop.run_callback_threadsafe(tell, self, None, struck)
+        self._hand_over(current, error)
+
     def _forward(self, current: Runner, error: BaseException | None) -> None:
         """A greenlet has ended and so has switched to ``current``, its parent, which does not have the role.
 
@@ -412,7 +435,7 @@ class HubRunner(Runner):
                 if error is None:
                     _switch_to(runner)
                 else:
-                    _throw_into(runner, error)
+                    _throw_into(runner, error.__class__, error, error.__traceback__)
             except BaseException as another:
                 error = another
             else:
@@ -452,7 +475,10 @@ class HubRunner(Runner):
             own["switch"] = runner.way
         else:
             self.detour.plain = runner.way
-        self._hand_over(self, error)
+        try:
+            self._hand_over(self, error)
+        except BaseException as struck:
+            self._hand_over_again(self, struck, error)
 
     def helpers(self) -> list[greenlet]:
         """The hub and all greenlets that it has made for itself."""

@@ -38,7 +38,7 @@ from hubbub.loop import base, readiness, ring, timers
 
 __all__ = ["CONSTANTS", "LAYOUT", "MARKED", "MIRRORED", "OBJECTS", "PARTS", "TWINS", "replace_methods"]
 
-LAYOUT = 19
+LAYOUT = 20
 """The version of the slots, and of what the methods promise one another."""
 
 MARKED = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
+from functools import partial
 from types import FunctionType, MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
@@ -231,9 +232,28 @@ class Greenlet(greenlet, Generic[T_co]):
             try:
                 self.handle_failure(error)
             except BaseException as failure:  # from a subclass's method: the greenlet ends all the same
+                if self._error is None and self.value is None:
+                    self.keep_failure(error)
                 tell(loop.hub, self, failure)
-        loop.greenlets -= 1
+        finally:
+            loop.greenlets -= 1
         self._finish()
+
+    def cut_short(self, error: BaseException) -> bool:
+        """The greenlet is dead by an error from outside its function, of a handler of signals: it ends all the same.
+
+        :returns: whether that was its failure, which is reported. Else it had ended.
+        """
+        struck_first = self._state in (_NEW, _SCHEDULED)
+        if struck_first:
+            self.keep_failure(error)
+        if self._state != _DONE:
+            self._finish()
+        elif self._links:
+            self._schedule_links()
+        if struck_first:
+            tell(self.hub, self, error)
+        return struck_first
 
     def handle_failure(self, error: BaseException) -> None:
         """The function has raised ``error``: keep it, and report it to the hub. A subclass may report it elsewhere."""
@@ -486,16 +506,21 @@ class Greenlet(greenlet, Generic[T_co]):
     def _notify_links(self) -> None:
         self._notifying = False
         while self._links:
-            link = self._links.pop(0)
+            link = self._links[0]
+            del self._links[0]  # no call from there to here
             try:
                 link(self)
             except BaseException as error:
                 self._link_failed(link, error)
 
     def _link_failed(self, link: Callable[[Any], Any], error: BaseException) -> None:
-        tell(self.hub, (link, self), error)
+        tb = error.__traceback__
+        if tb is not None and tb.tb_frame.f_code is _NOTIFY_LINKS:
+            tb = tb.tb_next
+        self.hub.loop.call_failed((link, self), link, error, tb, partial(link, self))
 
 
+_NOTIFY_LINKS = Greenlet._notify_links.__code__
 _NO_BODY = Greenlet.__dict__["_run"]  # the slot: a subclass with a body has a method in its place
 
 

@@ -34,6 +34,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident
 from hubbub._reports import last_words, tell
 from hubbub._standin import HubRunner, Runner
+from hubbub._struck import is_of_handler, shielded
 from hubbub._twins import known_to_c, twin
 from hubbub._workers import threads_at_work, threads_may_begin
 from hubbub.abc import Backend, Loop, Resolver
@@ -140,6 +141,7 @@ class Hub(greenlet, HubRunner):
         self.main: greenlet = _main_greenlet()
         """The main greenlet of the thread."""
         self.parent = self.main
+        self.__dict__["run"] = shielded(self.run, self._struck)
         self.thread_ident: int = get_ident()
         self.name = ""
         self._destroyed = False
@@ -188,6 +190,9 @@ class Hub(greenlet, HubRunner):
         else:
             self.loop.run_callback_threadsafe(self.handle_system_error, type(error), error)
         return True
+
+    def _struck(self, error: BaseException) -> None:
+        tell(self, None, error)
 
     # Running --------------------------------------------------------------------------------------------------------
 
@@ -315,6 +320,7 @@ class Hub(greenlet, HubRunner):
             self.loop.destroy()
         if getcurrent() is self.main:
             self.end_runners()
+        self.__dict__.pop("run", None)  # one that never began would keep itself
         all_hubs.discard(self)
 
     # Diagnosis ------------------------------------------------------------------------------------------------------
@@ -420,7 +426,13 @@ class Hub(greenlet, HubRunner):
         error = value if value is not None else (type() if type is not None else RuntimeError("unknown failure"))
         if not isinstance(current, Runner):
             self.loop.ready.append(current.switch)
-        main.throw(error)
+        try:
+            main.throw(error.__class__, error, error.__traceback__)
+        except BaseException as another:
+            if not is_of_handler(another):
+                raise
+            # A second signal, when main waits and the hub goes on.
+            self.loop.run_callback_threadsafe(self.handle_system_error, another.__class__, another)
 
     def print_exception(
         self,

@@ -2,10 +2,10 @@
 
 A handler set by the standard :func:`signal.signal` runs between two bytecodes of the main thread, in the greenlet that
 runs at that moment, even the hub; it is prompt on every loop. A handler may wait: what it has interrupted goes on when
-it has ended, and the loop keeps turning meanwhile. What it raises is raised in the greenlet that it has interrupted.
-:func:`prompt`, which takes its place after patching, differs in this: what the handler raises is raised in the main
-greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the main thread's hub, as soon as the hub
-gets to it, and interrupts nothing.
+it has ended, and the loop keeps turning meanwhile. What it raises is raised in the greenlet that it has interrupted, or
+in the main greenlet if that was the hub. :func:`prompt`, which takes its place after patching, differs in this: what
+the handler raises is raised in the main greenlet. A handler set by :func:`signal` runs in a greenlet of its own on the
+main thread's hub, as soon as the hub gets to it, and interrupts nothing.
 
 While a handler in Python is set, by whichever function, a main greenlet that waits when nothing else is left waits for
 a signal, and there is no LoopExit. Python's own handler of Ctrl-C, and handlers that are wrapped in a

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from math import inf
 from random import Random
@@ -19,6 +19,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident, monotonic
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
+from hubbub._struck import ended_by, is_of_handler, never_began
 from hubbub._twins import mirrored, twin
 from hubbub._workers import threads_at_work
 from hubbub.abc import READ, WRITE, Backend, Loop
@@ -108,8 +109,11 @@ class ScheduledCall:
         if callback is not None and args is not None:
             try:
                 callback(*args)
-            except BaseException:
-                self._loop.handle_error(callback, *sys.exc_info())
+            except BaseException as error:
+                tb = error.__traceback__.tb_next if error.__traceback__ else None
+                if never_began(tb):
+                    self.callback, self.args = callback, args
+                self._loop.call_failed(callback, callback, error, tb, self)
 
     def __bool__(self) -> bool:
         return self.args is not None
@@ -412,21 +416,22 @@ class BaseLoop(Timers, Loop):
         What was there when the turn began is called beyond the budget, if nothing has come behind it: :data:`OVERTIME`.
         """
         ready = self.ready
-        pop = ready.popleft
+        due: Iterator[Callable[[], Any]] = iter(ready.popleft, None)  # takes the next out and stores it in one step
         queued = len(ready)
         size, before, limit = 1, 0.0, 0.0
         for slices in count(1):
             done = 0
+            callback: Any = None
             try:
-                for done in range(size):  # noqa: B007  # it is used after the loop
-                    if not ready:
-                        break
-                    callback = pop()
-                    callback()
-                else:
-                    done = size
-            except BaseException:
-                self.handle_error(callback, *sys.exc_info())
+                if ready:
+                    for callback in due:
+                        callback()
+                        done += 1
+                        if done == size or not ready:
+                            break
+            except BaseException as error:
+                tb = error.__traceback__
+                self.call_failed(callback, callback, error, tb.tb_next if tb else None, callback)
             self.calls += done
             queued -= done
             if not ready or self._break:
@@ -610,6 +615,35 @@ class BaseLoop(Timers, Loop):
             tell(self.hub, context, error, tb)
         else:
             self.error_handler.handle_error(context, kind, error, tb)
+
+    def call_failed(
+        self,
+        context: object,
+        callback: Any,
+        error: BaseException,
+        tb: TracebackType | None,
+        again: Callable[[], Any],
+    ) -> None:
+        """A callable of the run queue, or one that it led to, failed: report it.
+
+        What a handler of a signal has raised is the main greenlet's, unless it has ended another greenlet. The call is
+        not lost: if it had not begun, ``again`` is called next.
+
+        :param tb: begins in the callable; ``error`` may have more.
+        """
+        ended = ended_by(callback, tb)
+        cut_short = getattr(ended, "cut_short", None)  # of a Greenlet
+        if cut_short is not None and cut_short(error):
+            return
+        began = ended is not None or not never_began(tb)
+        if not began:
+            self.ready.appendleft(again)
+        is_of_loop = ended is None or cut_short is not None  # a raw greenlet has failed by itself
+        if is_of_loop and (not began or is_of_handler(error)):
+            context = None
+            if self.error_handler is self.hub:  # else the loop runs without one
+                self.hub.rouse()
+        self.handle_error(context, type(error), error, error.__traceback__)
 
     # Descriptors ----------------------------------------------------------------------------------------------------
 

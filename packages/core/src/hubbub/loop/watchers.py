@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import signal as _signal
-import sys
 from collections.abc import Callable
+from functools import partial
 from reprlib import recursive_repr
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -197,10 +197,14 @@ class BaseWatcher:
         self._queued = False
         callback = self.callback
         if callback is not None:
-            try:
-                callback(*(self.args or ()))
-            except BaseException:
-                self.loop.handle_error(self, *sys.exc_info())
+            self._call(callback, self.args or ())
+
+    def _call(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            callback(*args)
+        except BaseException as error:
+            tb = error.__traceback__
+            self.loop.call_failed(self, callback, error, tb.tb_next if tb else None, partial(callback, *args))
 
 
 class IO(BaseWatcher):
@@ -396,10 +400,7 @@ class Timer(BaseWatcher):
             self._key = None
             self.callback, self.args = None, ()
         if callback is not None:
-            try:
-                callback(*args)
-            except BaseException:
-                self.loop.handle_error(self, *sys.exc_info())
+            self._call(callback, args)
 
 
 class Async(BaseWatcher):

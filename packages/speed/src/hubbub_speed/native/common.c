@@ -25,6 +25,7 @@ static const struct {
     {&N.wake, "wake"},
     {&N.call_later, "call_later"},
     {&N.cancel_later, "cancel_later"},
+    {&N.call_failed, "call_failed"},
     {&N.handle_error, "handle_error"},
     {&N.forget, "forget"},
     {&N._tell_observers, "_tell_observers"},

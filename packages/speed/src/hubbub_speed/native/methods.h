@@ -151,8 +151,8 @@ extern struct constants {
 /* Names of attributes and methods, interned. */
 extern struct names {
     PyObject *arm_direction, *_abandon, *append, *popleft, *switch_, *loop, *unschedule, *wake, *call_later,
-        *cancel_later, *handle_error, *forget, *_tell_observers, *events, *fired, *fire, *READ_BITS, *WRITE_BITS, *STICKY_BITS,
-        *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
+        *cancel_later, *call_failed, *handle_error, *forget, *_tell_observers, *events, *fired, *fire, *READ_BITS,
+        *WRITE_BITS, *STICKY_BITS, *turn_seconds, *_sweep, *run_ready, *dispatch, *poll, *_expire, *_alive, *_call_phase, *_call_idles, *_wake_all,
         *_check, *_time_left, *_after_read, *_open, *_found_nothing, *_send_rest, *_expired, *queue, *_hand_over, *acquire,
         *main, *release, *timer_runs, *_share_gil, *__dict__, *abandon, *withdraw, *put, *get, *hub,
         *_is_late, *_go_on_waiting, *appendleft, *_put, *_unget, *_uncount, *_received, *_abandon_put, *_abandon_get, *hold,

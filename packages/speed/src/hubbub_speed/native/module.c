@@ -5,7 +5,7 @@
 
 /* The version of core's classes that these methods are made for: hubbub.acceleration.LAYOUT. It is compiled in, so that
  * a module that was built for older classes is told from one that was not. */
-#define LAYOUT 19
+#define LAYOUT 20
 
 static const struct noun *const nouns[] = {
     &readiness_noun,

@@ -199,14 +199,18 @@ static PyObject *loop_dispatch(PyObject *self, PyObject *events)
     Py_RETURN_NONE;
 }
 
-/* Reports the exception that is set. */
+/* Reports the exception that is set; ``callback``: of the run queue, or NULL. */
 static int report(PyObject *self, PyObject *callback)
 {
     PyObject *error = caught(), *traceback = PyException_GetTraceback(error), *done;
-    done = PyObject_CallMethodObjArgs(self, N.handle_error, callback, Py_TYPE(error), error,
-                                      traceback ? traceback : Py_None, NULL);
+    if (!traceback)
+        traceback = Py_NewRef(Py_None);
+    if (callback)
+        done = PyObject_CallMethodObjArgs(self, N.call_failed, callback, callback, error, traceback, callback, NULL);
+    else
+        done = PyObject_CallMethodObjArgs(self, N.handle_error, Py_None, Py_TYPE(error), error, traceback, NULL);
     Py_DECREF(error);
-    Py_XDECREF(traceback);
+    Py_DECREF(traceback);
     if (!done)
         return -1;
     Py_DECREF(done);
@@ -531,7 +535,7 @@ static int poll_and_dispatch(PyObject *self, double timeout)
         put(self, L.in_poll, Py_False);
         if (SLOT(self, L.told) == Py_False)
             settle(self, N._wake_all, NULL, NULL);
-        failed = report(self, Py_None);
+        failed = report(self, NULL);
         put(self, L.told, Py_True);
     }
     return failed;
