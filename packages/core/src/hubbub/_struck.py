@@ -14,7 +14,7 @@ from greenlet import greenlet
 
 from hubbub._originals import get_ident
 
-__all__ = ["ended_by", "is_of_handler", "never_began", "shielded"]
+__all__ = ["GoesOn", "ended_by", "is_of_handler", "never_began", "shielded"]
 
 _getsignal = signal.getsignal  # patching replaces it
 _RESUME = opmap["RESUME"]
@@ -60,18 +60,27 @@ def _codes() -> Iterator[CodeType]:
             yield function.__code__
 
 
+class GoesOn:
+    """A callable of the run queue that goes on with a greenlet."""
+
+    __slots__ = ()
+    greenlet: Any
+
+    def __call__(self) -> None:
+        """Switch to the greenlet."""
+        raise NotImplementedError(f"{type(self).__name__} must say how")
+
+
 def ended_by(callback: Any, tb: TracebackType | None) -> greenlet | None:
     """The greenlet to which a callable of the run queue has switched, if it has ended by an error.
 
     :param tb: begins in the callable, or in the greenlet.
     """
-    from hubbub._waiter import Waiter
-
     if isinstance(callback, partial):
         callback = callback.func
-    if isinstance(callback, Waiter):
+    if isinstance(callback, GoesOn):
         owner: Any = callback.greenlet
-        if tb is not None and tb.tb_frame.f_code is Waiter.__call__.__code__:
+        if tb is not None and tb.tb_frame.f_code is type(callback).__call__.__code__:
             tb = tb.tb_next
     elif getattr(callback, "__name__", "") in ("switch", "throw"):
         owner = getattr(callback, "__self__", None)
