@@ -25,12 +25,14 @@ from hubbub._struck import is_of_handler, never_began
 from hubbub.hub import spawn_raw
 from hubbub.io import Socket
 from hubbub.lowlevel import get_hub
+from hubbub.pool import Group
 
 NUMBER = signal.SIGUSR1
 HOME = Path(hubbub.__file__).parent
 NAMES = ("hub", "greenlet", "waiting", "_waiter", "_links", "_standin", "_reports")
 LOOP = ("base", "timers", "readiness", "watchers", "_signals", "ring")
 SOURCES = {str(HOME / f"{name}.py") for name in (*NAMES, *(f"loop/{name}" for name in LOOP))}
+TASKS = {str(HOME / f"{name}.py") for name in ("taskgroup", "pool", "_mapping", "event", "_waitqueue")}
 
 
 class Struck(Exception):
@@ -181,15 +183,17 @@ class Strike:
     LOOKS = ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "JUMP_BACKWARD")
     names: ClassVar[dict[CodeType, dict[int, str]]] = {}
 
-    def __init__(self, at: int) -> None:
+    def __init__(self, at: int, sources: set[str] = SOURCES, everybody: bool = False) -> None:
         self.at = at
+        self.sources = sources
+        self.everybody = everybody
         self.passed = 0
         self.where: str | None = None
         self.last: dict[int, str] = {}
 
     def enter(self, frame: FrameType, event: str, arg: object) -> Any:
         """The trace function."""
-        if frame.f_code.co_filename not in SOURCES or self.where is not None:
+        if frame.f_code.co_filename not in self.sources or self.where is not None:
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         self.pass_by(frame)
@@ -212,7 +216,7 @@ class Strike:
     def pass_by(self, frame: FrameType) -> None:
         """Raise here, if this is the place."""
         current = getcurrent()
-        if self.where is None and (isinstance(current, Runner) or current.parent is None):
+        if self.where is None and (self.everybody or isinstance(current, Runner) or current.parent is None):
             if self.passed == self.at:
                 self.where = f"{frame.f_code.co_qualname}:{frame.f_lineno}"
                 sys.settrace(None)
@@ -335,6 +339,53 @@ def test_anywhere(hub: hubbub.Hub, quiet: list[type], scenario: Callable[[Strike
         if strike.where is None:
             break
         assert quiet == [], strike.where
+        at += 1
+    assert at > 25
+
+
+def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
+    """Wherever a handler raises in whichever greenlet, task groups, groups and maps end: none waits for ever."""
+
+    def group_of_tasks() -> int:
+        with hubbub.TaskGroup() as tasks:
+            tasks.spawn(sleep, 0)
+            tasks.spawn(sleep, 0)
+        return 1
+
+    def group() -> int:
+        members = Group()
+        members.spawn(sleep, 0)
+        members.map(abs, [-1, -2])
+        return members.join(timeout=20)
+
+    at = 0
+    while True:
+        strike = Strike(at, SOURCES | TASKS, everybody=True)
+        signal.signal(signal.SIGUSR2, strike.step)
+        signal.signal(signal.SIGALRM, strike.enter)
+        works: list[hubbub.Greenlet[Any]] = []
+        sys.settrace(strike.enter)
+        try:
+            for work in (group_of_tasks, group):
+                works.append(spawn(work))
+            for _ in range(12):
+                sleep(0)
+        except Struck:
+            pass
+        finally:
+            sys.settrace(None)
+        end = time.monotonic() + 10
+        while not all(work.ready() for work in works):
+            assert time.monotonic() < end, strike.where
+            try:
+                sleep(0.0005)
+            except Struck:
+                continue
+        for work in works:
+            assert work.exception is None or isinstance(work.exception, Struck | ExceptionGroup), strike.where
+            assert work.exception or work.value == 1, strike.where
+        if strike.where is None:
+            break
         at += 1
     assert at > 25
 

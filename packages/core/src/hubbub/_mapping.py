@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
+from hubbub._struck import repeatable
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet
 from hubbub.lock import Semaphore
@@ -166,6 +167,7 @@ class _Collection(Greenlet[None], Generic[R]):
         self._spawn = spawn
         self._results: list[Any] = []
         self._came = 0  # how many results have come, before the first failure at most
+        self._is_fed = False
         self._left = 1  # tasks that have not ended, and this greenlet
         self._first = -1  # the place of the first failure, if there is one
         self._failure: BaseException | None = None
@@ -186,19 +188,23 @@ class _Collection(Greenlet[None], Generic[R]):
         self._results.append(None)
         self._note(len(self._results) - 1, error)
 
+    @repeatable
     def _arrived(self, index: int, task: Any) -> None:
         """Called on the hub when a task has ended."""
-        if task.successful():
-            self._results[index] = task.value
-        else:
-            self._results[index] = None
-            self._note(index, task.exception)
-        self._left -= 1
+        failure = None if task.successful() else task.exception
+        if self._results[index] is _MISSING:  # no call in here
+            self._results[index] = task.value if failure is None else None
+            self._left -= 1
+        if failure is not None:
+            self._note(index, failure)
         if not self._left or self._failure is not None:
             self._decide()
 
+    @repeatable
     def _fed(self, _: Any) -> None:
-        self._left -= 1
+        if not self._is_fed:
+            self._is_fed = True
+            self._left -= 1
         if not self._left or self._failure is not None:
             self._decide()
 

@@ -8,13 +8,15 @@ from functools import partial
 from opcode import opmap
 from threading import main_thread as _main_thread
 from types import CodeType, FunctionType, MethodType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from greenlet import greenlet
 
 from hubbub._originals import get_ident
 
-__all__ = ["GoesOn", "ended_by", "is_of_handler", "never_began", "shielded"]
+__all__ = ["GoesOn", "ended_by", "is_of_handler", "is_repeatable", "never_began", "repeatable", "shielded"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _getsignal = signal.getsignal  # patching replaces it
 _RESUME = opmap["RESUME"]
@@ -58,6 +60,17 @@ def _codes() -> Iterator[CodeType]:
         function = handler.__func__ if isinstance(handler, MethodType) else handler
         if isinstance(function, FunctionType):
             yield function.__code__
+
+
+def repeatable(callback: F) -> F:
+    """Marks a callback of hubbub's that may be called twice: it is, if a handler has struck in its middle."""
+    callback.repeatable = True  # type: ignore[attr-defined]  # functions take any
+    return callback
+
+
+def is_repeatable(callback: Any) -> bool:
+    """Whether a callable, or what it is partial to, is marked."""
+    return getattr(callback.func if isinstance(callback, partial) else callback, "repeatable", False) is True
 
 
 class GoesOn:

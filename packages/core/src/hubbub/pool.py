@@ -10,6 +10,7 @@ from greenlet import GreenletExit, getcurrent
 
 from hubbub._arguments import whole_number
 from hubbub._mapping import IMap, IMapUnordered, Mapping
+from hubbub._struck import repeatable
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet
 from hubbub.lock import DummySemaphore, Semaphore
@@ -66,15 +67,15 @@ class Group(Mapping):
         self.greenlets.add(greenlet)
         self._empty.clear()
 
+    @repeatable
     def _forget(self, greenlet: Greenlet) -> bool:
         """Remove ``greenlet`` from the group. False when it was no member."""
-        if greenlet not in self.greenlets and greenlet not in self.dying:
-            return False
+        known = greenlet in self.greenlets or greenlet in self.dying
         self.greenlets.discard(greenlet)
         self.dying.discard(greenlet)
         if not self.greenlets and not self.dying:
             self._empty.set()
-        return True
+        return known
 
     def discard(self, greenlet: Greenlet) -> None:
         """Remove ``greenlet`` from the group; it runs on. Harmless if it is no member."""
@@ -83,8 +84,16 @@ class Group(Mapping):
 
     def start(self, greenlet: Greenlet) -> None:
         """Take in and start an unstarted greenlet."""
-        self.add(greenlet)
-        greenlet.start()
+        try:
+            self.add(greenlet)
+            greenlet.start()
+        except BaseException:  # raised by a signal handler, perhaps
+            self._unless_started(greenlet)
+            raise
+
+    def _unless_started(self, greenlet: Greenlet) -> None:
+        if not getattr(greenlet, "started", True):
+            self.discard(greenlet)
 
     def spawn(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Greenlet[T]:
         """Start ``function(*args, **kwargs)`` in a new member."""
@@ -189,17 +198,20 @@ class Pool(Group):
             raise PoolFull(f"all {self.size} places of the pool are taken")
         try:
             super().add(greenlet)
-        except BaseException:
-            self._semaphore.release()
-            raise
-        if greenlet not in self.greenlets:
-            self._semaphore.release()
+        finally:
+            if greenlet not in self.greenlets:
+                self._semaphore.release()
 
     def start(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
         """Take in and start an unstarted greenlet; raises as :meth:`add`."""
-        self.add(greenlet, blocking, timeout)
-        greenlet.start()
+        try:
+            self.add(greenlet, blocking, timeout)
+            greenlet.start()
+        except BaseException:  # as in Group.start; or the pool is full
+            self._unless_started(greenlet)
+            raise
 
+    @repeatable
     def _forget(self, greenlet: Greenlet) -> bool:
         known = super()._forget(greenlet)
         if known:

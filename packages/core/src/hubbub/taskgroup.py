@@ -10,6 +10,7 @@ from greenlet import GreenletExit, getcurrent
 
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import interrupt
+from hubbub._struck import repeatable
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
 from hubbub.greenlet import Greenlet
@@ -96,11 +97,16 @@ class TaskGroup:
         if not self._entered or self._ended:
             raise RuntimeError(f"{self!r} is not in its block: no greenlet can be started in it")
         task = _Task(self, function, *args, **kwargs)
-        self._tasks.add(task)
-        task.rawlink(self._task_ended)
-        if self.scope.cancel_called:
-            task.scope.cancel()
-        task.start()
+        try:
+            self._tasks.add(task)
+            task.rawlink(self._task_ended)
+            if self.scope.cancel_called:
+                task.scope.cancel()
+            task.start()
+        except BaseException:  # raised by a signal handler
+            if not task.started:
+                self._tasks.discard(task)
+            raise
         return task
 
     def cancel(self) -> None:
@@ -114,6 +120,7 @@ class TaskGroup:
         self._errors.append(error)
         self.cancel()
 
+    @repeatable
     def _task_ended(self, task: Any) -> None:
         self._tasks.discard(task)
         if not self._tasks:

@@ -19,7 +19,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident, monotonic
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
-from hubbub._struck import ended_by, is_of_handler, never_began
+from hubbub._struck import ended_by, is_of_handler, is_repeatable, never_began
 from hubbub._twins import mirrored, twin
 from hubbub._workers import threads_at_work
 from hubbub.abc import READ, WRITE, Backend, Loop
@@ -627,7 +627,7 @@ class BaseLoop(Timers, Loop):
         """A callable of the run queue, or one that it led to, failed: report it.
 
         What a handler of a signal has raised is the main greenlet's, unless it has ended another greenlet. The call is
-        not lost: if it had not begun, ``again`` is called next.
+        not lost: if it had not begun, or is repeatable, ``again`` is called next.
 
         :param tb: begins in the callable; ``error`` may have more.
         """
@@ -636,11 +636,11 @@ class BaseLoop(Timers, Loop):
         if cut_short is not None and cut_short(error):
             return
         began = ended is not None or not never_began(tb)
-        if not began:
-            self.ready.appendleft(again)
         is_of_loop = ended is None or cut_short is not None  # a raw greenlet has failed by itself
         if is_of_loop and (not began or is_of_handler(error)):
             context = None
+            if not began or is_repeatable(callback):
+                self.ready.appendleft(again)
             if self.error_handler is self.hub:  # else the loop runs without one
                 self.hub.rouse()
         self.handle_error(context, type(error), error, error.__traceback__)
