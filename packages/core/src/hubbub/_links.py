@@ -11,6 +11,7 @@ from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._mutex import module_mutex
 from hubbub._originals import get_ident
+from hubbub._struck import beyond
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links", "count_waiting"]
@@ -82,10 +83,9 @@ class Links:
             try:
                 entry.callback(self._source)
             except BaseException as error:
-                tb = error.__traceback__
                 again = partial(entry.callback, self._source)
                 context = entry.callback, self._source
-                hub.loop.call_failed(context, entry.callback, error, tb.tb_next if tb else None, again)
+                hub.loop.call_failed(context, entry.callback, error, beyond(error), again)
 
 
 class Linkable:

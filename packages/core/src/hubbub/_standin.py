@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from hubbub._reports import tell
-from hubbub._struck import never_began, shielded
+from hubbub._struck import beyond, never_began, shielded
 from hubbub._twins import known_to_c
 from hubbub._weak import snapshot
 from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopDestroyed, LoopExit, StandInRetired
@@ -411,7 +411,7 @@ class HubRunner(Runner):
 
     def _hand_over_again(self, current: Runner, struck: BaseException, error: StandInRetired | None = None) -> None:
         """:meth:`_hand_over` has raised ``struck``. If it had not begun, it is to be done all the same."""
-        if struck.__traceback__ is None or not never_began(struck.__traceback__.tb_next):
+        if not never_began(beyond(struck)):
             raise struck
         self.loop.run_callback_threadsafe(tell, self, None, struck)
         self._hand_over(current, error)

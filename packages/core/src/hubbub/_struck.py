@@ -14,7 +14,7 @@ from greenlet import greenlet
 
 from hubbub._originals import get_ident
 
-__all__ = ["GoesOn", "ended_by", "is_of_handler", "is_repeatable", "never_began", "repeatable", "shielded"]
+__all__ = ["GoesOn", "beyond", "ended_by", "is_of_handler", "is_repeatable", "never_began", "repeatable", "shielded"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,6 +32,11 @@ def never_began(tb: TracebackType | None) -> bool:
         return False
     at, code = tb.tb_lasti, tb.tb_frame.f_code.co_code
     return at < 0 or (code[at] == _RESUME and not code[at + 1] & 3)  # else a generator goes on
+
+
+def beyond(error: BaseException) -> TracebackType | None:
+    """The traceback of an error from where it leaves the function that has caught it."""
+    return error.__traceback__.tb_next if error.__traceback__ is not None else None
 
 
 def is_of_handler(error: BaseException) -> bool:

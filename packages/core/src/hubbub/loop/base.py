@@ -19,7 +19,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident, monotonic
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
-from hubbub._struck import ended_by, is_of_handler, is_repeatable, never_began
+from hubbub._struck import beyond, ended_by, is_of_handler, is_repeatable, never_began
 from hubbub._twins import mirrored, twin
 from hubbub._workers import threads_at_work
 from hubbub.abc import READ, WRITE, Backend, Loop
@@ -110,10 +110,9 @@ class ScheduledCall:
             try:
                 callback(*args)
             except BaseException as error:
-                tb = error.__traceback__.tb_next if error.__traceback__ else None
-                if never_began(tb):
+                if never_began(beyond(error)):
                     self.callback, self.args = callback, args
-                self._loop.call_failed(callback, callback, error, tb, self)
+                self._loop.call_failed(callback, callback, error, beyond(error), self)
 
     def __bool__(self) -> bool:
         return self.args is not None
@@ -430,8 +429,7 @@ class BaseLoop(Timers, Loop):
                         if done == size or not ready:
                             break
             except BaseException as error:
-                tb = error.__traceback__
-                self.call_failed(callback, callback, error, tb.tb_next if tb else None, callback)
+                self.call_failed(callback, callback, error, beyond(error), callback)
             self.calls += done
             queued -= done
             if not ready or self._break:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import close as _os_close
 from hubbub._originals import waitpid as _waitpid
+from hubbub._struck import beyond
 from hubbub.abc import READ, WRITE
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ class BaseWatcher:
         try:
             callback(*args)
         except BaseException as error:
-            tb = error.__traceback__
-            self.loop.call_failed(self, callback, error, tb.tb_next if tb else None, partial(callback, *args))
+            self.loop.call_failed(self, callback, error, beyond(error), partial(callback, *args))
 
 
 class IO(BaseWatcher):
