@@ -19,6 +19,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._mapping import Mapping
 from hubbub._originals import get_ident
 from hubbub._reports import Unseen
+from hubbub._struck import repeatable
 from hubbub._twins import known_to_c, mirrored
 from hubbub._waiter import Waiter
 from hubbub._waitqueue import WaitQueue
@@ -94,6 +95,7 @@ class _Task(_Job):
             loop.ready.append(self.arrive)
             loop.wake()
 
+    @repeatable
     def arrive(self) -> None:
         """On the hub: the task has ended. Harmless a second time."""
         if self.outcome is not None:
