@@ -25,7 +25,7 @@ from hubbub._struck import is_of_handler, never_began
 from hubbub.hub import spawn_raw
 from hubbub.io import Socket
 from hubbub.lowlevel import get_hub
-from hubbub.pool import Group
+from hubbub.pool import Group, Pool
 
 NUMBER = signal.SIGUSR1
 HOME = Path(hubbub.__file__).parent
@@ -344,7 +344,7 @@ def test_anywhere(hub: hubbub.Hub, quiet: list[type], scenario: Callable[[Strike
 
 
 def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
-    """Wherever a handler raises in whichever greenlet, task groups, groups and maps end: none waits for ever."""
+    """Wherever a handler raises in whichever greenlet, task groups, groups and maps end, and pools lose no place."""
 
     def group_of_tasks() -> int:
         with hubbub.TaskGroup() as tasks:
@@ -355,7 +355,8 @@ def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
     def group() -> int:
         members = Group()
         members.spawn(sleep, 0)
-        members.map(abs, [-1, -2])
+        pool.map(abs, [-1, -2, -3])
+        pool.apply(abs, (-1,))
         return members.join(timeout=20)
 
     at = 0
@@ -364,6 +365,7 @@ def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
         signal.signal(signal.SIGUSR2, strike.step)
         signal.signal(signal.SIGALRM, strike.enter)
         works: list[hubbub.Greenlet[Any]] = []
+        pool = Pool(2)
         sys.settrace(strike.enter)
         try:
             for work in (group_of_tasks, group):
@@ -375,7 +377,7 @@ def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
         finally:
             sys.settrace(None)
         end = time.monotonic() + 10
-        while not all(work.ready() for work in works):
+        while len(pool) or not all(work.ready() for work in works):
             assert time.monotonic() < end, strike.where
             try:
                 sleep(0.0005)
@@ -384,6 +386,7 @@ def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
         for work in works:
             assert work.exception is None or isinstance(work.exception, Struck | ExceptionGroup), strike.where
             assert work.exception or work.value == 1, strike.where
+        assert pool.free_count() == 2, strike.where
         if strike.where is None:
             break
         at += 1

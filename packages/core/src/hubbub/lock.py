@@ -170,12 +170,16 @@ class Semaphore(Linkable):
     @mirrored("semaphore.c")
     def _offer(self, waiter: Waiter) -> bool:
         try:
-            self._permits.pop()
+            del self._permits[-1]
         except IndexError:
             if not self._take():
                 return False  # somebody was quicker
-        if not waiter.wake():
-            self._permits.append(None)
+        woken = False
+        try:
+            woken = waiter.wake()
+        finally:
+            if not woken and not waiter.done:  # it is stale, or a signal handler has raised
+                self._permits.append(None)
         return True
 
     def wait(self, timeout: float | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from queue import Full
 from typing import Any, ParamSpec, TypeVar
 
@@ -10,7 +11,7 @@ from greenlet import GreenletExit, getcurrent
 
 from hubbub._arguments import whole_number
 from hubbub._mapping import IMap, IMapUnordered, Mapping
-from hubbub._struck import repeatable
+from hubbub._struck import beyond, never_began, repeatable
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet
 from hubbub.lock import DummySemaphore, Semaphore
@@ -186,6 +187,8 @@ class Pool(Group):
         if greenlet_class is not None:
             self.greenlet_class = greenlet_class
         self._semaphore: Semaphore | DummySemaphore = DummySemaphore() if size is None else Semaphore(size)
+        self._places: dict[Greenlet, None] = {}
+        """The members that have a place."""
 
     def add(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
         """Take ``greenlet`` in, waiting for a place.
@@ -194,12 +197,18 @@ class Pool(Group):
         """
         if greenlet in self.greenlets:
             return
-        if not self._semaphore.acquire(blocking, timeout):
-            raise PoolFull(f"all {self.size} places of the pool are taken")
+        spare = False  # whether there is a place that no member has
         try:
+            # Taken and known in one step: there is no call between the two.
+            for spare in iter(partial(self._semaphore.acquire, blocking, timeout), None):  # noqa: B007  # used below
+                break
+            if not spare:
+                raise PoolFull(f"all {self.size} places of the pool are taken")
             super().add(greenlet)
+            if greenlet in self.greenlets and greenlet not in self._places:
+                self._places[greenlet], spare = None, False
         finally:
-            if greenlet not in self.greenlets:
+            if spare:
                 self._semaphore.release()
 
     def start(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
@@ -214,8 +223,14 @@ class Pool(Group):
     @repeatable
     def _forget(self, greenlet: Greenlet) -> bool:
         known = super()._forget(greenlet)
-        if known:
-            self._semaphore.release()
+        if greenlet in self._places:
+            del self._places[greenlet]  # no call between this and the release
+            try:
+                self._semaphore.release()
+            except BaseException as error:  # raised by a signal handler
+                if never_began(beyond(error)):
+                    self._semaphore.release()
+                raise
         return known
 
     def full(self) -> bool:
