@@ -11,7 +11,7 @@ from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._mutex import module_mutex
 from hubbub._originals import get_ident
-from hubbub._struck import beyond
+from hubbub._struck import beyond, repeatable
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links", "count_waiting"]
@@ -70,6 +70,7 @@ class Links:
             elif not hub.loop.destroyed:
                 hub.loop.run_callback_threadsafe(self._call, hub)
 
+    @repeatable
     def _call(self, hub: Hub) -> None:
         for entry in list(self._entries):
             if entry.hub is not hub:

@@ -21,6 +21,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import interrupt
 from hubbub._originals import get_ident
 from hubbub._reports import tell
+from hubbub._struck import repeatable
 from hubbub._twins import mirrored, twin
 from hubbub.hub import Hub, get_hub
 from hubbub.timeout import Timeout
@@ -502,6 +503,7 @@ class Greenlet(greenlet, Generic[T_co]):
             self._notifying = True
             self.parent.loop.ready.append(self._notify_links)  # type: ignore[union-attr]  # the parent is a hub
 
+    @repeatable
     @twin("greenlet.c")
     def _notify_links(self) -> None:
         self._notifying = False

@@ -110,7 +110,7 @@ class ScheduledCall:
             try:
                 callback(*args)
             except BaseException as error:
-                if never_began(beyond(error)):
+                if never_began(beyond(error)) or is_repeatable(callback):
                     self.callback, self.args = callback, args
                 self._loop.call_failed(callback, callback, error, beyond(error), self)
 
