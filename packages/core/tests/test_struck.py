@@ -32,7 +32,8 @@ HOME = Path(hubbub.__file__).parent
 NAMES = ("hub", "greenlet", "waiting", "_waiter", "_links", "_standin", "_reports")
 LOOP = ("base", "timers", "readiness", "watchers", "_signals", "ring")
 SOURCES = {str(HOME / f"{name}.py") for name in (*NAMES, *(f"loop/{name}" for name in LOOP))}
-TASKS = {str(HOME / f"{name}.py") for name in ("taskgroup", "pool", "_mapping", "event", "_waitqueue")}
+USED = ("taskgroup", "pool", "_mapping", "event", "_waitqueue", "scope", "timeout", "_interrupt")
+TASKS = {str(HOME / f"{name}.py") for name in USED}
 
 
 class Struck(Exception):
@@ -343,8 +344,12 @@ def test_anywhere(hub: hubbub.Hub, quiet: list[type], scenario: Callable[[Strike
     assert at > 25
 
 
-def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
-    """Wherever a handler raises in whichever greenlet, task groups, groups and maps end, and pools lose no place."""
+def test_tasks(any_hub: hubbub.Hub) -> None:
+    """Wherever a handler raises, in whichever greenlet, task groups, groups, maps and time limits end.
+
+    So does who is killed, and pools lose no place.
+    """
+    any_hub.exception_stream = None
 
     def group_of_tasks() -> int:
         with hubbub.TaskGroup() as tasks:
@@ -359,6 +364,17 @@ def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
         pool.apply(abs, (-1,))
         return members.join(timeout=20)
 
+    def limits() -> int:
+        with hubbub.move_on_after(0.0002):
+            sleep(30)
+        with pytest.raises(hubbub.Timeout), hubbub.Timeout(0.0002):
+            sleep(30)
+        victim = spawn(sleep, 30)
+        sleep(0)
+        victim.kill()
+        hubbub.joinall([spawn(sleep, 30)], timeout=0.0002)
+        return 1
+
     at = 0
     while True:
         strike = Strike(at, SOURCES | TASKS, everybody=True)
@@ -368,10 +384,10 @@ def test_tasks(hub: hubbub.Hub, quiet: list[type]) -> None:
         pool = Pool(2)
         sys.settrace(strike.enter)
         try:
-            for work in (group_of_tasks, group):
+            for work in (group_of_tasks, group, limits):
                 works.append(spawn(work))
-            for _ in range(12):
-                sleep(0)
+            for pause in [0.0] * 12 + [0.0004] * 3:
+                sleep(pause)
         except Struck:
             pass
         finally:

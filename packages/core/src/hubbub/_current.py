@@ -74,8 +74,9 @@ class _ThreadGuard:
             finally:
                 _ending.discard(thread)
 
-    def __del__(self) -> None:  # for an interpreter that shows no sentinel
-        self._thread_ends(None)
+    def __del__(self) -> None:
+        if self._watch is None and self._hub is not None:  # this interpreter shows no sentinel
+            self._thread_ends(None)
 
 
 def _sentinel(storage: local) -> object | None:

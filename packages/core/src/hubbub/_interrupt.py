@@ -41,6 +41,7 @@ from greenlet import getcurrent, greenlet
 
 from hubbub._arguments import check_exception
 from hubbub._current import get_hub, hubs
+from hubbub._struck import is_of_handler, struck_at_entry
 from hubbub.hub import Hub
 
 if TYPE_CHECKING:
@@ -86,11 +87,18 @@ def interrupt(
 def throw_unless_shielded(target: greenlet, error: Any, wanted: Callable[[], object] | None) -> None:
     """On the hub of ``target``: throw ``error`` into it unless it has ended, or it is not wanted; if it is in a shield,
     after the shield."""
-    again = partial(throw_unless_shielded, target, error, wanted)
-    if target.dead or keeps_out(target, OUTSIDE, again) or (wanted is not None and not wanted()):
-        return
-    if not taken(target, OUTSIDE, error):
-        target.throw(error)
+    throws = False
+    try:
+        again = partial(throw_unless_shielded, target, error, wanted)
+        if target.dead or keeps_out(target, OUTSIDE, again) or (wanted is not None and not wanted()):
+            return
+        if not taken(target, OUTSIDE, error):
+            throws = True
+            target.throw(error)
+    except BaseException as struck:
+        if is_of_handler(struck) and (not throws or struck_at_entry(struck)):
+            hub_of(target).loop.ready.append(partial(throw_unless_shielded, target, error, wanted))
+        raise
 
 
 @contextmanager

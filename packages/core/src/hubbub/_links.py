@@ -11,7 +11,7 @@ from hubbub._arguments import check_function
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._mutex import module_mutex
 from hubbub._originals import get_ident
-from hubbub._struck import beyond, repeatable
+from hubbub._struck import repeatable
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Linkable", "Links", "count_waiting"]
@@ -86,7 +86,7 @@ class Links:
             except BaseException as error:
                 again = partial(entry.callback, self._source)
                 context = entry.callback, self._source
-                hub.loop.call_failed(context, entry.callback, error, beyond(error), again)
+                hub.loop.call_failed(context, entry.callback, error, again)
 
 
 class Linkable:

@@ -33,7 +33,7 @@ def tell(hub: Any, context: object, error: BaseException, tb: Any = None) -> Non
 def _pass_on(hub: Any, failure: BaseException) -> None:
     try:
         if isinstance(failure, hub.SYSTEM_ERROR) or is_of_handler(failure):
-            hub.loop.run_callback_threadsafe(hub.handle_system_error, type(failure), failure)
+            hub.raise_soon(failure)
     except Exception:  # the hub is half made or half torn down, and cannot take the error
         _write("hubbub: it could not be raised in the main greenlet either\n")
 

@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
-from hubbub._reports import tell
-from hubbub._struck import beyond, never_began, shielded
+from hubbub._struck import never_began, of_callee, shielded
 from hubbub._twins import known_to_c
 from hubbub._weak import snapshot
 from hubbub.exceptions import BlockingSwitchOutError, HubDestroyed, LoopDestroyed, LoopExit, StandInRetired
@@ -411,9 +410,9 @@ class HubRunner(Runner):
 
     def _hand_over_again(self, current: Runner, struck: BaseException, error: StandInRetired | None = None) -> None:
         """:meth:`_hand_over` has raised ``struck``. If it had not begun, it is to be done all the same."""
-        if not never_began(beyond(struck)):
+        if not never_began(of_callee(struck)):
             raise struck
-        self.loop.run_callback_threadsafe(tell, self, None, struck)
+        self.hub.raise_soon(struck)
         self._hand_over(current, error)
 
     def _forward(self, current: Runner, error: BaseException | None) -> None:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from opcode import opmap
 from threading import main_thread as _main_thread
-from types import CodeType, FunctionType, MethodType, TracebackType
+from types import CodeType, FrameType, FunctionType, MethodType, TracebackType
 from typing import Any, TypeVar
 
 from greenlet import greenlet
 
 from hubbub._originals import get_ident
 
-__all__ = ["GoesOn", "beyond", "ended_by", "is_of_handler", "is_repeatable", "never_began", "repeatable", "shielded"]
+__all__ = [
+    "ended_by",
+    "is_failed_raw",
+    "is_of_handler",
+    "is_repeatable",
+    "never_began",
+    "of_callee",
+    "repeatable",
+    "shielded",
+    "struck_at_entry",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,9 +45,23 @@ def never_began(tb: TracebackType | None) -> bool:
     return at < 0 or (code[at] == _RESUME and not code[at + 1] & 3)  # else a generator goes on
 
 
-def beyond(error: BaseException) -> TracebackType | None:
-    """The traceback of an error from where it leaves the function that has caught it."""
-    return error.__traceback__.tb_next if error.__traceback__ is not None else None
+def struck_at_entry(error: BaseException) -> bool:
+    """Whether the function in which a handler has struck had not begun: what it was to do was not done."""
+    codes, tb = set(_codes()), error.__traceback__
+    while tb is not None and tb.tb_next is not None and tb.tb_next.tb_frame.f_code not in codes:
+        tb = tb.tb_next
+    return never_began(tb)
+
+
+def of_callee(error: BaseException) -> TracebackType | None:
+    """The traceback of an error without the function that has caught it, if that is one in Python: it still runs."""
+    tb = error.__traceback__
+    frame: FrameType | None = sys._getframe(1)
+    while tb is not None and frame is not None:
+        if frame is tb.tb_frame:
+            return tb.tb_next
+        frame = frame.f_back
+    return tb
 
 
 def is_of_handler(error: BaseException) -> bool:
@@ -78,36 +103,27 @@ def is_repeatable(callback: Any) -> bool:
     return getattr(callback.func if isinstance(callback, partial) else callback, "repeatable", False) is True
 
 
-class GoesOn:
-    """A callable of the run queue that goes on with a greenlet."""
+def ended_by(error: BaseException) -> Any:
+    """The Greenlet that has ended by ``error``, outside of its function: its ``run`` is in the traceback. Else None."""
+    tb = error.__traceback__
+    while tb is not None:
+        if tb.tb_frame.f_code.co_name == "run":
+            owner: Any = tb.tb_frame.f_locals.get("self")
+            if hasattr(type(owner), "cut_short") and owner.dead:
+                return owner
+        tb = tb.tb_next
+    return None
 
-    __slots__ = ()
-    greenlet: Any
 
-    def __call__(self) -> None:
-        """Switch to the greenlet."""
-        raise NotImplementedError(f"{type(self).__name__} must say how")
+def is_failed_raw(callback: Any, tb: TracebackType | None) -> bool:
+    """Whether a callable of the run queue has switched to a raw greenlet, which has ended by an error.
 
-
-def ended_by(callback: Any, tb: TracebackType | None) -> greenlet | None:
-    """The greenlet to which a callable of the run queue has switched, if it has ended by an error.
-
-    :param tb: begins in the callable, or in the greenlet.
+    :param tb: begins in the greenlet; with the frame of a handler if one has struck when the switch had come back.
     """
-    if isinstance(callback, partial):
-        callback = callback.func
-    if isinstance(callback, GoesOn):
-        owner: Any = callback.greenlet
-        if tb is not None and tb.tb_frame.f_code is type(callback).__call__.__code__:
-            tb = tb.tb_next
-    elif getattr(callback, "__name__", "") in ("switch", "throw"):
-        owner = getattr(callback, "__self__", None)
-    else:
-        return None
-    if not isinstance(owner, greenlet) or not owner.dead:
-        return None
-    # It may have ended without an error, just before a handler struck here.
-    return None if tb is None or tb.tb_frame.f_code in set(_codes()) else owner
+    owner = getattr(callback, "__self__", None) if getattr(callback, "__name__", "") in ("switch", "throw") else None
+    if not isinstance(owner, greenlet) or hasattr(owner, "cut_short") or not owner.dead:
+        return False
+    return tb is not None and tb.tb_frame.f_code not in set(_codes())
 
 
 def shielded(body: Callable[[], None], tell: Callable[[BaseException], None]) -> Callable[[], None]:

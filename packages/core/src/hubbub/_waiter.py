@@ -9,14 +9,13 @@ from greenlet import getcurrent
 from hubbub._arguments import as_seconds
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._standin import Seat
-from hubbub._struck import GoesOn
 from hubbub._twins import mirrored, twin
 from hubbub.hub import Hub, get_hub
 
 __all__ = ["Waiter"]
 
 
-class Waiter(GoesOn):
+class Waiter:
     """The place of one waiting greenlet in a wait queue.
 
     The waker takes the waiter out of its queue and calls :meth:`wake`, from any thread. The code that takes it out owns

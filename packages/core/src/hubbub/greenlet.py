@@ -516,13 +516,9 @@ class Greenlet(greenlet, Generic[T_co]):
                 self._link_failed(link, error)
 
     def _link_failed(self, link: Callable[[Any], Any], error: BaseException) -> None:
-        tb = error.__traceback__
-        if tb is not None and tb.tb_frame.f_code is _NOTIFY_LINKS:
-            tb = tb.tb_next
-        self.hub.loop.call_failed((link, self), link, error, tb, partial(link, self))
+        self.hub.loop.call_failed((link, self), link, error, partial(link, self))
 
 
-_NOTIFY_LINKS = Greenlet._notify_links.__code__
 _NO_BODY = Greenlet.__dict__["_run"]  # the slot: a subclass with a body has a method in its place
 
 

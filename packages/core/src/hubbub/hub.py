@@ -188,8 +188,12 @@ class Hub(greenlet, HubRunner):
         if not isinstance(current, Runner) and isinstance(error, self.SYSTEM_ERROR) and not _is_ours(frame):
             self.handle_system_error(type(error), error)
         else:
-            self.loop.run_callback_threadsafe(self.handle_system_error, type(error), error)
+            self.raise_soon(error)
         return True
+
+    def raise_soon(self, error: BaseException) -> None:
+        """Raise ``error`` in the main greenlet, in the hub's next callback. From any thread."""
+        self.loop.run_callback_threadsafe(self.handle_system_error, type(error), error)
 
     def _struck(self, error: BaseException) -> None:
         tell(self, None, error)
@@ -432,7 +436,7 @@ class Hub(greenlet, HubRunner):
             if not is_of_handler(another):
                 raise
             # A second signal, when main waits and the hub goes on.
-            self.loop.run_callback_threadsafe(self.handle_system_error, another.__class__, another)
+            self.raise_soon(another)
 
     def print_exception(
         self,

@@ -11,7 +11,7 @@ from greenlet import GreenletExit, getcurrent
 
 from hubbub._arguments import whole_number
 from hubbub._mapping import IMap, IMapUnordered, Mapping
-from hubbub._struck import beyond, never_began, repeatable
+from hubbub._struck import never_began, of_callee, repeatable
 from hubbub.event import Event
 from hubbub.greenlet import Greenlet
 from hubbub.lock import DummySemaphore, Semaphore
@@ -187,6 +187,8 @@ class Pool(Group):
         if greenlet_class is not None:
             self.greenlet_class = greenlet_class
         self._semaphore: Semaphore | DummySemaphore = DummySemaphore() if size is None else Semaphore(size)
+        self._free: Iterator[bool] = iter(self._semaphore.acquire, None)
+        """Gives a place at each step; waits for it."""
         self._places: dict[Greenlet, None] = {}
         """The members that have a place."""
 
@@ -198,9 +200,10 @@ class Pool(Group):
         if greenlet in self.greenlets:
             return
         spare = False  # whether there is a place that no member has
+        acquire = self._semaphore.acquire
+        places = self._free if blocking and timeout is None else iter(partial(acquire, blocking, timeout), None)
         try:
-            # Taken and known in one step: there is no call between the two.
-            for spare in iter(partial(self._semaphore.acquire, blocking, timeout), None):  # noqa: B007  # used below
+            for spare in places:  # noqa: B007  # used below; taken and known in one step
                 break
             if not spare:
                 raise PoolFull(f"all {self.size} places of the pool are taken")
@@ -228,7 +231,7 @@ class Pool(Group):
             try:
                 self._semaphore.release()
             except BaseException as error:  # raised by a signal handler
-                if never_began(beyond(error)):
+                if never_began(of_callee(error)):
                     self._semaphore.release()
                 raise
         return known

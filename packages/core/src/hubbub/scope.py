@@ -17,6 +17,7 @@ from hubbub._current import get_hub
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._interrupt import keeps_out, scopes_of, taken
 from hubbub._originals import get_ident
+from hubbub._struck import repeatable
 
 if TYPE_CHECKING:
     from typing import Self
@@ -98,6 +99,7 @@ class CancelScope:
             return True
         return False
 
+    @repeatable
     def cancel(self) -> None:
         """End the block: raise :class:`Cancelled` in it at this wait and every further one. Idempotent.
 
@@ -109,13 +111,20 @@ class CancelScope:
 
     def _deliver_soon(self) -> None:
         hub = self._hub
-        if not self._delivering and hub is not None:
-            self._delivering = True
-            if hub.thread_ident == get_ident():
-                hub.loop.ready.append(self._deliver)
-            else:
-                hub.loop.run_callback_threadsafe(self._deliver)
+        if self._delivering or hub is None:
+            return
+        is_own = hub.thread_ident == get_ident()
+        self._delivering = True
+        if is_own:
+            hub.loop.ready.append(self._deliver)  # no call before
+            return
+        try:
+            hub.loop.run_callback_threadsafe(self._deliver)
+        except BaseException:  # raised by a signal handler, or the loop is gone
+            self._delivering = False
+            raise
 
+    @repeatable
     def _deliver(self) -> None:
         """On the hub: throw into the greenlet, and again in each turn for as long as the block goes on."""
         self._delivering = False

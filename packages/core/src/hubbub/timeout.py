@@ -11,6 +11,7 @@ from greenlet import getcurrent
 
 from hubbub._arguments import as_seconds, check_function
 from hubbub._interrupt import keeps_out, taken
+from hubbub._struck import repeatable, struck_at_entry
 from hubbub._twins import twin
 from hubbub.hub import get_hub
 
@@ -77,6 +78,7 @@ class Timeout(BaseException):
         self._fire = fire = self._expired
         self._key = loop.call_later(self.seconds if self.seconds > 0 else 0.0, fire, 0.0, self._ref)
 
+    @repeatable
     def _expired(self) -> None:
         victim, fire = self._greenlet, self._fire
         if victim is None or victim.dead:
@@ -84,9 +86,16 @@ class Timeout(BaseException):
             return
         began, error = self._loop.moment_of(self._key), self._to_raise()
         if not keeps_out(victim, began, partial(self._expired_late, fire)):
+            kept = taken(victim, began, error)
             self._fire = self._greenlet = None
-            if not taken(victim, began, error):
+            if kept:
+                return
+            try:
                 self._on_expiration(victim, error)
+            except BaseException as struck:
+                if struck_at_entry(struck):  # nothing was raised in it
+                    self._fire, self._greenlet = fire, victim
+                raise
 
     def _expired_late(self, fire: Any) -> None:
         """The shield that kept the timeout out has ended: fire, unless it was cancelled or started anew meanwhile."""

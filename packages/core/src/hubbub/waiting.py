@@ -177,9 +177,14 @@ def _gathered(objects: list[Any], enough: int, timeout: float | None) -> list[An
     arrived: list[Any] = []
 
     def arrive(item: Any) -> None:  # events and the like may be set in other threads
-        arrived.append(item)
-        if len(arrived) >= enough and not waiter.done:
-            waiter.wake()
+        try:
+            arrived.append(item)
+            if len(arrived) >= enough and not waiter.done:
+                waiter.wake()
+        except BaseException:  # raised by a signal handler
+            if len(arrived) >= enough and not waiter.done:
+                waiter.wake()
+            raise
 
     limit = None
     try:

@@ -19,7 +19,7 @@ from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import get_ident, monotonic
 from hubbub._originals import sleep as _native_sleep
 from hubbub._reports import tell
-from hubbub._struck import beyond, ended_by, is_of_handler, is_repeatable, never_began
+from hubbub._struck import ended_by, is_failed_raw, is_of_handler, is_repeatable, never_began, of_callee
 from hubbub._twins import mirrored, twin
 from hubbub._workers import threads_at_work
 from hubbub.abc import READ, WRITE, Backend, Loop
@@ -110,9 +110,9 @@ class ScheduledCall:
             try:
                 callback(*args)
             except BaseException as error:
-                if never_began(beyond(error)) or is_repeatable(callback):
+                if never_began(of_callee(error)) or is_repeatable(callback):
                     self.callback, self.args = callback, args
-                self._loop.call_failed(callback, callback, error, beyond(error), self)
+                self._loop.call_failed(callback, callback, error, self)
 
     def __bool__(self) -> bool:
         return self.args is not None
@@ -429,7 +429,7 @@ class BaseLoop(Timers, Loop):
                         if done == size or not ready:
                             break
             except BaseException as error:
-                self.call_failed(callback, callback, error, beyond(error), callback)
+                self.call_failed(callback, callback, error, callback)
             self.calls += done
             queued -= done
             if not ready or self._break:
@@ -614,28 +614,18 @@ class BaseLoop(Timers, Loop):
         else:
             self.error_handler.handle_error(context, kind, error, tb)
 
-    def call_failed(
-        self,
-        context: object,
-        callback: Any,
-        error: BaseException,
-        tb: TracebackType | None,
-        again: Callable[[], Any],
-    ) -> None:
+    def call_failed(self, context: object, callback: Any, error: BaseException, again: Callable[[], Any]) -> None:
         """A callable of the run queue, or one that it led to, failed: report it.
 
         What a handler of a signal has raised is the main greenlet's, unless it has ended another greenlet. The call is
         not lost: if it had not begun, or is repeatable, ``again`` is called next.
-
-        :param tb: begins in the callable; ``error`` may have more.
         """
-        ended = ended_by(callback, tb)
-        cut_short = getattr(ended, "cut_short", None)  # of a Greenlet
-        if cut_short is not None and cut_short(error):
+        ended = ended_by(error)
+        if ended is not None and ended.cut_short(error):
             return
-        began = ended is not None or not never_began(tb)
-        is_of_loop = ended is None or cut_short is not None  # a raw greenlet has failed by itself
-        if is_of_loop and (not began or is_of_handler(error)):
+        tb = of_callee(error)
+        began = not never_began(tb)
+        if not is_failed_raw(callback, tb) and (not began or is_of_handler(error)):
             context = None
             if not began or is_repeatable(callback):
                 self.ready.appendleft(again)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from hubbub._identity import Reduce, refuse_copies
 from hubbub._originals import close as _os_close
 from hubbub._originals import waitpid as _waitpid
-from hubbub._struck import beyond
 from hubbub.abc import READ, WRITE
 
 if TYPE_CHECKING:
@@ -198,13 +197,11 @@ class BaseWatcher:
         self._queued = False
         callback = self.callback
         if callback is not None:
-            self._call(callback, self.args or ())
-
-    def _call(self, callback: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        try:
-            callback(*args)
-        except BaseException as error:
-            self.loop.call_failed(self, callback, error, beyond(error), partial(callback, *args))
+            args = self.args or ()
+            try:
+                callback(*args)
+            except BaseException as error:
+                self.loop.call_failed(self, callback, error, partial(callback, *args))
 
 
 class IO(BaseWatcher):
@@ -400,7 +397,10 @@ class Timer(BaseWatcher):
             self._key = None
             self.callback, self.args = None, ()
         if callback is not None:
-            self._call(callback, args)
+            try:
+                callback(*args)
+            except BaseException as error:
+                self.loop.call_failed(self, callback, error, partial(callback, *args))
 
 
 class Async(BaseWatcher):

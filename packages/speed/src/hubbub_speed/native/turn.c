@@ -202,15 +202,16 @@ static PyObject *loop_dispatch(PyObject *self, PyObject *events)
 /* Reports the exception that is set; ``callback``: of the run queue, or NULL. */
 static int report(PyObject *self, PyObject *callback)
 {
-    PyObject *error = caught(), *traceback = PyException_GetTraceback(error), *done;
-    if (!traceback)
-        traceback = Py_NewRef(Py_None);
-    if (callback)
-        done = PyObject_CallMethodObjArgs(self, N.call_failed, callback, callback, error, traceback, callback, NULL);
-    else
-        done = PyObject_CallMethodObjArgs(self, N.handle_error, Py_None, Py_TYPE(error), error, traceback, NULL);
+    PyObject *error = caught(), *traceback = NULL, *done;
+    if (callback) {
+        done = PyObject_CallMethodObjArgs(self, N.call_failed, callback, callback, error, callback, NULL);
+    } else {
+        traceback = PyException_GetTraceback(error);
+        done = PyObject_CallMethodObjArgs(self, N.handle_error, Py_None, Py_TYPE(error), error,
+                                          traceback ? traceback : Py_None, NULL);
+    }
     Py_DECREF(error);
-    Py_DECREF(traceback);
+    Py_XDECREF(traceback);
     if (!done)
         return -1;
     Py_DECREF(done);
