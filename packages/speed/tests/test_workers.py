@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from random import Random
 from typing import Any
 
 import hubbub
@@ -125,6 +126,58 @@ def test_one_thread_serves_several_hubs() -> None:
     until(lambda: not thread.is_alive())
     assert done == list(range(50))
     mine.kill()
+
+
+class HeldJob:
+    """A job that lasts until it is told to end."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def __call__(self) -> None:
+        self.begun.set()
+        self.may_end.wait(10)
+
+    def deliver(self) -> None:
+        """Nobody waits for it."""
+
+    def abandon(self) -> bool:
+        """It has begun."""
+        return True
+
+
+def test_who_submits_goes_on_while_a_long_job_runs() -> None:
+    """Whoever lends its thread to a job waits for a short one at most: it goes on while one lasts that it must end."""
+    pool = ThreadPool(1)
+    pool.apply(int)
+    for _ in range(20):  # in some it spins, in some not
+        baton_of(pool)
+        job = HeldJob()
+        pool._workers.submit(job, True)
+        assert job.begun.wait(10)
+        assert not pool._workers.idle
+        job.may_end.set()
+    pool.kill()
+
+
+def test_short_and_long_jobs_follow_one_another() -> None:
+    """Every outcome arrives at its caller, whether the two threads spin for one another, miss one another or sleep."""
+    pool = ThreadPool(1)
+    random = Random(20)
+
+    def job(number: int, seconds: float) -> int:
+        if seconds:
+            time.sleep(seconds)
+        return number
+
+    for _ in range(40):
+        seconds = random.choice((0.0, 0.0, 20e-6, 100e-6, 400e-6))
+        for number in range(random.randrange(60)):
+            assert pool.apply(job, (number, seconds)) == number
+        if random.random() < 0.3:
+            hubbub.sleep(0.0005)  # the thread has gone to sleep
+    assert pool.size == 1
+    pool.kill()
 
 
 def test_an_executor_and_other_jobs() -> None:

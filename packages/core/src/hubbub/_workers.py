@@ -140,7 +140,7 @@ class Workers:
         """Have a thread call ``job``.
 
         :param lends: the caller's thread is about to wait, and has nothing else to do. The twin in C wakes an idle
-            thread without the GIL then, so that it need not wait for it.
+            thread without the GIL then, so that it need not wait for it, and waits a moment for the end of a short job.
         :raises RuntimeError: there is no thread and none can be started. Then the job is not called, as with any other
             exception, unless it has begun.
         """
