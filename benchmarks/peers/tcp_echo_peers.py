@@ -26,33 +26,56 @@ Client = Callable[[int], "subprocess.Popen[bytes]"]
 """Starts what asks a port."""
 
 
-async def streams(start: Client, size: int) -> None:
+class Connections:
+    """Counts those of a run, and takes the time from when the last is there until all have ended."""
+
+    def __init__(self, size: int, over: Callable[[], object]) -> None:
+        self.missing = self.left = size
+        self.over = over
+        self.began = self.took = 0.0
+
+    def begin(self) -> None:
+        """One more is there."""
+        self.missing -= 1
+        if not self.missing:
+            self.began = time.process_time()
+
+    def end(self) -> None:
+        """One has ended."""
+        self.left -= 1
+        if not self.left:
+            self.took = time.process_time() - self.began
+            self.over()
+
+
+async def streams(start: Client, size: int) -> float:
     """By asyncio's StreamReader and StreamWriter."""
-    left, over = size, asyncio.Event()
+    over = asyncio.Event()
+    connections = Connections(size, over.set)
 
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal left
+        connections.begin()
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
         writer.close()
-        left -= 1
-        if not left:
-            over.set()
+        connections.end()
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0, backlog=size)
     await served(server, start, over)
+    return connections.took
 
 
 class Echo(asyncio.Protocol):
     """Sends back what comes."""
 
-    def __init__(self, ended: Callable[[], None]) -> None:
-        self.ended = ended
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
 
     def connection_made(self, transport: Any) -> None:
         """The client is there."""
         self.write = transport.write
+        self.connections.begin()
 
     def data_received(self, data: bytes) -> None:
         """It has sent something."""
@@ -60,21 +83,16 @@ class Echo(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         """It has gone."""
-        self.ended()
+        self.connections.end()
 
 
-async def protocols(start: Client, size: int) -> None:
+async def protocols(start: Client, size: int) -> float:
     """By an asyncio.Protocol, which has no coroutine for each connection."""
-    left, over = size, asyncio.Event()
-
-    def end() -> None:
-        nonlocal left
-        left -= 1
-        if not left:
-            over.set()
-
-    server = await asyncio.get_running_loop().create_server(lambda: Echo(end), "127.0.0.1", 0, backlog=size)
+    over = asyncio.Event()
+    connections = Connections(size, over.set)
+    server = await asyncio.get_running_loop().create_server(lambda: Echo(connections), "127.0.0.1", 0, backlog=size)
     await served(server, start, over)
+    return connections.took
 
 
 async def served(server: asyncio.AbstractServer, start: Client, over: asyncio.Event) -> None:
@@ -85,24 +103,23 @@ async def served(server: asyncio.AbstractServer, start: Client, over: asyncio.Ev
     check(client)
 
 
-async def trio_streams(start: Client, size: int) -> None:
+async def trio_streams(start: Client, size: int) -> float:
     """By trio's SocketStream."""
     trio = importlib.import_module("trio")
-    left = size
-
-    async def echo(stream: Any) -> None:
-        nonlocal left
-        while data := await stream.receive_some(65536):
-            await stream.send_all(data)
-        left -= 1
-        if not left:
-            nursery.cancel_scope.cancel()
-
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1", backlog=size)
     client = start(listeners[0].socket.getsockname()[1])
     async with trio.open_nursery() as nursery:
+        connections = Connections(size, nursery.cancel_scope.cancel)
+
+        async def echo(stream: Any) -> None:
+            connections.begin()
+            while data := await stream.receive_some(65536):
+                await stream.send_all(data)
+            connections.end()
+
         await trio.serve_listeners(echo, listeners, handler_nursery=nursery)
     check(client)
+    return connections.took
 
 
 def check(client: subprocess.Popen[bytes]) -> None:
@@ -111,16 +128,16 @@ def check(client: subprocess.Popen[bytes]) -> None:
         raise RuntimeError("the client failed")
 
 
-def run_by(library: str) -> Callable[[Coroutine[Any, Any, None]], None]:
+def run_by(library: str) -> Callable[[Coroutine[Any, Any, float]], float]:
     """What runs a coroutine of asyncio on a library's loop."""
     if library == "asyncio":
         return asyncio.run
-    run: Callable[[Coroutine[Any, Any, None]], None] = importlib.import_module(library).run
+    run: Callable[[Coroutine[Any, Any, float]], float] = importlib.import_module(library).run
     return run
 
 
 def ask(name: str, operations: int, size: int) -> float:
-    """One operation: one message of 64 bytes received and sent back. The CPU seconds of all."""
+    """One operation: one message of 64 bytes received and sent back. CPU seconds, from when the last is connected."""
 
     def start(port: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(FOLDER / "tcp_echo.py"), "client", str(port), str(operations), str(size)]
@@ -128,13 +145,11 @@ def ask(name: str, operations: int, size: int) -> float:
 
     library, _, kind = name.partition("-")
     if library == "c":
-        return in_c(start, size)
-    before = time.process_time()
+        return in_c(start, size + 1)
     if library == "trio":
-        importlib.import_module("trio").run(trio_streams, start, size)
-    else:
-        run_by(library)((streams if kind == "streams" else protocols)(start, size))
-    return time.process_time() - before
+        took: float = importlib.import_module("trio").run(trio_streams, start, size + 1)
+        return took
+    return run_by(library)((streams if kind == "streams" else protocols)(start, size + 1))
 
 
 def in_c(start: Client, size: int) -> float:
