@@ -16,7 +16,7 @@ _FIGURE = re.compile(r"[\d.,]+(?: to [\d.,]+)? µs")
 _WHERE = re.compile(r"^(CPU time per operation, )CPython [\d.]+(, .*, )\w+ \d{4};", re.MULTILINE)
 PROGRAMS: Mapping[str, tuple[str, int | None]] = {
     "switch there and back between two greenlets over a socket": ("pingpong", None),
-    "TCP echo of 100 connections, a request": ("tcp_echo", 100),
+    "TCP echo of 100 connections, a message": ("tcp_echo", 100),
     "spawn and join": ("spawn_join", None),
     "a time limit that does not strike": ("timer_start_cancel", None),
     "WSGI request, keep-alive": ("http_realistic", 64),
