@@ -144,12 +144,13 @@ def ask(name: str, operations: int, size: int) -> float:
         return subprocess.Popen(command)
 
     library, _, kind = name.partition("-")
+    connections = size + 1  # see request_all
     if library == "c":
-        return in_c(start, size + 1)
+        return in_c(start, connections)
     if library == "trio":
-        took: float = importlib.import_module("trio").run(trio_streams, start, size + 1)
+        took: float = importlib.import_module("trio").run(trio_streams, start, connections)
         return took
-    return run_by(library)((streams if kind == "streams" else protocols)(start, size + 1))
+    return run_by(library)((streams if kind == "streams" else protocols)(start, connections))
 
 
 def in_c(start: Client, size: int) -> float:

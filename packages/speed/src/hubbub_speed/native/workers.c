@@ -6,9 +6,9 @@
  * And whoever submits a job, and has nothing else to do, wakes the thread without the GIL.
  *
  * Two threads on two processors that wake one another for a job of a few microseconds take ten times as long as the
- * job.  So both spin before they sleep, without the GIL and for no longer than a sleep would cost: who submits a job and
- * has nothing else to do, until the worker waits again, and a worker that is waited for in this way, until its next job
- * comes.  Who has spun in vain spins more and more rarely.
+ * job.  So both spin before they sleep, without the GIL and for no longer than a sleep would cost: who submits a job
+ * and has nothing else to do, until the worker waits again, and a worker that is waited for in this way, until its next
+ * job comes.  Who has spun in vain spins more and more rarely.
  */
 #include "methods.h"
 
@@ -77,13 +77,13 @@ static inline void relax(void)
 }
 
 /* Looks whether something has come, until it has or the time is up. Without the GIL. Returns whether it has come. */
-static int spin(int (*has_come)(void *), void *whither, double seconds)
+static int spin(int (*has_come)(void *), void *where, double seconds)
 {
     double end = monotonic() + seconds;
     int look;
     do {
         for (look = 0; look < LOOKS; look++) {
-            if (has_come(whither))
+            if (has_come(where))
                 return 1;
             relax();
         }
@@ -98,7 +98,7 @@ static int spin(int (*has_come)(void *), void *whither, double seconds)
 struct baton {
     PyObject_HEAD
     PyThread_type_lock lock;
-    atomic_int rests;   /* its worker waits, or will at once, without the GIL */
+    atomic_int rests;   /* its worker waits, or will at once, without the GIL; a hint: perhaps of its last wait */
     atomic_int watched; /* how the submitter of the worker's job spins until the worker rests */
     struct spinner worker, submitter;
 };
