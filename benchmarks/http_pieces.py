@@ -19,9 +19,9 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]
     yield BODY
 
 
-def run(api: Api, operations: int) -> None:
+def run(api: Api, operations: int) -> float:
     """One operation: one request answered."""
-    ask(api, operations, application, "pieces")
+    return ask(api, operations, application, "pieces")
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ OPERATIONS = 20_000
 SIZES = (64, 1_000)
 
 
-def run(api: Api, operations: int) -> None:
+def run(api: Api, operations: int) -> float:
     """One operation: one request answered."""
-    ask(api, operations, count=api.size)
+    return ask(api, operations, count=api.size)
 
 
 if __name__ == "__main__":

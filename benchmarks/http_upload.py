@@ -8,9 +8,9 @@ from support.http import ask
 OPERATIONS = 20_000
 
 
-def run(api: Api, operations: int) -> None:
+def run(api: Api, operations: int) -> float:
     """One operation: one request answered."""
-    ask(api, operations, request="upload")
+    return ask(api, operations, request="upload")
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ from support.http import ask, hello
 OPERATIONS = 20_000
 
 
-def run(api: Api, operations: int) -> None:
+def run(api: Api, operations: int) -> float:
     """One operation: one request answered."""
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         api.sleep(0.01)
         return hello(environ, start_response)
 
-    ask(api, operations, application, count=512)
+    return ask(api, operations, application, count=512)
 
 
 if __name__ == "__main__":

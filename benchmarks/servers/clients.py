@@ -1,6 +1,7 @@
 """The clients of the comparison: what they ask, on how many connections, and how long the answers take.
 
-As a program, ``python clients.py PORT CONNECTIONS COUNT REQUEST plain|tls``, it asks that often and ends.
+As a program, ``python clients.py PORT CONNECTIONS COUNT REQUEST plain|tls``, it says when all its connections have
+asked once, asks so many times more once its standard input ends, and ends.
 """
 
 from __future__ import annotations
@@ -166,6 +167,9 @@ def main() -> None:
     port, connections, count, name, kind = sys.argv[1:]
     request, end = REQUESTS[name]
     with connected(int(port), int(connections), kind == "tls") as made:
+        converse(made, len(made), request, end)
+        print(flush=True)
+        sys.stdin.read()
         converse(made, int(count), request, end)
 
 

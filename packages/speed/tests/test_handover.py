@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import asyncio.events
+import gc
+import socket
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any
@@ -14,6 +18,7 @@ import hubbub
 import pytest
 from hubbub.event import Event
 from hubbub.inspect import assert_switches
+from hubbub.io import Socket
 from hubbub.lock import RLock, Semaphore
 from hubbub.queue import Channel, Queue
 from hubbub.running_loop import separate_running_loops
@@ -229,6 +234,102 @@ def test_a_wait_that_is_over_is_skipped() -> None:
     hubbub.sleep(0)
     hubbub.joinall([killed, waiting, hubbub.spawn(wakes)])
     assert sorted(log) == ["killed", "other", "waker"]
+
+
+def pair() -> tuple[Socket, Socket]:
+    """Two cooperative sockets that are connected."""
+    ours, theirs = (Socket(each.family, each.type, each.proto, each.detach()) for each in socket.socketpair())
+    return ours, theirs
+
+
+def echo_in_turns(pairs: int, times: int, looked: Callable[[Any], object]) -> list[hubbub.Greenlet]:
+    """Greenlets that echo what comes over their sockets, all of which are written to together, so that they hand over.
+    ``looked`` is called with the waiter of each, while it waits."""
+    hub = hubbub.get_hub()
+    ends = [pair() for _ in range(pairs)]
+
+    def echo(end: Socket) -> None:
+        while data := end.recv(10):
+            end.sendall(data)
+
+    echoing = [hubbub.spawn(echo, theirs) for _, theirs in ends]
+    for _ in range(times):
+        for ours, _ in ends:
+            ours.sendall(b"x")
+        for ours, _ in ends:
+            assert ours.recv(10) == b"x"
+        hubbub.sleep(0)
+        for _, theirs in ends:
+            looked(hub.loop.handles[theirs.fileno()].read.waiter)
+    for ours, _ in ends:
+        ours.close()
+    hubbub.joinall(echoing, timeout=5, raise_error=True)
+    for _, theirs in ends:
+        theirs.close()
+    return echoing
+
+
+def test_a_switch_that_somebody_keeps_stays_that_of_its_greenlet() -> None:
+    """What waits for a descriptor is a bound method. Who holds one, or refers to it weakly, never finds it bound to
+    another greenlet later."""
+    kept: list[tuple[Any, object]] = []
+    weak: list[tuple[weakref.ref[Any], int]] = []
+
+    def look(waiter: Any) -> None:
+        if len(kept) < 50:
+            kept.append((waiter, waiter.__self__))
+        else:
+            weak.append((weakref.ref(waiter), id(waiter.__self__)))
+        still = [(found, number) for ref, number in weak if (found := ref()) is not None]
+        assert all(id(found.__self__) == number for found, number in still)
+
+    echo_in_turns(10, 10, look)
+    assert len(kept) == len(weak) == 50
+    assert all(waiter.__self__ is greenlet for waiter, greenlet in kept)
+
+
+def test_no_greenlet_outlives_its_switch() -> None:
+    """A greenlet that has ended is freed, though its last switch may be kept for another; and nobody can find that."""
+    ended = [weakref.ref(echoing) for echoing in echo_in_turns(5, 5, lambda waiter: None)]
+    hubbub.sleep(0)
+    gc.collect()
+    assert [ref() for ref in ended] == [None] * 5
+    switches = [found for found in gc.get_objects() if type(found) is type(len) and found.__name__ == "switch"]
+    assert all(isinstance(found.__self__, greenlet.greenlet) for found in switches)
+
+
+def test_a_greenlet_of_another_thread_waits_for_its_own_hub() -> None:
+    """A socket that one thread has read from is read by another, while a greenlet of the first was handed to and keeps
+    its thread busy: that does not make it the one that waits."""
+    ours, theirs = pair()
+    reads, seen = threading.Event(), threading.Event()
+    got: list[bytes] = []
+
+    def other_thread() -> None:
+        reads.set()
+        got.append(theirs.recv(1))
+        seen.set()
+
+    def runs() -> None:
+        for _ in range(20):
+            hubbub.sleep(0)
+            if handed() and not reads.is_set():
+                thread.start()
+                assert reads.wait(5)
+                time.sleep(0.01)  # so that it probably waits by now; if it does not, it reads all the same
+                ours.send(b"y")
+                assert seen.wait(5)
+
+    thread = threading.Thread(target=other_thread)
+    first = hubbub.spawn(theirs.recv, 1)
+    hubbub.sleep(0)
+    ours.send(b"x")
+    assert first.get(timeout=5) == b"x"
+    hubbub.joinall([hubbub.spawn(runs) for _ in range(3)], timeout=5, raise_error=True)
+    assert got == [b"y"]
+    thread.join(5)
+    ours.close()
+    theirs.close()
 
 
 def test_trace_functions_see_each_switch_by_the_hub() -> None:

@@ -13,7 +13,7 @@
 static PyTypeObject *socket_type;
 static PyObject *python_recvfrom, *python_sendto;
 static PyObject *plain_recvfrom; /* of _socket.socket */
-static Py_ssize_t family_offset;
+Py_ssize_t family_offset;
 
 static int is_ipv4(PyObject *self)
 {

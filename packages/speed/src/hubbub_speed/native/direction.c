@@ -92,7 +92,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
     int outcome, called;
     if (kwnames || nargs > 1 || !PyObject_TypeCheck(loop, L.type) || SLOT(handle, R.closed) != Py_False)
         return fall_back(python_direction_wait, self, args, nargs, kwnames);
-    if (who_waits(&current, &hub) < 0)
+    if (who_waits_on(loop, &current, &hub) < 0)
         return NULL;
     if (hub != SLOT(loop, L.hub) || current == hub) {
         Py_DECREF(hub);
@@ -154,7 +154,8 @@ static int is_in_line(PyObject *self, PyObject *loop)
 static int note_turn(PyObject *self, PyObject *loop)
 {
     PyObject *turn_at;
-    Py_ssize_t before = PyObject_Size(SLOT(loop, L.ready));
+    PyObject *ready = SLOT(loop, L.ready);
+    Py_ssize_t before = is_deque(ready) ? Py_SIZE(ready) : PyObject_Size(ready);
     if (before <= (Py_ssize_t)C.few_ready)
         return before < 0 ? -1 : 0;
     turn_at = PyLong_FromLongLong(PyLong_AsLongLong(SLOT(loop, L.calls)) + before);

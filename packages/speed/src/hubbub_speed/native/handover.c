@@ -14,21 +14,20 @@
 static PyObject *plain_switch, *gettrace; /* greenlet.switch, a descriptor; greenlet.gettrace */
 
 /* Whether objects of the type have the switch of greenlet itself. */
-static int has_plain_switch(PyTypeObject *type)
+static int has_plain_switch(PyTypeObject *type, struct proof *proof)
 {
-    return _PyType_Lookup(type, N.switch_) == plain_switch;
+    if (_PyType_Lookup(type, N.switch_) != plain_switch)
+        return 0;
+    prove(proof, type);
+    return 1;
 }
 
 static int is_plain_greenlet(PyObject *object)
 {
     static struct proof proof;
     PyTypeObject *type = Py_TYPE(object);
-    if (type == &PyGreenlet_Type || is_proved(&proof, type))
-        return 1;
-    if (!PyGreenlet_Check(object) || !has_plain_switch(type))
-        return 0;
-    prove(&proof, type);
-    return 1;
+    return type == &PyGreenlet_Type || is_proved(&proof, type) ||
+           (PyGreenlet_Check(object) && has_plain_switch(type, &proof));
 }
 
 /* Whether a callable is greenlet.switch, bound to a greenlet. */
@@ -52,14 +51,16 @@ static int is_active(PyObject *greenlet)
 /* Whether the hub has the switch of a greenlet, unless there is another one in its dictionary. */
 static int is_plain_hub(PyObject *hub)
 {
-    return has_plain_switch(Py_TYPE(hub)) && Py_TYPE(hub)->tp_dictoffset > 0;
+    static struct proof proof;
+    PyTypeObject *type = Py_TYPE(hub);
+    return is_proved(&proof, type) || (type->tp_dictoffset > 0 && has_plain_switch(type, &proof));
 }
 
 /* What a greenlet has in its own dictionary by a name, a borrowed reference; else NULL. */
 static PyObject *own(PyObject *greenlet, PyObject *name)
 {
     PyObject *dict = SLOT(greenlet, Py_TYPE(greenlet)->tp_dictoffset);
-    return dict ? PyDict_GetItemWithError(dict, name) : NULL;
+    return dict && PyDict_GET_SIZE(dict) ? PyDict_GetItemWithError(dict, name) : NULL;
 }
 
 static PyObject *own_switch(PyObject *hub)
@@ -67,12 +68,59 @@ static PyObject *own_switch(PyObject *hub)
     return own(hub, N.switch_);
 }
 
+static PyCFunctionObject *spare; /* a switch that nobody has any more: bound to nothing, unknown to the collector */
+
+static PyObject *bound_switch(PyObject *greenlet)
+{
+    PyCFunctionObject *bound = spare;
+    if (!bound)
+        return PyCFunction_New(((PyMethodDescrObject *)plain_switch)->d_method, greenlet);
+    spare = NULL;
+    bound->m_self = Py_NewRef(greenlet);
+    PyObject_GC_Track(bound);
+    return (PyObject *)bound;
+}
+
+/* Gives up a reference to a callable of the run queue. A switch that nobody else has is kept for the next greenlet. */
+void drop_switch(PyObject *callback)
+{
+    PyCFunctionObject *bound = (PyCFunctionObject *)callback;
+    if (spare || Py_REFCNT(callback) != 1 || !PyCFunction_CheckExact(callback) || !is_switch(callback) ||
+        bound->m_weakreflist || bound->m_module) {
+        Py_DECREF(callback);
+        return;
+    }
+    PyObject_GC_UnTrack(bound);
+    spare = bound;
+    Py_CLEAR(bound->m_self);
+}
+
 /* greenlet.switch, as its attribute: a new reference. */
 PyObject *switch_of(PyObject *greenlet)
 {
     if (is_plain_greenlet(greenlet) && !own_switch(greenlet) && !PyErr_Occurred())
-        return PyCFunction_New(((PyMethodDescrObject *)plain_switch)->d_method, greenlet);
+        return bound_switch(greenlet);
     return PyErr_Occurred() ? NULL : PyObject_GetAttr(greenlet, N.switch_);
+}
+
+/*
+ * As who_waits, for a wait on a loop.  A greenlet that was handed to in the loop's thread has the loop's hub, whoever
+ * its parent is: that need not be asked.
+ */
+int who_waits_on(PyObject *loop, PyObject **current, PyObject **hub)
+{
+    PyObject *handed_to = SLOT(loop, L.handed_to), *known = SLOT(loop, L.hub);
+    if (handed_to == Py_None || !PyObject_TypeCheck(known, hub_type))
+        return who_waits(current, hub);
+    *current = current_greenlet();
+    if (!*current)
+        return -1;
+    if (switched_to(handed_to) == *current) {
+        *hub = Py_NewRef(known);
+        return 0;
+    }
+    Py_DECREF(*current);
+    return who_waits(current, hub);
 }
 
 /* hub.loop: a new reference. */
@@ -126,7 +174,7 @@ static PyObject *target_of(PyObject *callback)
  */
 static PyObject *next_greenlet(PyObject *hub, PyObject *loop)
 {
-    PyObject *ready = SLOT(loop, L.ready), *first, *target, *taken;
+    PyObject *ready = SLOT(loop, L.ready), *first, *target, *taken, *last;
     while (left(loop) > 0 && Py_IS_TYPE(ready, deque_type) && Py_SIZE(ready) > 0) {
         first = PySequence_GetItem(ready, 0);
         if (!first)
@@ -155,7 +203,9 @@ static PyObject *next_greenlet(PyObject *hub, PyObject *loop)
             }
             put(first, W.waiting, Py_False);
         }
-        Py_SETREF(SLOT(loop, L.handed_to), first);
+        last = SLOT(loop, L.handed_to);
+        SLOT(loop, L.handed_to) = first;
+        drop_switch(last);
         return target;
     }
     return NULL;

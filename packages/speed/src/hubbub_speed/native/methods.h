@@ -131,6 +131,7 @@ extern struct separation {
 extern PyTypeObject *deque_type, *failure_type, *hub_type, *runner_type, *waitqueue_type;
 extern PyObject *deque_pop, *make_way, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
+extern Py_ssize_t family_offset; /* of _socket.socket: where it keeps the number of its family */
 extern PyObject *expired; /* the value passed to a greenlet that is switched to because its time is up */
 
 /* Numbers that core defines, see hubbub.acceleration.CONSTANTS. */
@@ -201,6 +202,7 @@ PyObject *set_closed_error(void);
 PyObject *current_greenlet(void); /* a new reference */
 PyObject *current_hub(void);      /* likewise */
 int who_waits(PyObject **current, PyObject **hub);
+int who_waits_on(PyObject *loop, PyObject **current, PyObject **hub);
 int do_method(PyObject *self, PyObject *name, PyObject *argument);
 int truth_of(PyObject *answer);
 PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
@@ -209,6 +211,7 @@ PyObject *waiter_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, P
 PyObject *waiter_resume(PyObject *self);
 PyObject *new_waiter(void);
 PyObject *switch_of(PyObject *greenlet);
+void drop_switch(PyObject *callback);
 PyObject *loop_of(PyObject *hub);
 PyObject *switch_out(PyObject *hub, PyObject *loop);
 int is_next(PyObject *hub, PyObject *loop);

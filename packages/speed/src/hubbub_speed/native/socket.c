@@ -19,6 +19,7 @@ static const struct field socket_fields[] = {
 
 static PyObject *python_socket_recv, *python_socket_sendall;
 static PyObject *plain_fileno, *plain_recv, *plain_send; /* of _socket.socket, the base of socket.socket */
+static int has_descriptor_first;
 
 static int may_wait(PyObject *limit, long flags)
 {
@@ -105,13 +106,25 @@ static int wait_for_more(PyObject *self)
     return failed;
 }
 
-/* The number of the descriptor; negative if it is closed, or with an exception. */
-int descriptor(PyObject *self)
+/* What fileno() says; negative if it is closed, or with an exception. */
+static int asked_descriptor(PyObject *self)
 {
     PyObject *number = PyObject_Vectorcall(plain_fileno, &self, 1, NULL);
     int fd = number ? (int)PyLong_AsLong(number) : -1;
     Py_XDECREF(number);
     return fd;
+}
+
+/* Where _socket.socket keeps the number: first of all, before the family. */
+static int *descriptor_in(PyObject *self)
+{
+    return (int *)((char *)self + sizeof(PyObject));
+}
+
+/* The number of the descriptor; negative if it is closed, or with an exception. */
+int descriptor(PyObject *self)
+{
+    return has_descriptor_first ? *descriptor_in(self) : asked_descriptor(self);
 }
 
 /* Called after a system call that failed with this error. 1: it would have had to wait, -1: an exception. */
@@ -300,6 +313,18 @@ static PyObject *socket_sendall(PyObject *self, PyObject *const *args, Py_ssize_
     return done;
 }
 
+/* Sets has_descriptor_first, if a socket without a descriptor does not show otherwise. -1: an exception. */
+static int learn_descriptor(PyTypeObject *base)
+{
+    PyObject *nothing = PyTuple_New(0), *blank = nothing ? base->tp_new(base, nothing, NULL) : NULL;
+    if (blank)
+        has_descriptor_first = family_offset == sizeof(PyObject) + sizeof(int) && asked_descriptor(blank) == -1 &&
+                               !PyErr_Occurred() && *descriptor_in(blank) == -1;
+    Py_XDECREF(blank);
+    Py_XDECREF(nothing);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 int learn_socket(void)
 {
     PyObject *base = PyObject_GetAttrString((PyObject *)K.type->tp_base, "__base__");
@@ -308,7 +333,7 @@ int learn_socket(void)
     plain_fileno = PyObject_GetAttrString(base, "fileno");
     plain_recv = plain_fileno ? PyObject_GetAttrString(base, "recv") : NULL;
     plain_send = plain_recv ? PyObject_GetAttrString(base, "send") : NULL;
-    if (!plain_send || learn_datagram(base) < 0)
+    if (!plain_send || learn_datagram(base) < 0 || learn_descriptor((PyTypeObject *)base) < 0)
         Py_CLEAR(base);
     Py_XDECREF(base);
     return base ? 0 : -1;

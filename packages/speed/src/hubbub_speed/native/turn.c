@@ -245,7 +245,7 @@ static int run_slice(PyObject *self, PyObject *ready, int most)
             return failed ? -1 : done;
         }
         Py_DECREF(result);
-        Py_DECREF(callback);
+        drop_switch(callback);
     }
     return done;
 }
