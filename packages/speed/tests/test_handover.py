@@ -295,7 +295,7 @@ def test_no_greenlet_outlives_its_switch() -> None:
     gc.collect()
     assert [ref() for ref in ended] == [None] * 5
     switches = [found for found in gc.get_objects() if type(found) is type(len) and found.__name__ == "switch"]
-    assert all(isinstance(found.__self__, greenlet.greenlet) for found in switches)
+    assert all(found.__self__ is not None for found in switches)
 
 
 def test_a_greenlet_of_another_thread_waits_for_its_own_hub() -> None:

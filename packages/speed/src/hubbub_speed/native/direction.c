@@ -27,18 +27,15 @@ static int still_waits(PyObject *self, PyObject *switch_)
 
 static int join_waiters(PyObject *self, PyObject *switch_)
 {
-    PyObject *done;
     if (SLOT(self, D.waiter) == Py_None) {
         put(self, D.waiter, switch_);
         return 0;
     }
-    done = PyObject_CallMethodOneArg(self, N.queue, switch_);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
+    return do_method(self, N.queue, switch_);
 }
 
 /* Called after a switch that returned too early; key and expire are NULL without a time limit. */
-static int go_on_waiting(PyObject *self, PyObject *switch_, PyObject *key, PyObject *expire)
+RARE static int go_on_waiting(PyObject *self, PyObject *switch_, PyObject *key, PyObject *expire)
 {
     PyObject *done = PyObject_CallMethodObjArgs(self, N._go_on_waiting, switch_, key, expire, NULL);
     Py_XDECREF(done);
@@ -69,7 +66,7 @@ static int wait_for_event(PyObject *self, PyObject *loop, PyObject *hub, PyObjec
     return running < 0 ? -1 : 1;
 }
 
-static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *timeout)
+APART static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *switch_, PyObject *timeout)
 {
     int outcome = -1, called = 0;
     PyObject *expire = PyObject_CallFunctionObjArgs(partial_type, switch_, expired, NULL);
@@ -86,6 +83,18 @@ static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *s
     return outcome >= 0 && PyErr_Occurred() ? -1 : outcome;
 }
 
+/* The direction that is to be waited for, usually the same: a new reference. */
+RARE static PyObject *arm(PyObject *self, PyObject *loop)
+{
+    return PyObject_CallMethodOneArg(loop, N.arm_direction, self);
+}
+
+/* The answer of a wait that a handler or destructor has overtaken. */
+RARE static PyObject *end_late(PyObject *self, PyObject *switch_)
+{
+    return PyObject_CallMethodOneArg(self, N._is_late, switch_);
+}
+
 PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     PyObject *handle = SLOT(self, D.handle), *loop = SLOT(self, D.loop), *current, *hub, *switch_;
@@ -100,10 +109,9 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         return fall_back(python_direction_wait, self, args, nargs, kwnames);
     }
     if (SLOT(self, D.armed) != Py_True) {
-        PyObject *known = PyObject_CallMethodOneArg(loop, N.arm_direction, self), *answer = NULL;
+        PyObject *known = arm(self, loop);
         if (known != self) {
-            if (known)
-                answer = fall_back(python_direction_wait, known, args, nargs, kwnames);
+            PyObject *answer = known ? fall_back(python_direction_wait, known, args, nargs, kwnames) : NULL;
             Py_XDECREF(known);
             Py_DECREF(hub);
             Py_DECREF(current);
@@ -119,7 +127,7 @@ PyObject *direction_wait(PyObject *self, PyObject *const *args, Py_ssize_t nargs
         return NULL;
     }
     if (SLOT(handle, R.closed) != Py_False || SLOT(self, D.armed) != Py_True) {
-        PyObject *answer = PyObject_CallMethodOneArg(self, N._is_late, switch_);
+        PyObject *answer = end_late(self, switch_);
         Py_DECREF(switch_);
         Py_DECREF(hub);
         return answer;

@@ -223,7 +223,7 @@ static PyObject *switch_to_hub(PyObject *hub)
 }
 
 /* For the ring of events, once before and once after the next greenlet is chosen. */
-static void log_current(PyObject *loop, void (*note)(PyObject *loop, PyObject *greenlet))
+RARE static void log_current(PyObject *loop, void (*note)(PyObject *loop, PyObject *greenlet))
 {
     PyObject *current = current_greenlet();
     if (current)

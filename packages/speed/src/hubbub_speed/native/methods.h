@@ -26,6 +26,10 @@
 
 #define SLOT(object, offset) (*(PyObject **)((char *)(object) + (offset)))
 
+/* Not inlined into what waits: else the stack that it needs would be kept and copied of each greenlet that waits. */
+#define APART __attribute__((noinline))
+#define RARE __attribute__((noinline, cold)) /* likewise, and nearly never called */
+
 /* -- the nouns: what a file here provides for one class of core --------------------------------------------- */
 
 struct field {

@@ -75,21 +75,27 @@ static int guess(PyObject *self, PyObject *read)
     return skip ? set_number(self, K.skip, skip - 1) : 0;
 }
 
+/* Has the Python method see to a read for which others wait, too. */
+RARE static int let_others_read(PyObject *self, PyObject *read, int is_short)
+{
+    PyObject *stack[] = {self, read, is_short ? Py_True : Py_False};
+    PyObject *done = PyObject_VectorcallMethod(N._after_read, stack, 3, NULL);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
 /* Sets whether the next read tries at once, without waiting first. */
 static int after_read(PyObject *self, PyObject *read, PyObject *data, PyObject *bufsize, long flags)
 {
     Py_ssize_t size = PyBytes_GET_SIZE(data);
     int is_short = size > 0 && !flags && size < PyLong_AsSsize_t(bufsize) && size < (Py_ssize_t)C.in_bulk;
-    PyObject *done, *stack[] = {self, read, is_short ? Py_True : Py_False};
     if (SLOT(read, D.waiter) == Py_None) {
         if (SLOT(self, K.shortens) != Py_True)
             return guess(self, read);
         put(read, D.ready, is_short ? SLOT(SLOT(read, D.handle), R.sticky) : Py_True);
         return 0;
     }
-    done = PyObject_VectorcallMethod(N._after_read, stack, 3, NULL);
-    Py_XDECREF(done);
-    return done ? 0 : -1;
+    return let_others_read(self, read, is_short);
 }
 
 /* Waits after a read that found nothing. -1: an exception, which may be a time-out. */

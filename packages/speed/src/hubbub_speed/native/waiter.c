@@ -74,7 +74,7 @@ static int wait_for_waker(PyObject *self, PyObject *loop, PyObject *hub, PyObjec
 }
 
 /* timer_runs() while an exception may be set. */
-static int is_running(PyObject *loop, PyObject *key, PyObject *callback)
+RARE static int is_running(PyObject *loop, PyObject *key, PyObject *callback)
 {
     PyObject *type, *value, *traceback;
     int running;
@@ -87,7 +87,7 @@ static int is_running(PyObject *loop, PyObject *key, PyObject *callback)
 }
 
 /* As wait_for_waker, with a limit in seconds; ``ref``: whether the wait keeps the loop from ending. */
-static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *timeout, PyObject *ref)
+APART static int wait_until(PyObject *self, PyObject *loop, PyObject *hub, PyObject *timeout, PyObject *ref)
 {
     double seconds = PyFloat_AsDouble(timeout);
     PyObject *after, *key = NULL, *repeat = PyFloat_FromDouble(0.0);

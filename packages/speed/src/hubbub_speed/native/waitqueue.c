@@ -7,7 +7,7 @@ static PyObject *python_wait;
 enum { WAITER, TIMEOUT, ENTER, PASS_ON, MUTEX, ARGUMENTS };
 
 /* Calls a method of the queue with the waiter and those of the arguments from ``first`` on that were given. */
-static PyObject *call(PyObject *self, PyObject *name, PyObject *const *given, Py_ssize_t first, Py_ssize_t nargs)
+RARE static PyObject *call(PyObject *self, PyObject *name, PyObject *const *given, Py_ssize_t first, Py_ssize_t nargs)
 {
     PyObject *stack[2 + ARGUMENTS] = {self, given[WAITER]};
     Py_ssize_t count = 2;
@@ -17,7 +17,7 @@ static PyObject *call(PyObject *self, PyObject *name, PyObject *const *given, Py
 }
 
 /* The wait has ended with an exception. Calls abandon(); if that fails, its exception replaces the first. */
-static void give_up(PyObject *self, PyObject *const *given, Py_ssize_t nargs)
+RARE static void give_up(PyObject *self, PyObject *const *given, Py_ssize_t nargs)
 {
     PyObject *type, *value, *traceback, *done;
     PyErr_Fetch(&type, &value, &traceback);
