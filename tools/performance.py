@@ -34,9 +34,8 @@ What things cost beside gevent and others, in CPU time of the whole process, use
 Each figure is the least of the runs that were made, each a process of its own, in turn with those of the others, so
 that a machine that slows down or speeds up does so for all. The ratio says how many times as much the other costs;
 where it is below 1, hubbub costs more, and it is **bold**. Ratios can be compared with those of another machine,
-figures cannot. The rows beside gevent and the servers were measured on two machines, that of the servers being the
-slower one: compare within a table. `./do bench` and `./do bench-servers` measure on yours; `docs/performance.json` has
-these figures.
+figures cannot: the tables may come of different machines. `./do bench` and `./do bench-servers` measure on yours;
+`docs/performance.json` has these figures.
 
 ![CPU time by numbers of connections and of greenlets, hubbub beside others](growth.svg)
 """

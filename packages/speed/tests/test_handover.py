@@ -302,21 +302,27 @@ def test_a_greenlet_of_another_thread_waits_for_its_own_hub() -> None:
     """A socket that one thread has read from is read by another, while a greenlet of the first was handed to and keeps
     its thread busy: that does not make it the one that waits."""
     ours, theirs = pair()
-    reads, seen = threading.Event(), threading.Event()
+    seen = threading.Event()
+    loops: list[Any] = []
     got: list[bytes] = []
 
     def other_thread() -> None:
-        reads.set()
+        loops.append(hubbub.get_hub().loop)
         got.append(theirs.recv(1))
         seen.set()
+
+    def wait_until_it_waits() -> None:
+        limit = time.monotonic() + 5
+        while not (loops and loops[0].waiting_count()):
+            assert time.monotonic() < limit
+            time.sleep(0)
 
     def runs() -> None:
         for _ in range(20):
             hubbub.sleep(0)
-            if handed() and not reads.is_set():
+            if handed() and not loops:
                 thread.start()
-                assert reads.wait(5)
-                time.sleep(0.01)  # so that it probably waits by now; if it does not, it reads all the same
+                wait_until_it_waits()
                 ours.send(b"y")
                 assert seen.wait(5)
 

@@ -135,8 +135,8 @@ extern struct separation {
 extern PyTypeObject *deque_type, *failure_type, *hub_type, *runner_type, *waitqueue_type;
 extern PyObject *deque_pop, *make_way, *partial_type, *ring_poll, *local_attributes;
 extern PyObject *zero;    /* 0 */
-extern Py_ssize_t family_offset; /* of _socket.socket: where it keeps the number of its family */
 extern PyObject *expired; /* the value passed to a greenlet that is switched to because its time is up */
+extern Py_ssize_t family_offset; /* of _socket.socket: where it keeps the number of its family */
 
 /* Numbers that core defines, see hubbub.acceleration.CONSTANTS. */
 extern struct constants {
