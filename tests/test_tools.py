@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tools import alone, environment, links, packages, pythons, readmes, testing, typechecks, wheels
+from tools import alone, environment, links, packages, pythons, readmes, sanitizers, testing, typechecks, wheels
 from tools.environment import Environment
 
 CORE = """
@@ -452,3 +452,13 @@ def test_what_pip_says_is_kept(tmp_path: Path) -> None:
         "environment: installing a few",
     ]
     assert (made.folder / "pip.log").read_text().count("\nmuch\n") == 2
+
+
+def test_a_thread_that_ended_during_the_search_for_leaks_is_no_finding(tmp_path: Path) -> None:
+    """The leak checker says that it could not look at a thread; only a report that says something else is one."""
+    ended = "==12==Unable to get registers from thread 11.\n"
+    leak = "==13==ERROR: LeakSanitizer: detected memory leaks\nDirect leak of 8 byte(s)"
+    (tmp_path / "report.12").write_text(ended * 2)
+    assert sanitizers.reports(tmp_path) == []
+    (tmp_path / "report.13").write_text(f"{ended}\n{leak}\n")
+    assert sanitizers.reports(tmp_path) == [leak]
