@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -41,13 +43,25 @@ class Built:
     """A wheel and what was said."""
 
     def __init__(
-        self, package: Package, out: Path, implementation: str = "cpython", free_threaded: bool = False
+        self,
+        package: Package,
+        out: Path,
+        implementation: str = "cpython",
+        free_threaded: bool = False,
+        settings: dict[str, str] | None = None,
     ) -> None:
         program = BUILD.format(
             free_threaded=free_threaded, implementation=implementation, folder=str(package.folder), out=str(out)
         )
+        command = [sys.executable, "-c", program]
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=100, cwd=out, check=False
+            command,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            cwd=out,
+            check=False,
+            env=os.environ | (settings or {}),
         )
         assert done.returncode == 0, done.stderr
         self.said = done.stderr
@@ -140,6 +154,27 @@ def test_compilers_needs_are_asked_for_late(package: Package) -> None:
     assert all(word.startswith(("hatchling", "packaging")) for word in package.settings["build-system"]["requires"])
 
 
+# Notes what it is asked for and has the compiler do it.
+COMPILER = """#!/bin/sh
+echo "$*" >> {log}
+exec {compiler} "$@"
+"""
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("asked", "done"), [("-g", "-O2"), ("-g -O1", "-O1")])
+def test_compiler_optimizes(native: Package, tmp_path: Path, asked: str, done: str) -> None:
+    """CFLAGS without a word on that, as for debugging or for one's own processor, do not make a slow module."""
+    log, compiler = tmp_path / "log", tmp_path / "compiler"
+    compiler.write_text(COMPILER.format(log=log, compiler=shutil.which("cc")))
+    compiler.chmod(0o755)
+    Built(native, tmp_path, settings={"CFLAGS": asked, "CC": str(compiler)})
+    calls = [line.split() for line in log.read_text().splitlines()]
+    compiled = [[word for word in call if word.startswith("-O")] for call in calls if "-c" in call]
+    assert compiled
+    assert all(levels[-1:] == [done] for levels in compiled), compiled  # the last one counts
+
+
 SHARED = ("dependencies", "finalize", "unsupported")
 """What every build hook has. Each sdist builds by itself, so each has its own file, and what is alike is kept alike."""
 
@@ -158,4 +193,5 @@ def test_build_hooks_are_alike(packages: list[Package]) -> None:
         assert len({hook[name] for hook in hooks.values()}) == 1, name
     assert hooks["loop-libev"] == hooks["loop-libuv"]
     accelerators = ("speed", "server-speed", "asyncio-speed", "net-speed")
-    assert len({hooks[name]["put"] for name in accelerators}) == 1
+    for name in ("put", "flags"):
+        assert len({hooks[accelerator][name] for accelerator in accelerators}) == 1, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import tempfile
@@ -57,6 +58,11 @@ def unsupported(package: Path) -> str:
     return reason
 
 
+def flags() -> list[str]:
+    """For the compiler. CFLAGS replace Python's own flags; where they do not say how to optimize, this does."""
+    return WARNINGS if "-O" in os.environ.get("CFLAGS", "-O") else [*WARNINGS, "-O2", "-DNDEBUG"]
+
+
 def put(built: Path, target: Path) -> None:
     """Replaces the module as a whole: a process that has the old one mapped keeps it."""
     fresh = target.with_suffix(".new")
@@ -71,7 +77,7 @@ def compile_methods(package: Path, scratch: str) -> Path:
     extension = Extension(
         f"{PACKAGE}._methods",
         sources=sorted(map(str, package.glob("native/*.c"))),
-        extra_compile_args=WARNINGS,
+        extra_compile_args=flags(),
     )
     command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
     command.build_lib = command.build_temp = scratch

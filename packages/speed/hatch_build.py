@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import tempfile
@@ -57,6 +58,11 @@ def unsupported(package: Path) -> str:
     return reason
 
 
+def flags() -> list[str]:
+    """For the compiler. CFLAGS replace Python's own flags; where they do not say how to optimize, this does."""
+    return WARNINGS if "-O" in os.environ.get("CFLAGS", "-O") else [*WARNINGS, "-O2", "-DNDEBUG"]
+
+
 def put(built: Path, target: Path) -> None:
     """Replaces the module as a whole: a process that has the old one mapped keeps it."""
     fresh = target.with_suffix(".new")
@@ -76,7 +82,7 @@ def compile_stack_chunks(package: Path, scratch: str) -> Path:
         sources=[str(package / "stack_chunks.c")],
         include_dirs=[str(package)],
         define_macros=[("_CFFI_NO_LIMITED_API", "1")],  # the arena allocator is not in the limited API
-        extra_compile_args=WARNINGS,
+        extra_compile_args=flags(),
     )
     return Path(ffi.compile(tmpdir=scratch))
 
@@ -90,7 +96,7 @@ def compile_methods(package: Path, scratch: str) -> Path:
         f"{PACKAGE}._methods",
         sources=sorted(map(str, package.glob("native/*.c"))),
         include_dirs=[str(Path(greenlet.__file__).parent.parent)],
-        extra_compile_args=WARNINGS,
+        extra_compile_args=flags(),
     )
     command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
     command.build_lib = command.build_temp = scratch

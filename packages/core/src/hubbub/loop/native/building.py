@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -79,11 +80,17 @@ def compile_backend(module: str, source: Path, library: Library, scratch: str | 
         sources=[str(source)],
         include_dirs=[include_folder(), str(source.parent)],
         define_macros=[("_GNU_SOURCE", "1")],
-        extra_compile_args=["-Wall", "-Wextra", "-fvisibility=hidden", *library.compiler_flags()],
+        extra_compile_args=[*_flags(), *library.compiler_flags()],
         extra_link_args=library.linker_flags(),
         py_limited_api=has_stable_abi(),
     )
     return _named_for_all(Path(ffi.compile(tmpdir=str(scratch))))
+
+
+def _flags() -> list[str]:
+    """For any library. CFLAGS replace Python's own flags; where they do not say how to optimize, this does."""
+    optimize = [] if "-O" in os.environ.get("CFLAGS", "-O") else ["-O2", "-DNDEBUG"]
+    return ["-Wall", "-Wextra", "-fvisibility=hidden", *optimize]
 
 
 def _named_for_all(built: Path) -> Path:
