@@ -162,7 +162,7 @@ exec {compiler} "$@"
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(("asked", "done"), [("-g", "-O2"), ("-g -O1", "-O1")])
+@pytest.mark.parametrize(("asked", "done"), [("-g -DX=-On", "-O2"), ("-g -O1", "-O1")])
 def test_compiler_optimizes(native: Package, tmp_path: Path, asked: str, done: str) -> None:
     """CFLAGS without a word on that, as for debugging or for one's own processor, do not make a slow module."""
     log, compiler = tmp_path / "log", tmp_path / "compiler"

@@ -60,7 +60,8 @@ def unsupported(package: Path) -> str:
 
 def flags() -> list[str]:
     """For the compiler. CFLAGS replace Python's own flags; where they do not say how to optimize, this does."""
-    return WARNINGS if "-O" in os.environ.get("CFLAGS", "-O") else [*WARNINGS, "-O2", "-DNDEBUG"]
+    given = os.environ.get("CFLAGS", "-O").split()
+    return WARNINGS if any(flag.startswith("-O") for flag in given) else [*WARNINGS, "-O2", "-DNDEBUG"]
 
 
 def put(built: Path, target: Path) -> None:

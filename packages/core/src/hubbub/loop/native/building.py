@@ -89,7 +89,8 @@ def compile_backend(module: str, source: Path, library: Library, scratch: str | 
 
 def _flags() -> list[str]:
     """For any library. CFLAGS replace Python's own flags; where they do not say how to optimize, this does."""
-    optimize = [] if "-O" in os.environ.get("CFLAGS", "-O") else ["-O2", "-DNDEBUG"]
+    given = os.environ.get("CFLAGS", "-O").split()
+    optimize = [] if any(flag.startswith("-O") for flag in given) else ["-O2", "-DNDEBUG"]
     return ["-Wall", "-Wextra", "-fvisibility=hidden", *optimize]
 
 
