@@ -439,7 +439,7 @@ def test_bad_arguments(any_hub, path, arguments):
     before = descriptors()
     with pytest.raises(type(theirs.value)) as ours:
         fileobject.open(name, *arguments[1:])
-    assert descriptors() == before
+    assert descriptors() <= before  # what another test's thread had open still may be closed by now
     if isinstance(theirs.value, OSError):
         assert (ours.value.errno, ours.value.filename) == (theirs.value.errno, theirs.value.filename)
 
